@@ -1,0 +1,41 @@
+//! Names of the headers by which the programs speak to one another. Headers from outside that speak for
+//! us are stripped at the edge ([`FOR_EBB_ALONE`]), before ours are set.
+
+use http::HeaderName;
+
+/// Asks a component to prove that it is in the path; the value names the component.
+pub const PROBE: HeaderName = HeaderName::from_static("k-network-probe");
+/// A text that an ingress wants echoed with its probe.
+pub const PROBE_HASH: HeaderName = HeaderName::from_static("k-network-hash");
+/// The value of [`PROBE`] that a queue-proxy answers to.
+pub const PROBE_QUEUE: &str = "queue";
+/// The value of [`PROBE`] that an activator answers to.
+pub const PROBE_ACTIVATOR: &str = "activator";
+/// Prefix of the kubelet's user agent.
+pub const KUBE_PROBE_AGENT: &str = "kube-probe/";
+/// User agent of the activator's probes.
+pub const ACTIVATOR_PROBE_AGENT: &str = "Knative-Activator-Probe";
+/// User agent of the autoscaler's probes.
+pub const AUTOSCALER_PROBE_AGENT: &str = "Knative-Autoscaling-Probe";
+/// On a probe of a queue-proxy: milliseconds to hold the answer until the app is ready (a held probe).
+pub const PROBE_HOLD_MS: HeaderName = HeaderName::from_static("ebb-probe-hold-ms");
+/// On every answer to a probe: this is a queue-proxy speaking, whatever the status.
+pub const PROBED_BY: HeaderName = HeaderName::from_static("ebb-probed");
+/// Marks a kubelet's probe that something else rewrote.
+pub const KUBELET_PROBE: HeaderName = HeaderName::from_static("k-kubelet-probe");
+/// Names the proxy that a request came through.
+pub const PROXY_REQUEST: HeaderName = HeaderName::from_static("k-proxy-request");
+/// The value of [`PROXY_REQUEST`] that the activator sets.
+pub const PROXY_ACTIVATOR: &str = "activator";
+/// The `Host` that the client sent, where a proxy had to write another.
+pub const ORIGINAL_HOST: HeaderName = HeaderName::from_static("k-original-host");
+/// The revision that a request is for (the reference's ports only).
+pub const REVISION: HeaderName = HeaderName::from_static("knative-serving-revision");
+/// The namespace of [`REVISION`].
+pub const NAMESPACE: HeaderName = HeaderName::from_static("knative-serving-namespace");
+/// On an error reply made by Ebb: which rule made it, in one word.
+pub const REASON: HeaderName = HeaderName::from_static("ebb-reason");
+
+/// Headers that only Ebb's own programs may set.
+pub const FOR_EBB_ALONE: [HeaderName; 8] =
+    [PROBE, PROBE_HASH, PROBE_HOLD_MS, KUBELET_PROBE, PROXY_REQUEST, ORIGINAL_HOST, REVISION, NAMESPACE];

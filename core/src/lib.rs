@@ -1,0 +1,18 @@
+//! Ebb's vocabulary: what the four programs say to one another and how they name it.
+//!
+//! This crate never does I/O, never reads a clock and knows nothing of Kubernetes. Whatever decides
+//! takes the time as a [`Tick`] and its facts as arguments.
+//!
+//! Read first: [`ServiceKey`] (who) and [`stat::Stat`] (what one pod reports). Annotations become types
+//! in [`scaling`], and nowhere else.
+
+pub mod headers;
+pub mod link;
+pub mod request_stats;
+pub mod scaling;
+mod service_key;
+pub mod stat;
+mod tick;
+
+pub use service_key::{InvalidServiceKey, ServiceKey};
+pub use tick::Tick;

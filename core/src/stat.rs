@@ -1,0 +1,123 @@
+//! The wire form of a measurement: the reference's protobuf messages, field for field
+//! (`spec/autoscaler.md`, section 2.1), so that either side may be the reference's.
+
+use prost::Message;
+
+use crate::ServiceKey;
+
+/// Largest encoded [`Stat`] that is read, in bytes. The reference reads at most 336 as well.
+pub const MAX_STAT_BYTES: usize = 336;
+
+/// The content type of an encoded [`Stat`].
+pub const CONTENT_TYPE: &str = "application/protobuf";
+
+/// One pod's report about the last second.
+#[derive(Clone, PartialEq, Message)]
+pub struct Stat {
+    /// The pod that reports.
+    #[prost(string, tag = "1")]
+    pub pod_name: String,
+    /// Requests in flight, averaged over the period by time.
+    #[prost(double, tag = "2")]
+    pub average_concurrent_requests: f64,
+    /// The part of the above that came through an activator, which reports it too.
+    #[prost(double, tag = "3")]
+    pub average_proxied_concurrent_requests: f64,
+    /// Requests that began in the period.
+    #[prost(double, tag = "4")]
+    pub request_count: f64,
+    /// The part of the above that came through an activator.
+    #[prost(double, tag = "5")]
+    pub proxied_request_count: f64,
+    /// Seconds since the reporting process started.
+    #[prost(double, tag = "6")]
+    pub process_uptime: f64,
+    /// Unix seconds; zero where the receiver is to fill it in.
+    #[prost(int64, tag = "7")]
+    pub timestamp: i64,
+}
+
+impl Stat {
+    /// Concurrency that nobody else reports: the activator's share is the activator's to tell.
+    pub fn own_concurrency(&self) -> f64 {
+        self.average_concurrent_requests - self.average_proxied_concurrent_requests
+    }
+
+    /// Requests per second that nobody else reports.
+    pub fn own_rate(&self) -> f64 {
+        self.request_count - self.proxied_request_count
+    }
+
+    /// Whether every number is finite and not negative: a report that a faulty or hostile pod made up
+    /// must not reach the windows.
+    pub fn is_sane(&self) -> bool {
+        [
+            self.average_concurrent_requests,
+            self.average_proxied_concurrent_requests,
+            self.request_count,
+            self.proxied_request_count,
+            self.process_uptime,
+        ]
+        .iter()
+        .all(|value| value.is_finite() && *value >= 0.0)
+    }
+}
+
+/// A [`Stat`] and the service that it is about.
+#[derive(Clone, PartialEq, Message)]
+pub struct WireStatMessage {
+    /// Namespace of the service.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// Name of the service (of the revision, where the reference speaks).
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The report; messages without one are skipped.
+    #[prost(message, optional, tag = "3")]
+    pub stat: Option<Stat>,
+}
+
+impl WireStatMessage {
+    /// The report of `stat` about `service`.
+    pub fn new(service: &ServiceKey, stat: Stat) -> Self {
+        Self { namespace: service.namespace.clone(), name: service.name.clone(), stat: Some(stat) }
+    }
+
+    /// The service that this is about.
+    pub fn service(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
+    }
+}
+
+/// What an activator sends at one time: a report for each service it carried.
+#[derive(Clone, PartialEq, Message)]
+pub struct WireStatMessages {
+    /// The reports.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: Vec<WireStatMessage>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_through_an_activator_is_counted_once() {
+        let stat = Stat {
+            average_concurrent_requests: 3.0,
+            average_proxied_concurrent_requests: 2.0,
+            request_count: 9.0,
+            proxied_request_count: 4.0,
+            ..Stat::default()
+        };
+        assert_eq!((stat.own_concurrency(), stat.own_rate()), (1.0, 5.0));
+    }
+
+    #[test]
+    fn made_up_numbers_are_not_sane() {
+        assert!(Stat::default().is_sane());
+        for bad in [f64::NAN, f64::INFINITY, -1.0] {
+            assert!(!Stat { request_count: bad, ..Stat::default() }.is_sane(), "{bad}");
+        }
+    }
+}
