@@ -1,1 +1,5 @@
-//! placeholder
+//! From annotations to a [`ScalingSpec`].
+
+mod spec;
+
+pub use spec::{Aggregation, Metric, ScalingSpec, ServingSpec, TargetBurstCapacity};
