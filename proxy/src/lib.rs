@@ -1,1 +1,28 @@
-//! proxy
+//! One HTTP hop, written once: queue-proxy and activator differ only in what admits a request.
+//!
+//! [`serve`] accepts connections (HTTP/1.1, and h2c by prior knowledge, on one port) and hands each request
+//! to a [`Handler`]; [`forward`] sends it on through an [`Upstream`] and streams the answer back; [`Drain`]
+//! ends all of it without losing a request. Nothing here decides who may pass: admission is the caller's.
+//!
+//! Read first: [`Handler`], [`Upstream::send`]. hyper-util's client pool was not taken because it hides
+//! whether a request was written, which is what Ebb's rule about retries turns on.
+
+mod body;
+mod clock;
+mod drain;
+mod fetch;
+pub mod forward;
+pub mod reply;
+mod rewind;
+mod server;
+mod upgrade;
+mod upstream;
+
+pub use body::{BodyError, RequestBody, ResponseBody};
+pub use clock::WallClock;
+pub use drain::{Cut, Drain, Quiet};
+pub use fetch::{FetchError, fetch};
+pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, forward};
+pub use reply::Reply;
+pub use server::{Handler, Limits, serve};
+pub use upstream::{SendError, Upstream, UpstreamLimits};

@@ -1,0 +1,259 @@
+//! One request on its way through: what is changed in its head, and what its time-outs are.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    body::{Relay, RequestBody, ResponseBody},
+    drain::Drain,
+    upgrade,
+    upstream::{Lease, SendError, Upstream},
+};
+
+/// How long one request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// When the whole request must have ended.
+    pub deadline: Instant,
+    /// When the answer must have begun, where that is limited.
+    pub response_start: Option<Instant>,
+    /// Longest gap between two frames of the answer.
+    pub idle: Option<Duration>,
+}
+
+/// A request made ready to be sent, and sent again elsewhere if not a byte of it was written.
+#[derive(Debug)]
+pub struct Hop {
+    /// What is sent.
+    pub request: Request<RequestBody>,
+    /// The client's side of an upgrade, where it asks for one.
+    upgrade: Option<OnUpgrade>,
+}
+
+impl Hop {
+    /// Takes a client's request: removes what concerns only the client's connection, and appends the
+    /// client's address to `X-Forwarded-For`.
+    pub fn new(mut request: Request<Incoming>, peer: SocketAddr) -> Self {
+        let upgrade = wanted_upgrade(&request);
+        let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        strip_hop_by_hop(request.headers_mut());
+        if let Some(protocol) = upgrade {
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::UPGRADE, protocol);
+        }
+        append_forwarded_for(request.headers_mut(), peer);
+        if request.version() < Version::HTTP_2 {
+            *request.version_mut() = Version::HTTP_11;
+            to_origin_form(&mut request);
+        }
+        Self { request: request.map(RequestBody::from), upgrade: on_upgrade }
+    }
+}
+
+/// Which limit a request ran into before its answer began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TimedOut {
+    /// The whole request's.
+    #[error("no answer within the request time-out")]
+    Request,
+    /// That of the answer's beginning.
+    #[error("the answer did not begin within the response start time-out")]
+    ResponseStart,
+}
+
+/// A request that did not get its answer's head.
+#[derive(Debug, Error)]
+pub enum ForwardError {
+    /// The upstream failed.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// A limit passed.
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+}
+
+/// An answer whose head has come.
+#[derive(Debug)]
+pub struct Forwarded {
+    response: Response<Incoming>,
+    lease: Lease,
+    upgrade: Option<OnUpgrade>,
+    timeouts: Timeouts,
+}
+
+/// Sends `hop` to `upstream` and waits for the head of its answer.
+///
+/// # Errors
+///
+/// [`ForwardError::Send`] with [`SendError::NotSent`] holds the request, to be sent elsewhere: put it back
+/// with [`Hop::request`].
+pub async fn forward(
+    upstream: &Arc<Upstream>,
+    request: Request<RequestBody>,
+    upgrade: &mut Option<OnUpgrade>,
+    timeouts: Timeouts,
+) -> Result<Forwarded, ForwardError> {
+    let start = timeouts.response_start.unwrap_or(timeouts.deadline).min(timeouts.deadline);
+    match timeout_at(start, upstream.send(request)).await {
+        Ok(Ok((response, lease))) => Ok(Forwarded { response, lease, upgrade: upgrade.take(), timeouts }),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) if start < timeouts.deadline => Err(TimedOut::ResponseStart.into()),
+        Err(_) => Err(TimedOut::Request.into()),
+    }
+}
+
+impl Hop {
+    /// The request, and what is kept here until its answer comes.
+    pub fn split(self) -> (Request<RequestBody>, Option<OnUpgrade>) {
+        (self.request, self.upgrade)
+    }
+}
+
+impl Forwarded {
+    /// The answer's status.
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The answer, for the client. `guard` is dropped when the request has ended: with the last byte of
+    /// the body, or when both sides of an upgraded connection have closed.
+    pub fn into_response<G: Send + 'static>(self, guard: G, drain: &Drain) -> Response<ResponseBody<G>> {
+        let Self { mut response, lease, upgrade, timeouts } = self;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return upgrade::switch(response, upgrade, guard, drain);
+        }
+        strip_hop_by_hop(response.headers_mut());
+        response.map(|body| {
+            ResponseBody::relayed(Relay::new(body, timeouts.deadline, timeouts.idle, lease), guard)
+        })
+    }
+}
+
+/// Headers that concern one connection only (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in named {
+            // gRPC needs it; it may be named, and is still the peer's next hop's business alone.
+            if name != header::TE {
+                remove_all(headers, &name);
+            }
+        }
+    }
+    for name in &HOP_BY_HOP {
+        // `Trailer` announces trailers, which are relayed.
+        if *name != header::TRAILER {
+            remove_all(headers, name);
+        }
+    }
+    let trailers =
+        headers.get_all(header::TE).iter().any(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    remove_all(headers, &header::TE);
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// `HeaderMap::remove` drops every value of a name, and answers with the first.
+fn remove_all(headers: &mut HeaderMap, name: &HeaderName) {
+    headers.remove(name);
+}
+
+/// The protocol that an HTTP/1.1 request asks to switch to, if it asks for one properly.
+fn wanted_upgrade(request: &Request<Incoming>) -> Option<HeaderValue> {
+    let asks = request.version() == Version::HTTP_11
+        && request.headers().get_all(header::CONNECTION).iter().any(|line| {
+            line.to_str()
+                .is_ok_and(|line| line.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
+        });
+    if asks { request.headers().get(header::UPGRADE).cloned() } else { None }
+}
+
+fn append_forwarded_for(headers: &mut HeaderMap, peer: SocketAddr) {
+    const NAME: HeaderName = HeaderName::from_static("x-forwarded-for");
+    let address = peer.ip().to_canonical().to_string();
+    let before: Vec<&str> = headers.get_all(&NAME).iter().filter_map(|line| line.to_str().ok()).collect();
+    let line = if before.is_empty() { address } else { format!("{}, {address}", before.join(", ")) };
+    if let Ok(value) = HeaderValue::try_from(line) {
+        headers.insert(NAME, value);
+    }
+}
+
+/// `GET http://host/path` becomes `GET /path` with `Host: host` (RFC 9112, section 3.2.2).
+fn to_origin_form<B>(request: &mut Request<B>) {
+    let Some(authority) = request.uri().authority().cloned() else { return };
+    if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    if let Ok(uri) = path.parse() {
+        *request.uri_mut() = uri;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        lines.iter().fold(HeaderMap::new(), |mut headers, (name, value)| {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            headers
+        })
+    }
+
+    #[test]
+    fn every_header_that_any_connection_line_names_is_removed() {
+        let mut given = headers(&[
+            ("connection", "close, x-one"),
+            ("connection", "X-Two"),
+            ("keep-alive", "timeout=5"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-two", "3"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x-sum"),
+            ("x-three", "stays"),
+        ]);
+        strip_hop_by_hop(&mut given);
+        assert_eq!(given, headers(&[("trailer", "x-sum"), ("x-three", "stays"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn the_client_is_appended_to_all_forwarded_for_lines() {
+        let peer: SocketAddr = "[::ffff:10.0.0.9]:1234".parse().unwrap();
+        let mut given = headers(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]);
+        append_forwarded_for(&mut given, peer);
+        assert_eq!(given, headers(&[("x-forwarded-for", "10.0.0.1, 10.0.0.2, 10.0.0.9")]));
+    }
+
+    #[test]
+    fn a_proxy_style_target_becomes_a_path_and_a_host() {
+        let mut request = Request::builder().uri("http://a.example:8080/x?y=1").body(()).unwrap();
+        to_origin_form(&mut request);
+        assert_eq!(request.uri(), "/x?y=1");
+        assert_eq!(request.headers()[header::HOST], "a.example:8080");
+    }
+}

@@ -1,0 +1,205 @@
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tracing::{debug, warn};
+
+use crate::{
+    body::ResponseBody,
+    drain::{Drain, Stage},
+    rewind::{Protocol, Rewind, detect},
+};
+
+/// One slow HTTP/2 stream pins at most this many bytes of ours; hyper's default is 1 MiB.
+pub(crate) const H2_STREAM_WINDOW: u32 = 256 * 1024;
+/// All streams of one HTTP/2 connection together.
+pub(crate) const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Header bytes of one request. hyper's default for HTTP/2, 16 KiB, is less than large tokens need.
+pub(crate) const MAX_HEADER_BYTES: u32 = 256 * 1024;
+
+/// What a server allows its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; further ones wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// A connection whose first byte does not come in this time is closed.
+    pub first_byte_timeout: Duration,
+    /// The head of the next request must be complete in this time, idle time included. Longer than the
+    /// idle time of the load balancers in front (600 s at most), so that they close first: a close from
+    /// our side could meet a request on its way.
+    pub header_timeout: Duration,
+    /// HTTP/2 streams at once on one connection.
+    pub max_streams: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            first_byte_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_secs(620),
+            max_streams: 250,
+        }
+    }
+}
+
+/// Answers requests. Dropped midway when the client goes away: nothing after an await may be needed for
+/// correctness, use guards.
+pub trait Handler: Send + Sync + 'static {
+    /// Lives until the request has ended, the last byte of its answer included.
+    type Guard: Send + 'static;
+
+    /// Answers one request from `peer`.
+    fn call(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<ResponseBody<Self::Guard>>> + Send;
+}
+
+/// Accepts on `listener` until `drain` closes it.
+///
+/// # Errors
+///
+/// If the listener itself fails. Failures of single connections are theirs alone; where descriptors or
+/// memory are short, accepting pauses.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: Arc<H>,
+    drain: Drain,
+    limits: Limits,
+) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let mut closing = pin!(drain.reached(Stage::Closing));
+    loop {
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place.map_err(io::Error::other)?,
+            () = &mut closing => return Ok(()),
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut closing => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection =
+                    Arc::new(Connection { handler: handler.clone(), drain: drain.clone(), limits, peer });
+                let open = drain.connection();
+                drain.tasks().spawn(async move {
+                    connection.run(stream).await;
+                    drop((open, place));
+                });
+            }
+            Err(error) if is_about_one_connection(&error) => debug!(%error, "connection lost before accept"),
+            Err(error) => {
+                warn!(%error, "cannot accept; pausing");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+struct Connection<H> {
+    handler: Arc<H>,
+    drain: Drain,
+    limits: Limits,
+    peer: SocketAddr,
+}
+
+impl<H: Handler> Connection<H> {
+    async fn run(self: Arc<Self>, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "connection lost after accept");
+            return;
+        }
+        let detected = tokio::select! {
+            detected = timeout(self.limits.first_byte_timeout, detect(stream)) => detected,
+            // Nothing was asked on it: nobody loses anything.
+            () = self.drain.reached(Stage::Closing) => return,
+        };
+        let ended = match detected {
+            Ok(Ok((Protocol::Http1, io))) => self.http1(io).await,
+            Ok(Ok((Protocol::Http2, io))) => self.http2(io).await,
+            Ok(Err(error)) => return debug!(%error, "connection lost before its first byte"),
+            Err(_) => return debug!(peer = %self.peer, "no byte came in time"),
+        };
+        if let Err(error) = ended {
+            debug!(%error, peer = %self.peer, "connection ended");
+        }
+    }
+
+    async fn http1(&self, io: Rewind<TcpStream>) -> hyper::Result<()> {
+        let service = service_fn(|request| self.answer(request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = self.drain.reached(Stage::Closing) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => ended,
+            () = self.drain.reached(Stage::Aborted) => Ok(()),
+        }
+    }
+
+    async fn http2(self: &Arc<Self>, io: Rewind<TcpStream>) -> hyper::Result<()> {
+        let connection = self.clone();
+        let service = service_fn(move |request| {
+            let connection = connection.clone();
+            async move { connection.answer(request).await }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.max_streams)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEADER_BYTES)
+            .serve_connection(TokioIo::new(io), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            // GOAWAY names the last stream that was taken: its sender knows what to repeat elsewhere.
+            () = self.drain.leaving() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => ended,
+            () = self.drain.reached(Stage::Aborted) => Ok(()),
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody<H::Guard>>, Infallible> {
+        self.drain.request();
+        let http1 = request.version() <= Version::HTTP_11;
+        let mut response = self.handler.call(request, self.peer).await;
+        if http1 && self.drain.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+}
