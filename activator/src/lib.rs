@@ -1,1 +1,24 @@
-//! activator
+//! Holds the requests of services that have no pod to take them, and hands each to a pod as soon as one can.
+//!
+//! Each service has a port of its own here, so that the port tells whom a request is for. Which services
+//! and pods there are comes down a stream from the autoscaler ([`link`]); up the same stream goes what is
+//! in flight. Who waits, who is next and which pod takes it is decided in [`throttler`], which reads no
+//! clock and opens no socket.
+//!
+//! Read first: [`throttler::Throttler`], then `handler.rs`.
+
+pub mod config;
+mod errors;
+mod handler;
+mod link;
+mod metrics;
+mod pod;
+pub mod reporter;
+mod running;
+mod service;
+mod services;
+pub mod throttler;
+
+pub use config::Config;
+pub use running::{Activator, HeldDispatch};
+pub use service::Load;

@@ -27,6 +27,8 @@ pub const KUBELET_PROBE: HeaderName = HeaderName::from_static("k-kubelet-probe")
 pub const PROXY_REQUEST: HeaderName = HeaderName::from_static("k-proxy-request");
 /// The value of [`PROXY_REQUEST`] that the activator sets.
 pub const PROXY_ACTIVATOR: &str = "activator";
+/// The secret that the platform gave to one pod; who sends it speaks for Ebb.
+pub const POD_NONCE: HeaderName = HeaderName::from_static("ebb-pod-nonce");
 /// The `Host` that the client sent, where a proxy had to write another.
 pub const ORIGINAL_HOST: HeaderName = HeaderName::from_static("k-original-host");
 /// The revision that a request is for (the reference's ports only).
@@ -35,7 +37,24 @@ pub const REVISION: HeaderName = HeaderName::from_static("knative-serving-revisi
 pub const NAMESPACE: HeaderName = HeaderName::from_static("knative-serving-namespace");
 /// On an error reply made by Ebb: which rule made it, in one word.
 pub const REASON: HeaderName = HeaderName::from_static("ebb-reason");
+/// The value of [`REASON`] by which a queue-proxy says that the app refused the connection: not a byte of
+/// the request reached it, so an activator may send the request elsewhere.
+pub const REASON_APP_REFUSED: &str = "app-refused";
+/// The value of [`REASON`] by which a queue-proxy says that all its places are taken.
+pub const REASON_QUEUE_FULL: &str = "queue-full";
+/// The value of [`REASON`] by which a queue-proxy says that the app may have seen the request, and broke
+/// off before it answered.
+pub const REASON_APP_BROKE_OFF: &str = "app-broke-off";
 
 /// Headers that only Ebb's own programs may set.
-pub const FOR_EBB_ALONE: [HeaderName; 8] =
-    [PROBE, PROBE_HASH, PROBE_HOLD_MS, KUBELET_PROBE, PROXY_REQUEST, ORIGINAL_HOST, REVISION, NAMESPACE];
+pub const FOR_EBB_ALONE: [HeaderName; 9] = [
+    PROBE,
+    PROBE_HASH,
+    PROBE_HOLD_MS,
+    KUBELET_PROBE,
+    PROXY_REQUEST,
+    POD_NONCE,
+    ORIGINAL_HOST,
+    REVISION,
+    NAMESPACE,
+];

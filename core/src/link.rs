@@ -1,1 +1,233 @@
-//! placeholder
+//! What an activator and the autoscaler say to one another, on one HTTP/2 stream that is always open.
+//!
+//! Up go reports; down come tables: which services there are, on which port, and their pods. Every
+//! [`ServiceEntry`] tells all there is to know of its service, so that a lost or repeated message does no
+//! harm, and a new stream begins with all of them. Messages are protobuf, each preceded by its length
+//! ([`frame`], [`Frames`]).
+
+use bytes::{Buf, Bytes, BytesMut};
+use prost::Message;
+use thiserror::Error;
+
+use crate::{ServiceKey, stat::WireStatMessages};
+
+/// The path of the stream on the autoscaler.
+pub const PATH: &str = "/v1/activators";
+/// Longest message that is read, in bytes: a table of 1 000 pods has some 100 KiB.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// From an activator to the autoscaler.
+#[derive(Clone, PartialEq, Message)]
+pub struct Up {
+    /// Who speaks; said in the first message.
+    #[prost(message, optional, tag = "1")]
+    pub hello: Option<Hello>,
+    /// What it carried.
+    #[prost(message, optional, tag = "2")]
+    pub stats: Option<WireStatMessages>,
+    /// The services it answers for, or why it cannot.
+    #[prost(message, repeated, tag = "3")]
+    pub listening: Vec<Listening>,
+}
+
+/// An activator introduces itself.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct Hello {
+    /// Its name, unique among activators.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The address at which it takes requests, without a port.
+    #[prost(string, tag = "2")]
+    pub address: String,
+}
+
+/// Whether an activator answers for a service.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct Listening {
+    /// The service's namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// The service's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The port it listens on.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// Empty if it listens; else why it cannot.
+    #[prost(string, tag = "4")]
+    pub error: String,
+}
+
+/// From the autoscaler to an activator.
+#[derive(Clone, PartialEq, Message)]
+pub struct Down {
+    /// Services that are new or changed.
+    #[prost(message, repeated, tag = "1")]
+    pub services: Vec<ServiceEntry>,
+    /// Services that are gone, as `namespace/name`.
+    #[prost(string, repeated, tag = "2")]
+    pub gone: Vec<String>,
+    /// Whether these are all services there are: others are to be forgotten.
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+}
+
+/// All that an activator must know of a service.
+#[derive(Clone, PartialEq, Message)]
+pub struct ServiceEntry {
+    /// The service's namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// The service's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The port on which every activator takes its requests.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// Requests that one pod may execute at once; 0 is unlimited.
+    #[prost(uint32, tag = "4")]
+    pub container_concurrency: u32,
+    /// Requests held at most.
+    #[prost(uint32, tag = "5")]
+    pub queue_depth: u32,
+    /// A request is held at most this long, in milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub activation_deadline_ms: u64,
+    /// A request takes at most this long once a pod has it, in milliseconds.
+    #[prost(uint64, tag = "7")]
+    pub request_timeout_ms: u64,
+    /// Why the service has no pods that could serve, in words for a client; empty if nothing is wrong.
+    #[prost(string, tag = "8")]
+    pub trouble: String,
+    /// Its pods, those that are starting among them; not those that drain.
+    #[prost(message, repeated, tag = "9")]
+    pub pods: Vec<PodEntry>,
+}
+
+/// One pod of a service.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct PodEntry {
+    /// The pod's name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its queue-proxy, as `ip:port`.
+    #[prost(string, tag = "2")]
+    pub address: String,
+    /// The pod's secret: who sends it speaks for Ebb.
+    #[prost(string, tag = "3")]
+    pub nonce: String,
+}
+
+impl Listening {
+    /// The service that this is about.
+    pub fn service(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
+    }
+}
+
+impl ServiceEntry {
+    /// The service that this is about.
+    pub fn service(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
+    }
+}
+
+/// A message that cannot be read. The stream cannot be read on after it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// The length is beyond the bound.
+    #[error("a message of {0} bytes exceeds the bound of {MAX_MESSAGE_BYTES}")]
+    TooLong(usize),
+    /// The bytes are no such message.
+    #[error("not a message: {0}")]
+    Malformed(#[from] prost::DecodeError),
+}
+
+/// `message` with its length before it.
+pub fn frame(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut bytes = BytesMut::with_capacity(4 + length);
+    // A message of ours stays far below 4 GiB; one that did not would be refused by its reader.
+    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    // A BytesMut grows as it is written to.
+    let _ = message.encode(&mut bytes);
+    bytes.freeze()
+}
+
+/// Puts messages together from the pieces in which they arrive.
+#[derive(Debug, Default)]
+pub struct Frames {
+    buffer: BytesMut,
+}
+
+impl Frames {
+    /// Takes a piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.buffer.extend_from_slice(piece);
+    }
+
+    /// The next whole message, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`]; nothing that follows can be read.
+    pub fn next_message<M: Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
+        let Some(prefix) = self.buffer.first_chunk::<4>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
+        if length > MAX_MESSAGE_BYTES {
+            return Err(FrameError::TooLong(length));
+        }
+        if self.buffer.len() - 4 < length {
+            return Ok(None);
+        }
+        self.buffer.advance(4);
+        let message = self.buffer.split_to(length);
+        Ok(Some(M::decode(message)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hello(name: &str) -> Up {
+        Up { hello: Some(Hello { name: name.into(), address: "10.0.0.1".into() }), ..Up::default() }
+    }
+
+    #[test]
+    fn messages_survive_any_cut() {
+        let sent = [hello("a"), Up::default(), hello(&"b".repeat(300))];
+        let bytes: Vec<u8> = sent.iter().flat_map(|message| frame(message).to_vec()).collect();
+        for size in 1..20 {
+            let mut frames = Frames::default();
+            let mut got = Vec::new();
+            for piece in bytes.chunks(size) {
+                frames.push(piece);
+                while let Some(message) = frames.next_message::<Up>().unwrap() {
+                    got.push(message);
+                }
+            }
+            assert_eq!(got, sent, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_bound_is_refused_before_it_is_read() {
+        let mut frames = Frames::default();
+        frames.push(&u32::MAX.to_be_bytes());
+        assert_eq!(frames.next_message::<Up>(), Err(FrameError::TooLong(0xffff_ffff)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
+            let mut frames = Frames::default();
+            for piece in pieces {
+                frames.push(&piece);
+                while let Ok(Some(_)) = frames.next_message::<Down>() {}
+            }
+        }
+    }
+}

@@ -13,7 +13,9 @@ pub struct ServiceKey {
 
 /// A text that does not name a service.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} does not name a service: want namespace/name, each of 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-'")]
+#[error(
+    "{0:?} does not name a service: want namespace/name, each of 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-'"
+)]
 pub struct InvalidServiceKey(pub String);
 
 impl ServiceKey {

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::upstream::Lease;
+use crate::{stream::ChannelBody, upstream::Lease};
 
 /// Why a body ended early. The connection is cut (HTTP/1) or the stream reset (HTTP/2), so that nobody
 /// takes half an answer for a whole one.
@@ -137,6 +137,7 @@ pin_project! {
     #[project = SourceProjection]
     enum Source {
         Own { #[pin] body: Full<Bytes> },
+        Streamed { #[pin] body: ChannelBody },
         Relayed { #[pin] body: Relay },
     }
 }
@@ -145,6 +146,11 @@ impl<G> ResponseBody<G> {
     /// A body of our own.
     pub fn own(bytes: impl Into<Bytes>) -> Self {
         Self { source: Source::Own { body: Full::new(bytes.into()) }, guard: None }
+    }
+
+    /// A body that is written while it is read.
+    pub fn streamed(body: ChannelBody) -> Self {
+        Self { source: Source::Streamed { body }, guard: None }
     }
 
     /// A body from upstream that keeps `guard` until its end.
@@ -201,6 +207,9 @@ impl Body for Source {
             SourceProjection::Own { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|data| data.map_err(|never| match never {})))
             }
+            SourceProjection::Streamed { body } => {
+                body.poll_frame(cx).map(|frame| frame.map(|data| data.map_err(|never| match never {})))
+            }
             SourceProjection::Relayed { body } => body.poll_frame(cx),
         }
     }
@@ -208,6 +217,7 @@ impl Body for Source {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own { body } => body.is_end_stream(),
+            Self::Streamed { body } => body.is_end_stream(),
             Self::Relayed { body } => body.is_end_stream(),
         }
     }
@@ -215,6 +225,7 @@ impl Body for Source {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own { body } => body.size_hint(),
+            Self::Streamed { body } => body.size_hint(),
             Self::Relayed { body } => body.size_hint(),
         }
     }

@@ -83,6 +83,12 @@ impl Drain {
         self.reached(Stage::Leaving).await;
     }
 
+    /// Resolves when a drain has come so far that nothing new is expected.
+    pub async fn ended(&self) {
+        self.reached(Stage::Closing).await;
+        self.shared.tasks.wait().await;
+    }
+
     /// The tasks that a drain waits for: connections and upgraded streams.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.shared.tasks

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
@@ -26,13 +26,13 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
 }
 
-/// A request made ready to be sent, and sent again elsewhere if not a byte of it was written.
+/// A request made ready to be sent.
 #[derive(Debug)]
 pub struct Hop {
     /// What is sent.
     pub request: Request<RequestBody>,
-    /// The client's side of an upgrade, where it asks for one.
-    upgrade: Option<OnUpgrade>,
+    /// The client's side of an upgrade, where it asks for one; it stays here until the answer comes.
+    pub upgrade: Option<OnUpgrade>,
 }
 
 impl Hop {
@@ -82,48 +82,61 @@ pub enum ForwardError {
 pub struct Forwarded {
     response: Response<Incoming>,
     lease: Lease,
-    upgrade: Option<OnUpgrade>,
     timeouts: Timeouts,
 }
 
-/// Sends `hop` to `upstream` and waits for the head of its answer.
+/// Sends `request` to `upstream` and waits for the head of its answer.
 ///
 /// # Errors
 ///
-/// [`ForwardError::Send`] with [`SendError::NotSent`] holds the request, to be sent elsewhere: put it back
-/// with [`Hop::request`].
+/// [`ForwardError::Send`] with [`SendError::NotSent`] holds the request, to be sent elsewhere.
 pub async fn forward(
     upstream: &Arc<Upstream>,
     request: Request<RequestBody>,
-    upgrade: &mut Option<OnUpgrade>,
     timeouts: Timeouts,
 ) -> Result<Forwarded, ForwardError> {
     let start = timeouts.response_start.unwrap_or(timeouts.deadline).min(timeouts.deadline);
     match timeout_at(start, upstream.send(request)).await {
-        Ok(Ok((response, lease))) => Ok(Forwarded { response, lease, upgrade: upgrade.take(), timeouts }),
+        Ok(Ok((response, lease))) => Ok(Forwarded { response, lease, timeouts }),
         Ok(Err(error)) => Err(error.into()),
         Err(_) if start < timeouts.deadline => Err(TimedOut::ResponseStart.into()),
         Err(_) => Err(TimedOut::Request.into()),
     }
 }
 
-impl Hop {
-    /// The request, and what is kept here until its answer comes.
-    pub fn split(self) -> (Request<RequestBody>, Option<OnUpgrade>) {
-        (self.request, self.upgrade)
+/// A copy of a request that has no body, so that it can be sent again if it was not served.
+pub fn copy_without_body(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if !request.body().is_end_stream() {
+        return None;
     }
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Whether sending a request twice does no harm (RFC 9110, section 9.2.1).
+pub fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 impl Forwarded {
-    /// The answer's status.
-    pub fn status(&self) -> StatusCode {
-        self.response.status()
+    /// The head of the answer.
+    pub const fn response(&self) -> &Response<Incoming> {
+        &self.response
     }
 
     /// The answer, for the client. `guard` is dropped when the request has ended: with the last byte of
     /// the body, or when both sides of an upgraded connection have closed.
-    pub fn into_response<G: Send + 'static>(self, guard: G, drain: &Drain) -> Response<ResponseBody<G>> {
-        let Self { mut response, lease, upgrade, timeouts } = self;
+    pub fn into_response<G: Send + 'static>(
+        self,
+        upgrade: Option<OnUpgrade>,
+        guard: G,
+        drain: &Drain,
+    ) -> Response<ResponseBody<G>> {
+        let Self { mut response, lease, timeouts } = self;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return upgrade::switch(response, upgrade, guard, drain);
         }

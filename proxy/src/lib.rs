@@ -15,6 +15,7 @@ pub mod forward;
 pub mod reply;
 mod rewind;
 mod server;
+pub mod stream;
 mod upgrade;
 mod upstream;
 
@@ -22,7 +23,7 @@ pub use body::{BodyError, RequestBody, ResponseBody};
 pub use clock::WallClock;
 pub use drain::{Cut, Drain, Quiet};
 pub use fetch::{FetchError, fetch};
-pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, forward};
+pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, copy_without_body, forward, is_safe};
 pub use reply::Reply;
 pub use server::{Handler, Limits, serve};
 pub use upstream::{SendError, Upstream, UpstreamLimits};

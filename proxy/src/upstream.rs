@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response, Version};
-use http_body::Body;
+use http::{Request, Response, Version};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
@@ -26,7 +25,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::body::RequestBody;
+use crate::{
+    body::RequestBody,
+    forward::{copy_without_body, is_safe},
+};
 
 /// How connections to one address are made and kept.
 #[derive(Clone, Copy, Debug)]
@@ -303,16 +305,8 @@ impl Upstream {
     }
 }
 
-/// A copy of `request`, where sending it twice does no harm (RFC 9110, section 9.2.2) and loses nothing.
+/// A copy of `request`, where sending it twice does no harm and loses nothing.
 fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    if !safe || !request.body().is_end_stream() || request.headers().contains_key(http::header::UPGRADE) {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    let may = is_safe(request.method()) && !request.headers().contains_key(http::header::UPGRADE);
+    if may { copy_without_body(request) } else { None }
 }

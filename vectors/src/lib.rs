@@ -29,8 +29,9 @@ impl Vectors {
     /// If the file cannot be read, is not JSON, or is not of format version 1.
     pub fn load(file: &str) -> Self {
         let path = folder().join(file);
-        let text = fs::read_to_string(&path)
-            .unwrap_or_else(|e| panic!("{}: {e}; set EBB_VECTORS to the folder of the vectors", path.display()));
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| {
+            panic!("{}: {e}; set EBB_VECTORS to the folder of the vectors", path.display())
+        });
         let root: Value =
             serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: not JSON: {e}", path.display()));
         assert_eq!(root["format_version"], 1, "{}: format_version", path.display());
@@ -78,7 +79,9 @@ pub fn float(value: &Value) -> f64 {
 
 /// Whether two floats agree to [`TOLERANCE`], not-a-number with itself.
 pub fn agree(got: f64, want: f64) -> bool {
-    got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= TOLERANCE * want.abs().max(got.abs())
+    got == want
+        || (got.is_nan() && want.is_nan())
+        || (got - want).abs() <= TOLERANCE * want.abs().max(got.abs())
 }
 
 fn folder() -> PathBuf {
@@ -87,7 +90,11 @@ fn folder() -> PathBuf {
         |folder| {
             let folder = PathBuf::from(folder);
             // Tests run in their crate's folder; a relative path means the workspace's.
-            if folder.is_relative() { Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder) } else { folder }
+            if folder.is_relative() {
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)
+            } else {
+                folder
+            }
         },
     )
 }

@@ -1,5 +1,36 @@
-//! From annotations to a [`ScalingSpec`].
+//! From annotations to a [`ScalingSpec`], once and completely: [`parse`] reports everything that is wrong
+//! at the same time, and after it nobody looks at an annotation again.
+//!
+//! What the reference admits is decided in `admission`, what its values come to in `effective`; both are
+//! held to its own answers case by case ([`compat`]). On top of that, Ebb refuses what the reference admits
+//! and then cannot mean (`strict`): numbers that are not finite, bounds that contradict the cluster's,
+//! two spellings of a key with two values.
 
+mod admission;
+mod annotations;
+mod binding;
+pub mod compat;
+mod defaults;
+mod duration;
+mod effective;
+mod fault;
+mod hex_float;
+pub mod keys;
+mod number;
+mod parse;
+mod reading;
+mod serving;
+mod settings;
 mod spec;
+mod strict;
+mod syntax;
 
+pub use binding::{Binding, ScaleTarget};
+pub use defaults::ClusterDefaults;
+pub use duration::GoDuration;
+pub use effective::{Effective, Reachability};
+pub use fault::{Fault, FaultKind, Warning};
+pub use keys::full_key;
+pub use parse::{Parsed, parse};
 pub use spec::{Aggregation, Metric, ScalingSpec, ServingSpec, TargetBurstCapacity};
+pub use syntax::Unreadable;

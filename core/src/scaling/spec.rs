@@ -51,8 +51,36 @@ pub struct ScalingSpec {
     pub serving: ServingSpec,
 }
 
+impl ScalingSpec {
+    /// Least pods; `initialized` tells whether the service was ready once, after which its initial scale
+    /// no longer counts. More than [`max_scale`](Self::max_scale) if the bounds contradict each other.
+    pub fn lower_bound(&self, initialized: bool) -> u32 {
+        match (self.reachable, initialized) {
+            (false, _) => 0,
+            (true, true) => self.min_scale,
+            // An initial scale of 1 is no bound: the service may be asked to go before it was ever ready.
+            (true, false) if self.initial_scale <= 1 => self.min_scale,
+            (true, false) => self.min_scale.max(self.initial_scale),
+        }
+    }
+
+    /// The number of pods to ask for where the decider wants `desired`: within the bounds, of which the
+    /// upper one wins, and not zero unless [`scale_to_zero`](Self::scale_to_zero) allows it.
+    pub fn clamp(&self, desired: u32, initialized: bool) -> u32 {
+        let upper = self.max_scale.map_or(u32::MAX, NonZeroU32::get);
+        let bounded = desired.max(self.lower_bound(initialized)).min(upper);
+        if self.scale_to_zero { bounded } else { bounded.max(1) }
+    }
+
+    /// Ready pods that it takes to call the service active. Zero only before it was `initialized`, where an
+    /// initial scale of 0 means that it need not start at all.
+    pub fn active_threshold(&self, initialized: bool) -> u32 {
+        self.min_scale.max(if initialized { 1 } else { self.initial_scale })
+    }
+}
+
 /// How a service's requests are admitted, held and timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServingSpec {
     /// Requests that one pod may execute at once; `None` is unlimited.
     pub container_concurrency: Option<NonZeroU32>,
@@ -66,6 +94,8 @@ pub struct ServingSpec {
     pub response_start_timeout: Option<Duration>,
     /// Longest gap between two frames of a response; `None` is off.
     pub idle_timeout: Option<Duration>,
+    /// The HTTP path that tells whether a pod is ready, beginning with `/`; `None`: a TCP connection does.
+    pub readiness_path: Option<String>,
 }
 
 /// What the decider scales by.
@@ -93,6 +123,13 @@ pub enum TargetBurstCapacity {
     Unlimited,
     /// So many requests; 0 takes the activator out whenever a pod is ready.
     Requests(f64),
+}
+
+impl TargetBurstCapacity {
+    /// The meaning of a setting's number.
+    pub(super) const fn from_setting(number: f64) -> Self {
+        if number == -1.0 { Self::Unlimited } else { Self::Requests(number) }
+    }
 }
 
 impl Metric {

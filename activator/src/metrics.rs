@@ -1,0 +1,142 @@
+use std::sync::Arc;
+
+use ebb_core::ServiceKey;
+use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    namespace: String,
+    service: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    namespace: String,
+    service: String,
+    reason: &'static str,
+}
+
+/// What the activator tells of itself. Series of a service go when the service goes.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Mutex<Registry>,
+    requests: Family<Labels, Counter>,
+    held: Family<Labels, Gauge>,
+    pod_failures: Family<Labels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
+    pub(crate) lost_pokes: Counter,
+    pub(crate) lost_observations: Counter,
+    pub(crate) link_up: Gauge,
+}
+
+/// One service's series, resolved once.
+#[derive(Debug)]
+pub(crate) struct ServiceMetrics {
+    pub(crate) requests: Counter,
+    pub(crate) held: Gauge,
+    pub(crate) pod_failures: Counter,
+    metrics: Arc<Metrics>,
+    labels: Labels,
+}
+
+/// The words that `refused` is called with, so that their series can be removed.
+const REASONS: [&str; 6] = [
+    "hold-queue-full",
+    "activation-deadline",
+    "service-gone",
+    "request-timeout",
+    "pod-unreachable",
+    "pod-broke-off",
+];
+
+impl Metrics {
+    pub(crate) fn new() -> Arc<Self> {
+        let metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("ebb_activator")),
+            requests: Family::default(),
+            held: Family::default(),
+            pod_failures: Family::default(),
+            refused: Family::default(),
+            lost_pokes: Counter::default(),
+            lost_observations: Counter::default(),
+            link_up: Gauge::default(),
+        };
+        {
+            let mut registry = metrics.registry.lock();
+            registry.register("requests", "Requests that came in", metrics.requests.clone());
+            registry.register("held_requests", "Requests that no pod could take yet", metrics.held.clone());
+            registry.register(
+                "pod_failures",
+                "Requests that a pod did not take and that were held again; a rise means pods vanish before they drain",
+                metrics.pod_failures.clone(),
+            );
+            registry.register(
+                "refused_requests",
+                "Requests that were not served; activation-deadline means pods do not become ready",
+                metrics.refused.clone(),
+            );
+            registry.register(
+                "lost_pokes",
+                "First requests that could not be told at once, because the queue to the autoscaler was full",
+                metrics.lost_pokes.clone(),
+            );
+            registry.register(
+                "lost_observations",
+                "Cold starts that nobody was told of, because who watches was too slow",
+                metrics.lost_observations.clone(),
+            );
+            registry.register(
+                "autoscaler_link_up",
+                "Whether the stream to the autoscaler is open; while it is 0 nothing wakes from zero",
+                metrics.link_up.clone(),
+            );
+        }
+        Arc::new(metrics)
+    }
+
+    pub(crate) fn service(self: &Arc<Self>, key: &ServiceKey) -> ServiceMetrics {
+        let labels = Labels { namespace: key.namespace.clone(), service: key.name.clone() };
+        ServiceMetrics {
+            requests: self.requests.get_or_create_owned(&labels),
+            held: self.held.get_or_create_owned(&labels),
+            pod_failures: self.pod_failures.get_or_create_owned(&labels),
+            metrics: self.clone(),
+            labels,
+        }
+    }
+
+    /// The text that Prometheus reads.
+    pub(crate) fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry.lock());
+        text
+    }
+}
+
+impl ServiceMetrics {
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.metrics.refused.get_or_create_owned(&self.refused_labels(reason)).inc();
+    }
+
+    fn refused_labels(&self, reason: &'static str) -> RefusedLabels {
+        let Labels { namespace, service } = self.labels.clone();
+        RefusedLabels { namespace, service, reason }
+    }
+}
+
+impl Drop for ServiceMetrics {
+    fn drop(&mut self) {
+        self.metrics.requests.remove(&self.labels);
+        self.metrics.held.remove(&self.labels);
+        self.metrics.pod_failures.remove(&self.labels);
+        for reason in REASONS {
+            self.metrics.refused.remove(&self.refused_labels(reason));
+        }
+    }
+}

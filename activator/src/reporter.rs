@@ -1,0 +1,122 @@
+//! What the activator tells of one service (`spec/activator.md`, section 8.1).
+//!
+//! The first request after silence is told at once, so that the autoscaler wakes the service without
+//! waiting for a tick; the report of the second that follows leaves it out, so that it counts once.
+
+use ebb_core::{
+    Tick,
+    request_stats::{Origin, RequestStats},
+    stat::Stat,
+};
+
+/// One service's reports.
+#[derive(Debug)]
+pub struct Reporter {
+    stats: RequestStats,
+    /// Already told at once, to be left out of the next report.
+    told: f64,
+    speaking: bool,
+}
+
+impl Reporter {
+    /// Nothing in flight, nothing to tell.
+    pub const fn new(now: Tick) -> Self {
+        Self { stats: RequestStats::new(now), told: 0.0, speaking: false }
+    }
+
+    /// Requests in flight.
+    pub const fn in_flight(&self) -> f64 {
+        self.stats.in_flight()
+    }
+
+    /// A request came. The first after silence is to be told at once: the answer is what to say.
+    pub fn begin(&mut self, now: Tick) -> Option<Stat> {
+        if self.speaking {
+            self.stats.begin(now, Origin::Direct);
+            return None;
+        }
+        self.speaking = true;
+        self.told = 1.0;
+        self.stats = RequestStats::new(now);
+        self.stats.begin(now, Origin::Direct);
+        Some(stat(1.0, 1.0))
+    }
+
+    /// A request ended.
+    pub fn end(&mut self, now: Tick) {
+        self.stats.end(now, Origin::Direct);
+    }
+
+    /// The report of the time since the last one. The second value tells whether there will be another:
+    /// after a report of nothing the service falls silent.
+    pub fn report(&mut self, now: Tick) -> (Stat, bool) {
+        let report = self.stats.report(now);
+        let told = std::mem::take(&mut self.told);
+        let idle = report.average_concurrency == 0.0 && self.stats.in_flight() == 0.0;
+        self.speaking = !idle;
+        let stat = stat((report.average_concurrency - told).max(0.0), (report.requests - told).max(0.0));
+        (stat, self.speaking)
+    }
+
+    /// What to say to an autoscaler that heard nothing yet: all that is in flight, as one second of it.
+    pub fn catch_up(&self) -> Option<Stat> {
+        self.speaking.then(|| stat(self.stats.in_flight(), self.stats.in_flight()))
+    }
+}
+
+fn stat(concurrency: f64, requests: f64) -> Stat {
+    Stat { average_concurrent_requests: concurrency, request_count: requests, ..Stat::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(millis: u64) -> Tick {
+        Tick::from_millis(millis)
+    }
+
+    fn told(stat: &Stat) -> (f64, f64) {
+        (stat.average_concurrent_requests, stat.request_count)
+    }
+
+    #[test]
+    fn fifty_that_come_and_stay_are_told_as_one_then_49_then_50() {
+        let mut reporter = Reporter::new(ms(0));
+        assert_eq!(reporter.begin(ms(300)).as_ref().map(told), Some((1.0, 1.0)));
+        for _ in 1..50 {
+            assert_eq!(reporter.begin(ms(300)), None);
+        }
+        for (at, want) in [(1_000, (49.0, 49.0)), (2_000, (50.0, 0.0)), (3_000, (50.0, 0.0))] {
+            let (stat, again) = reporter.report(ms(at));
+            assert_eq!((told(&stat), again), (want, true), "at {at} ms");
+        }
+    }
+
+    #[test]
+    fn after_a_second_of_nothing_it_falls_silent_and_the_next_request_is_told_at_once() {
+        let mut reporter = Reporter::new(ms(0));
+        assert!(reporter.begin(ms(0)).is_some());
+        reporter.end(ms(20));
+        assert!(reporter.report(ms(1_000)).1, "there was something in this second");
+        let (stat, again) = reporter.report(ms(2_000));
+        assert_eq!((told(&stat), again), ((0.0, 0.0), false));
+        assert!(reporter.begin(ms(3_000)).is_some());
+    }
+
+    #[test]
+    fn a_request_that_came_just_before_the_report_keeps_it_speaking() {
+        let mut reporter = Reporter::new(ms(0));
+        reporter.begin(ms(1_000));
+        assert!(reporter.report(ms(1_000)).1);
+    }
+
+    #[test]
+    fn a_new_listener_hears_of_what_is_held() {
+        let mut reporter = Reporter::new(ms(0));
+        assert_eq!(reporter.catch_up(), None);
+        reporter.begin(ms(0));
+        reporter.begin(ms(0));
+        assert_eq!(reporter.catch_up().as_ref().map(told), Some((2.0, 2.0)));
+    }
+}

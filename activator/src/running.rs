@@ -1,0 +1,131 @@
+use std::{io, net::SocketAddr, sync::Arc};
+
+use ebb_core::{ServiceKey, Tick, link::Hello};
+use ebb_proxy::{Drain, Handler, Limits, Quiet, Reply, ResponseBody, WallClock, serve};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
+
+use crate::{
+    config::Config,
+    link::Link,
+    metrics::Metrics,
+    service::{Load, Shared},
+    services::Services,
+};
+
+/// First requests that may wait to be told; each is told again with the report of its second.
+const POKE_CAPACITY: usize = 4096;
+/// Content type of the text that Prometheus reads.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The first held request that a pod took: one cold start, or one of a scale-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldDispatch {
+    /// The service.
+    pub service: ServiceKey,
+    /// The pod that took it.
+    pub pod: String,
+    /// When the request was held.
+    pub held_at: Tick,
+    /// When the pod had a place for it.
+    pub dispatched_at: Tick,
+    /// Whether no pod at all was ready when it was held.
+    pub cold: bool,
+}
+
+/// An activator, running until it is drained or dropped.
+#[derive(Debug)]
+pub struct Activator {
+    services: Arc<Services>,
+    beside: Drain,
+    tasks: JoinSet<()>,
+}
+
+impl Activator {
+    /// Begins to serve. Its services' ports are bound as the autoscaler names them.
+    ///
+    /// `observer` is told of the first held request of each pod.
+    ///
+    /// # Errors
+    ///
+    /// If the port for metrics cannot be bound.
+    pub async fn start(
+        config: &Config,
+        clock: WallClock,
+        observer: Option<mpsc::Sender<HeldDispatch>>,
+    ) -> io::Result<Self> {
+        let (poke, pokes) = mpsc::channel(POKE_CAPACITY);
+        let metrics = Metrics::new();
+        let shared = Arc::new(Shared {
+            clock,
+            metrics: metrics.clone(),
+            pokes: poke,
+            speaking: Mutex::default(),
+            spoke: Notify::new(),
+            observer,
+        });
+        let services = Services::new(shared.clone(), config.listen);
+        let mut tasks = JoinSet::new();
+        let beside = Drain::default();
+        if let Some(address) = config.metrics {
+            let listener = TcpListener::bind(address).await.map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            })?;
+            let serving = serve(listener, Arc::new(Observe { metrics }), beside.clone(), Limits::default());
+            tasks.spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "metrics listener failed");
+                }
+            });
+        }
+        let hello = Hello { name: config.name.clone(), address: config.advertised.to_string() };
+        let link = Link { autoscaler: config.autoscaler, hello, shared, services: services.clone(), pokes };
+        tasks.spawn(link.run());
+        Ok(Self { services, beside, tasks })
+    }
+
+    /// How busy `service` is here; `None` if it is not answered for.
+    pub fn load(&self, service: &ServiceKey) -> Option<Load> {
+        self.services.load(service)
+    }
+
+    /// Leaves without losing a request, within `plan`'s limit; answers how many connections were cut.
+    ///
+    /// The link stays open until the end: who is held is waiting for what comes down on it.
+    pub async fn drain(mut self, plan: Quiet) -> usize {
+        let cut = self.services.drain(plan).await;
+        self.beside.abort();
+        self.tasks.shutdown().await;
+        cut
+    }
+}
+
+/// Answers `/metrics` and `/healthz`. Health is the process's own: an autoscaler that is away must not have
+/// the activators restarted, with all that they hold.
+#[derive(Debug)]
+struct Observe {
+    metrics: Arc<Metrics>,
+}
+
+impl Handler for Observe {
+    type Guard = ();
+
+    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+        match request.uri().path() {
+            "/metrics" => {
+                let mut response = Response::new(ResponseBody::own(self.metrics.encode()));
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
+                response
+            }
+            "/healthz" => Response::new(ResponseBody::own("ok\n")),
+            _ => Reply::new(StatusCode::NOT_FOUND, "not-found", "only /metrics and /healthz are served here")
+                .into_response(),
+        }
+    }
+}

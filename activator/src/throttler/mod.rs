@@ -1,0 +1,229 @@
+//! Who waits, who is next, and which pod takes it.
+//!
+//! A value without clock, lock or socket: every method takes the time and the randomness it needs, and
+//! [`Throttler::grants`] tells whom to wake. Three rules:
+//!
+//! - **First come, first served.** Nobody overtakes the queue; a request that comes back because its pod
+//!   could not be reached returns to where it stood.
+//! - **A pod gets what it declared, or a growing share.** Where a service declares how many requests a pod
+//!   may execute, no pod gets more. Where it does not, a newborn pod gets a few and then more and more
+//!   ([`slow_start`]): all that was held at once could kill it.
+//! - **The less busy of two random pods.** Nearly as even as looking at all, without the herd that follows
+//!   whoever looks best at the moment.
+
+mod slow_start;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
+
+use ebb_core::Tick;
+use rand::{Rng, RngExt};
+
+use slow_start::SlowStart;
+
+/// Names a pod for as long as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodId(pub u64);
+
+/// A place in the queue. The lower, the longer it has waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// What a service allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests that one pod may execute at once; `None` is unlimited.
+    pub per_pod: Option<NonZeroU32>,
+    /// Requests held at most.
+    pub queue_depth: usize,
+}
+
+/// How a request ended at its pod, as far as the pod is to be judged by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered, or its client went away.
+    Ended,
+    /// The pod could not be reached, or gave the request back: it gets no more until it is found ready.
+    PodFailed,
+}
+
+/// A held request whose turn has come.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Grant<W> {
+    /// Whatever was held.
+    pub waiter: W,
+    /// Its place, for the case that it must come back.
+    pub ticket: Ticket,
+    /// Where it goes.
+    pub pod: PodId,
+}
+
+/// One service's queue and pods. `W` is what wakes a held request.
+#[derive(Debug)]
+pub struct Throttler<W> {
+    limits: Limits,
+    pods: Vec<Pod>,
+    /// Sorted by ticket.
+    queue: VecDeque<(Ticket, W)>,
+    next_ticket: u64,
+}
+
+#[derive(Debug)]
+struct Pod {
+    id: PodId,
+    in_flight: u32,
+    ready: Option<SlowStart>,
+}
+
+impl Pod {
+    fn has_room(&self, limits: Limits, now: Tick) -> bool {
+        self.ready.is_some_and(|since| {
+            let most = limits.per_pod.map_or_else(|| since.allowance(now), NonZeroU32::get);
+            self.in_flight < most
+        })
+    }
+}
+
+impl<W> Throttler<W> {
+    /// A queue without pods.
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits, pods: Vec::new(), queue: VecDeque::new(), next_ticket: 0 }
+    }
+
+    /// Requests held.
+    pub fn held(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Pods that take requests.
+    pub fn ready_pods(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.ready.is_some()).count()
+    }
+
+    /// Pods that are known.
+    pub fn pods(&self) -> impl Iterator<Item = PodId> + '_ {
+        self.pods.iter().map(|pod| pod.id)
+    }
+
+    /// The service's annotations changed. Less interrupts nobody.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// A pod appeared. It takes nothing before it is ready.
+    pub fn add_pod(&mut self, id: PodId) {
+        if !self.pods.iter().any(|pod| pod.id == id) {
+            self.pods.push(Pod { id, in_flight: 0, ready: None });
+        }
+    }
+
+    /// A pod drains or is gone. What it has goes on; it gets nothing more.
+    pub fn remove_pod(&mut self, id: PodId) {
+        self.pods.retain(|pod| pod.id != id);
+    }
+
+    /// A pod was found ready.
+    pub fn pod_ready(&mut self, id: PodId, now: Tick) {
+        if let Some(pod) = self.pod_mut(id)
+            && pod.ready.is_none()
+        {
+            pod.ready = Some(SlowStart::new(now));
+        }
+    }
+
+    /// Takes a place at a pod for a new request, if nobody waits and a pod has room.
+    pub fn try_dispatch(&mut self, now: Tick, rng: &mut impl Rng) -> Option<PodId> {
+        if self.queue.is_empty() { self.occupy(now, rng) } else { None }
+    }
+
+    /// Puts a new request at the end of the queue.
+    ///
+    /// # Errors
+    ///
+    /// Gives `waiter` back if the queue is full.
+    pub fn hold(&mut self, waiter: W) -> Result<Ticket, W> {
+        if self.queue.len() >= self.limits.queue_depth {
+            return Err(waiter);
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.queue.push_back((ticket, waiter));
+        Ok(ticket)
+    }
+
+    /// A place for a request that was never in the queue and must come back to it: behind those that wait.
+    pub fn late_ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ticket
+    }
+
+    /// Puts a request back to where it stood. It was admitted once: the queue's bound does not refuse it.
+    pub fn hold_again(&mut self, ticket: Ticket, waiter: W) {
+        let index = self.queue.partition_point(|(other, _)| *other < ticket);
+        self.queue.insert(index, (ticket, waiter));
+    }
+
+    /// A held request's client went away.
+    pub fn cancel(&mut self, ticket: Ticket) -> Option<W> {
+        let index = self.queue.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+        self.queue.remove(index).map(|(_, waiter)| waiter)
+    }
+
+    /// A request that had a place at `pod` has ended.
+    pub fn release(&mut self, pod: PodId, outcome: Outcome) {
+        if let Some(pod) = self.pod_mut(pod) {
+            pod.in_flight = pod.in_flight.saturating_sub(1);
+            match outcome {
+                Outcome::Ended => {
+                    if let Some(slow_start) = &mut pod.ready {
+                        slow_start.completed();
+                    }
+                }
+                Outcome::PodFailed => pod.ready = None,
+            }
+        }
+    }
+
+    /// Those whose turn has come, oldest first. To be called after anything changed.
+    pub fn grants(&mut self, now: Tick, rng: &mut impl Rng) -> Vec<Grant<W>> {
+        let mut grants = Vec::new();
+        while !self.queue.is_empty() {
+            let Some(pod) = self.occupy(now, rng) else { break };
+            if let Some((ticket, waiter)) = self.queue.pop_front() {
+                grants.push(Grant { waiter, ticket, pod });
+            }
+        }
+        grants
+    }
+
+    /// How long from `now` until time alone lets somebody pass; `None` if only an event can.
+    pub fn next_wake(&self, now: Tick) -> Option<Duration> {
+        if self.queue.is_empty() || self.limits.per_pod.is_some() {
+            return None;
+        }
+        self.pods.iter().filter_map(|pod| pod.ready?.grows_in(now)).min()
+    }
+
+    /// Takes a place at the less busy of two random pods that have room.
+    fn occupy(&mut self, now: Tick, rng: &mut impl Rng) -> Option<PodId> {
+        let limits = self.limits;
+        let roomy: Vec<usize> =
+            (0..self.pods.len()).filter(|&i| self.pods[i].has_room(limits, now)).collect();
+        let one = *roomy.get(random_below(roomy.len(), rng)?)?;
+        let other = *roomy.get(random_below(roomy.len(), rng)?)?;
+        let chosen = if self.pods[other].in_flight < self.pods[one].in_flight { other } else { one };
+        let pod = self.pods.get_mut(chosen)?;
+        pod.in_flight += 1;
+        Some(pod.id)
+    }
+
+    fn pod_mut(&mut self, id: PodId) -> Option<&mut Pod> {
+        self.pods.iter_mut().find(|pod| pod.id == id)
+    }
+}
+
+fn random_below(bound: usize, rng: &mut impl Rng) -> Option<usize> {
+    (bound > 0).then(|| rng.random_range(0..bound))
+}

@@ -1,0 +1,180 @@
+//! The buckets under both averages (`spec/autoscaler.md`, sections 5.1, 5.2 and 5.4).
+
+use std::time::Duration;
+
+use ebb_core::Tick;
+
+use super::WindowRules;
+
+/// Most buckets of one ring: windows are at most 1 h long, so this only stops a nonsensical length from
+/// taking all memory.
+const MAX_SLOTS: u128 = 24 * 60 * 60;
+
+/// The number of a bucket since the epoch. Signed, because a resize counts back from the newest record.
+pub(super) type Slot = i64;
+
+/// Values of the last slots, summed per slot. A slot between two records that saw none counts as zero.
+#[derive(Clone, Debug)]
+pub(super) struct Ring {
+    buckets: Box<[f64]>,
+    /// Sum of all buckets; kept so that a linear average does not walk them.
+    total: f64,
+    /// Slot of the oldest record that still counts; unknown after a resize of a silent window.
+    first: Option<Slot>,
+    /// Slot of the newest record.
+    last: Option<Slot>,
+    length: Duration,
+    granularity: Duration,
+    rules: WindowRules,
+}
+
+impl Ring {
+    pub(super) fn new(length: Duration, granularity: Duration, rules: WindowRules) -> Self {
+        let granularity = Duration::from_secs(granularity.as_secs().max(1));
+        Self {
+            buckets: empty_buckets(length, granularity),
+            total: 0.0,
+            first: None,
+            last: None,
+            length,
+            granularity,
+            rules,
+        }
+    }
+
+    pub(super) fn record(&mut self, at: Tick, value: f64) {
+        let slot = self.slot(at);
+        if !value.is_finite() || self.last.is_some_and(|last| last - slot >= self.slots()) {
+            return;
+        }
+        if self.last != Some(slot) {
+            // A late record reaches further back than any before it: the window began earlier.
+            self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
+            if self.last.is_none_or(|last| last < slot) {
+                self.advance(slot);
+            }
+        }
+        let index = self.index(slot);
+        self.buckets[index] += value;
+        self.total += value;
+    }
+
+    /// Makes `slot` the newest, and empties every bucket between.
+    fn advance(&mut self, slot: Slot) {
+        let slots = self.slots();
+        match self.last {
+            Some(last) if slot - last < slots => {
+                for passed in last + 1..=slot {
+                    let index = self.index(passed);
+                    self.total -= self.buckets[index];
+                    self.buckets[index] = 0.0;
+                }
+                // Once a turn, so that the rounding that one huge value caused does not outlive it.
+                let turned = last.div_euclid(slots) != slot.div_euclid(slots);
+                if turned && self.rules == WindowRules::Mended {
+                    self.total = self.buckets.iter().sum();
+                }
+            }
+            _ => {
+                self.buckets.fill(0.0);
+                self.total = 0.0;
+                self.first = Some(slot);
+            }
+        }
+        self.last = Some(slot);
+    }
+
+    /// Changes the length at `now` and keeps the newest buckets that fit into both lengths.
+    pub(super) fn resize(&mut self, now: Tick, length: Duration) {
+        if length == self.length {
+            return;
+        }
+        let old_slots = self.slots();
+        let mut resized = Self::new(length, self.granularity, self.rules);
+        resized.last = self.last;
+        if let Some(last) =
+            self.last.filter(|_| self.silence(now).is_some_and(|silent| silent <= self.whole_slots()))
+        {
+            for slot in (last - old_slots.min(resized.slots()) + 1..=last).rev() {
+                let value = self.value(slot);
+                let index = resized.index(slot);
+                resized.buckets[index] = value;
+                resized.total += value;
+            }
+            let as_if_full = last - (old_slots - 1);
+            resized.first = Some(match self.rules {
+                WindowRules::Reference => as_if_full,
+                WindowRules::Mended => self.first.map_or(as_if_full, |first| first.max(as_if_full)),
+            });
+        }
+        *self = resized;
+    }
+
+    /// Slots since the newest record, negative if it lies in the future; `None` if there is none.
+    pub(super) fn silence(&self, now: Tick) -> Option<i64> {
+        self.last.map(|last| self.slot(now) - last)
+    }
+
+    pub(super) fn is_empty(&self, now: Tick) -> bool {
+        self.silence(now).is_none_or(|silent| match self.rules {
+            WindowRules::Reference => silent > self.whole_slots(),
+            WindowRules::Mended => silent >= self.slots(),
+        })
+    }
+
+    /// Slots from the oldest record to the newest, at most the ring's length.
+    pub(super) fn filled(&self) -> i64 {
+        match (self.first, self.last) {
+            (Some(first), Some(last)) => (last - first + 1).min(self.slots()),
+            _ => self.slots(),
+        }
+    }
+
+    /// Values of the newest `count` slots, the newest first; none if there is no record.
+    pub(super) fn newest(&self, count: i64) -> impl Iterator<Item = f64> {
+        let newest_first = self.last.map(|last| (last - count + 1..=last).rev().map(|slot| self.value(slot)));
+        newest_first.into_iter().flatten()
+    }
+
+    /// Values of the slots that left the window in `silent` slots since the newest record, the oldest first.
+    pub(super) fn expired(&self, silent: i64) -> impl Iterator<Item = f64> {
+        let oldest_first = self.last.map(|last| (last + 1..=last + silent).map(|slot| self.value(slot)));
+        oldest_first.into_iter().flatten()
+    }
+
+    pub(super) fn total(&self) -> f64 {
+        self.total
+    }
+
+    pub(super) fn rules(&self) -> WindowRules {
+        self.rules
+    }
+
+    /// How many slots the window spans, at least 1.
+    pub(super) fn slots(&self) -> i64 {
+        i64::try_from(self.buckets.len()).unwrap_or(i64::MAX)
+    }
+
+    /// How many whole slots the window spans: one less than [`Self::slots`] if the length is not whole.
+    fn whole_slots(&self) -> i64 {
+        i64::try_from(self.length.as_nanos() / self.granularity.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    fn slot(&self, at: Tick) -> Slot {
+        // Halved, so that a slot and a window after it still fit.
+        i64::try_from(at.as_secs() / self.granularity.as_secs()).unwrap_or(i64::MAX).min(i64::MAX / 2)
+    }
+
+    fn index(&self, slot: Slot) -> usize {
+        usize::try_from(slot.rem_euclid(self.slots())).unwrap_or(0)
+    }
+
+    fn value(&self, slot: Slot) -> f64 {
+        self.buckets[self.index(slot)]
+    }
+}
+
+fn empty_buckets(length: Duration, granularity: Duration) -> Box<[f64]> {
+    let slots = length.as_nanos().div_ceil(granularity.as_nanos()).clamp(1, MAX_SLOTS);
+    vec![0.0; usize::try_from(slots).unwrap_or(1)].into_boxed_slice()
+}

@@ -1,0 +1,135 @@
+//! How many replicas to have, and when to look again (`spec/autoscaler.md`, sections 7 and 8).
+
+use std::time::Duration;
+
+use ebb_core::{
+    Tick,
+    scaling::{ScalingSpec, TargetBurstCapacity},
+};
+
+use super::{ActivatorAnswer, Activity, Facts, Path, Probe, Published, ScaleState, bounded};
+
+/// An activation has failed so long after the progress deadline: the deployment reports first.
+pub const ACTIVATION_BUFFER: Duration = Duration::from_secs(30);
+
+/// A service that rests and was proxied already is looked at again so soon; nothing else would tell.
+pub const PROXY_RECHECK: Duration = Duration::from_secs(3);
+
+/// What to do about the replicas of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scaling {
+    /// Pods wanted within the bounds; `None` while unknown.
+    pub wanted_pods: Option<u32>,
+    /// Replicas that the scale target must have; `None` leaves it as it is.
+    pub apply: Option<u32>,
+    /// Look again after so long.
+    pub wake_after: Option<Duration>,
+    /// The probe to make.
+    pub probe: Option<Probe>,
+}
+
+impl Scaling {
+    /// Neither known nor changed.
+    pub(super) const fn unknown() -> Self {
+        Self { wanted_pods: None, apply: None, wake_after: None, probe: None }
+    }
+
+    /// `pods`, written to the scale target.
+    const fn apply(pods: u32) -> Self {
+        Self { wanted_pods: Some(pods), apply: Some(pods), wake_after: None, probe: None }
+    }
+
+    /// Zero is wanted, and the last pods stay until something else has happened.
+    const fn zero_pending() -> Self {
+        Self { wanted_pods: Some(0), apply: None, wake_after: None, probe: None }
+    }
+
+    const fn wake_after(self, delay: Duration) -> Self {
+        Self { wake_after: Some(delay), ..self }
+    }
+
+    const fn probe(self, probe: Probe) -> Self {
+        Self { probe: Some(probe), ..self }
+    }
+}
+
+/// The replicas of a service at `now`, whose traffic goes where `published` says.
+pub fn scale(
+    spec: &ScalingSpec,
+    state: &ScaleState,
+    facts: &Facts,
+    published: &Published,
+    now: Tick,
+) -> Scaling {
+    let Some(desired) = facts.desired_pods.or(state.activity.is_activating().then_some(0)) else {
+        return Scaling::unknown(); // fail static: without a decision nothing that runs is touched
+    };
+    match bounded(spec, state.initialized, desired) {
+        0 if !spec.scale_to_zero => Scaling::apply(1),
+        0 => to_zero(spec, state.activity, facts.activator_answer, published, now),
+        pods => Scaling::apply(pods),
+    }
+}
+
+/// The next step down to zero (section 8).
+fn to_zero(
+    spec: &ScalingSpec,
+    activity: Activity,
+    answer: ActivatorAnswer,
+    published: &Published,
+    now: Tick,
+) -> Scaling {
+    match activity {
+        Activity::Activating { since } => {
+            let timeout = spec.progress_deadline.saturating_add(ACTIVATION_BUFFER);
+            if now.since(since) > timeout {
+                Scaling::apply(0) // the activation failed
+            } else {
+                Scaling::unknown().wake_after(timeout)
+            }
+        }
+        Activity::Active { since } => match remaining(spec.stable_window, now.since(since)) {
+            Some(rest) => Scaling::apply(1).wake_after(rest),
+            // Unapplied: the service becomes inactive, and its traffic turns to the activators.
+            None if published.path == Path::Proxy => Scaling::zero_pending().wake_after(PROXY_RECHECK),
+            None => Scaling::zero_pending(),
+        },
+        Activity::Inactive { since, .. } => last_pod(spec, now.since(since), answer, published, now),
+    }
+}
+
+/// Whether the last pods of a service that rests `inactive_for` so long may go (section 8, step 5).
+fn last_pod(
+    spec: &ScalingSpec,
+    inactive_for: Duration,
+    answer: ActivatorAnswer,
+    published: &Published,
+    now: Tick,
+) -> Scaling {
+    let always_proxied = spec.target_burst_capacity == TargetBurstCapacity::Unlimited;
+    match answer {
+        _ if always_proxied => {}
+        ActivatorAnswer::Yes => {}
+        ActivatorAnswer::NotAsked => return Scaling::zero_pending().probe(Probe::Now),
+        ActivatorAnswer::No => return Scaling::zero_pending().probe(Probe::UntilAnswered),
+    }
+    let grace = spec.scale_to_zero_grace_period;
+    let retention = if spec.reachable { spec.pod_retention_period } else { Duration::ZERO };
+    if inactive_for >= grace.max(retention) {
+        return Scaling::apply(0);
+    }
+    if let Some(rest) = remaining(retention, inactive_for) {
+        return Scaling::zero_pending().wake_after(rest);
+    }
+    // Activators may have stood in the path for long before the service went to rest.
+    let proxied_for = published.proxied_since.map_or(Duration::ZERO, |since| now.since(since));
+    match remaining(grace, proxied_for) {
+        None => Scaling::apply(0),
+        Some(rest) => Scaling::zero_pending().wake_after(rest),
+    }
+}
+
+/// What is left of `whole` after `passed`; `None` if nothing is.
+fn remaining(whole: Duration, passed: Duration) -> Option<Duration> {
+    whole.checked_sub(passed).filter(|rest| !rest.is_zero())
+}

@@ -1,0 +1,212 @@
+//! `collector.json`: what the windows of one service answer, and what a round of scraping says.
+
+#![allow(clippy::unwrap_used, reason = "a vector of another form must fail its test")]
+
+mod stock;
+
+use std::time::Duration;
+
+use autoscaler::{
+    sampling::{Refusal, Sample, SampleError, sample_size},
+    windows::{Averages, MetricWindows, NoData, WindowRules},
+};
+use ebb_core::{
+    Tick,
+    scaling::{Aggregation, Metric, ScalingSpec},
+    stat::Stat,
+};
+use ebb_vectors::{Vectors, agree, float};
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::Value;
+use stock::{burst_capacity, stock_spec};
+
+fn millis(value: &Value) -> Duration {
+    Duration::from_millis(value.as_u64().expect("milliseconds"))
+}
+
+/// A stat of `[concurrency, proxied concurrency, requests, proxied requests]`.
+fn stat_of(numbers: &[Value]) -> Stat {
+    Stat {
+        average_concurrent_requests: float(&numbers[0]),
+        average_proxied_concurrent_requests: float(&numbers[1]),
+        request_count: float(&numbers[2]),
+        proxied_request_count: float(&numbers[3]),
+        ..Stat::default()
+    }
+}
+
+fn fields(stat: &Stat) -> [f64; 4] {
+    [
+        stat.average_concurrent_requests,
+        stat.average_proxied_concurrent_requests,
+        stat.request_count,
+        stat.proxied_request_count,
+    ]
+}
+
+/// One collection of the reference: windows that may not exist.
+struct Collection {
+    spec: ScalingSpec,
+    windows: Option<MetricWindows>,
+}
+
+impl Collection {
+    fn of(trace: &Value) -> Self {
+        let spec = ScalingSpec {
+            aggregation: match trace["algorithm"].as_str().unwrap() {
+                "weighted-exponential" | "weightedExponential" => Aggregation::WeightedExponential,
+                _ => Aggregation::Linear,
+            },
+            stable_window: millis(&trace["stable_window_ms"]),
+            panic_window: millis(&trace["panic_window_ms"]),
+            // Without a scrape target nothing is scraped, and that follows from an unlimited capacity.
+            target_burst_capacity: burst_capacity(if trace["scrape_target"] == "" { -1.0 } else { 211.0 }),
+            ..stock_spec()
+        };
+        let windows = Some(MetricWindows::new(&spec, WindowRules::Reference));
+        Self { spec, windows }
+    }
+
+    fn record(&mut self, now: Tick, stat: &Stat) {
+        if let Some(windows) = &mut self.windows {
+            windows.record(now, stat);
+        }
+    }
+
+    fn set_lengths(&mut self, stable: &Value, panic: &Value) {
+        self.spec =
+            ScalingSpec { stable_window: millis(stable), panic_window: millis(panic), ..self.spec.clone() };
+    }
+
+    /// `want` is `[stable, panic, error]`.
+    fn compare(&self, metric: Metric, now: Tick, want: &[Value], name: &str) {
+        let got = self.windows.as_ref().map(|windows| windows.averages(metric, now));
+        match (got, want[2].as_str().unwrap()) {
+            (None, "not_collecting") | (Some(Err(NoData)), "no_data") => {}
+            (Some(Ok(Averages { stable, panic })), "") => {
+                assert!(
+                    agree(stable, float(&want[0])),
+                    "{name}: {metric:?} stable {stable}, not {}",
+                    want[0]
+                );
+                assert!(agree(panic, float(&want[1])), "{name}: {metric:?} panic {panic}, not {}", want[1]);
+            }
+            (got, _) => panic!("{name}: {metric:?} {got:?}, not {want:?}"),
+        }
+    }
+
+    fn run(&mut self, epoch: Tick, op: &[Value], name: &str) -> usize {
+        let now = epoch.after(millis(&op[1]));
+        match op[0].as_str().unwrap() {
+            "rec" => self.record(now, &stat_of(&op[3..7])),
+            "scr" => {
+                if let Some(numbers) = op[3].as_array() {
+                    self.record(now, &stat_of(numbers));
+                }
+            }
+            "upd" => {
+                self.set_lengths(&op[2], &op[3]);
+                if let Some(windows) = &mut self.windows {
+                    windows.resize(now, &self.spec);
+                }
+            }
+            "del" => self.windows = None,
+            "create" => {
+                self.set_lengths(&op[2], &op[3]);
+                self.windows = Some(MetricWindows::new(&self.spec, WindowRules::Reference));
+            }
+            "q" => {
+                self.compare(Metric::Concurrency, now, &op[2..5], name);
+                self.compare(Metric::Rps, now, &op[5..8], name);
+                return 1;
+            }
+            other => panic!("{name}: unknown operation {other}"),
+        }
+        0
+    }
+}
+
+#[test]
+fn vectors_collector_traces() {
+    let vectors = Vectors::load("collector.json");
+    let mut compared = 0;
+    for trace in vectors.rows("traces") {
+        let epoch = Tick::from_secs(trace["epoch_unix_s"].as_u64().unwrap());
+        let mut collection = Collection::of(trace);
+        for (index, op) in trace["ops"].as_array().unwrap().iter().enumerate() {
+            let name = format!("{} op {index}", trace["name"]);
+            compared += collection.run(epoch, op.as_array().unwrap(), &name);
+        }
+    }
+    println!("traces: {compared} queries in {} traces", vectors.rows("traces").len());
+    assert_ne!(compared, 0);
+}
+
+#[test]
+fn vectors_collector_sample_size() {
+    let vectors = Vectors::load("collector.json");
+    let rows = vectors.rows("sample_size");
+    for row in rows {
+        // Fewer than no pods cannot be said here; the reference asks none of them.
+        let pods = usize::try_from(row[0].as_i64().unwrap()).unwrap_or(0);
+        assert_eq!(sample_size(pods) as u64, row[1].as_u64().unwrap(), "sample_size {row}");
+    }
+    println!("sample_size: {} values", rows.len());
+}
+
+/// Asks the pods of a round in the order of the sample until enough answered.
+fn scrape_directly(round: &Value, window: Duration, rng: &mut StdRng) -> Result<Option<Stat>, SampleError> {
+    let pods = round["pods"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|pod| pod["phase"] == "Running" && pod["ready"] == true && pod["terminating"] == false);
+    let sample = Sample::draw(pods.map(|pod| (pod, millis(&pod["age_ms"]))), window, rng);
+    sample.conclude(sample.candidates.iter().map(|pod| match pod["direct"].as_str().unwrap() {
+        "ok" => Ok(stat_of(pod["stat"].as_array().unwrap())),
+        "mesh" => Err(Refusal::MeshLike),
+        _ => Err(Refusal::Other),
+    }))
+}
+
+fn compare_round(got: Result<Option<Stat>, SampleError>, round: &Value, name: &str) {
+    let error = match got {
+        Ok(_) => "",
+        Err(SampleError::PodsExhausted) => "pods_exhausted",
+        Err(SampleError::DirectScrapingNotAvailable) => "direct_scraping_not_available",
+    };
+    assert_eq!(error, round["error"].as_str().unwrap(), "{name}");
+    let got = got.ok().flatten();
+    assert_eq!(got.is_none(), round["stat"].is_null(), "{name}: {got:?}");
+    if let (Some(got), Some(want)) = (got, round["stat"].as_array()) {
+        for (got, want) in fields(&got).into_iter().zip(want) {
+            assert!(agree(got, float(want)), "{name}: {got}, not {want}");
+        }
+    }
+}
+
+/// Rounds that asked the pods themselves. Ebb has no scrape through a service's address, so a scraper is
+/// followed until the reference takes that way.
+#[test]
+fn vectors_collector_direct_scrapes() {
+    let vectors = Vectors::load("collector.json");
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut compared = 0;
+    for case in vectors.rows("scrapes").iter().filter(|case| case["mesh_mode"] != "enabled") {
+        let falls_back = case["mesh_mode"] == "auto" && case["passthrough"] == false;
+        for (index, round) in case["rounds"].as_array().unwrap().iter().enumerate() {
+            let name = format!("{} round {index}", case["name"]);
+            let got = scrape_directly(round, millis(&case["window_ms"]), &mut rng);
+            compared += 1;
+            if falls_back && got == Err(SampleError::DirectScrapingNotAvailable) {
+                if round["pods_addressable_after"] == false {
+                    break;
+                }
+                continue;
+            }
+            compare_round(got, round, &name);
+        }
+    }
+    println!("scrapes: {compared} direct rounds");
+    assert_ne!(compared, 0);
+}

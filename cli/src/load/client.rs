@@ -1,0 +1,82 @@
+//! One request from its connection to its end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty};
+use tokio::time::{Instant, timeout_at};
+
+use super::Target;
+use super::meter::InFlight;
+use super::pool::{Connection, Pool};
+use super::report::Loss;
+
+/// Sends requests; shared by all tasks of a run.
+#[derive(Debug)]
+pub(super) struct Client {
+    request: RequestParts,
+    timeout: Duration,
+    pool: Pool,
+}
+
+impl Client {
+    /// A request is given up `timeout` after its planned time.
+    pub(super) fn new(target: &Target, timeout: Duration) -> Self {
+        Self { request: RequestParts::of(target), timeout, pool: Pool::new(target.address) }
+    }
+
+    /// Closes what has been idle too long.
+    pub(super) fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
+    /// Sends one request and records how it ended.
+    pub(super) async fn exchange(&self, in_flight: InFlight, planned: Instant) {
+        match timeout_at(planned + self.timeout, self.attempt()).await {
+            Ok(Ok((status, connection))) => {
+                if status.is_success() {
+                    in_flight.answered();
+                } else {
+                    in_flight.lost(Loss::Status(status.as_u16()));
+                }
+                self.pool.put_back(connection).await;
+            }
+            Ok(Err(loss)) => in_flight.lost(loss),
+            Err(_elapsed) => in_flight.lost(Loss::TimedOut),
+        }
+    }
+
+    /// Returns the status of a complete answer, and the connection that it came on.
+    async fn attempt(&self) -> Result<(StatusCode, Connection), Loss> {
+        let mut connection = self.pool.take().await.map_err(|_| Loss::Connect)?;
+        let response = connection.send_request(self.request.build()).await.map_err(|_| Loss::Reset)?;
+        let status = response.status();
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|_| Loss::Reset)?;
+        }
+        Ok((status, connection))
+    }
+}
+
+/// The request that is sent again and again, checked once.
+#[derive(Debug)]
+struct RequestParts {
+    uri: Uri,
+    host: HeaderValue,
+}
+
+impl RequestParts {
+    fn of(target: &Target) -> Self {
+        let host = target.authority.as_str().try_into().expect("an authority is visible ASCII");
+        Self { uri: Uri::from(target.path.clone()), host }
+    }
+
+    fn build(&self) -> Request<Empty<Bytes>> {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = self.uri.clone();
+        request.headers_mut().insert(header::HOST, self.host.clone());
+        request
+    }
+}

@@ -1,0 +1,116 @@
+//! What a Service is bound to: the object that is scaled, and what Ebb wrote down about it.
+
+use std::{fmt, num::NonZeroU16, str::FromStr};
+
+use super::{
+    fault::{Fault, FaultKind},
+    keys,
+    reading::{Reading, Texts},
+    syntax::{Syntax, Unreadable},
+};
+
+/// Longest name of a Kubernetes object, in bytes.
+const MAX_NAME: usize = 253;
+/// Longest name of a kind, in bytes.
+const MAX_KIND: usize = 63;
+
+/// The annotations that tie a Service to its pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// What is scaled; `None` where no annotation says so.
+    pub scale_target: Option<ScaleTarget>,
+    /// The Service's own selector, as Ebb wrote it down.
+    pub selector: Option<String>,
+    /// The port at which the activators know the Service.
+    pub activator_port: Option<NonZeroU16>,
+}
+
+/// An object with a scale subresource, in the Service's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ScaleTarget {
+    /// The object's kind, for example `Deployment`.
+    pub kind: String,
+    /// The object's name.
+    pub name: String,
+}
+
+impl fmt::Display for ScaleTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+impl FromStr for ScaleTarget {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split_once('/')
+            .filter(|(kind, name)| is_kind(kind) && is_object_name(name))
+            .map(|(kind, name)| Self { kind: kind.to_owned(), name: name.to_owned() })
+            .ok_or(Unreadable::Malformed)
+    }
+}
+
+impl Syntax for ScaleTarget {
+    const NOUN: &'static str = "a scale target";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        text.parse()
+    }
+}
+
+/// Reads the binding, and adds what is wrong with it to `faults`.
+pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Binding {
+    let scale_target: Option<Reading<'_, ScaleTarget>> = Reading::find(texts, &keys::SCALE_TARGET);
+    let activator_port: Option<Reading<'_, i32>> = Reading::find(texts, &keys::ACTIVATOR_PORT);
+    let selector: Option<Reading<'_, String>> = Reading::find(texts, &keys::SELECTOR);
+    faults.extend(scale_target.as_ref().and_then(|target| {
+        let want = "Kind/name, for example Deployment/hello";
+        target.value.as_ref().err().map(|why| target.unreadable(*why, want))
+    }));
+    faults.extend(activator_port.as_ref().and_then(|port| port.outside(1, i32::from(u16::MAX))));
+    faults.extend(selector.as_ref().filter(|selector| selector.text.is_empty()).map(|selector| {
+        selector.fault(FaultKind::Invalid, "selects nothing", "a selector, as written by Ebb")
+    }));
+    let port = activator_port.and_then(|port| u16::try_from(port.value.ok()?).ok());
+    Binding {
+        scale_target: scale_target.and_then(|target| target.value.ok()),
+        selector: selector.map(|selector| selector.text.to_owned()),
+        activator_port: port.and_then(NonZeroU16::new),
+    }
+}
+
+/// Whether `kind` is written as kinds are: `CamelCase`, of letters and digits.
+fn is_kind(kind: &str) -> bool {
+    kind.len() <= MAX_KIND
+        && kind.starts_with(|c: char| c.is_ascii_uppercase())
+        && kind.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// Whether `name` is an RFC 1123 subdomain, as names of most objects are.
+fn is_object_name(name: &str) -> bool {
+    let is_alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    name.len() <= MAX_NAME
+        && name.split('.').all(|label| {
+            label.bytes().all(|b| is_alphanumeric(b) || b == b'-')
+                && label.bytes().next().is_some_and(is_alphanumeric)
+                && label.bytes().next_back().is_some_and(is_alphanumeric)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scale_targets_are_a_kind_and_a_name() {
+        for text in ["Deployment/hello", "StatefulSet/a.b-1", "MyKind2/0"] {
+            assert_eq!(text.parse::<ScaleTarget>().map(|t| t.to_string()), Ok(text.to_owned()));
+        }
+        for text in
+            ["", "hello", "/hello", "Deployment/", "deployment/a", "A/b/c", "A/-b", "A/b.", "A/B", "A B/c"]
+        {
+            assert_eq!(text.parse::<ScaleTarget>(), Err(Unreadable::Malformed), "{text:?}");
+        }
+    }
+}

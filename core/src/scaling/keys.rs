@@ -1,0 +1,220 @@
+//! Every annotation that Ebb knows, in one table ([`KNOWN`]). Nobody else spells a key.
+
+/// Prefix of the reference's annotations that steer scaling.
+pub const SCALING_PREFIX: &str = "autoscaling.knative.dev/";
+/// Prefix of the annotations that only Ebb has.
+pub const EBB_PREFIX: &str = "ebb.dev/";
+
+/// Names nearer to a known one than this (Jaro-Winkler, 1 is equal) are taken for a slip of it.
+const NEAR: f64 = 0.85;
+
+/// An annotation's key, and the older spelling that counts where the first is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The key, for example `autoscaling.knative.dev/min-scale`.
+    pub name: &'static str,
+    /// The older spelling, for example `autoscaling.knative.dev/minScale`.
+    pub alias: Option<&'static str>,
+}
+
+impl Key {
+    /// A key without an alias.
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self { name, alias: None }
+    }
+
+    const fn or(self, alias: &'static str) -> Self {
+        Self { alias: Some(alias), ..self }
+    }
+
+    /// The key and its alias, in the order in which they are looked up.
+    pub fn spellings(&self) -> impl Iterator<Item = &'static str> {
+        [Some(self.name), self.alias].into_iter().flatten()
+    }
+}
+
+/// Who scales: only [`KPA_CLASS`].
+pub const CLASS: Key = Key::new("autoscaling.knative.dev/class");
+/// `concurrency` or `rps`; default `concurrency`.
+pub const METRIC: Key = Key::new("autoscaling.knative.dev/metric");
+/// What one pod can take, in units of the metric: a number of at least 0.01.
+pub const TARGET: Key = Key::new("autoscaling.knative.dev/target");
+/// The share of the target to aim at, in percent: 1 to 100.
+pub const TARGET_UTILIZATION: Key = Key::new("autoscaling.knative.dev/target-utilization-percentage")
+    .or("autoscaling.knative.dev/targetUtilizationPercentage");
+/// Spare requests wanted: a number of at least 0, or -1 for unlimited.
+pub const TARGET_BURST_CAPACITY: Key = Key::new("autoscaling.knative.dev/target-burst-capacity")
+    .or("autoscaling.knative.dev/targetBurstCapacity");
+/// Least pods: 0 to 2147483647.
+pub const MIN_SCALE: Key =
+    Key::new("autoscaling.knative.dev/min-scale").or("autoscaling.knative.dev/minScale");
+/// Most pods: 0 (unlimited) to 2147483647.
+pub const MAX_SCALE: Key =
+    Key::new("autoscaling.knative.dev/max-scale").or("autoscaling.knative.dev/maxScale");
+/// Pods at creation: 1 to 2147483647, and 0 where the cluster allows it.
+pub const INITIAL_SCALE: Key =
+    Key::new("autoscaling.knative.dev/initial-scale").or("autoscaling.knative.dev/initialScale");
+/// Least pods whenever any are wanted: 2 to 2147483647.
+pub const ACTIVATION_SCALE: Key = Key::new("autoscaling.knative.dev/activation-scale");
+/// The stable window: 6s to 1h, whole seconds.
+pub const WINDOW: Key = Key::new("autoscaling.knative.dev/window");
+/// The panic window in percent of the stable one: 1 to 100.
+pub const PANIC_WINDOW: Key = Key::new("autoscaling.knative.dev/panic-window-percentage")
+    .or("autoscaling.knative.dev/panicWindowPercentage");
+/// Wanted pods in percent of ready ones that start a panic: 110 to 1000.
+pub const PANIC_THRESHOLD: Key = Key::new("autoscaling.knative.dev/panic-threshold-percentage")
+    .or("autoscaling.knative.dev/panicThresholdPercentage");
+/// `linear` or `weighted-exponential`; default `linear`.
+pub const AGGREGATION: Key = Key::new("autoscaling.knative.dev/metric-aggregation-algorithm")
+    .or("autoscaling.knative.dev/metricAggregationAlgorithm");
+/// How long a decrease waits: 0s to 1h, whole seconds.
+pub const SCALE_DOWN_DELAY: Key =
+    Key::new("autoscaling.knative.dev/scale-down-delay").or("autoscaling.knative.dev/scaleDownDelay");
+/// How long the last pod stays: 0s to 1h.
+pub const POD_RETENTION: Key = Key::new("autoscaling.knative.dev/scale-to-zero-pod-retention-period")
+    .or("autoscaling.knative.dev/scaleToZeroPodRetentionPeriod");
+/// How long a scale target may take to make progress: at least 1s, whole seconds.
+pub const PROGRESS_DEADLINE: Key = Key::new("serving.knative.dev/progress-deadline");
+
+/// What is scaled: `Kind/name`.
+pub const SCALE_TARGET: Key = Key::new("ebb.dev/scale-target");
+/// The Service's selector, kept here while Ebb publishes its endpoints. Written by Ebb.
+pub const SELECTOR: Key = Key::new("ebb.dev/selector");
+/// The port at which the activators know the Service: 1 to 65535. Written by Ebb.
+pub const ACTIVATOR_PORT: Key = Key::new("ebb.dev/activator-port");
+/// Requests that one pod may execute at once: 0 (unlimited, the default) to 1000.
+pub const CONTAINER_CONCURRENCY: Key = Key::new("ebb.dev/container-concurrency");
+/// Requests that one activator holds: 1 to 100000; default 10000.
+pub const QUEUE_DEPTH: Key = Key::new("ebb.dev/queue-depth");
+/// How long a request is held: 1s to 1h; default 2m.
+pub const ACTIVATION_DEADLINE: Key = Key::new("ebb.dev/activation-deadline");
+/// How long a request may take in a pod: 1s to 1h; default 5m.
+pub const REQUEST_TIMEOUT: Key = Key::new("ebb.dev/request-timeout");
+/// How long a response's head may take: 0s (off, the default) to the request timeout.
+pub const RESPONSE_START_TIMEOUT: Key = Key::new("ebb.dev/response-start-timeout");
+/// Longest gap within a response: 0s (off, the default) to the request timeout.
+pub const IDLE_TIMEOUT: Key = Key::new("ebb.dev/idle-timeout");
+/// The HTTP path that tells whether a pod is ready; absent, a TCP connection does.
+pub const READINESS_PATH: Key = Key::new("ebb.dev/readiness-path");
+
+/// Every known key.
+pub const KNOWN: [Key; 26] = [
+    CLASS,
+    METRIC,
+    TARGET,
+    TARGET_UTILIZATION,
+    TARGET_BURST_CAPACITY,
+    MIN_SCALE,
+    MAX_SCALE,
+    INITIAL_SCALE,
+    ACTIVATION_SCALE,
+    WINDOW,
+    PANIC_WINDOW,
+    PANIC_THRESHOLD,
+    AGGREGATION,
+    SCALE_DOWN_DELAY,
+    POD_RETENTION,
+    PROGRESS_DEADLINE,
+    SCALE_TARGET,
+    SELECTOR,
+    ACTIVATOR_PORT,
+    CONTAINER_CONCURRENCY,
+    QUEUE_DEPTH,
+    ACTIVATION_DEADLINE,
+    REQUEST_TIMEOUT,
+    RESPONSE_START_TIMEOUT,
+    IDLE_TIMEOUT,
+    READINESS_PATH,
+];
+
+/// The class that scales by requests, the only one that Ebb has.
+pub const KPA_CLASS: &str = "kpa.autoscaling.knative.dev";
+/// The class that leaves scaling to the Kubernetes HPA; known in order to be refused by name.
+pub const HPA_CLASS: &str = "hpa.autoscaling.knative.dev";
+
+/// The key that a short name stands for: `target` is `autoscaling.knative.dev/target`, `queue-depth` is
+/// `ebb.dev/queue-depth`. A name with a `/` stays as it is; an unknown one is taken for a scaling key.
+pub fn full_key(short: &str) -> String {
+    if short.contains('/') {
+        return short.to_owned();
+    }
+    let known = KNOWN.iter().flat_map(Key::spellings).find(|name| short_name(name) == short);
+    known.map_or_else(|| format!("{SCALING_PREFIX}{short}"), str::to_owned)
+}
+
+/// Whether `key` claims to steer Ebb, yet is none that Ebb knows.
+pub(super) fn is_unknown(key: &str) -> bool {
+    let claims = key.starts_with(SCALING_PREFIX) || key.starts_with(EBB_PREFIX);
+    claims && !KNOWN.iter().flat_map(Key::spellings).any(|known| known == key)
+}
+
+/// The known key that `key` is probably a slip of, whatever its prefix and the case of its letters.
+pub(super) fn nearest(key: &str) -> Option<&'static str> {
+    let wanted = short_name(key).to_ascii_lowercase();
+    let likeness = |known: &Key| {
+        let to = |name: &str| strsim::jaro_winkler(&short_name(name).to_ascii_lowercase(), &wanted);
+        known.spellings().map(to).fold(0.0, f64::max)
+    };
+    KNOWN
+        .iter()
+        .map(|known| (likeness(known), known.name))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+fn short_name(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_keys_share_a_spelling_or_a_short_name() {
+        let mut names: Vec<_> = KNOWN.iter().flat_map(Key::spellings).map(short_name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn short_names_become_keys() {
+        for (short, full) in [
+            ("target", "autoscaling.knative.dev/target"),
+            ("minScale", "autoscaling.knative.dev/minScale"),
+            ("queue-depth", "ebb.dev/queue-depth"),
+            ("progress-deadline", "serving.knative.dev/progress-deadline"),
+            ("no-such-thing", "autoscaling.knative.dev/no-such-thing"),
+            ("example.com/target", "example.com/target"),
+        ] {
+            assert_eq!(full_key(short), full);
+        }
+    }
+
+    #[test]
+    fn slips_are_recognized_and_strangers_are_not() {
+        for (slip, meant) in [
+            ("autoscaling.knative.dev/min_scale", Some(MIN_SCALE.name)),
+            ("autoscaling.knative.dev/maxscale", Some(MAX_SCALE.name)),
+            ("autoscaling.knative.dev/Target", Some(TARGET.name)),
+            ("ebb.dev/target", Some(TARGET.name)),
+            ("autoscaling.knative.dev/stable-window", None),
+            ("autoscaling.knative.dev/panic-treshold-percentage", Some(PANIC_THRESHOLD.name)),
+            ("ebb.dev/request-timeuot", Some(REQUEST_TIMEOUT.name)),
+            ("ebb.dev/zebra", None),
+        ] {
+            assert!(is_unknown(slip), "{slip}");
+            assert_eq!(nearest(slip), meant, "{slip}");
+        }
+    }
+
+    #[test]
+    fn keys_of_others_are_none_of_our_business() {
+        for key in ["foo", "serving.knative.dev/x", "autoscaling.knative.devil/x", MIN_SCALE.name] {
+            assert!(!is_unknown(key), "{key}");
+        }
+    }
+}

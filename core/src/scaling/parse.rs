@@ -1,0 +1,98 @@
+use std::num::NonZeroU32;
+
+use super::{
+    Metric, ScalingSpec, ServingSpec, admission,
+    annotations::Annotations,
+    binding,
+    binding::Binding,
+    defaults::ClusterDefaults,
+    effective::{Effective, Reachability},
+    fault::{Fault, Warning},
+    keys,
+    reading::Texts,
+    serving, strict,
+};
+
+/// What the annotations of one service say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// How the service is scaled and served.
+    pub spec: ScalingSpec,
+    /// What the Service is bound to.
+    pub binding: Binding,
+    /// Annotations that have no effect.
+    pub warnings: Vec<Warning>,
+}
+
+/// Turns the annotations of a service into types: the one place where anyone parses them.
+///
+/// # Errors
+///
+/// Every violation at once, ordered by key.
+pub fn parse(
+    annotations: &Texts,
+    defaults: &ClusterDefaults,
+    reachability: Reachability,
+) -> Result<Parsed, Vec<Fault>> {
+    let read = Annotations::read(annotations);
+    let mut faults = admission::faults(&read, defaults);
+    for fault in strict::faults(annotations, &read, defaults) {
+        // One fault per setting is enough to mend it by.
+        if faults.iter().all(|known| known.key != fault.key) {
+            faults.push(fault);
+        }
+    }
+    let serving = serving::read(annotations, &mut faults);
+    let binding = binding::read(annotations, &mut faults);
+    if !faults.is_empty() {
+        faults.sort_by(|a, b| a.key.cmp(&b.key));
+        return Err(faults);
+    }
+    let effective = Effective::resolve(&read, defaults, serving.container_concurrency, reachability);
+    let spec = scaling_spec(&effective, defaults, serving);
+    Ok(Parsed { spec, binding, warnings: warnings(annotations) })
+}
+
+/// The spec that values without faults come to. The conversions cannot fail then; they saturate, so that
+/// none could panic.
+fn scaling_spec(effective: &Effective, defaults: &ClusterDefaults, serving: ServingSpec) -> ScalingSpec {
+    ScalingSpec {
+        metric: if effective.metric == Metric::Rps.as_str() { Metric::Rps } else { Metric::Concurrency },
+        target: effective.target,
+        total: effective.total,
+        target_burst_capacity: effective.target_burst_capacity,
+        min_scale: pods(effective.min_scale),
+        max_scale: NonZeroU32::new(pods(effective.max_scale)),
+        initial_scale: pods(effective.initial_scale),
+        activation_scale: NonZeroU32::new(pods(effective.activation_scale)),
+        stable_window: effective.stable_window.to_std(),
+        panic_window: effective.panic_window.unwrap_or(effective.stable_window).to_std(),
+        panic_threshold: effective.panic_threshold,
+        aggregation: effective.aggregation,
+        scale_down_delay: effective.scale_down_delay.to_std(),
+        pod_retention_period: effective.pod_retention_period.to_std(),
+        scale_to_zero_grace_period: defaults.scale_to_zero_grace_period,
+        scale_to_zero: defaults.scale_to_zero,
+        max_scale_up_rate: defaults.max_scale_up_rate,
+        max_scale_down_rate: defaults.max_scale_down_rate,
+        activator_capacity: defaults.activator_capacity,
+        progress_deadline: effective.progress_deadline.to_std(),
+        reachable: effective.reachability == Reachability::Reachable,
+        serving,
+    }
+}
+
+fn pods(count: i64) -> u32 {
+    u32::try_from(count.max(0)).unwrap_or(u32::MAX)
+}
+
+fn warnings(annotations: &Texts) -> Vec<Warning> {
+    annotations
+        .keys()
+        .filter(|key| keys::is_unknown(key))
+        .map(|key| Warning { key: key.clone(), nearest: keys::nearest(key) })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! How requests are admitted and timed: the `ebb.dev/*` annotations that become a [`ServingSpec`].
+
+use std::{num::NonZeroU32, time::Duration};
+
+use http::uri::PathAndQuery;
+
+use super::{
+    ServingSpec,
+    duration::GoDuration,
+    fault::{Fault, FaultKind},
+    keys::{self, Key},
+    reading::{Reading, Texts},
+};
+
+/// Largest capacity of a pod, the reference's default limit.
+const MAX_CONTAINER_CONCURRENCY: i32 = 1000;
+/// Held requests cost a few kilobytes each: this is about what an activator of a gigabyte can hold.
+const MAX_QUEUE_DEPTH: i32 = 100_000;
+/// The reference holds as many per revision.
+const DEFAULT_QUEUE_DEPTH: u32 = 10_000;
+/// Bounds of the activation deadline and the request timeout.
+const DEADLINES: (GoDuration, GoDuration) = (GoDuration::from_secs(1), GoDuration::from_secs(3600));
+/// Enough for an image to be pulled; most clients have hung up by then.
+const DEFAULT_ACTIVATION_DEADLINE: Duration = Duration::from_secs(120);
+/// The reference's default.
+const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+
+impl Default for ServingSpec {
+    /// What a service without annotations has.
+    fn default() -> Self {
+        Self {
+            container_concurrency: None,
+            queue_depth: NonZeroU32::new(DEFAULT_QUEUE_DEPTH).unwrap_or(NonZeroU32::MIN),
+            activation_deadline: DEFAULT_ACTIVATION_DEADLINE,
+            request_timeout: DEFAULT_REQUEST_TIMEOUT,
+            response_start_timeout: None,
+            idle_timeout: None,
+            readiness_path: None,
+        }
+    }
+}
+
+/// Reads the annotations, and adds what is wrong with them to `faults`.
+pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> ServingSpec {
+    let default = ServingSpec::default();
+    let request_timeout = deadline(texts, &keys::REQUEST_TIMEOUT, faults).unwrap_or(default.request_timeout);
+    ServingSpec {
+        container_concurrency: count(
+            texts,
+            &keys::CONTAINER_CONCURRENCY,
+            (0, MAX_CONTAINER_CONCURRENCY),
+            faults,
+        ),
+        queue_depth: count(texts, &keys::QUEUE_DEPTH, (1, MAX_QUEUE_DEPTH), faults)
+            .unwrap_or(default.queue_depth),
+        activation_deadline: deadline(texts, &keys::ACTIVATION_DEADLINE, faults)
+            .unwrap_or(default.activation_deadline),
+        request_timeout,
+        response_start_timeout: partial_timeout(
+            texts,
+            &keys::RESPONSE_START_TIMEOUT,
+            request_timeout,
+            faults,
+        ),
+        idle_timeout: partial_timeout(texts, &keys::IDLE_TIMEOUT, request_timeout, faults),
+        readiness_path: readiness_path(texts, faults),
+    }
+}
+
+/// An integer within `low..=high`; `None` if it is absent, at fault, or 0.
+fn count(texts: &Texts, key: &Key, (low, high): (i32, i32), faults: &mut Vec<Fault>) -> Option<NonZeroU32> {
+    let reading: Reading<'_, i32> = Reading::find(texts, key)?;
+    faults.extend(reading.outside(low, high));
+    NonZeroU32::new(u32::try_from(reading.value.ok()?).ok()?)
+}
+
+fn deadline(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<Duration> {
+    let reading: Reading<'_, GoDuration> = Reading::find(texts, key)?;
+    let (shortest, longest) = DEADLINES;
+    faults.extend(reading.outside(shortest, longest));
+    reading.value.ok().map(GoDuration::to_std)
+}
+
+/// A timeout of a part of the request, so at most as long as that of the whole; `None` is off.
+fn partial_timeout(
+    texts: &Texts,
+    key: &Key,
+    request_timeout: Duration,
+    faults: &mut Vec<Fault>,
+) -> Option<Duration> {
+    let reading: Reading<'_, GoDuration> = Reading::find(texts, key)?;
+    faults.extend(reading.outside(GoDuration::ZERO, request_timeout.into()));
+    reading.value.ok().map(GoDuration::to_std).filter(|timeout| !timeout.is_zero())
+}
+
+fn readiness_path(texts: &Texts, faults: &mut Vec<Fault>) -> Option<String> {
+    let reading: Reading<'_, String> = Reading::find(texts, &keys::READINESS_PATH)?;
+    let path = reading.text;
+    if !path.starts_with('/') || path.contains('#') || path.parse::<PathAndQuery>().is_err() {
+        let want = "a path that begins with /, for example /healthz";
+        faults.push(reading.fault(FaultKind::Invalid, "is not an HTTP path", want));
+    }
+    Some(path.to_owned())
+}

@@ -1,0 +1,133 @@
+//! What Ebb refuses beyond the reference: values that it admits and then cannot mean.
+
+use super::{
+    admission,
+    annotations::{Annotations, value_of},
+    defaults::ClusterDefaults,
+    duration::GoDuration,
+    fault::{Fault, FaultKind},
+    keys::{self, KPA_CLASS, Key},
+    reading::{Reading, Texts},
+};
+
+/// Everything that Ebb refuses on top; may repeat what the shared rules found.
+pub(super) fn faults(
+    texts: &Texts,
+    annotations: &Annotations<'_>,
+    defaults: &ClusterDefaults,
+) -> impl Iterator<Item = Fault> {
+    keys::KNOWN
+        .iter()
+        .filter_map(|key| contradictory_spellings(texts, key))
+        .chain(class(annotations, defaults))
+        .chain(admission::aggregation(annotations))
+        .chain(not_finite(annotations))
+        .chain(wide_initial_scale(annotations))
+        .chain(progress_deadline(annotations))
+        .chain(effective_bounds(annotations, defaults))
+}
+
+fn contradictory_spellings(texts: &Texts, key: &Key) -> Option<Fault> {
+    let alias = key.alias?;
+    let (value, other) = (texts.get(key.name)?, texts.get(alias)?);
+    (value != other).then(|| Fault {
+        key: key.name.to_owned(),
+        value: value.clone(),
+        kind: FaultKind::Other,
+        problem: format!("contradicts {other:?} of {alias}"),
+        want: "one of the two keys".to_owned(),
+    })
+}
+
+fn class(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Option<Fault> {
+    let class = annotations.class_or(&defaults.class);
+    (class != KPA_CLASS).then(|| class_not_offered(keys::CLASS.name, class))
+}
+
+/// The fault of any class but the one that scales by requests.
+pub(super) fn class_not_offered(key: &str, class: &str) -> Fault {
+    Fault {
+        key: key.to_owned(),
+        value: class.to_owned(),
+        kind: FaultKind::Invalid,
+        problem: "is not offered, Ebb scales by requests".to_owned(),
+        want: format!("{KPA_CLASS}, or no class at all"),
+    }
+}
+
+fn not_finite(annotations: &Annotations<'_>) -> impl Iterator<Item = Fault> {
+    [
+        &annotations.target,
+        &annotations.target_utilization,
+        &annotations.target_burst_capacity,
+        &annotations.panic_window,
+        &annotations.panic_threshold,
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(Reading::not_finite)
+}
+
+/// The reference admits 64 bits, and then one of its programs ignores and another one truncates them.
+fn wide_initial_scale(annotations: &Annotations<'_>) -> Option<Fault> {
+    annotations.initial_scale.as_ref()?.outside(0, i64::from(i32::MAX))
+}
+
+/// Zero passes the reference, and is then refused by Kubernetes.
+fn progress_deadline(annotations: &Annotations<'_>) -> Option<Fault> {
+    annotations.progress_deadline.as_ref()?.not_whole_seconds_from(GoDuration::from_secs(1))
+}
+
+/// The reference compares annotations among themselves only; here the values in effect must fit together.
+/// Reachability plays no part: what is accepted must not depend on the state of the moment.
+fn effective_bounds(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Vec<Fault> {
+    let annotated_max = value_of(annotations.max_scale.as_ref()).map(i64::from);
+    let max = annotated_max.or_else(|| defaults.max_scale.map(|max| i64::from(max.get())));
+    let Some(max) = max.filter(|max| *max > 0) else { return Vec::new() };
+    [
+        LowerBound::new("min-scale", annotations.min_scale.as_ref(), i64::from(defaults.min_scale)),
+        LowerBound::new(
+            "initial-scale",
+            annotations.initial_scale.as_ref(),
+            i64::from(defaults.initial_scale),
+        ),
+        LowerBound::new("activation-scale", annotations.activation_scale.as_ref(), 0),
+    ]
+    .into_iter()
+    .filter_map(|bound| bound.fault_above(max, annotations.max_scale.as_ref()))
+    .collect()
+}
+
+/// A lower bound in effect, and where it comes from.
+struct LowerBound<'a> {
+    name: &'static str,
+    pods: i64,
+    /// The key and the text; `None` if the cluster's default is in effect.
+    annotation: Option<(&'static str, &'a str)>,
+}
+
+impl<'a> LowerBound<'a> {
+    fn new<T: Copy + Into<i64>>(name: &'static str, reading: Option<&Reading<'a, T>>, default: i64) -> Self {
+        let annotation = reading.map(|reading| (reading.key, reading.text));
+        Self { name, pods: value_of(reading).map_or(default, Into::into), annotation }
+    }
+
+    /// The fault of more pods than `max`, blamed on what is annotated: the bound itself, else `max_scale`.
+    fn fault_above(&self, max: i64, max_scale: Option<&Reading<'_, i32>>) -> Option<Fault> {
+        if self.pods <= max {
+            return None;
+        }
+        let Some((key, text)) = self.annotation else {
+            let problem = format!("is less than the cluster's {} of {}", self.name, self.pods);
+            let want = format!("0 (unlimited) or at least {}", self.pods);
+            return max_scale.map(|max_scale| max_scale.fault(FaultKind::Other, problem, want));
+        };
+        Some(Fault {
+            key: key.to_owned(),
+            value: text.to_owned(),
+            kind: FaultKind::Other,
+            problem: format!("is more than the max-scale of {max} in effect"),
+            want: format!("at most {max}"),
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! What every kind of value shares: a text becomes a value, or is one of two ways not one.
+
+/// Why a text is not the value that it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not of the wanted syntax.
+    #[error("malformed")]
+    Malformed,
+    /// Of the wanted syntax, but it does not fit the type.
+    #[error("out of range")]
+    OutOfRange,
+}
+
+/// A type whose values are written in annotations and in the cluster's settings.
+pub(super) trait Syntax: Sized {
+    /// What a value is called in a message, with its article.
+    const NOUN: &'static str;
+
+    /// The value that `text` stands for.
+    fn read(text: &str) -> Result<Self, Unreadable>;
+}
+
+impl Syntax for String {
+    const NOUN: &'static str = "a text";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        Ok(text.to_owned())
+    }
+}
+
+impl Syntax for bool {
+    const NOUN: &'static str = "true or false";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        match text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            _ => Err(Unreadable::Malformed),
+        }
+    }
+}
+
+/// Splits an optional sign off; true if it is a minus.
+pub(super) fn split_sign(text: &str) -> (bool, &str) {
+    match text.strip_prefix('-') {
+        Some(unsigned) => (true, unsigned),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    }
+}
+
+/// Splits the longest run of characters that `is_wanted` off the front.
+pub(super) fn split_while(text: &str, is_wanted: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(|c| !is_wanted(c)).unwrap_or(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_spelled_in_the_twelve_known_ways_only() {
+        for text in ["1", "t", "T", "true", "TRUE", "True"] {
+            assert_eq!(bool::read(text), Ok(true), "{text}");
+        }
+        for text in ["0", "f", "F", "false", "FALSE", "False"] {
+            assert_eq!(bool::read(text), Ok(false), "{text}");
+        }
+        for text in ["", "yes", "tRUE", " true", "2"] {
+            assert_eq!(bool::read(text), Err(Unreadable::Malformed), "{text}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Admission: so many requests execute, so many wait their turn, the next one is refused.
+//!
+//! Waiting is first come, first served: whoever ends hands its slot to the oldest waiter, and a newcomer
+//! never overtakes. tokio's `Semaphore` was not taken because its waiting room has no bound.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+#[cfg(test)]
+mod tests;
+
+/// The bounds of a [`Breaker`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Requests that may wait beyond those that execute.
+    pub queue_depth: usize,
+    /// Requests that may execute at once, at most. With `queue_depth` it bounds all that are in flight.
+    pub max_concurrency: usize,
+    /// Requests that may execute at once, at first.
+    pub initial_capacity: usize,
+}
+
+/// Bounds that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidBounds {
+    /// Nobody could ever wait.
+    #[error("queue depth is 0; want at least 1")]
+    NoQueue,
+    /// The capacity exceeds what is possible.
+    #[error("initial capacity {0} exceeds the maximal concurrency {1}")]
+    CapacityAboveMaximum(usize, usize),
+}
+
+/// The waiting room is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("pending request queue full")]
+pub struct Full;
+
+/// Limits how many requests execute at once.
+#[derive(Debug)]
+pub struct Breaker {
+    places: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    capacity: usize,
+    executing: usize,
+    /// Oldest first; tickets grow, so that a waiter that leaves is found by binary search.
+    waiting: VecDeque<Waiter>,
+    next_ticket: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    hand_over: oneshot::Sender<Slot>,
+}
+
+/// One permitted execution. Dropping it hands it to the oldest waiter.
+#[derive(Debug)]
+pub struct Slot {
+    breaker: Arc<Breaker>,
+}
+
+/// How many requests are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Wait for a slot.
+    pub pending: usize,
+    /// Hold one.
+    pub executing: usize,
+}
+
+impl Breaker {
+    /// A breaker within `bounds`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidBounds`] names the contradiction.
+    pub fn new(bounds: Bounds) -> Result<Arc<Self>, InvalidBounds> {
+        if bounds.queue_depth == 0 {
+            return Err(InvalidBounds::NoQueue);
+        }
+        if bounds.initial_capacity > bounds.max_concurrency {
+            return Err(InvalidBounds::CapacityAboveMaximum(bounds.initial_capacity, bounds.max_concurrency));
+        }
+        Ok(Arc::new(Self {
+            places: bounds.queue_depth.saturating_add(bounds.max_concurrency),
+            state: Mutex::new(State {
+                capacity: bounds.initial_capacity,
+                executing: 0,
+                waiting: VecDeque::new(),
+                next_ticket: 0,
+            }),
+        }))
+    }
+
+    /// Waits for a slot. Dropping the future leaves the queue at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], at once, if all places are taken.
+    pub async fn acquire(self: &Arc<Self>) -> Result<Slot, Full> {
+        let mut waiting = match self.enter()? {
+            Entered::Slot(slot) => return Ok(slot),
+            Entered::Waiting(waiting) => waiting,
+        };
+        // The sender lives in the queue until it is used.
+        (&mut waiting.handed).await.map_err(|_| Full)
+    }
+
+    /// Takes a slot if one is free now.
+    pub fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
+        let mut state = self.state.lock();
+        let free = state.executing < state.capacity && self.in_flight(&state) < self.places;
+        free.then(|| {
+            state.executing += 1;
+            Slot { breaker: self.clone() }
+        })
+    }
+
+    /// Changes how many may execute at once. Fewer interrupts nobody; more lets waiters in at once.
+    pub fn set_capacity(self: &Arc<Self>, capacity: usize) {
+        self.state.lock().capacity = capacity;
+        self.hand_out();
+    }
+
+    /// How many wait and how many execute.
+    pub fn occupancy(&self) -> Occupancy {
+        let state = self.state.lock();
+        Occupancy { pending: state.waiting.len(), executing: state.executing }
+    }
+
+    fn in_flight(&self, state: &State) -> usize {
+        debug_assert!(state.waiting.len() <= self.places, "the queue outgrew its bound");
+        state.executing + state.waiting.len()
+    }
+
+    fn enter(self: &Arc<Self>) -> Result<Entered, Full> {
+        let mut state = self.state.lock();
+        if self.in_flight(&state) >= self.places {
+            return Err(Full);
+        }
+        if state.executing < state.capacity {
+            state.executing += 1;
+            return Ok(Entered::Slot(Slot { breaker: self.clone() }));
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        let (hand_over, handed) = oneshot::channel();
+        state.waiting.push_back(Waiter { ticket, hand_over });
+        Ok(Entered::Waiting(Waiting { breaker: self.clone(), ticket, handed }))
+    }
+
+    /// Gives free slots to the oldest waiters.
+    fn hand_out(self: &Arc<Self>) {
+        loop {
+            let waiter = {
+                let mut state = self.state.lock();
+                if state.executing >= state.capacity {
+                    return;
+                }
+                let Some(waiter) = state.waiting.pop_front() else { return };
+                state.executing += 1;
+                waiter
+            };
+            // A waiter that has just left returns the slot by dropping it, outside the lock.
+            drop(waiter.hand_over.send(Slot { breaker: self.clone() }));
+        }
+    }
+}
+
+enum Entered {
+    Slot(Slot),
+    Waiting(Waiting),
+}
+
+/// A place in the queue, given up when dropped.
+struct Waiting {
+    breaker: Arc<Breaker>,
+    ticket: u64,
+    handed: oneshot::Receiver<Slot>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.breaker.state.lock();
+        if let Ok(index) = state.waiting.binary_search_by_key(&self.ticket, |waiter| waiter.ticket) {
+            state.waiting.remove(index);
+        }
+        // A slot that was handed over meanwhile is dropped with the receiver, after the lock.
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.breaker.state.lock().executing -= 1;
+        self.breaker.hand_out();
+    }
+}

@@ -1,0 +1,218 @@
+//! The environment, read once. Names are the reference's (`docs/queue-proxy.md` lists them with units).
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
+    str::FromStr,
+    time::Duration,
+};
+
+use ebb_proxy::Quiet;
+use thiserror::Error;
+
+use crate::readiness::{self, Probe};
+
+/// Requests that may wait in a pod, for each one that may execute.
+const QUEUE_DEPTH_PER_SLOT: usize = 10;
+
+/// Everything that the sidecar must know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Takes the requests.
+    pub serving: SocketAddr,
+    /// Answers scrapes: the `Stat`, or metrics as text.
+    pub stats: SocketAddr,
+    /// Answers `/wait-for-drain`.
+    pub admin: SocketAddr,
+    /// The app.
+    pub app: SocketAddr,
+    /// The pod's name, as its reports give it.
+    pub pod: String,
+    /// Requests that the app may execute at once; `None` is unlimited.
+    pub container_concurrency: Option<NonZeroUsize>,
+    /// From a request's arrival to its last byte.
+    pub request_timeout: Duration,
+    /// From a request's arrival to the head of its answer; `None` is off.
+    pub response_start_timeout: Option<Duration>,
+    /// Longest gap between two frames of an answer; `None` is off.
+    pub idle_timeout: Option<Duration>,
+    /// How the app is asked whether it is ready.
+    pub probes: Vec<Probe>,
+    /// Who sends it speaks for Ebb. Without one, everybody's word about where a request came from is
+    /// believed, as by the reference.
+    pub nonce: Option<String>,
+    /// How it leaves.
+    pub drain: Quiet,
+}
+
+/// A variable that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{name}={value:?}: {problem}")]
+pub struct Fault {
+    /// The variable.
+    pub name: &'static str,
+    /// What it says; empty if it is not set.
+    pub value: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+impl Config {
+    /// Requests that may wait beyond those that execute, where executing is limited.
+    pub fn queue_depth(slots: NonZeroUsize) -> usize {
+        slots.get().saturating_mul(QUEUE_DEPTH_PER_SLOT)
+    }
+
+    /// Reads the environment through `lookup`.
+    ///
+    /// # Errors
+    ///
+    /// All faults at once.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        let mut env = Env { lookup, faults: Vec::new() };
+        let everywhere = |port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let concurrency: i64 = env.read("CONTAINER_CONCURRENCY", 0, "a whole number; below 1 is unlimited");
+        let seconds = "whole seconds";
+        let request_timeout: u64 = env.read("REVISION_TIMEOUT_SECONDS", 300, seconds);
+        let response_start: u64 = env.read("REVISION_RESPONSE_START_TIMEOUT_SECONDS", 0, seconds);
+        let idle: u64 = env.read("REVISION_IDLE_TIMEOUT_SECONDS", 0, seconds);
+        let port = "a port number from 1 to 65535";
+        let app: u16 = env.required("USER_PORT", port);
+        let quiet: u64 = env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds);
+        let limit: u64 = env.read("EBB_DRAIN_LIMIT_SECONDS", request_timeout.saturating_add(quiet), seconds);
+        let config = Self {
+            serving: everywhere(env.read("QUEUE_SERVING_PORT", 8012, port)),
+            stats: everywhere(env.read("EBB_STATS_PORT", 9090, port)),
+            admin: everywhere(env.read("EBB_ADMIN_PORT", 8022, port)),
+            app: (Ipv4Addr::LOCALHOST, app).into(),
+            pod: env.required("SERVING_POD", "the pod's name"),
+            container_concurrency: usize::try_from(concurrency).ok().and_then(NonZeroUsize::new),
+            request_timeout: Duration::from_secs(request_timeout),
+            response_start_timeout: limit_of(response_start),
+            idle_timeout: limit_of(idle),
+            probes: env.probes(),
+            nonce: (env.lookup)("EBB_POD_NONCE").filter(|nonce| !nonce.is_empty()),
+            drain: Quiet { quiet: Duration::from_secs(quiet), limit: Duration::from_secs(limit) },
+        };
+        if request_timeout == 0 {
+            env.fault("REVISION_TIMEOUT_SECONDS", "0", "want at least 1".into());
+        }
+        for (name, value) in [
+            ("REVISION_RESPONSE_START_TIMEOUT_SECONDS", response_start),
+            ("REVISION_IDLE_TIMEOUT_SECONDS", idle),
+        ] {
+            if value > request_timeout {
+                let problem =
+                    format!("exceeds REVISION_TIMEOUT_SECONDS={request_timeout}; want less, or 0 for off");
+                env.fault(name, &value.to_string(), problem);
+            }
+        }
+        if env.faults.is_empty() { Ok(config) } else { Err(env.faults) }
+    }
+}
+
+fn limit_of(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
+struct Env<F> {
+    lookup: F,
+    faults: Vec<Fault>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Env<F> {
+    fn fault(&mut self, name: &'static str, value: &str, problem: String) {
+        self.faults.push(Fault { name, value: value.to_owned(), problem });
+    }
+
+    fn read<T: FromStr>(&mut self, name: &'static str, default: T, want: &str) -> T {
+        match (self.lookup)(name) {
+            None => default,
+            Some(text) => text.parse().unwrap_or_else(|_| {
+                self.fault(name, &text, format!("want {want}"));
+                default
+            }),
+        }
+    }
+
+    fn required<T: FromStr + Default>(&mut self, name: &'static str, want: &str) -> T {
+        if (self.lookup)(name).is_none_or(|text| text.is_empty()) {
+            self.fault(name, "", format!("not set; want {want}"));
+            return T::default();
+        }
+        self.read(name, T::default(), want)
+    }
+
+    fn probes(&mut self) -> Vec<Probe> {
+        let name = "SERVING_READINESS_PROBE";
+        let text = (self.lookup)(name).unwrap_or_default();
+        readiness::decode(&text).unwrap_or_else(|error| {
+            self.fault(name, &text, error.to_string());
+            Vec::new()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Result<Config, Vec<Fault>> {
+        Config::from_env(|name| {
+            vars.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_references_environment_is_understood() {
+        let config = read(&[
+            ("CONTAINER_CONCURRENCY", "7"),
+            ("QUEUE_SERVING_PORT", "8013"),
+            ("USER_PORT", "3000"),
+            ("REVISION_TIMEOUT_SECONDS", "60"),
+            ("REVISION_IDLE_TIMEOUT_SECONDS", "5"),
+            ("SERVING_POD", "hello-1"),
+            ("SERVING_READINESS_PROBE", r#"{"tcpSocket":{"port":3000,"host":"127.0.0.1"}}"#),
+        ])
+        .unwrap();
+        assert_eq!(config.container_concurrency, NonZeroUsize::new(7));
+        assert_eq!((config.serving.port(), config.app.port()), (8013, 3000));
+        assert_eq!(config.idle_timeout, Some(Duration::from_secs(5)));
+        assert_eq!(config.response_start_timeout, None);
+        assert_eq!(config.probes, [Probe::tcp()]);
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let faults = read(&[
+            ("CONTAINER_CONCURRENCY", "many"),
+            ("REVISION_TIMEOUT_SECONDS", "5"),
+            ("REVISION_IDLE_TIMEOUT_SECONDS", "6"),
+            ("SERVING_READINESS_PROBE", "{"),
+        ])
+        .unwrap_err();
+        let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
+        assert_eq!(
+            names,
+            [
+                "CONTAINER_CONCURRENCY",
+                "USER_PORT",
+                "SERVING_POD",
+                "SERVING_READINESS_PROBE",
+                "REVISION_IDLE_TIMEOUT_SECONDS"
+            ]
+        );
+        assert_eq!(
+            faults[0].to_string(),
+            "CONTAINER_CONCURRENCY=\"many\": want a whole number; below 1 is unlimited"
+        );
+    }
+
+    #[test]
+    fn below_one_is_unlimited() {
+        for text in ["0", "-1"] {
+            let vars = [("USER_PORT", "1"), ("SERVING_POD", "p"), ("CONTAINER_CONCURRENCY", text)];
+            assert_eq!(read(&vars).unwrap().container_concurrency, None);
+        }
+    }
+}

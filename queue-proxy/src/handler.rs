@@ -1,0 +1,196 @@
+//! The life of a request in the pod: probe or request, whose word counts, a slot, the app, the end.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use ebb_core::{headers, request_stats::Origin};
+use ebb_proxy::{
+    Drain, ForwardError, Handler, Hop, ResponseBody, SendError, Timeouts, Upstream, WallClock, forward,
+};
+use http::{HeaderMap, Request, Response, header};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    breaker::{Breaker, Occupancy, Slot},
+    config::Config,
+    errors::Refused,
+    metrics::Metrics,
+    probes,
+    readiness::Readiness,
+    stats::PeriodStats,
+};
+
+/// What all requests of the pod share.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    pub(crate) config: Config,
+    pub(crate) clock: WallClock,
+    pub(crate) started: ebb_core::Tick,
+    pub(crate) stats: Mutex<PeriodStats>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) drain: Drain,
+    pub(crate) first_request: Mutex<Option<ebb_core::Tick>>,
+    pub(crate) breaker: Option<Arc<Breaker>>,
+    pub(crate) app: Arc<Upstream>,
+}
+
+impl Pod {
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        self.breaker.as_ref().map(|breaker| breaker.occupancy()).unwrap_or_default()
+    }
+}
+
+/// Takes the requests of the pod.
+#[derive(Debug)]
+pub(crate) struct RequestHandler {
+    pub(crate) pod: Arc<Pod>,
+}
+
+/// A request in flight: it counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pod: Arc<Pod>,
+    origin: Origin,
+    /// Held for its drop alone: it hands the slot to the next waiter.
+    slot: Option<Slot>,
+}
+
+impl InFlight {
+    fn begin(pod: &Arc<Pod>, origin: Origin) -> Self {
+        pod.metrics.request();
+        pod.stats.lock().begin(pod.clock.now(), origin);
+        Self { pod: pod.clone(), origin, slot: None }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.pod.stats.lock().end(self.pod.clock.now(), self.origin);
+    }
+}
+
+impl Handler for RequestHandler {
+    type Guard = InFlight;
+
+    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<InFlight>> {
+        let pod = &self.pod;
+        if let Some(probing) = probes::classify(request.headers()) {
+            return probes::answer(probing, &pod.readiness, pod.drain.leaving()).await;
+        }
+        let mut request = request;
+        let origin = take_origin(request.headers_mut(), pod.config.nonce.as_deref());
+        let in_flight = InFlight::begin(pod, origin);
+        let grpc = request.headers().get(header::CONTENT_TYPE).cloned();
+        match self.relay(request, peer, in_flight).await {
+            Ok(response) => response,
+            Err(refused) => {
+                pod.metrics.refused(refused.reason());
+                let asked = grpc.into_iter().map(|kind| (header::CONTENT_TYPE, kind)).collect();
+                refused.reply().for_request(&asked).into_response()
+            }
+        }
+    }
+}
+
+impl RequestHandler {
+    async fn relay(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        mut in_flight: InFlight,
+    ) -> Result<Response<ResponseBody<InFlight>>, Refused> {
+        let pod = &self.pod;
+        let timeouts = self.timeouts(Instant::now());
+        if let Some(breaker) = &pod.breaker {
+            let slot = timeout_at(timeouts.deadline, breaker.acquire()).await;
+            in_flight.slot = Some(slot.map_err(|_| Refused::WaitedTooLong)??);
+        }
+        let Hop { request, upgrade } = Hop::new(request, peer);
+        self.note_first_request();
+        let forwarded = match forward(&pod.app, request, timeouts).await {
+            Ok(forwarded) => forwarded,
+            Err(error) => {
+                if matches!(error, ForwardError::Send(SendError::NotSent { .. })) {
+                    pod.readiness.lost();
+                }
+                return Err(error.into());
+            }
+        };
+        let mut response = forwarded.into_response(upgrade, in_flight, &pod.drain);
+        // Only Ebb gives Ebb's reasons: an activator acts on them.
+        response.headers_mut().remove(headers::REASON);
+        Ok(response)
+    }
+
+    fn timeouts(&self, arrived: Instant) -> Timeouts {
+        let config = &self.pod.config;
+        Timeouts {
+            deadline: arrived + config.request_timeout,
+            response_start: config.response_start_timeout.map(|limit| arrived + limit),
+            idle: config.idle_timeout,
+        }
+    }
+
+    fn note_first_request(&self) {
+        let mut first = self.pod.first_request.lock();
+        if first.is_none() {
+            *first = Some(self.pod.clock.now());
+        }
+    }
+}
+
+/// Where a request came from, by the word of someone who may give it; what only Ebb may say is removed.
+fn take_origin(request: &mut HeaderMap, nonce: Option<&str>) -> Origin {
+    let trusted =
+        nonce.is_none_or(|nonce| request.get(headers::POD_NONCE).is_some_and(|given| given == nonce));
+    let proxied = request.get(headers::PROXY_REQUEST).is_some_and(|by| by == headers::PROXY_ACTIVATOR);
+    let original_host = request.get(headers::ORIGINAL_HOST).cloned();
+    for name in headers::FOR_EBB_ALONE {
+        request.remove(name);
+    }
+    if !trusted {
+        return Origin::Direct;
+    }
+    if let Some(host) = original_host {
+        request.insert(header::HOST, host);
+    }
+    if proxied { Origin::Proxied } else { Origin::Direct }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn claim(nonce: Option<&'static str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("10.0.0.1:8012"));
+        headers.insert(headers::PROXY_REQUEST, HeaderValue::from_static("activator"));
+        headers.insert(headers::ORIGINAL_HOST, HeaderValue::from_static("shop.example"));
+        headers.insert(headers::KUBELET_PROBE, HeaderValue::from_static("x"));
+        if let Some(nonce) = nonce {
+            headers.insert(headers::POD_NONCE, HeaderValue::from_static(nonce));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_who_knows_the_nonce_speaks_for_ebb() {
+        let cases = [
+            (Some("secret"), Some("secret"), Origin::Proxied, "shop.example"),
+            (Some("secret"), Some("guess"), Origin::Direct, "10.0.0.1:8012"),
+            (Some("secret"), None, Origin::Direct, "10.0.0.1:8012"),
+            // Without a nonce of our own we are in the reference's cluster, and trust as it does.
+            (None, None, Origin::Proxied, "shop.example"),
+        ];
+        for (ours, given, origin, host) in cases {
+            let mut headers = claim(given);
+            assert_eq!(take_origin(&mut headers, ours), origin, "{ours:?} {given:?}");
+            assert_eq!(headers.len(), 1, "what speaks for Ebb is not shown to the app: {headers:?}");
+            assert_eq!(headers[header::HOST], host);
+        }
+    }
+}

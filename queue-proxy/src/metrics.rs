@@ -1,0 +1,73 @@
+use std::sync::{Arc, atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::breaker::Occupancy;
+
+/// Why a request did not get the app's answer: one of a fixed set of words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// What the sidecar tells of itself.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Counter,
+    refused: Family<Reason, Counter>,
+    pending: Gauge,
+    executing: Gauge,
+    in_flight: Gauge<f64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("ebb_queue_proxy");
+        let metrics = Self {
+            requests: Counter::default(),
+            refused: Family::default(),
+            pending: Gauge::default(),
+            executing: Gauge::default(),
+            in_flight: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "Requests that came in, probes apart", metrics.requests.clone());
+        registry.register(
+            "refused_requests",
+            "Requests that did not get the app's answer; a rise of queue-full means pods are too few or too slow, of app-refused that the app is down",
+            metrics.refused.clone(),
+        );
+        registry.register("pending_requests", "Requests that wait for a slot", metrics.pending.clone());
+        registry.register("executing_requests", "Requests that hold a slot", metrics.executing.clone());
+        registry.register(
+            "in_flight_requests",
+            "Requests that came in and have not ended",
+            metrics.in_flight.clone(),
+        );
+        Arc::new(Self { registry, ..metrics })
+    }
+
+    pub(crate) fn request(&self) {
+        self.requests.inc();
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create_owned(&Reason { reason }).inc();
+    }
+
+    /// The text that Prometheus reads. Gauges are read off their source at this moment.
+    pub(crate) fn encode(&self, occupancy: Occupancy, in_flight: f64) -> String {
+        self.pending.set(i64::try_from(occupancy.pending).unwrap_or(i64::MAX));
+        self.executing.set(i64::try_from(occupancy.executing).unwrap_or(i64::MAX));
+        self.in_flight.set(in_flight);
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,102 @@
+//! The ports beside the serving port: scrapes, and the hook that waits for the drain.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use ebb_core::stat::{self, Stat};
+use ebb_proxy::{Handler, Reply, ResponseBody};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use prost::Message;
+use tokio::time::timeout;
+
+use crate::handler::Pod;
+
+/// Content type of the text that Prometheus reads.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// A `preStop` that no SIGTERM follows in this time was a restart of the app alone.
+const RESTART_ONLY: Duration = Duration::from_secs(1);
+
+/// Answers scrapes.
+#[derive(Debug)]
+pub(crate) struct StatsHandler {
+    pub(crate) pod: Arc<Pod>,
+}
+
+impl Handler for StatsHandler {
+    type Guard = ();
+
+    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+        if let Some(wrong) = wrong_target(&request, "/metrics") {
+            return wrong;
+        }
+        let (kind, body) = if wants_text(request.headers()) {
+            let in_flight = self.pod.stats.lock().in_flight();
+            (OPENMETRICS, self.pod.metrics.encode(self.pod.occupancy(), in_flight).into_bytes())
+        } else {
+            (stat::CONTENT_TYPE, self.pod.stat().encode_to_vec())
+        };
+        let mut response = Response::new(ResponseBody::own(body));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+    }
+}
+
+impl Pod {
+    /// The report about the last whole second; before there is one, only who reports.
+    pub(crate) fn stat(&self) -> Stat {
+        let now = self.clock.now();
+        let Some(report) = self.stats.lock().last(now) else {
+            return Stat { pod_name: self.config.pod.clone(), ..Stat::default() };
+        };
+        Stat {
+            pod_name: self.config.pod.clone(),
+            average_concurrent_requests: report.average_concurrency,
+            average_proxied_concurrent_requests: report.average_proxied_concurrency,
+            request_count: report.requests,
+            proxied_request_count: report.proxied_requests,
+            process_uptime: now.since(self.started).as_secs_f64(),
+            timestamp: 0,
+        }
+    }
+}
+
+/// Prometheus names its text formats; the reference's autoscaler asks for protobuf, and so does who says
+/// nothing.
+fn wants_text(request: &HeaderMap) -> bool {
+    let accepts = |kind: &str| {
+        request.get_all(header::ACCEPT).iter().any(|line| line.to_str().is_ok_and(|line| line.contains(kind)))
+    };
+    !accepts(stat::CONTENT_TYPE) && (accepts("openmetrics-text") || accepts("text/plain"))
+}
+
+/// Answers the app's `preStop` hook when the drain has come so far that the app may stop.
+#[derive(Debug)]
+pub(crate) struct AdminHandler {
+    pub(crate) pod: Arc<Pod>,
+}
+
+impl Handler for AdminHandler {
+    type Guard = ();
+
+    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+        if let Some(wrong) = wrong_target(&request, "/wait-for-drain") {
+            return wrong;
+        }
+        let drain = &self.pod.drain;
+        if timeout(RESTART_ONLY, drain.leaving()).await.is_ok() {
+            drain.ended().await;
+        }
+        Response::new(ResponseBody::own(""))
+    }
+}
+
+fn wrong_target(request: &Request<Incoming>, path: &str) -> Option<Response<ResponseBody<()>>> {
+    let reply = if request.uri().path() != path {
+        Reply::new(StatusCode::NOT_FOUND, "not-found", format!("only {path} is served here"))
+    } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        Reply::new(StatusCode::METHOD_NOT_ALLOWED, "method", "want GET")
+    } else {
+        return None;
+    };
+    Some(reply.into_response())
+}
