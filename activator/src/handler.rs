@@ -70,13 +70,12 @@ impl ServiceHandler {
         let Hop { mut request, upgrade } = Hop::new(request, peer);
         let mut attempts = Attempts::default();
         loop {
-            let mut lease = service.lease(attempts.ticket, request.body_mut(), deadline).await?;
+            let lease = service.lease(attempts.ticket, request.body_mut(), deadline).await?;
             mark(request.headers_mut(), &lease);
             let copy = copy_without_body(&request);
             let answer = forward(&lease.pod.upstream, request, timeouts(&settings)).await;
             match attempts.judge(answer, copy) {
                 Verdict::Answered(forwarded) => {
-                    lease.ticket = None;
                     return Ok(forwarded.into_response(upgrade, Guard { lease, in_flight }, &service.drain));
                 }
                 Verdict::Again(again) => {

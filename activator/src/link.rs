@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use rand::RngExt;
 use tokio::{
     sync::mpsc,
-    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{debug, info, warn};
 
@@ -64,13 +64,17 @@ impl Link {
     pub(crate) async fn run(mut self) {
         let mut pause = RETRY[0];
         loop {
+            let began = Instant::now();
             let (ended, was_open) = self.session().await;
             self.shared.metrics.link_up.set(0);
             if was_open {
                 warn!(autoscaler = %self.autoscaler, why = %ended, "link to the autoscaler ended");
-                pause = RETRY[0];
             } else {
                 debug!(autoscaler = %self.autoscaler, why = %ended, "no link to the autoscaler yet");
+            }
+            // One that takes the stream only to end it must not be asked fifty times a second.
+            if was_open && began.elapsed() > RETRY[1] {
+                pause = RETRY[0];
             }
             // Not all activators at the same moment.
             let jitter = rand::rng().random_range(0.5..1.0);
@@ -112,8 +116,14 @@ impl Link {
         send(&up, &self.introduction()).await?;
         let mut frames = Frames::default();
         let mut reports = report_interval();
+        let mut spoke = true;
         loop {
-            let anything = !self.shared.speaking.lock().is_empty();
+            let speaks = !self.shared.speaking.lock().is_empty();
+            if speaks && !spoke {
+                // A second begins with what broke the silence.
+                reports.reset();
+            }
+            spoke = speaks;
             tokio::select! {
                 piece = down.frame() => {
                     let piece = piece.and_then(Result::ok).ok_or(Ended::Closed)?;
@@ -128,30 +138,31 @@ impl Link {
                     }
                 }
                 Some(first) = self.pokes.recv() => {
-                    let mut messages = vec![first];
+                    let mut messages = vec![self.signed(first)];
                     while let Ok(more) = self.pokes.try_recv() {
-                        messages.push(more);
+                        messages.push(self.signed(more));
                     }
                     send(&up, &stats(messages)).await?;
                 }
-                _ = reports.tick(), if anything => {
+                _ = reports.tick(), if speaks => {
                     let messages = self.report();
                     if !messages.is_empty() {
                         send(&up, &stats(messages)).await?;
                     }
                 }
-                () = self.shared.spoke.notified(), if !anything => reports.reset(),
+                () = self.shared.spoke.notified(), if !speaks => {}
             }
         }
     }
 
     fn introduction(&self) -> Up {
+        let now = self.shared.clock.now();
         let messages = self
             .shared
             .speaking
             .lock()
             .iter()
-            .filter_map(|service| Some(WireStatMessage::new(&service.key, service.catch_up()?)))
+            .filter_map(|service| Some(WireStatMessage::new(&service.key, service.catch_up(now)?)))
             .map(|message| self.signed(message))
             .collect();
         Up { hello: Some(self.hello.clone()), listening: self.services.listening(), ..stats(messages) }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use ebb_core::ServiceKey;
 use parking_lot::Mutex;
@@ -25,6 +25,8 @@ struct RefusedLabels {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Mutex<Registry>,
+    /// How many speak for the same service: one that moves to another port has a successor before it ends.
+    speakers: Mutex<HashMap<Labels, usize>>,
     requests: Family<Labels, Counter>,
     held: Family<Labels, Gauge>,
     pod_failures: Family<Labels, Counter>,
@@ -58,6 +60,7 @@ impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("ebb_activator")),
+            speakers: Mutex::default(),
             requests: Family::default(),
             held: Family::default(),
             pod_failures: Family::default(),
@@ -101,6 +104,8 @@ impl Metrics {
 
     pub(crate) fn service(self: &Arc<Self>, key: &ServiceKey) -> ServiceMetrics {
         let labels = Labels { namespace: key.namespace.clone(), service: key.name.clone() };
+        let mut speakers = self.speakers.lock();
+        *speakers.entry(labels.clone()).or_default() += 1;
         ServiceMetrics {
             requests: self.requests.get_or_create_owned(&labels),
             held: self.held.get_or_create_owned(&labels),
@@ -132,6 +137,14 @@ impl ServiceMetrics {
 
 impl Drop for ServiceMetrics {
     fn drop(&mut self) {
+        let mut speakers = self.metrics.speakers.lock();
+        if let Some(others) = speakers.get_mut(&self.labels)
+            && *others > 1
+        {
+            *others -= 1;
+            return;
+        }
+        speakers.remove(&self.labels);
         self.metrics.requests.remove(&self.labels);
         self.metrics.held.remove(&self.labels);
         self.metrics.pod_failures.remove(&self.labels);

@@ -58,9 +58,15 @@ impl Reporter {
         (stat, self.speaking)
     }
 
-    /// What to say to an autoscaler that heard nothing yet: all that is in flight, as one second of it.
-    pub fn catch_up(&self) -> Option<Stat> {
-        self.speaking.then(|| stat(self.stats.in_flight(), self.stats.in_flight()))
+    /// What to say to an autoscaler that heard nothing yet: all that is in flight, as one second of it. The
+    /// next report begins here, so that nothing is told twice and a silence is not averaged.
+    pub fn catch_up(&mut self, now: Tick) -> Option<Stat> {
+        if !self.speaking {
+            return None;
+        }
+        self.stats.report(now);
+        self.told = 0.0;
+        Some(stat(self.stats.in_flight(), self.stats.in_flight()))
     }
 }
 
@@ -114,9 +120,11 @@ mod tests {
     #[test]
     fn a_new_listener_hears_of_what_is_held() {
         let mut reporter = Reporter::new(ms(0));
-        assert_eq!(reporter.catch_up(), None);
+        assert_eq!(reporter.catch_up(ms(0)), None);
         reporter.begin(ms(0));
         reporter.begin(ms(0));
-        assert_eq!(reporter.catch_up().as_ref().map(told), Some((2.0, 2.0)));
+        assert_eq!(reporter.catch_up(ms(60_000)).as_ref().map(told), Some((2.0, 2.0)));
+        reporter.end(ms(60_500));
+        assert_eq!(told(&reporter.report(ms(61_000)).0), (1.5, 0.0), "of the second since then");
     }
 }

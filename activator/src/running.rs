@@ -106,6 +106,14 @@ impl Activator {
     }
 }
 
+/// Whoever did not drain it wants it to end at once, connections included.
+impl Drop for Activator {
+    fn drop(&mut self) {
+        self.services.abort();
+        self.beside.abort();
+    }
+}
+
 /// Answers `/metrics` and `/healthz`. Health is the process's own: an autoscaler that is away must not have
 /// the activators restarted, with all that they hold.
 #[derive(Debug)]

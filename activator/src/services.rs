@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use ebb_core::{
 use ebb_proxy::{Limits, Quiet, serve};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::{
@@ -29,19 +30,35 @@ const GONE: Quiet = Quiet { quiet: Duration::from_secs(1), limit: Duration::from
 pub(crate) struct Services {
     shared: Arc<Shared>,
     address: IpAddr,
-    table: Mutex<HashMap<ServiceKey, Served>>,
-    tasks: Mutex<JoinSet<()>>,
+    table: Mutex<Table>,
+    departing: Mutex<Departing>,
 }
 
-#[derive(Debug, Clone)]
+/// Services that are gone and finish what they have.
+#[derive(Debug, Default)]
+struct Departing {
+    services: Vec<Weak<Service>>,
+    drains: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    served: HashMap<ServiceKey, Served>,
+    /// Who leaves goes on hearing of the pods that its held requests wait for, and takes no new service.
+    leaving: bool,
+}
+
+#[derive(Debug)]
 struct Served {
     service: Arc<Service>,
     listening: Listening,
+    /// `None` where the port could not be had.
+    accepting: Option<AbortOnDropHandle<()>>,
 }
 
 impl Services {
     pub(crate) fn new(shared: Arc<Shared>, address: IpAddr) -> Arc<Self> {
-        Arc::new(Self { shared, address, table: Mutex::default(), tasks: Mutex::default() })
+        Arc::new(Self { shared, address, table: Mutex::default(), departing: Mutex::default() })
     }
 
     /// Makes the table what `down` says, and answers which services are answered for.
@@ -49,10 +66,10 @@ impl Services {
         let named: HashSet<ServiceKey> = down.services.iter().map(ServiceEntry::service).collect();
         let mut gone: Vec<ServiceKey> = down.gone.iter().filter_map(|key| key.parse().ok()).collect();
         if down.complete {
-            gone.extend(self.table.lock().keys().filter(|key| !named.contains(key)).cloned());
+            gone.extend(self.table.lock().served.keys().filter(|key| !named.contains(key)).cloned());
         }
         for key in gone {
-            self.remove(&key);
+            self.remove(&key).await;
         }
         let mut listening = Vec::with_capacity(down.services.len());
         for entry in &down.services {
@@ -65,91 +82,130 @@ impl Services {
 
     /// What is answered for now.
     pub(crate) fn listening(&self) -> Vec<Listening> {
-        self.table.lock().values().map(|served| served.listening.clone()).collect()
+        self.table.lock().served.values().map(|served| served.listening.clone()).collect()
     }
 
     /// How busy `key` is here.
     pub(crate) fn load(&self, key: &ServiceKey) -> Option<Load> {
-        self.table.lock().get(key).map(|served| served.service.load())
+        self.table.lock().served.get(key).map(|served| served.service.load())
     }
 
     async fn put(&self, entry: &ServiceEntry) -> Option<Listening> {
         let key = entry.service();
-        let known = self.table.lock().get(&key).cloned();
-        if let Some(Served { service, listening }) = known {
-            let same_port = entry.port == 0 || entry.port == listening.port;
-            if same_port && listening.error.is_empty() {
-                service.update(entry);
-                return None;
-            }
-            self.remove(&key);
+        if self.update(&key, entry) {
+            return None;
         }
-        let service = Service::new(entry, self.shared.clone());
-        let listening = self.listen(&service, entry).await;
-        self.table.lock().insert(key, Served { service, listening: listening.clone() });
+        self.remove(&key).await;
+        let served = self.listen(entry).await;
+        let listening = served.listening.clone();
+        let mut table = self.table.lock();
+        if table.leaving {
+            return None;
+        }
+        table.served.insert(key, served);
         Some(listening)
     }
 
-    async fn listen(&self, service: &Arc<Service>, entry: &ServiceEntry) -> Listening {
+    /// Whether `entry` asks for no other port than there is: then the service takes it over.
+    fn update(&self, key: &ServiceKey, entry: &ServiceEntry) -> bool {
+        let stays = {
+            let table = self.table.lock();
+            let Some(Served { service, listening, accepting }) = table.served.get(key) else {
+                return table.leaving;
+            };
+            let same_port = accepting.is_some() && (entry.port == 0 || entry.port == listening.port);
+            (same_port || table.leaving).then(|| service.clone())
+        };
+        if let Some(service) = &stays {
+            service.update(entry);
+        }
+        stays.is_some()
+    }
+
+    async fn listen(&self, entry: &ServiceEntry) -> Served {
+        let service = Service::new(entry, self.shared.clone());
         let bound = match u16::try_from(entry.port) {
             Ok(port) => TcpListener::bind(SocketAddr::new(self.address, port)).await,
             Err(_) => Err(std::io::Error::other("no such port")),
         };
         let bound = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
-        let (port, error) = match bound {
+        let (port, error, accepting) = match bound {
             Ok((port, listener)) => {
-                let handler = Arc::new(ServiceHandler { service: service.clone() });
-                let serving = serve(listener, handler, service.drain.clone(), Limits::default());
-                let key = service.key.clone();
-                self.spawn(async move {
-                    if let Err(error) = serving.await {
-                        tracing::error!(service = %key, %error, "listener failed");
-                    }
-                });
                 info!(service = %service.key, port, "answering");
-                (u32::from(port), String::new())
+                (u32::from(port), String::new(), Some(accept(&service, listener)))
             }
             Err(error) => {
                 warn!(service = %service.key, port = entry.port, %error, "cannot answer on the service's port");
-                (entry.port, error.to_string())
+                (entry.port, error.to_string(), None)
             }
         };
-        Listening { namespace: entry.namespace.clone(), name: entry.name.clone(), port, error }
+        let listening =
+            Listening { namespace: entry.namespace.clone(), name: entry.name.clone(), port, error };
+        Served { service, listening, accepting }
     }
 
-    fn remove(&self, key: &ServiceKey) {
-        let Some(Served { service, .. }) = self.table.lock().remove(key) else { return };
+    /// Resolves when the service's port is free for another. What is in flight is finished beside.
+    async fn remove(&self, key: &ServiceKey) {
+        let removed = self.table.lock().served.remove(key);
+        let Some(Served { service, accepting, .. }) = removed else { return };
         info!(service = %key, "no longer answering");
         service.close();
-        self.spawn(async move {
+        if let Some(accepting) = accepting {
+            accepting.abort();
+            // It was told to end, and says so.
+            let _ = accepting.await;
+        }
+        let mut departing = self.departing.lock();
+        // Those that have ended are let go of here, so that neither grows.
+        departing.services.retain(|service| service.strong_count() > 0);
+        while departing.drains.try_join_next().is_some() {}
+        departing.services.push(Arc::downgrade(&service));
+        departing.drains.spawn(async move {
             if let Err(cut) = service.drain.run(GONE).await {
                 warn!(service = %service.key, connections = cut.connections, "connections were cut");
             }
         });
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock();
-        // Those that have ended are let go of here, so that the set does not grow.
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
-    }
-
-    /// Finishes what is in flight on all ports, within `plan`.
+    /// Finishes what is in flight on all ports, those of services that are gone among them, within `plan`;
+    /// answers how many connections were cut.
     pub(crate) async fn drain(&self, plan: Quiet) -> usize {
-        let services: Vec<Arc<Service>> =
-            self.table.lock().drain().map(|(_, served)| served.service).collect();
+        self.table.lock().leaving = true;
         let mut drains = JoinSet::new();
-        for service in services {
+        for service in self.all() {
             drains.spawn(async move {
                 let cut = service.drain.run(plan).await.err().unwrap_or_default();
                 service.close();
                 cut.connections
             });
         }
-        let cut = drains.join_all().await.into_iter().sum();
-        let mut tasks = std::mem::take(&mut *self.tasks.lock());
-        tasks.shutdown().await;
-        cut
+        drains.join_all().await.into_iter().sum()
     }
+
+    /// Ends at once; connections are cut.
+    pub(crate) fn abort(&self) {
+        self.table.lock().leaving = true;
+        for service in self.all() {
+            service.drain.abort();
+            service.close();
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Service>> {
+        let mut services: Vec<_> =
+            self.table.lock().served.values().map(|served| served.service.clone()).collect();
+        services.extend(self.departing.lock().services.iter().filter_map(Weak::upgrade));
+        services
+    }
+}
+
+fn accept(service: &Arc<Service>, listener: TcpListener) -> AbortOnDropHandle<()> {
+    let handler = Arc::new(ServiceHandler { service: service.clone() });
+    let accepting = serve(listener, handler, service.drain.clone(), Limits::default());
+    let key = service.key.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = accepting.await {
+            tracing::error!(service = %key, %error, "listener failed");
+        }
+    }))
 }

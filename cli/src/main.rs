@@ -1,6 +1,84 @@
-//! ebb
+//! `ebb`: the whole system on one machine, with processes as pods.
 
-#[allow(dead_code, unused_imports, reason = "`ebb demo`, its only user, comes next")]
+mod demo;
 mod load;
+mod run;
+mod stop;
+mod terminal;
 
-fn main() {}
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use ebb_local::{process, sample_app};
+use tokio::runtime::{Builder, Runtime};
+use tracing::level_filters::LevelFilter;
+
+/// Request-driven autoscaling, down to zero and back
+#[derive(Parser)]
+#[command(name = "ebb", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Scale a sample app from zero to N and back, under load, before your eyes
+    Demo(demo::Args),
+    /// Run a command as a service that scales from zero to N and back
+    Run(run::Args),
+    /// Run the services of an ebb.yaml
+    Up(run::UpArgs),
+    /// The app of the demo: an HTTP server that starts and answers as slowly as it is told
+    #[command(hide = true)]
+    SampleApp(sample_app::Args),
+}
+
+fn main() -> ExitCode {
+    // Pods and the guardian first: they are this program run again, and should start at once.
+    if let Some(code) = process::reexec(std::env::args_os()) {
+        return code;
+    }
+    let cli = Cli::parse();
+    match execute(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ebb: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => {
+            log(LevelFilter::ERROR);
+            runtime()?.block_on(demo::demo(&args))
+        }
+        Command::Run(args) => {
+            log(args.common.level());
+            runtime()?.block_on(run::run(args))
+        }
+        Command::Up(args) => {
+            log(args.common.level());
+            runtime()?.block_on(run::up(args))
+        }
+        Command::SampleApp(args) => {
+            let app = Builder::new_current_thread().enable_all().build()?;
+            Ok(app.block_on(sample_app::run(args.into()))?)
+        }
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
+}
+
+fn log(level: LevelFilter) {
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+}

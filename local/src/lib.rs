@@ -1,3 +1,22 @@
-//! local
+//! One machine as a cluster: a pod is a process with `PORT` in its environment and a queue-proxy of its own.
+//!
+//! The activator, the autoscaler and the queue-proxies that run here are the libraries that run in a
+//! Kubernetes cluster, and they talk to one another over the same loopback HTTP. What is local is only what
+//! Kubernetes is there: [`fleet`] has more pods or fewer, [`front`] is a Service's address, and [`process`]
+//! is the kubelet.
+//!
+//! Read first: [`Cluster`], then `pod/mod.rs`.
 
+mod cluster;
+pub mod cold_start;
+pub mod config;
+mod fleet;
+mod front;
+mod pod;
+pub mod process;
 pub mod sample_app;
+
+pub use cluster::{Cluster, Options, ServiceStatus, StartError};
+pub use cold_start::{ColdStart, Phases};
+pub use pod::{PodPhase, PodStatus};
+pub use process::{Line, Stream};

@@ -70,6 +70,11 @@ impl RequestBody {
         }
         std::future::pending::<()>().await;
     }
+
+    /// Whether reading ahead found that the body breaks off: whoever sent it has gone.
+    pub const fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
 }
 
 impl From<Incoming> for RequestBody {

@@ -35,6 +35,13 @@ pub struct Hop {
     pub upgrade: Option<OnUpgrade>,
 }
 
+impl Timeouts {
+    /// When the head of the answer must have come.
+    pub fn head_due(&self) -> Instant {
+        self.response_start.unwrap_or(self.deadline).min(self.deadline)
+    }
+}
+
 impl Hop {
     /// Takes a client's request: removes what concerns only the client's connection, and appends the
     /// client's address to `X-Forwarded-For`.
@@ -95,7 +102,7 @@ pub async fn forward(
     request: Request<RequestBody>,
     timeouts: Timeouts,
 ) -> Result<Forwarded, ForwardError> {
-    let start = timeouts.response_start.unwrap_or(timeouts.deadline).min(timeouts.deadline);
+    let start = timeouts.head_due();
     match timeout_at(start, upstream.send(request)).await {
         Ok(Ok((response, lease))) => Ok(Forwarded { response, lease, timeouts }),
         Ok(Err(error)) => Err(error.into()),
@@ -128,6 +135,11 @@ impl Forwarded {
         &self.response
     }
 
+    /// The headers of the answer, to be changed before the client sees them.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.response.headers_mut()
+    }
+
     /// The answer, for the client. `guard` is dropped when the request has ended: with the last byte of
     /// the body, or when both sides of an upgraded connection have closed.
     pub fn into_response<G: Send + 'static>(
@@ -140,6 +152,10 @@ impl Forwarded {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return upgrade::switch(response, upgrade, guard, drain);
         }
+        if response.version() < Version::HTTP_2 {
+            // The version is each connection's own: an app's 1.0 would close the client's connection too.
+            *response.version_mut() = Version::HTTP_11;
+        }
         strip_hop_by_hop(response.headers_mut());
         response.map(|body| {
             ResponseBody::relayed(Relay::new(body, timeouts.deadline, timeouts.idle, lease), guard)
@@ -148,14 +164,16 @@ impl Forwarded {
 }
 
 /// Headers that concern one connection only (RFC 9110, section 7.6.1).
+/// `Trailer` is not among them: it announces trailers, which are relayed.
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
+    // Never standard, still sent by some clients.
+    HeaderName::from_static("proxy-connection"),
 ];
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -170,36 +188,34 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
         for name in named {
             // gRPC needs it; it may be named, and is still the peer's next hop's business alone.
             if name != header::TE {
-                remove_all(headers, &name);
+                headers.remove(name);
             }
         }
     }
     for name in &HOP_BY_HOP {
-        // `Trailer` announces trailers, which are relayed.
-        if *name != header::TRAILER {
-            remove_all(headers, name);
-        }
+        headers.remove(name);
     }
-    let trailers =
-        headers.get_all(header::TE).iter().any(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    remove_all(headers, &header::TE);
+    let trailers = names_token(headers, &header::TE, "trailers");
+    headers.remove(header::TE);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
 
-/// `HeaderMap::remove` drops every value of a name, and answers with the first.
-fn remove_all(headers: &mut HeaderMap, name: &HeaderName) {
-    headers.remove(name);
+/// Whether any line of the list `name` has `token` as a member.
+fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .any(|member| member.trim().eq_ignore_ascii_case(token))
 }
 
 /// The protocol that an HTTP/1.1 request asks to switch to, if it asks for one properly.
 fn wanted_upgrade(request: &Request<Incoming>) -> Option<HeaderValue> {
     let asks = request.version() == Version::HTTP_11
-        && request.headers().get_all(header::CONNECTION).iter().any(|line| {
-            line.to_str()
-                .is_ok_and(|line| line.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
-        });
+        && names_token(request.headers(), &header::CONNECTION, "upgrade");
     if asks { request.headers().get(header::UPGRADE).cloned() } else { None }
 }
 

@@ -28,8 +28,10 @@ pub(crate) fn switch<G: Send + 'static>(
     };
     let upstream = hyper::upgrade::on(&mut response);
     let task = drain.clone();
+    // For hyper the connection ends with the upgrade: from here on it is counted here.
+    let open = drain.connection();
     drain.tasks().spawn(async move {
-        let _guard = guard;
+        let _until_closed = (guard, open);
         tokio::select! {
             ended = join(client, upstream) => if let Err(error) = ended {
                 debug!(%error, "upgraded connection ended");

@@ -14,6 +14,8 @@ pub(crate) enum Refused {
     Full(#[from] Full),
     #[error("waited for its turn until the request time-out")]
     WaitedTooLong,
+    #[error("the request broke off while it waited for its turn")]
+    BrokenOff,
     #[error(transparent)]
     Forward(#[from] ForwardError),
 }
@@ -24,6 +26,7 @@ impl Refused {
         match self {
             Self::Full(_) => headers::REASON_QUEUE_FULL,
             Self::WaitedTooLong => "queue-timeout",
+            Self::BrokenOff => "request-broke-off",
             Self::Forward(ForwardError::TimedOut(TimedOut::Request)) => "request-timeout",
             Self::Forward(ForwardError::TimedOut(TimedOut::ResponseStart)) => "response-start-timeout",
             Self::Forward(ForwardError::Send(SendError::NotSent { .. })) => headers::REASON_APP_REFUSED,
@@ -40,6 +43,7 @@ impl Refused {
             Self::WaitedTooLong | Self::Forward(ForwardError::TimedOut(_)) => {
                 Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, format!("request timeout: {self}"))
             }
+            Self::BrokenOff => Reply::new(StatusCode::BAD_REQUEST, reason, self.to_string()),
             Self::Forward(ForwardError::Send(error)) => {
                 Reply::new(StatusCode::BAD_GATEWAY, reason, error.to_string())
             }

@@ -1,12 +1,16 @@
 //! The life of a request in the pod: probe or request, whose word counts, a slot, the app, the end.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, pin::pin, sync::Arc};
 
 use ebb_core::{headers, request_stats::Origin};
 use ebb_proxy::{
-    Drain, ForwardError, Handler, Hop, ResponseBody, SendError, Timeouts, Upstream, WallClock, forward,
+    Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, SendError, Timeouts, Upstream, WallClock,
+    forward,
 };
-use http::{HeaderMap, Request, Response, header};
+use http::{
+    HeaderValue, Request, Response, Uri, Version, header,
+    uri::{Authority, Scheme},
+};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -80,7 +84,7 @@ impl Handler for RequestHandler {
             return probes::answer(probing, &pod.readiness, pod.drain.leaving()).await;
         }
         let mut request = request;
-        let origin = take_origin(request.headers_mut(), pod.config.nonce.as_deref());
+        let origin = take_origin(&mut request, pod.config.nonce.as_deref());
         let in_flight = InFlight::begin(pod, origin);
         let grpc = request.headers().get(header::CONTENT_TYPE).cloned();
         match self.relay(request, peer, in_flight).await {
@@ -103,14 +107,18 @@ impl RequestHandler {
     ) -> Result<Response<ResponseBody<InFlight>>, Refused> {
         let pod = &self.pod;
         let timeouts = self.timeouts(Instant::now());
+        let Hop { mut request, upgrade } = Hop::new(request, peer);
         if let Some(breaker) = &pod.breaker {
-            let slot = timeout_at(timeouts.deadline, breaker.acquire()).await;
-            in_flight.slot = Some(slot.map_err(|_| Refused::WaitedTooLong)??);
+            let turn = timeout_at(timeouts.head_due(), take_turn(breaker, request.body_mut())).await;
+            in_flight.slot = Some(turn.unwrap_or(Err(Refused::WaitedTooLong))?);
         }
-        let Hop { request, upgrade } = Hop::new(request, peer);
         self.note_first_request();
         let forwarded = match forward(&pod.app, request, timeouts).await {
-            Ok(forwarded) => forwarded,
+            Ok(mut forwarded) => {
+                // Only Ebb gives Ebb's reasons: an activator acts on them.
+                forwarded.headers_mut().remove(headers::REASON);
+                forwarded
+            }
             Err(error) => {
                 if matches!(error, ForwardError::Send(SendError::NotSent { .. })) {
                     pod.readiness.lost();
@@ -118,10 +126,7 @@ impl RequestHandler {
                 return Err(error.into());
             }
         };
-        let mut response = forwarded.into_response(upgrade, in_flight, &pod.drain);
-        // Only Ebb gives Ebb's reasons: an activator acts on them.
-        response.headers_mut().remove(headers::REASON);
-        Ok(response)
+        Ok(forwarded.into_response(upgrade, in_flight, &pod.drain))
     }
 
     fn timeouts(&self, arrived: Instant) -> Timeouts {
@@ -141,32 +146,65 @@ impl RequestHandler {
     }
 }
 
+/// Bytes of its body that a request may bring along while it waits.
+const READ_AHEAD_BYTES: u64 = 64 * 1024;
+
+/// Waits for a slot, and reads on meanwhile: only so is it seen that the client has gone.
+async fn take_turn(breaker: &Arc<Breaker>, body: &mut RequestBody) -> Result<Slot, Refused> {
+    let mut turn = pin!(breaker.acquire());
+    loop {
+        tokio::select! {
+            biased; // who has its turn reads no further
+            slot = &mut turn => return Ok(slot?),
+            () = body.read_ahead(READ_AHEAD_BYTES) => {}
+        }
+        if body.has_failed() {
+            return Err(Refused::BrokenOff);
+        }
+    }
+}
+
 /// Where a request came from, by the word of someone who may give it; what only Ebb may say is removed.
-fn take_origin(request: &mut HeaderMap, nonce: Option<&str>) -> Origin {
-    let trusted =
-        nonce.is_none_or(|nonce| request.get(headers::POD_NONCE).is_some_and(|given| given == nonce));
-    let proxied = request.get(headers::PROXY_REQUEST).is_some_and(|by| by == headers::PROXY_ACTIVATOR);
-    let original_host = request.get(headers::ORIGINAL_HOST).cloned();
+fn take_origin<B>(request: &mut Request<B>, nonce: Option<&str>) -> Origin {
+    let given = request.headers_mut();
+    let trusted = nonce.is_none_or(|nonce| given.get(headers::POD_NONCE).is_some_and(|given| given == nonce));
+    let proxied = given.get(headers::PROXY_REQUEST).is_some_and(|by| by == headers::PROXY_ACTIVATOR);
+    let original_host = given.get(headers::ORIGINAL_HOST).cloned();
     for name in headers::FOR_EBB_ALONE {
-        request.remove(name);
+        given.remove(name);
     }
     if !trusted {
         return Origin::Direct;
     }
     if let Some(host) = original_host {
-        request.insert(header::HOST, host);
+        restore_host(request, host);
     }
     if proxied { Origin::Proxied } else { Origin::Direct }
 }
 
+/// In HTTP/2 the host is a part of the target.
+fn restore_host<B>(request: &mut Request<B>, host: HeaderValue) {
+    if request.version() < Version::HTTP_2 {
+        request.headers_mut().insert(header::HOST, host);
+        return;
+    }
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return };
+    let mut parts = request.uri().clone().into_parts();
+    parts.authority = Some(authority);
+    parts.scheme = parts.scheme.or(Some(Scheme::HTTP));
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+        request.headers_mut().remove(header::HOST);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
-    fn claim(nonce: Option<&'static str>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn claim(nonce: Option<&'static str>) -> Request<()> {
+        let mut request = Request::new(());
+        let headers = request.headers_mut();
         headers.insert(header::HOST, HeaderValue::from_static("10.0.0.1:8012"));
         headers.insert(headers::PROXY_REQUEST, HeaderValue::from_static("activator"));
         headers.insert(headers::ORIGINAL_HOST, HeaderValue::from_static("shop.example"));
@@ -174,7 +212,7 @@ mod tests {
         if let Some(nonce) = nonce {
             headers.insert(headers::POD_NONCE, HeaderValue::from_static(nonce));
         }
-        headers
+        request
     }
 
     #[test]
@@ -187,8 +225,9 @@ mod tests {
             (None, None, Origin::Proxied, "shop.example"),
         ];
         for (ours, given, origin, host) in cases {
-            let mut headers = claim(given);
-            assert_eq!(take_origin(&mut headers, ours), origin, "{ours:?} {given:?}");
+            let mut request = claim(given);
+            assert_eq!(take_origin(&mut request, ours), origin, "{ours:?} {given:?}");
+            let headers = request.headers();
             assert_eq!(headers.len(), 1, "what speaks for Ebb is not shown to the app: {headers:?}");
             assert_eq!(headers[header::HOST], host);
         }

@@ -59,8 +59,20 @@ pub(crate) async fn answer<G>(
     readiness: &Readiness,
     leaving: impl Future<Output = ()>,
 ) -> Response<ResponseBody<G>> {
-    let mut response = match probing {
-        Probing::Component { hold } => component(hold, readiness, leaving).await,
+    let mut response = tokio::select! {
+        biased; // who leaves says so, ready or not
+        () = leaving => {
+            Reply::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "shutting down").into_response()
+        }
+        response = answer_in_time(probing, readiness) => response,
+    };
+    response.headers_mut().insert(headers::PROBED_BY, HeaderValue::from_static(headers::PROBE_QUEUE));
+    response
+}
+
+async fn answer_in_time<G>(probing: Probing, readiness: &Readiness) -> Response<ResponseBody<G>> {
+    match probing {
+        Probing::Component { hold } => component(hold, readiness).await,
         Probing::Misdirected(value) => Reply::new(
             StatusCode::BAD_REQUEST,
             "wrong-probe",
@@ -78,24 +90,11 @@ pub(crate) async fn answer<G>(
             response.headers_mut().insert(headers::PROBE_HASH, hash);
             response
         }
-    };
-    response.headers_mut().insert(headers::PROBED_BY, HeaderValue::from_static(headers::PROBE_QUEUE));
-    response
+    }
 }
 
-async fn component<G>(
-    hold: Duration,
-    readiness: &Readiness,
-    leaving: impl Future<Output = ()>,
-) -> Response<ResponseBody<G>> {
-    let ready = async { if hold.is_zero() { readiness.check().await } else { readiness.wait(hold).await } };
-    let ready = tokio::select! {
-        biased; // who leaves says so, ready or not
-        () = leaving => {
-            return Reply::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "shutting down").into_response();
-        }
-        ready = ready => ready,
-    };
+async fn component<G>(hold: Duration, readiness: &Readiness) -> Response<ResponseBody<G>> {
+    let ready = if hold.is_zero() { readiness.check().await } else { readiness.wait(hold).await };
     if ready {
         Response::new(ResponseBody::own(headers::PROBE_QUEUE))
     } else {

@@ -1,4 +1,4 @@
-use std::{io, sync::Arc};
+use std::{io, net::Ipv4Addr, net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::Tick;
 use ebb_proxy::{Cut, Drain, Limits, Quiet, Upstream, UpstreamLimits, WallClock, serve};
@@ -33,11 +33,6 @@ impl Listeners {
     ///
     /// Which address could not be bound, and why.
     pub async fn bind(config: &Config) -> io::Result<Self> {
-        let bind = async |address| {
-            TcpListener::bind(address)
-                .await
-                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
-        };
         Ok(Self {
             serving: bind(config.serving).await?,
             stats: bind(config.stats).await?,
@@ -45,6 +40,26 @@ impl Listeners {
         })
     }
 }
+
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let bound = match TcpListener::bind(address).await {
+        // `[::]` takes both families; where the node has no IPv6, everywhere is `0.0.0.0`.
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && lacks_family(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+/// IPv6 is not compiled in (`EAFNOSUPPORT`), or switched off (`EADDRNOTAVAIL`).
+fn lacks_family(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// Scrapes that run when the sidecar stops, and hooks that wait for it, are answered within this time.
+const LAST_ANSWERS: Quiet = Quiet { quiet: Duration::ZERO, limit: Duration::from_secs(1) };
 
 /// The sidecar of one pod, running until it is drained or dropped.
 #[derive(Debug)]
@@ -82,6 +97,19 @@ impl QueueProxy {
         self.pod.readiness.subscribe()
     }
 
+    /// When the app was last found to answer; `None` while it does not.
+    pub fn ready_at(&self) -> Option<Tick> {
+        match self.pod.readiness.phase() {
+            Phase::Ready { since } => Some(self.pod.clock.tick(since)),
+            Phase::Starting => None,
+        }
+    }
+
+    /// The app's process has ended: it is not ready until it is found to answer again.
+    pub fn app_gone(&self) {
+        self.pod.readiness.lost();
+    }
+
     /// Requests in flight.
     pub fn in_flight(&self) -> f64 {
         self.pod.stats.lock().in_flight()
@@ -99,9 +127,19 @@ impl QueueProxy {
     /// [`Cut`] if requests were still in flight when the limit passed.
     pub async fn drain(mut self, plan: Quiet) -> Result<(), Cut> {
         let drained = self.pod.drain.run(plan).await;
-        self.beside.abort();
+        if let Err(cut) = self.beside.run(LAST_ANSWERS).await {
+            tracing::debug!(connections = cut.connections, "scrapes or hooks were cut");
+        }
         self.tasks.shutdown().await;
         drained
+    }
+}
+
+impl Drop for QueueProxy {
+    /// Connections have tasks of their own, that would go on.
+    fn drop(&mut self) {
+        self.pod.drain.abort();
+        self.beside.abort();
     }
 }
 

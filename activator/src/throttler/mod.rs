@@ -171,18 +171,19 @@ impl<W> Throttler<W> {
         self.queue.remove(index).map(|(_, waiter)| waiter)
     }
 
-    /// A request that had a place at `pod` has ended.
-    pub fn release(&mut self, pod: PodId, outcome: Outcome) {
-        if let Some(pod) = self.pod_mut(pod) {
-            pod.in_flight = pod.in_flight.saturating_sub(1);
-            match outcome {
-                Outcome::Ended => {
-                    if let Some(slow_start) = &mut pod.ready {
-                        slow_start.completed();
-                    }
+    /// A request that had a place at `pod` has ended. Answers whether the pod is set aside by it: it must
+    /// be found ready again, and nobody has asked it yet.
+    pub fn release(&mut self, pod: PodId, outcome: Outcome) -> bool {
+        let Some(pod) = self.pod_mut(pod) else { return false };
+        pod.in_flight = pod.in_flight.saturating_sub(1);
+        match outcome {
+            Outcome::Ended => {
+                if let Some(slow_start) = &mut pod.ready {
+                    slow_start.completed();
                 }
-                Outcome::PodFailed => pod.ready = None,
+                false
             }
+            Outcome::PodFailed => pod.ready.take().is_some(),
         }
     }
 

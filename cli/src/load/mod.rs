@@ -33,9 +33,10 @@ use tokio::time::{Instant, interval, sleep_until};
 pub(crate) use meter::LoadMeter;
 pub(crate) use plan::{Arrivals, Phase, Plan, PlannedSend};
 pub(crate) use recent::RecentView;
-pub(crate) use report::{Loss, Losses, Outcome, Quantiles, Tally};
+pub(crate) use report::{Outcome, Tally};
 
 use client::Client;
+use report::Loss;
 
 /// How often idle connections are looked through while nothing is sent.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);

@@ -14,7 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
 use tokio::time::Instant;
 
-use super::{Generator, Limits, Loss, Losses, Outcome, Phase, Plan, PlannedSend, Target};
+use super::report::{Loss, Losses};
+use super::{Generator, Limits, Outcome, Phase, Plan, PlannedSend, Target};
 
 const MS: Duration = Duration::from_millis(1);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

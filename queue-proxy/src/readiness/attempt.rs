@@ -1,7 +1,7 @@
 use std::{io, sync::Arc};
 
 use ebb_proxy::{FetchError, Upstream, fetch};
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -35,12 +35,17 @@ pub(super) async fn attempt(probe: &Probe, app: &Arc<Upstream>) -> Result<(), No
             Ok(())
         }
         ProbeKind::Http { path, headers } => {
-            let request = headers
+            let mut request = headers
                 .iter()
                 .fold(Request::get(path), |request, (name, value)| request.header(name, value))
-                .header(header::HOST, app.address().to_string())
-                .header(header::USER_AGENT, "kube-probe/ebb")
                 .body(())?;
+            // The probe's own word goes first, as with the kubelet; two `Host` lines would be refused.
+            let own = request.headers_mut();
+            if !own.contains_key(header::HOST) {
+                let host = HeaderValue::try_from(app.address().to_string());
+                own.insert(header::HOST, host.map_err(http::Error::from)?);
+            }
+            own.entry(header::USER_AGENT).or_insert(HeaderValue::from_static("kube-probe/ebb"));
             let answer = fetch(app, request, MAX_ANSWER_BYTES, probe.timeout).await?;
             let status = answer.status();
             if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(NotReady::Status(status)) }

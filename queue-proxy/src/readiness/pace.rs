@@ -6,9 +6,9 @@ pub(super) const WORTH_A_WARNING: Duration = Duration::from_secs(30);
 /// Time between two attempts when the app has been starting for `waited`.
 ///
 /// A refused connection on loopback costs some 20 µs, so that trying each millisecond takes 2 % of a core;
-/// the longer an app has been starting, the less a few milliseconds more matter: under 1 % of its time.
+/// the longer an app has been starting, the less a few milliseconds more matter: under half a percent of its time.
 pub(super) fn pause_after(waited: Duration) -> Duration {
-    (waited / 128).clamp(Duration::from_millis(1), Duration::from_millis(10))
+    (waited / 256).clamp(Duration::from_millis(1), Duration::from_millis(10))
 }
 
 #[cfg(test)]
@@ -17,7 +17,7 @@ mod tests {
 
     #[test]
     fn the_pause_grows_with_the_time_waited_within_its_bounds() {
-        let cases = [(0, 1), (100, 1), (256, 2), (640, 5), (1_280, 10), (600_000, 10)];
+        let cases = [(0, 1), (100, 1), (512, 2), (1_280, 5), (2_560, 10), (600_000, 10)];
         for (waited, pause) in cases {
             assert_eq!(
                 pause_after(Duration::from_millis(waited)),

@@ -3,8 +3,12 @@
 //! What matters here is what is known when a request fails: [`SendError::NotSent`] gives the request back,
 //! because not one byte of it was written; after [`SendError::Unanswered`] nobody can know.
 
+mod shared;
+
 use std::{
+    future::poll_fn,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,6 +28,8 @@ use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
+
+use shared::{Room, Shared, SharedConnections, Stream};
 
 use crate::{
     body::RequestBody,
@@ -86,13 +92,24 @@ pub enum NotSentCause {
     Connection(#[from] hyper::Error),
 }
 
+impl NotSentCause {
+    /// The same once more, for others who waited for the same connection.
+    fn told_again(&self) -> Self {
+        match self {
+            Self::Connect(error) => Self::Connect(std::io::Error::new(error.kind(), error.to_string())),
+            Self::ConnectTimeout(limit) => Self::ConnectTimeout(*limit),
+            Self::Connection(error) => Self::Connect(std::io::Error::other(error.to_string())),
+        }
+    }
+}
+
 /// One address and the connections to it.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
     limits: UpstreamLimits,
     idle: Mutex<Vec<Idle>>,
-    shared: Mutex<Option<http2::SendRequest<RequestBody>>>,
+    shared: SharedConnections,
     sweeping: AtomicBool,
 }
 
@@ -107,8 +124,8 @@ struct Idle {
 pub(crate) enum Lease {
     /// HTTP/1: nobody else may use it until then; dropping it closes the connection.
     Exclusive { upstream: Arc<Upstream>, sender: http1::SendRequest<RequestBody> },
-    /// HTTP/2: shared by many streams.
-    Shared,
+    /// HTTP/2: shared by many streams, of which this is one.
+    Shared { _stream: Stream },
 }
 
 impl Lease {
@@ -126,7 +143,7 @@ impl Upstream {
             address,
             limits,
             idle: Mutex::new(Vec::new()),
-            shared: Mutex::new(None),
+            shared: SharedConnections::default(),
             sweeping: AtomicBool::new(false),
         })
     }
@@ -163,9 +180,15 @@ impl Upstream {
             let again = repeatable(&request);
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, self.lease(sender))),
-                Err(mut failed) => match failed.take_message().or(again) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(self.unanswered(failed)),
+                Err(mut failed) => match (failed.take_message(), again) {
+                    (Some(unsent), _) => request = unsent,
+                    (None, Some(copy)) => {
+                        // Once, and not on another kept connection: what crashes the app would go through
+                        // all of them.
+                        request = copy;
+                        break;
+                    }
+                    (None, None) => return Err(self.unanswered(failed)),
                 },
             }
         }
@@ -183,23 +206,23 @@ impl Upstream {
         self: &Arc<Self>,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
-        let kept = self.shared.lock().clone().filter(|sender| !sender.is_closed());
-        if let Some(mut sender) = kept {
+        loop {
+            let (mut sender, stream, kept) = match self.shared.stream(self.connect_shared()).await {
+                Ok(stream) => stream,
+                Err(cause) => return Err(self.not_sent(request, cause)),
+            };
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, Lease::Shared)),
+                Ok(response) => return Ok((response, Lease::Shared { _stream: stream })),
                 Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => request = unsent,
+                    // It was closing. Each of these is forgotten, so that the loop ends.
+                    Some(unsent) if kept => {
+                        self.shared.forget(&stream);
+                        request = unsent;
+                    }
+                    Some(unsent) => return Err(self.not_sent(unsent, failed.into_error().into())),
                     None => return Err(self.unanswered(failed)),
                 },
             }
-        }
-        let mut sender = match self.connect_shared().await {
-            Ok(sender) => sender,
-            Err(cause) => return Err(self.not_sent(request, cause)),
-        };
-        match sender.try_send_request(request).await {
-            Ok(response) => Ok((response, Lease::Shared)),
-            Err(failed) => Err(self.failed(failed)),
         }
     }
 
@@ -267,22 +290,30 @@ impl Upstream {
         Ok(sender)
     }
 
-    async fn connect_shared(&self) -> Result<http2::SendRequest<RequestBody>, NotSentCause> {
+    async fn connect_shared(&self) -> Result<Shared, NotSentCause> {
         let stream = self.connect().await?;
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(crate::server::H2_STREAM_WINDOW)
             .initial_connection_window_size(crate::server::H2_CONNECTION_WINDOW)
             .max_header_list_size(crate::server::MAX_HEADER_BYTES)
             .handshake(TokioIo::new(stream))
             .await?;
+        // Until the server tells its limit this is hyper's assumption, 100: the least that RFC 9113 advises.
+        let room = Room::new(connection.current_max_send_streams());
+        let told = room.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let ended = poll_fn(|cx| {
+                // Polled for each stream that is opened: often enough to see the limit when it matters.
+                let polled = Pin::new(&mut connection).poll(cx);
+                told.limit_to(connection.current_max_send_streams());
+                polled
+            });
+            if let Err(error) = ended.await {
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        *self.shared.lock() = Some(sender.clone());
-        Ok(sender)
+        Ok(Shared { sender, room })
     }
 
     fn lease(self: &Arc<Self>, sender: http1::SendRequest<RequestBody>) -> Lease {

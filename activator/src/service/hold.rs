@@ -1,0 +1,230 @@
+//! From a request's arrival to its place at a pod, and back: the shell around the [`Throttler`].
+//!
+//! Two rules keep it from deadlock. The state's lock is never held while a [`Lease`] is dropped, because
+//! that takes the lock; and whatever was decided under the lock is a guard before the lock is let go, so
+//! that a request whose client leaves at any point gives back what it has.
+//!
+//! [`Throttler`]: crate::throttler::Throttler
+
+use std::{sync::Arc, time::Duration};
+
+use ebb_core::Tick;
+use ebb_proxy::RequestBody;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{Service, State};
+use crate::{
+    errors::Refused,
+    pod::Pod,
+    running::HeldDispatch,
+    throttler::{Outcome, PodId, Ticket},
+};
+
+/// Bytes of a held request's body that are read ahead. Enough for most forms and calls; a client whose
+/// longer upload is held is only found to have gone when its request is dispatched.
+const READ_AHEAD: u64 = 64 * 1024;
+/// A pod that failed is asked again after so long: it answers at once where only one request failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(20);
+
+/// A place at a pod. Dropping it gives the place to whoever is next.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    service: Arc<Service>,
+    pub(crate) pod: Arc<Pod>,
+    /// Where the request stood, if it was held.
+    ticket: Option<Ticket>,
+    outcome: Outcome,
+}
+
+impl Lease {
+    /// The pod did not take the request: it gets no more until it is found ready again. Answers where the
+    /// request stood, if it was held.
+    pub(crate) fn failed(mut self) -> Option<Ticket> {
+        self.outcome = Outcome::PodFailed;
+        self.ticket
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.service.release(&self.pod, self.outcome);
+    }
+}
+
+enum Entered {
+    Lease(Lease),
+    Waiting(Waiting),
+}
+
+/// A place in the queue, given up when dropped; and with it the lease, if one was granted unseen.
+struct Waiting {
+    service: Arc<Service>,
+    ticket: Ticket,
+    granted: oneshot::Receiver<Lease>,
+    held_at: Tick,
+    /// Whether no pod at all was ready when it was held.
+    cold: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.service.state.lock();
+        state.throttler.cancel(self.ticket);
+        self.service.show_held(&state);
+    }
+}
+
+impl Service {
+    /// A place at a pod, now or when one is free.
+    ///
+    /// While it waits, the beginning of `body` is read, so that a client that goes away is noticed.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        ticket: Option<Ticket>,
+        body: &mut RequestBody,
+        deadline: Instant,
+    ) -> Result<Lease, Refused> {
+        let arrived = Instant::now();
+        let mut waiting = match self.enter(ticket)? {
+            Entered::Lease(lease) => return Ok(lease),
+            Entered::Waiting(waiting) => waiting,
+        };
+        let expired = sleep_until(deadline);
+        tokio::pin!(expired);
+        loop {
+            tokio::select! {
+                biased; // who is granted a place in the last moment takes it
+                lease = &mut waiting.granted => {
+                    let lease = lease.map_err(|_| Refused::ServiceGone)?;
+                    self.observe(&lease, &waiting);
+                    return Ok(lease);
+                }
+                () = &mut expired => {
+                    let settings = self.settings.load();
+                    let waited = settings.activation_deadline.max(arrived.elapsed());
+                    return Err(Refused::ActivationDeadline { waited, trouble: settings.trouble.clone() });
+                }
+                () = body.read_ahead(READ_AHEAD) => {}
+            }
+        }
+    }
+
+    /// Where a request stands that was never held and comes back: behind those that wait.
+    pub(crate) fn late_ticket(&self) -> Ticket {
+        self.state.lock().throttler.late_ticket()
+    }
+
+    fn enter(self: &Arc<Self>, ticket: Option<Ticket>) -> Result<Entered, Refused> {
+        let held_at = self.shared.clock.now();
+        let (sender, granted) = oneshot::channel();
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Refused::ServiceGone);
+        }
+        if ticket.is_none()
+            && let Some(pod) = state.throttler.try_dispatch(held_at, &mut rand::rng())
+            && let Some(lease) = self.lease_of(&state, pod, None)
+        {
+            return Ok(Entered::Lease(lease));
+        }
+        let cold = state.throttler.ready_pods() == 0;
+        let ticket = match ticket {
+            Some(ticket) => {
+                state.throttler.hold_again(ticket, sender);
+                ticket
+            }
+            None => state.throttler.hold(sender).map_err(|_| Refused::QueueFull(state.throttler.held()))?,
+        };
+        self.show_held(&state);
+        drop(state);
+        let waiting = Waiting { service: self.clone(), ticket, granted, held_at, cold };
+        // A place may have become free, and a share may grow by time alone.
+        self.wake();
+        Ok(Entered::Waiting(waiting))
+    }
+
+    fn lease_of(self: &Arc<Self>, state: &State, pod: PodId, ticket: Option<Ticket>) -> Option<Lease> {
+        let pod = state.pods.get(&pod)?.pod.clone();
+        Some(Lease { service: self.clone(), pod, ticket, outcome: Outcome::Ended })
+    }
+
+    /// Tells whoever watches of the first held request that a pod took.
+    fn observe(&self, lease: &Lease, waited: &Waiting) {
+        let mut state = self.state.lock();
+        let Some(known) = state.pods.get_mut(&lease.pod.id) else { return };
+        let first = !std::mem::replace(&mut known.used, true);
+        drop(state);
+        if let (true, Some(observer)) = (first, &self.shared.observer) {
+            let dispatch = HeldDispatch {
+                service: self.key.clone(),
+                pod: lease.pod.entry.name.clone(),
+                held_at: waited.held_at,
+                dispatched_at: self.shared.clock.now(),
+                cold: waited.cold,
+            };
+            if observer.try_send(dispatch).is_err() {
+                self.shared.metrics.lost_observations.inc();
+            }
+        }
+    }
+
+    fn release(self: &Arc<Self>, pod: &Arc<Pod>, outcome: Outcome) {
+        {
+            let mut state = self.state.lock();
+            let set_aside = state.throttler.release(pod.id, outcome);
+            if outcome == Outcome::PodFailed {
+                self.metrics.pod_failures.inc();
+            }
+            // The first failure asks the pod again. Those that follow, of requests that it had already, must
+            // not begin the question anew each time.
+            if set_aside && let Some(known) = state.pods.get_mut(&pod.id) {
+                known.probing.abort();
+                known.probing = self.probe(pod.clone(), AFTER_FAILURE);
+            }
+        }
+        self.wake();
+    }
+
+    /// Hands places to those whose turn has come, and sees to it that time alone is enough to be woken.
+    pub(super) fn wake(self: &Arc<Self>) {
+        let now = self.shared.clock.now();
+        let (grants, pace) = {
+            let mut state = self.state.lock();
+            let grants: Vec<_> = state
+                .throttler
+                .grants(now, &mut rand::rng())
+                .into_iter()
+                .filter_map(|grant| {
+                    let lease = self.lease_of(&state, grant.pod, Some(grant.ticket))?;
+                    Some((grant.waiter, lease))
+                })
+                .collect();
+            let pace = state.throttler.next_wake(now).filter(|_| !state.pacing);
+            state.pacing |= pace.is_some();
+            self.show_held(&state);
+            (grants, pace)
+        };
+        for (waiter, lease) in grants {
+            // Who has just left drops its lease, which wakes the next: outside the lock.
+            drop(waiter.send(lease));
+        }
+        if let Some(pause) = pace {
+            self.wake_after(pause);
+        }
+    }
+
+    fn wake_after(self: &Arc<Self>, pause: Duration) {
+        let service = Arc::downgrade(self);
+        // Ends after one pause; at most one at a time.
+        tokio::spawn(async move {
+            sleep(pause).await;
+            if let Some(service) = service.upgrade() {
+                service.state.lock().pacing = false;
+                service.wake();
+            }
+        });
+    }
+}

@@ -1,0 +1,258 @@
+//! One service at the activator: what the table says of it, its pods, and what is reported. Who waits for
+//! a pod waits in [`hold`].
+
+mod hold;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use ebb_core::{
+    ServiceKey, Tick,
+    link::{PodEntry, ServiceEntry},
+    stat::{Stat, WireStatMessage},
+};
+use ebb_proxy::{Drain, WallClock};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::AbortHandle,
+    time::sleep,
+};
+
+use crate::{
+    metrics::{Metrics, ServiceMetrics},
+    pod::Pod,
+    reporter::Reporter,
+    running::HeldDispatch,
+    throttler::{Limits, PodId, Throttler},
+};
+
+pub(crate) use hold::Lease;
+
+/// What all services of one activator share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: WallClock,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What must be told at once.
+    pub(crate) pokes: mpsc::Sender<WireStatMessage>,
+    /// Services that have something to report each second.
+    pub(crate) speaking: Mutex<Vec<Arc<Service>>>,
+    pub(crate) spoke: Notify,
+    pub(crate) observer: Option<mpsc::Sender<HeldDispatch>>,
+}
+
+/// A service, its queue and its pods.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) key: ServiceKey,
+    pub(crate) drain: Drain,
+    pub(crate) metrics: ServiceMetrics,
+    shared: Arc<Shared>,
+    settings: ArcSwap<Settings>,
+    state: Mutex<State>,
+    reporter: Mutex<Reporter>,
+}
+
+/// What the table says of a service, apart from its pods.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) activation_deadline: Duration,
+    pub(crate) request_timeout: Duration,
+    trouble: String,
+}
+
+#[derive(Debug)]
+struct State {
+    throttler: Throttler<oneshot::Sender<Lease>>,
+    /// The same pods that the throttler knows.
+    pods: HashMap<PodId, Known>,
+    next_pod: u64,
+    /// Whether a timer runs for the time at which a share grows.
+    pacing: bool,
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    pod: Arc<Pod>,
+    /// Whether a held request was given to it.
+    used: bool,
+    probing: AbortHandle,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.probing.abort();
+    }
+}
+
+/// How busy a service is here.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Requests that came in and have not ended.
+    pub in_flight: f64,
+    /// Those of them that no pod could take yet.
+    pub held: usize,
+    /// Pods that take requests.
+    pub ready_pods: usize,
+}
+
+/// A request in flight: it counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Service>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let now = self.0.shared.clock.now();
+        self.0.reporter.lock().end(now);
+    }
+}
+
+impl Service {
+    pub(crate) fn new(entry: &ServiceEntry, shared: Arc<Shared>) -> Arc<Self> {
+        let key = entry.service();
+        let service = Arc::new(Self {
+            drain: Drain::default(),
+            metrics: shared.metrics.service(&key),
+            settings: ArcSwap::from_pointee(settings(entry)),
+            state: Mutex::new(State {
+                throttler: Throttler::new(limits(entry)),
+                pods: HashMap::new(),
+                next_pod: 0,
+                pacing: false,
+                gone: false,
+            }),
+            reporter: Mutex::new(Reporter::new(shared.clock.now())),
+            shared,
+            key,
+        });
+        service.update(entry);
+        service
+    }
+
+    /// Takes over what the table says now.
+    pub(crate) fn update(self: &Arc<Self>, entry: &ServiceEntry) {
+        self.settings.store(Arc::new(settings(entry)));
+        {
+            let mut state = self.state.lock();
+            state.throttler.set_limits(limits(entry));
+            state.remove_others(&entry.pods);
+            for pod in &entry.pods {
+                self.add_pod(&mut state, pod);
+            }
+        }
+        self.wake();
+    }
+
+    fn add_pod(self: &Arc<Self>, state: &mut State, entry: &PodEntry) {
+        if state.pods.values().any(|known| known.pod.entry == *entry) {
+            return;
+        }
+        let id = PodId(state.next_pod);
+        state.next_pod += 1;
+        let Some(pod) = Pod::new(id, entry.clone()).map(Arc::new) else {
+            tracing::warn!(service = %self.key, pod = entry.name, address = entry.address, "pod has no usable address");
+            return;
+        };
+        state.throttler.add_pod(id);
+        let probing = self.probe(pod.clone(), Duration::ZERO);
+        state.pods.insert(id, Known { pod, used: false, probing });
+    }
+
+    /// Asks the pod, after `delay`, to say when it is ready.
+    fn probe(self: &Arc<Self>, pod: Arc<Pod>, delay: Duration) -> AbortHandle {
+        let service = Arc::downgrade(self);
+        // Owned by the pod's entry, which aborts it.
+        tokio::spawn(async move {
+            sleep(delay).await;
+            pod.ready().await;
+            if let Some(service) = service.upgrade() {
+                let now = service.shared.clock.now();
+                service.state.lock().throttler.pod_ready(pod.id, now);
+                service.wake();
+            }
+        })
+        .abort_handle()
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        let in_flight = self.reporter.lock().in_flight();
+        let state = self.state.lock();
+        Load { in_flight, held: state.throttler.held(), ready_pods: state.throttler.ready_pods() }
+    }
+
+    /// Counts a request, and tells of it at once if it is the first after silence.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.metrics.requests.inc();
+        let told = self.reporter.lock().begin(self.shared.clock.now());
+        if let Some(stat) = told {
+            self.shared.speaking.lock().push(self.clone());
+            self.shared.spoke.notify_one();
+            if self.shared.pokes.try_send(WireStatMessage::new(&self.key, stat)).is_err() {
+                // The report of this second will tell.
+                self.shared.metrics.lost_pokes.inc();
+            }
+        }
+        InFlight(self.clone())
+    }
+
+    /// The report of the last second, and whether another will follow.
+    pub(crate) fn report(&self, now: Tick) -> (Stat, bool) {
+        self.reporter.lock().report(now)
+    }
+
+    /// What an autoscaler must hear that heard nothing yet.
+    pub(crate) fn catch_up(&self, now: Tick) -> Option<Stat> {
+        self.reporter.lock().catch_up(now)
+    }
+
+    /// The service is gone: who waits is told so, and no pod is asked any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.gone = true;
+        state.throttler = Throttler::new(Limits { per_pod: None, queue_depth: 0 });
+        state.pods.clear();
+        self.metrics.held.set(0);
+    }
+
+    /// Shows how many are held. A service that is gone shows nothing: its series may be its successor's.
+    fn show_held(&self, state: &State) {
+        if !state.gone {
+            self.metrics.held.set(i64::try_from(state.throttler.held()).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+impl State {
+    /// Forgets pods that the table no longer names.
+    fn remove_others(&mut self, named: &[PodEntry]) {
+        let Self { throttler, pods, .. } = self;
+        pods.retain(|id, known| {
+            let stays = named.contains(&known.pod.entry);
+            if !stays {
+                throttler.remove_pod(*id);
+            }
+            stays
+        });
+    }
+}
+
+fn settings(entry: &ServiceEntry) -> Settings {
+    Settings {
+        activation_deadline: Duration::from_millis(entry.activation_deadline_ms),
+        request_timeout: Duration::from_millis(entry.request_timeout_ms),
+        trouble: entry.trouble.clone(),
+    }
+}
+
+fn limits(entry: &ServiceEntry) -> Limits {
+    Limits {
+        per_pod: std::num::NonZeroU32::new(entry.container_concurrency),
+        queue_depth: usize::try_from(entry.queue_depth).unwrap_or(usize::MAX).max(1),
+    }
+}

@@ -1,0 +1,144 @@
+//! What the autoscaler hears of requests in flight, and when.
+
+mod support;
+
+use std::time::Duration;
+
+use ebb_core::link::{Down, ServiceEntry};
+use support::{
+    NAME, World,
+    autoscaler::numbers,
+    client::{Waiting, ask, get},
+    named,
+    pod::Pod,
+    service, service_with, until,
+};
+use tokio::time::Instant;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_is_told_at_once_and_those_after_it_with_the_report_of_the_second() {
+    let mut world = World::new().await;
+    let port = world.serve(&service()).await;
+    // The report of a second may not begin before the first request of it.
+    for round in 0..3 {
+        let first = ask(port, get("/"));
+        let messages = world.autoscaler.stats().await;
+        let told = Instant::now();
+        assert_eq!(numbers(&messages[0]), (1.0, 1.0), "round {round}");
+        let stat = messages[0].stat.as_ref().unwrap();
+        assert_eq!((messages[0].service(), stat.pod_name.as_str()), (support::key(), NAME));
+
+        let later: Vec<_> = (0..4).map(|_| ask(port, get("/"))).collect();
+        world.holds(5).await;
+        let messages = world.autoscaler.stats().await;
+        assert!(told.elapsed() > Duration::from_millis(500), "told again after {:?}", told.elapsed());
+        let (concurrency, count) = numbers(&messages[0]);
+        assert_eq!(count, 4.0, "the first one is not told twice");
+        assert!((0.5..=4.0).contains(&concurrency), "four were there for most of it: {concurrency}");
+        assert_eq!(messages[0].stat.as_ref().unwrap().pod_name, NAME);
+        assert_eq!(world.autoscaler.stat().await, (5.0, 0.0));
+
+        first.leaves();
+        later.into_iter().for_each(Waiting::leaves);
+        world.is_idle().await;
+        while world.autoscaler.stat().await != (0.0, 0.0) {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_while_nothing_is_in_flight() {
+    let mut world = World::new().await;
+    let mut pod = Pod::start("a").await;
+    let port = world.serve(&service_with(&[&pod])).await;
+    pod.becomes_ready().await;
+    world.has_ready_pods(1).await;
+    let _serving = pod.serves(|asked| asked.says("hello"));
+    assert!(world.autoscaler.hears_nothing_for(Duration::from_millis(1_500)).await, "nothing came yet");
+
+    ask(port, get("/")).hears("hello").await;
+    assert_eq!(world.autoscaler.stat().await, (1.0, 1.0));
+    // The second of the request has nothing that was not told; the next says that it is over.
+    assert_eq!(world.autoscaler.stat().await, (0.0, 0.0));
+    assert_eq!(world.autoscaler.stat().await, (0.0, 0.0));
+    assert!(world.autoscaler.hears_nothing_for(Duration::from_millis(2_500)).await, "it is over");
+
+    ask(port, get("/")).hears("hello").await;
+    assert_eq!(world.autoscaler.stat().await, (1.0, 1.0), "silence is broken at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_has_a_first_request_of_its_own() {
+    let mut world = World::new().await;
+    let port = world.serve(&service()).await;
+    let other = world.serve(&named("other")).await;
+    let _held = ask(port, get("/"));
+    assert_eq!(world.autoscaler.stat().await, (1.0, 1.0));
+    let _other_held = ask(other, get("/"));
+    let mut told = world.autoscaler.stats().await;
+    while told[0].name != "other" {
+        told = world.autoscaler.stats().await;
+    }
+    assert_eq!(numbers(&told[0]), (1.0, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_link_loses_no_held_request_and_the_next_one_begins_with_all_of_them() {
+    let mut world = World::new().await;
+    let mut pod = Pod::start("a").await;
+    let entry = service();
+    let port = world.serve(&entry).await;
+    let before = ask(port, get("/"));
+    assert_eq!(world.autoscaler.stat().await, (1.0, 1.0));
+
+    world.autoscaler.leave();
+    let during: Vec<_> = (0..2).map(|_| ask(port, get("/"))).collect();
+    world.holds(3).await;
+    world.autoscaler.come_back().await;
+    let listening = world.listening().await;
+    assert_eq!((listening.name.as_str(), listening.port), ("hello", u32::from(port.port())));
+    // A report of the last second may still have left on the old stream.
+    let mut told = world.autoscaler.stat().await;
+    while told != (3.0, 3.0) {
+        told = world.autoscaler.stat().await;
+    }
+    let (_, count) = world.autoscaler.stat().await;
+    assert_eq!(count, 0.0, "what was caught up is not told twice");
+
+    let complete = Down {
+        services: vec![ServiceEntry { pods: vec![pod.entry()], ..entry }],
+        complete: true,
+        ..Down::default()
+    };
+    world.autoscaler.tell(complete).await;
+    pod.becomes_ready().await;
+    let _serving = pod.serves(|asked| asked.says("hello"));
+    for waiting in during.into_iter().chain([before]) {
+        waiting.hears("hello").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_comes_while_the_link_is_down_is_told_when_it_is_back() {
+    let mut world = World::new().await;
+    let port = world.serve(&service()).await;
+    world.autoscaler.leave();
+    let _held = ask(port, get("/"));
+    world.holds(1).await;
+    world.autoscaler.come_back().await;
+    assert_eq!(world.autoscaler.stat().await, (1.0, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_came_before_the_link_was_lost_still_hold() {
+    let mut world = World::new().await;
+    let mut pod = Pod::start("a").await;
+    let port = world.serve(&service_with(&[&pod])).await;
+    let probe = pod.probe().await;
+    world.autoscaler.leave();
+    let held = ask(port, get("/"));
+    world.holds(1).await;
+    probe.says_ready();
+    pod.request().await.says("hello");
+    held.hears("hello").await;
+    until("its end to be counted", || world.load().in_flight == 0.0).await;
+}

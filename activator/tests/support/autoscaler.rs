@@ -1,0 +1,159 @@
+//! The other end of the link: takes the activator's stream, says what the test wants said.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use ebb_core::{
+    link::{Down, Frames, Hello, Listening, PATH, Up, frame},
+    stat::WireStatMessage,
+};
+use ebb_proxy::{Drain, Handler, Limits, ResponseBody, serve, stream::ChannelBody};
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::soon;
+
+/// A scripted autoscaler. Once it is dropped, nobody answers.
+pub(crate) struct Autoscaler {
+    pub(crate) address: SocketAddr,
+    away: Arc<AtomicBool>,
+    sessions: mpsc::Receiver<(Hello, mpsc::Sender<Bytes>)>,
+    listening: mpsc::Receiver<Listening>,
+    stats: mpsc::Receiver<Vec<WireStatMessage>>,
+    down: Option<mpsc::Sender<Bytes>>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Autoscaler {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let away = Arc::new(AtomicBool::new(false));
+        let (session, sessions) = mpsc::channel(16);
+        let (listens, listening) = mpsc::channel(1_000);
+        let (stat, stats) = mpsc::channel(1_000);
+        let handler = Arc::new(Streams { away: away.clone(), session, listens, stat });
+        let serving = tokio::spawn(async move {
+            serve(listener, handler, Drain::default(), Limits::default()).await.expect("a listener");
+        });
+        let serving = AbortOnDropHandle::new(serving);
+        Self { address, away, sessions, listening, stats, down: None, _serving: serving }
+    }
+
+    /// The next stream that an activator opens: from now on it is the one that is spoken to.
+    pub(crate) async fn session(&mut self) -> Hello {
+        let session = soon("a stream from the activator", self.sessions.recv()).await;
+        let (hello, down) = session.expect("the handler lives");
+        self.down = Some(down);
+        hello
+    }
+
+    pub(crate) async fn tell(&self, message: Down) {
+        self.tell_bytes(&frame(&message)).await;
+    }
+
+    /// Sends what need not be a message.
+    pub(crate) async fn tell_bytes(&self, bytes: &[u8]) {
+        let down = self.down.as_ref().expect("a stream is open");
+        let bytes = Bytes::copy_from_slice(bytes);
+        soon("room in the stream", down.send(bytes)).await.expect("the stream is open");
+    }
+
+    /// Whether nothing more was said of any port.
+    pub(crate) fn has_no_news(&self) -> bool {
+        self.listening.is_empty()
+    }
+
+    /// What it next says that it answers for.
+    pub(crate) async fn listening(&mut self) -> Listening {
+        soon("news of a port", self.listening.recv()).await.expect("the handler lives")
+    }
+
+    /// Its next reports.
+    pub(crate) async fn stats(&mut self) -> Vec<WireStatMessage> {
+        soon("reports", self.stats.recv()).await.expect("the handler lives")
+    }
+
+    /// The next report, which must be of one service: its concurrency and its count.
+    pub(crate) async fn stat(&mut self) -> (f64, f64) {
+        let messages = self.stats().await;
+        assert_eq!(messages.len(), 1, "one service has something to say: {messages:?}");
+        numbers(&messages[0])
+    }
+
+    /// Whether no report comes for so long.
+    pub(crate) async fn hears_nothing_for(&mut self, time: Duration) -> bool {
+        timeout(time, self.stats.recv()).await.is_err()
+    }
+
+    /// Ends the stream and refuses others.
+    pub(crate) fn leave(&mut self) {
+        self.away.store(true, Ordering::SeqCst);
+        self.down = None;
+    }
+
+    /// Takes streams again, and waits for one.
+    pub(crate) async fn come_back(&mut self) -> Hello {
+        self.away.store(false, Ordering::SeqCst);
+        self.session().await
+    }
+}
+
+/// A report's concurrency and count.
+pub(crate) fn numbers(message: &WireStatMessage) -> (f64, f64) {
+    let stat = message.stat.as_ref().expect("a report has numbers");
+    (stat.average_concurrent_requests, stat.request_count)
+}
+
+struct Streams {
+    away: Arc<AtomicBool>,
+    session: mpsc::Sender<(Hello, mpsc::Sender<Bytes>)>,
+    listens: mpsc::Sender<Listening>,
+    stat: mpsc::Sender<Vec<WireStatMessage>>,
+}
+
+impl Handler for Streams {
+    type Guard = ();
+
+    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+        assert_eq!((request.uri().path(), request.version()), (PATH, Version::HTTP_2));
+        if self.away.load(Ordering::SeqCst) {
+            let mut refusal = Response::new(ResponseBody::own(""));
+            *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            return refusal;
+        }
+        let (down, body) = ChannelBody::new(64);
+        let (session, listens, stat) = (self.session.clone(), self.listens.clone(), self.stat.clone());
+        let mut up = request.into_body();
+        // Ends with the stream; it holds no sender of the stream down, so that dropping that ends it.
+        tokio::spawn(async move {
+            let mut frames = Frames::default();
+            let mut down = Some(down);
+            while let Some(Ok(piece)) = up.frame().await {
+                frames.push(piece.data_ref().expect("no trailers"));
+                while let Some(message) = frames.next_message::<Up>().expect("a message") {
+                    if let (Some(hello), Some(down)) = (message.hello, down.take()) {
+                        session.try_send((hello, down)).expect("the test takes the sessions");
+                    }
+                    for news in message.listening {
+                        listens.try_send(news).expect("the test takes the news");
+                    }
+                    if let Some(stats) = message.stats {
+                        stat.try_send(stats.messages).expect("the test takes the reports");
+                    }
+                }
+            }
+        });
+        Response::new(ResponseBody::streamed(body))
+    }
+}

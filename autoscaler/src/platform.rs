@@ -1,0 +1,87 @@
+//! What stands between the decisions and a platform: who the pods are, how to have more of them, and how
+//! to say where a service's traffic goes.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use ebb_core::{ServiceKey, Tick, scaling::ScalingSpec};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::endpoints::Endpoints;
+
+/// One pod of a service, as its platform knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its queue-proxy's serving port.
+    pub serving: SocketAddr,
+    /// Its queue-proxy's stats port.
+    pub stats: SocketAddr,
+    /// The secret by which its queue-proxy knows Ebb's own; empty if it has none.
+    pub nonce: String,
+    /// Whether it takes traffic.
+    pub ready: bool,
+    /// When it started.
+    pub started_at: Tick,
+}
+
+/// What a platform tells. Each event says all there is to know about its subject, so that a repeated one
+/// does no harm.
+#[derive(Clone, Debug)]
+pub enum FleetEvent {
+    /// A service is there, or its annotations changed.
+    Service {
+        /// Which.
+        key: ServiceKey,
+        /// How it is scaled.
+        spec: Arc<ScalingSpec>,
+        /// The port on which activators answer for it; 0 lets each choose one.
+        port: u16,
+    },
+    /// A service is no longer ours.
+    Gone(ServiceKey),
+    /// The pods of a service changed.
+    Pods {
+        /// Which service.
+        key: ServiceKey,
+        /// Those that serve or start; not those that drain.
+        pods: Vec<Pod>,
+        /// How many its scale target wants now.
+        replicas: u32,
+        /// Why there are fewer pods than wanted, for those who wait; empty if nothing is wrong.
+        trouble: String,
+    },
+}
+
+/// Tells which services and pods there are.
+pub trait PodSource {
+    /// From now on: first all there is, then what changes.
+    fn watch(&self) -> mpsc::Receiver<FleetEvent>;
+}
+
+/// Has more pods, or fewer.
+pub trait ScaleTarget: Send + Sync + 'static {
+    /// Wants `pods` pods of `service`; resolves when that was written, not when they run. Where pods must
+    /// go, the least busy go first.
+    fn scale(
+        &self,
+        service: &ServiceKey,
+        pods: u32,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+}
+
+/// Publishes where a service's traffic goes.
+pub trait EndpointSink: Send + Sync + 'static {
+    /// Replaces what was published for `service`.
+    fn publish(
+        &self,
+        service: &ServiceKey,
+        endpoints: &Endpoints,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+}
+
+/// What a platform could not do. It is tried again at the next decision.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct PlatformError(pub String);

@@ -1,0 +1,212 @@
+//! `ebb run` and `ebb up`.
+
+mod watch;
+
+pub(crate) use watch::cold_start as cold_start_line;
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::Args as ClapArgs;
+use ebb_core::scaling::{ClusterDefaults, full_key};
+use ebb_local::{
+    Cluster, Options,
+    config::{self, Service, Understood},
+};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::level_filters::LevelFilter;
+
+use crate::{stop::Stop, terminal::Terminal};
+use watch::Watch;
+
+/// How often what changed is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What both commands take.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Common {
+    /// Say more of what Ebb does; twice for everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+impl Common {
+    pub(crate) fn level(&self) -> LevelFilter {
+        match self.verbose {
+            0 => LevelFilter::WARN,
+            1 => LevelFilter::INFO,
+            _ => LevelFilter::DEBUG,
+        }
+    }
+}
+
+/// `ebb run [--name N] [--port 8080] [--set KEY=VALUE]… [-f service.yaml] -- CMD ARGS…`
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Args {
+    /// Name of the service [default: that of the manifest, or of the command]
+    #[arg(long)]
+    name: Option<String>,
+    /// Port on which clients reach it
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// An annotation, for example target=10 or ebb.dev/container-concurrency=5
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// A Kubernetes Service manifest whose annotations hold here too
+    #[arg(short = 'f', long = "file", value_name = "SERVICE.YAML")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The command of a pod. It listens on the port in its environment variable PORT
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// `ebb up [-f ebb.yaml]`
+#[derive(ClapArgs, Debug)]
+pub(crate) struct UpArgs {
+    /// The services to run
+    #[arg(short = 'f', long = "file", value_name = "EBB.YAML", default_value = "ebb.yaml")]
+    file: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((full_key(key), value.to_owned())),
+        _ => Err("want KEY=VALUE, for example target=10".to_owned()),
+    }
+}
+
+/// Runs one command as a service until told to stop.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let manifest = args.file.as_deref().map(config::read_manifest).transpose()?.unwrap_or_default();
+    let mut annotations = manifest.annotations;
+    annotations.extend(args.set);
+    let name = match args.name.or(manifest.name) {
+        Some(name) => name,
+        None => name_of_command(&args.command),
+    };
+    let service = Service {
+        name,
+        port: args.port,
+        command: args.command,
+        directory: None,
+        environment: BTreeMap::new(),
+        annotations,
+    };
+    serve(vec![service], &config::local_defaults()).await
+}
+
+/// Runs the services of a file until told to stop.
+pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
+    let (services, defaults) = config::read_file(&args.file)?;
+    serve(services, &defaults).await
+}
+
+/// The last part of the program's name, as far as it can be a service's.
+fn name_of_command(command: &[String]) -> String {
+    let program = command.first().map_or("", |program| program.rsplit('/').next().unwrap_or_default());
+    let name: String = program
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(63)
+        .collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
+}
+
+async fn serve(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Result<ExitCode> {
+    let terminal = Terminal::new();
+    let understood = understand(services, defaults)?;
+    for Understood { service, warnings, .. } in &understood {
+        for warning in warnings {
+            terminal.say(&format!("{}: warning: {warning}", service.name));
+        }
+    }
+    let targets: Vec<String> = understood.iter().map(|one| describe(&one.service, &one.spec)).collect();
+    let mut stop = Stop::listen().context("cannot listen for signals")?;
+    crate::demo::raise_open_files();
+    let launcher = std::env::current_exe().context("cannot find this program to run it again")?;
+    let (cluster, mut lines) = Cluster::start(understood, Options::new(launcher)).await?;
+    for (status, target) in cluster.status().iter().zip(targets) {
+        terminal.say(&format!("{}: http://{} → {target}", status.name, status.address));
+    }
+    terminal.say("Ctrl-C drains and stops everything");
+    let mut watch = Watch::default();
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some(line) = lines.recv() => terminal.pod(&line),
+            _ = looks.tick() => watch.look(&cluster).iter().for_each(|news| terminal.say(news)),
+            () = stop.told() => break,
+        }
+    }
+    terminal.say("draining; Ctrl-C again ends at once");
+    let show_rest = async {
+        while let Some(line) = lines.recv().await {
+            terminal.pod(&line);
+        }
+    };
+    let ending = async {
+        tokio::select! {
+            () = cluster.shut_down() => {}
+            () = show_rest => {}
+        }
+    };
+    let code = stop.finish(ending).await;
+    Ok(code)
+}
+
+fn understand(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Result<Vec<Understood>> {
+    let mut understood = Vec::with_capacity(services.len());
+    let mut faults = Vec::new();
+    for service in services {
+        match service.understand(defaults) {
+            Ok(one) => understood.push(one),
+            Err(fault) => faults.push(fault.to_string()),
+        }
+    }
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Ok(understood)
+}
+
+fn describe(service: &Service, spec: &ebb_core::scaling::ScalingSpec) -> String {
+    let most = spec.max_scale.map_or_else(|| "any number of".to_owned(), |max| max.to_string());
+    let unit = match spec.metric {
+        ebb_core::scaling::Metric::Concurrency => "requests in flight",
+        ebb_core::scaling::Metric::Rps => "requests per second",
+    };
+    format!(
+        "`{}`; {} to {most} pods, {} {unit} each",
+        service.command.join(" "),
+        spec.lower_bound(true),
+        spec.target
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_named_after_its_command_if_nothing_else_names_it() {
+        let named = |program: &str| name_of_command(&[program.to_owned()]);
+        assert_eq!(named("./target/my_server"), "my-server");
+        assert_eq!(named("python3"), "python3");
+        assert_eq!(named("./__"), "app");
+    }
+
+    #[test]
+    fn set_takes_short_and_full_keys() {
+        assert_eq!(key_value("target=10"), Ok(("autoscaling.knative.dev/target".into(), "10".into())));
+        assert_eq!(key_value("ebb.dev/queue-depth=5"), Ok(("ebb.dev/queue-depth".into(), "5".into())));
+        assert!(key_value("target").is_err());
+        assert!(key_value("=1").is_err());
+    }
+}

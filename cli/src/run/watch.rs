@@ -1,0 +1,88 @@
+//! What is worth a line while services run: pods that come and go, and cold starts.
+
+use std::collections::HashMap;
+
+use autoscaler::zero::Path;
+use ebb_local::{Cluster, ColdStart, Phases, PodPhase, ServiceStatus};
+
+/// Remembers what was said last.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    said: HashMap<String, Summary>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Summary {
+    ready: usize,
+    starting: usize,
+    draining: usize,
+    serving: bool,
+    troubles: Vec<String>,
+}
+
+impl Summary {
+    fn of(status: &ServiceStatus) -> Self {
+        let count = |phase: fn(&PodPhase) -> bool| status.pods.iter().filter(|pod| phase(&pod.phase)).count();
+        Self {
+            ready: count(|phase| *phase == PodPhase::Ready),
+            starting: count(|phase| matches!(phase, PodPhase::Starting | PodPhase::Waiting { .. })),
+            draining: count(|phase| *phase == PodPhase::Draining),
+            serving: status.view.is_some_and(|view| view.path == Path::Serve),
+            troubles: status
+                .pods
+                .iter()
+                .filter(|pod| matches!(pod.phase, PodPhase::Waiting { .. }))
+                .map(|pod| format!("{} {} ({} restarts)", pod.name, pod.phase, pod.restarts))
+                .collect(),
+        }
+    }
+
+    fn line(&self, held: usize) -> String {
+        let mut parts = vec![format!("{} ready", self.ready)];
+        for (count, what) in [(self.starting, "starting"), (self.draining, "draining"), (held, "requests held")] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        let path = if self.serving { "clients reach the pods directly" } else { "the activator answers" };
+        format!("{}; {path}", parts.join(", "))
+    }
+}
+
+impl Watch {
+    /// What happened since the last look.
+    pub(crate) fn look(&mut self, cluster: &Cluster) -> Vec<String> {
+        let mut news: Vec<String> = cluster.take_cold_starts().iter().map(cold_start).collect();
+        for status in cluster.status() {
+            let now = Summary::of(&status);
+            let before = self.said.entry(status.name.clone()).or_default();
+            for trouble in now.troubles.iter().filter(|trouble| !before.troubles.contains(trouble)) {
+                news.push(format!("{}: {trouble}", status.name));
+            }
+            if (now.ready, now.starting, now.draining, now.serving)
+                != (before.ready, before.starting, before.draining, before.serving)
+            {
+                news.push(format!("{}: {}", status.name, now.line(status.load.held)));
+            }
+            *before = now;
+        }
+        news
+    }
+}
+
+/// A cold start, in words.
+pub(crate) fn cold_start(start: &ColdStart) -> String {
+    let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+    let Phases { decide, spawn, start: app, notice, dispatch } = start.phases();
+    format!(
+        "{}: cold start in {:.1} ms: decide {:.1}, spawn {:.1}, app {:.1}, notice {:.1}, dispatch {:.1}; Ebb's own share {:.1} ms",
+        start.service,
+        ms(start.total()),
+        ms(decide),
+        ms(spawn),
+        ms(app),
+        ms(notice),
+        ms(dispatch),
+        ms(start.own()),
+    )
+}

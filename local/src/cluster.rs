@@ -1,0 +1,285 @@
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use activator::{Activator, HeldDispatch, Load};
+use autoscaler::{
+    Autoscaler, Periods,
+    service::{Explained, View},
+};
+use ebb_core::{ServiceKey, Tick};
+use ebb_proxy::{Quiet, WallClock};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::mpsc};
+
+use crate::{
+    cold_start::ColdStart,
+    config::Understood,
+    fleet::{Fleet, Platform},
+    front::Front,
+    pod::{Machine, PodStatus, Template},
+    process::{Guard, Launcher, Line, Ports, Spawner, What},
+};
+
+/// The namespace of all services on one machine.
+const NAMESPACE: &str = "local";
+/// Lines of output that may wait to be shown.
+const LINE_CAPACITY: usize = 1024;
+/// Cold starts that may wait to be noted, and that are kept.
+const OBSERVER_CAPACITY: usize = 1024;
+
+/// How the machine plays cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The program that is run again as `pod-exec` and `guard`: `ebb` itself.
+    pub launcher: PathBuf,
+    /// The address of the services.
+    pub host: IpAddr,
+    /// How often what is done.
+    pub periods: Periods,
+    /// How a pod leaves. Its quiet time must be longer than clients keep idle connections, or a request may
+    /// meet a connection that is just being closed.
+    pub drain: Quiet,
+    /// A process that was asked to end is made to after so long.
+    pub stop_grace: Duration,
+}
+
+impl Options {
+    /// As `ebb run` has them, for the program at `launcher`.
+    pub fn new(launcher: PathBuf) -> Self {
+        Self {
+            launcher,
+            host: Ipv4Addr::LOCALHOST.into(),
+            periods: Periods::default(),
+            drain: Quiet { quiet: Duration::from_secs(2), limit: Duration::from_secs(60) },
+            stop_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why nothing was started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A service's port is taken, or not ours to take.
+    #[error("service {service}: cannot listen on {address}: {source}")]
+    Port {
+        /// The service.
+        service: String,
+        /// What it wanted.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A service's program is not there.
+    #[error("service {service}: command {program:?} not found{hint}")]
+    NoCommand {
+        /// The service.
+        service: String,
+        /// The program.
+        program: String,
+        /// What may be meant.
+        hint: &'static str,
+    },
+    /// Something of our own failed.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Services running on this machine, until they are shut down.
+#[derive(Debug)]
+pub struct Cluster {
+    clock: WallClock,
+    services: Vec<(ServiceKey, SocketAddr)>,
+    fleet: Arc<Fleet>,
+    activator: Activator,
+    autoscaler: Autoscaler,
+    drain: Quiet,
+    starts: Mutex<Starts>,
+}
+
+#[derive(Debug)]
+struct Starts {
+    observed: mpsc::Receiver<HeldDispatch>,
+    /// The request is not at the app yet.
+    pending: Vec<HeldDispatch>,
+    /// When apps said that they began to listen, by pod.
+    listening: HashMap<String, Tick>,
+    /// The last cold start of each service that was told of, by its decision.
+    ended: HashMap<String, Tick>,
+}
+
+/// What is seen of a service.
+#[derive(Clone, Debug)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// Where clients reach it.
+    pub address: SocketAddr,
+    /// What the autoscaler sees; `None` for a moment after the start.
+    pub view: Option<View>,
+    /// How busy it is at the activator.
+    pub load: Load,
+    /// Its pods, those that drain among them.
+    pub pods: Vec<PodStatus>,
+    /// Seconds for which pods existed, all together.
+    pub pod_seconds: f64,
+}
+
+impl Cluster {
+    /// Starts `services`. The pods' output comes out of the receiver; whoever drops it does not want it.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(
+        services: Vec<Understood>,
+        options: Options,
+    ) -> Result<(Self, mpsc::Receiver<Line>), StartError> {
+        let mut fronts = Vec::with_capacity(services.len());
+        let mut addresses = Vec::with_capacity(services.len());
+        for Understood { service, spec, .. } in services {
+            crate::process::check_command(&service)?;
+            let address = SocketAddr::new(options.host, service.port);
+            let key = ServiceKey::new(NAMESPACE, service.name.clone());
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(|source| StartError::Port { service: service.name.clone(), address, source })?;
+            addresses.push((key.clone(), listener.local_addr()?));
+            let what = What {
+                command: service.command,
+                directory: service.directory,
+                environment: service.environment,
+            };
+            let template = Template {
+                key,
+                what,
+                serving: spec.serving.clone(),
+                drain: options.drain,
+                stop_grace: options.stop_grace,
+            };
+            fronts.push((template, spec, Front::start(listener)));
+        }
+        let (lines, printed) = mpsc::channel(LINE_CAPACITY);
+        let cluster = Self::assemble(fronts, addresses, lines, &options).await?;
+        Ok((cluster, printed))
+    }
+
+    async fn assemble(
+        services: Vec<(Template, ebb_core::scaling::ScalingSpec, Front)>,
+        addresses: Vec<(ServiceKey, SocketAddr)>,
+        lines: mpsc::Sender<Line>,
+        options: &Options,
+    ) -> Result<Self, StartError> {
+        let clock = WallClock::start();
+        let launcher = Launcher(options.launcher.clone());
+        let guard = Guard::start(&launcher)?;
+        let spawner = Spawner::new(launcher, guard)?;
+        let machine = Machine { clock, spawner, ports: Arc::new(Ports::new()), lines };
+        let fleet = Fleet::new(&machine, services);
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = TcpListener::bind(loopback).await?;
+        let config = activator::Config {
+            name: "activator".to_owned(),
+            advertised: loopback.ip(),
+            listen: loopback.ip(),
+            autoscaler: listener.local_addr()?,
+            metrics: None,
+            drain: options.drain,
+        };
+        let platform = Arc::new(Platform(fleet.clone()));
+        let autoscaler = Autoscaler::start(listener, platform, clock, options.periods);
+        let (observer, dispatches) = mpsc::channel(OBSERVER_CAPACITY);
+        let activator = Activator::start(&config, clock, Some(observer)).await?;
+        fleet.begin().await;
+        let starts = Starts {
+            observed: dispatches,
+            pending: Vec::new(),
+            listening: HashMap::new(),
+            ended: HashMap::new(),
+        };
+        Ok(Self {
+            clock,
+            services: addresses,
+            fleet,
+            activator,
+            autoscaler,
+            drain: options.drain,
+            starts: Mutex::new(starts),
+        })
+    }
+
+    /// The clock by which everything here is timed.
+    pub fn clock(&self) -> WallClock {
+        self.clock
+    }
+
+    /// What is seen of all services now.
+    pub fn status(&self) -> Vec<ServiceStatus> {
+        self.services
+            .iter()
+            .map(|(key, address)| ServiceStatus {
+                name: key.name.clone(),
+                address: *address,
+                view: self.autoscaler.view(key),
+                load: self.activator.load(key).unwrap_or_default(),
+                pods: self.fleet.pods(key),
+                pod_seconds: self.fleet.pod_seconds(key),
+            })
+            .collect()
+    }
+
+    /// The last decisions about a service, oldest first.
+    pub async fn explain(&self, service: &str) -> Vec<Explained> {
+        self.autoscaler.history(&ServiceKey::new(NAMESPACE, service)).await
+    }
+
+    /// An app told when it began to listen, which is more exact than when it was found to.
+    pub fn app_listened(&self, pod: &str, at: Tick) {
+        let mut starts = self.starts.lock();
+        if starts.listening.len() < OBSERVER_CAPACITY {
+            starts.listening.insert(pod.to_owned(), at);
+        }
+    }
+
+    /// The cold starts that happened since the last call, oldest first.
+    pub fn take_cold_starts(&self) -> Vec<ColdStart> {
+        let mut starts = self.starts.lock();
+        let starts = &mut *starts;
+        while let Ok(dispatch) = starts.observed.try_recv() {
+            starts.pending.push(dispatch);
+        }
+        let mut found = Vec::new();
+        starts.pending.retain(|dispatch| {
+            let Some(timeline) = self.fleet.timeline(&dispatch.service, &dispatch.pod) else { return false };
+            if timeline.first_request_at.is_none() {
+                return true;
+            }
+            let listened = starts.listening.remove(&dispatch.pod);
+            found.extend(ColdStart::of(dispatch, &timeline, listened));
+            false
+        });
+        // Of several newborn pods the first to take a request ends the cold start.
+        found.retain(|start| {
+            starts.ended.insert(start.service.clone(), start.decided_at) != Some(start.decided_at)
+        });
+        found
+    }
+
+    /// Finishes what is in flight, stops every process, and ends.
+    pub async fn shut_down(self) {
+        self.fleet.close_fronts();
+        let cut = self.activator.drain(Quiet { quiet: Duration::from_millis(100), ..self.drain }).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "drain ran out of time; connections were cut");
+        }
+        // No decision after this one.
+        self.autoscaler.shut_down().await;
+        self.fleet.end().await;
+    }
+}

@@ -1,0 +1,127 @@
+//! `ebb.yaml`: several services, a port each.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+};
+
+use ebb_core::scaling::{ClusterDefaults, full_key};
+use serde::Deserialize;
+
+use super::{ConfigError, Service, local_defaults, manifest};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    services: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    port: NonZeroU16,
+    command: Vec<String>,
+    #[serde(default)]
+    directory: Option<PathBuf>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    /// A Service manifest whose annotations hold where `annotations` says nothing.
+    #[serde(default)]
+    manifest: Option<PathBuf>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// Reads the services of an `ebb.yaml`. Paths in it are relative to it.
+///
+/// # Errors
+///
+/// If it cannot be read, or is not of this form.
+pub fn read(path: &Path) -> Result<(Vec<Service>, ClusterDefaults), ConfigError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let malformed = |problem| ConfigError::Malformed { path: path.to_owned(), problem };
+    let file: File =
+        serde_saphyr::from_str(&text).map_err(|error| malformed(one_line(&error.to_string())))?;
+    if file.services.is_empty() {
+        return Err(malformed("no services; want `services: {NAME: {port: …, command: […]}}`".to_owned()));
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut services = Vec::new();
+    let mut ports: BTreeMap<NonZeroU16, String> = BTreeMap::new();
+    for (name, entry) in file.services {
+        if let Some(other) = ports.insert(entry.port, name.clone()) {
+            return Err(malformed(format!("services {other} and {name} both want port {}", entry.port)));
+        }
+        if entry.command.is_empty() {
+            return Err(malformed(format!("service {name}: `command` is empty; want a program and its arguments")));
+        }
+        services.push(service(folder, name, entry)?);
+    }
+    Ok((services, local_defaults()))
+}
+
+fn service(folder: &Path, name: String, entry: Entry) -> Result<Service, ConfigError> {
+    let mut annotations = match &entry.manifest {
+        Some(path) => manifest::read(&folder.join(path))?.annotations,
+        None => BTreeMap::new(),
+    };
+    annotations.extend(entry.annotations.into_iter().map(|(key, value)| (full_key(&key), value)));
+    Ok(Service {
+        name,
+        port: entry.port.get(),
+        command: entry.command,
+        directory: Some(folder.join(entry.directory.unwrap_or_default())).filter(|path| !path.as_os_str().is_empty()),
+        environment: entry.environment,
+        annotations,
+    })
+}
+
+/// The first line of a parser's message, which says what and where; what follows draws the place.
+pub(super) fn one_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(name: &str, text: &str) -> Result<Vec<Service>, String> {
+        let folder = std::env::temp_dir().join(format!("ebb-file-test-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("ebb.yaml");
+        fs::write(&path, text).unwrap();
+        let read = read(&path).map(|(services, _)| services).map_err(|error| error.to_string());
+        fs::remove_dir_all(&folder).unwrap();
+        read
+    }
+
+    #[test]
+    fn short_keys_become_annotations_and_paths_are_relative_to_the_file() {
+        let services = read_text(
+            "good",
+            "services:\n  web:\n    port: 8080\n    command: [./serve]\n    directory: app\n    annotations: {target: \"10\"}\n",
+        )
+        .unwrap();
+        assert_eq!(services[0].annotations["autoscaling.knative.dev/target"], "10");
+        assert!(services[0].directory.as_ref().unwrap().ends_with("app"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_in_one_line() {
+        let cases = [
+            ("empty", "services: {}", "no services"),
+            ("twice", "services: {a: {port: 1, command: [x]}, b: {port: 1, command: [x]}}", "a and b both want port 1"),
+            ("command", "services: {a: {port: 1, command: []}}", "`command` is empty"),
+            ("unknown", "services: {a: {port: 1, command: [x], cmd: 3}}", "cmd"),
+            ("port", "services: {a: {port: 0, command: [x]}}", "port"),
+            ("yaml", "services: [", "ebb.yaml"),
+        ];
+        for (name, text, want) in cases {
+            let error = read_text(name, text).unwrap_err();
+            assert!(error.contains(want) && !error.contains('\n'), "{name}: {error:?}");
+        }
+    }
+}

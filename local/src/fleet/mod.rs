@@ -1,0 +1,184 @@
+//! The pods of all services: the platform, as the autoscaler sees it.
+
+mod service;
+mod victims;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use autoscaler::{
+    endpoints::Endpoints,
+    platform::{EndpointSink, FleetEvent, PlatformError, PodSource, ScaleTarget},
+};
+use ebb_core::{ServiceKey, scaling::ScalingSpec};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    front::Front,
+    pod::{Machine, PodStatus, Template, Timeline},
+};
+pub(crate) use service::ServicePods;
+
+/// Events that may wait for the autoscaler. Each tells all there is of its service, so that one that
+/// waits already makes another needless: see [`Fleet::tell`].
+const CAPACITY: usize = 1024;
+
+/// All services and their pods.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    services: BTreeMap<ServiceKey, Entry>,
+    events: Mutex<Option<mpsc::Sender<FleetEvent>>>,
+    /// The tasks of the pods.
+    pub(crate) tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Entry {
+    spec: Arc<ScalingSpec>,
+    pods: ServicePods,
+    front: Mutex<Option<Front>>,
+    stale: AtomicBool,
+}
+
+impl Fleet {
+    pub(crate) fn new(
+        machine: &Machine,
+        services: impl IntoIterator<Item = (Template, ScalingSpec, Front)>,
+    ) -> Arc<Self> {
+        let services = services
+            .into_iter()
+            .map(|(template, spec, front)| {
+                let key = template.key.clone();
+                let entry = Entry {
+                    spec: Arc::new(spec),
+                    pods: ServicePods::new(template, machine.clone()),
+                    front: Mutex::new(Some(front)),
+                    stale: AtomicBool::new(false),
+                };
+                (key, entry)
+            })
+            .collect();
+        Arc::new(Self { services, events: Mutex::default(), tasks: TaskTracker::new() })
+    }
+
+    /// Starts the pods that each service has at its beginning.
+    pub(crate) async fn begin(self: &Arc<Self>) {
+        for (key, entry) in &self.services {
+            let pods = entry.spec.clamp(entry.spec.initial_scale, false);
+            if let Err(error) = self.set_replicas(key, pods).await {
+                tracing::warn!(service = %key, %error, "cannot start the first pods; trying again when asked");
+            }
+        }
+    }
+
+    async fn set_replicas(self: &Arc<Self>, key: &ServiceKey, wanted: u32) -> Result<(), PlatformError> {
+        let entry = self.services.get(key).ok_or_else(|| PlatformError(format!("no service {key}")))?;
+        let fleet = Arc::downgrade(self);
+        let service = key.clone();
+        let changed = move || {
+            if let Some(fleet) = fleet.upgrade() {
+                fleet.tell(&service);
+            }
+        };
+        let scaled = entry.pods.set_replicas(wanted, &self.tasks, changed).await;
+        self.tell(key);
+        scaled.map_err(|error| PlatformError(error.to_string()))
+    }
+
+    /// Tells the autoscaler what there is of a service, unless it is about to be told anyway.
+    fn tell(self: &Arc<Self>, key: &ServiceKey) {
+        let (Some(entry), Some(events)) = (self.services.get(key), self.events.lock().clone()) else { return };
+        if entry.stale.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (fleet, key) = (self.clone(), key.clone());
+        // Ends as soon as the autoscaler takes the event; at most one for each service.
+        tokio::spawn(async move {
+            let Ok(place) = events.reserve().await else { return };
+            let Some(entry) = fleet.services.get(&key) else { return };
+            // From here on a change is news again; what is told was looked up after that.
+            entry.stale.store(false, Ordering::Release);
+            place.send(entry.pods.event());
+        });
+    }
+
+    /// What is seen of the pods of `key`.
+    pub(crate) fn pods(&self, key: &ServiceKey) -> Vec<PodStatus> {
+        self.services.get(key).map(|entry| entry.pods.status()).unwrap_or_default()
+    }
+
+    /// When the steps of a pod happened, also of one that is gone.
+    pub(crate) fn timeline(&self, key: &ServiceKey, pod: &str) -> Option<Timeline> {
+        self.services.get(key)?.pods.timeline(pod)
+    }
+
+    /// Seconds for which pods existed, all together, until now.
+    pub(crate) fn pod_seconds(&self, key: &ServiceKey) -> f64 {
+        self.services.get(key).map_or(0.0, |entry| entry.pods.pod_seconds())
+    }
+
+    /// Accepts no more connections.
+    pub(crate) fn close_fronts(&self) {
+        for entry in self.services.values() {
+            if let Some(front) = &*entry.front.lock() {
+                front.close();
+            }
+        }
+    }
+
+    /// Stops all pods, and waits until the last is gone.
+    pub(crate) async fn end(&self) {
+        for entry in self.services.values() {
+            entry.pods.end();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        for entry in self.services.values() {
+            let front = entry.front.lock().take();
+            if let Some(front) = front {
+                front.cut().await;
+            }
+        }
+    }
+}
+
+/// What the autoscaler is given: it outlives no fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct Platform(pub(crate) Arc<Fleet>);
+
+impl PodSource for Platform {
+    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
+        let (events, watched) = mpsc::channel(CAPACITY.max(2 * self.0.services.len()));
+        for (key, entry) in &self.0.services {
+            // The channel has room for all.
+            let _ = events.try_send(FleetEvent::Service { key: key.clone(), spec: entry.spec.clone(), port: 0 });
+            let _ = events.try_send(entry.pods.event());
+        }
+        *self.0.events.lock() = Some(events);
+        watched
+    }
+}
+
+impl ScaleTarget for Platform {
+    async fn scale(&self, service: &ServiceKey, pods: u32) -> Result<(), PlatformError> {
+        self.0.set_replicas(service, pods).await
+    }
+}
+
+impl EndpointSink for Platform {
+    async fn publish(&self, service: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
+        let entry = self.0.services.get(service).ok_or_else(|| PlatformError(format!("no service {service}")))?;
+        // Without a front the service is ending, and nobody comes any more.
+        if let Some(front) = &*entry.front.lock() {
+            front.publish(endpoints);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! A service's address on this machine: what a cluster IP and kube-proxy are in a cluster. It knows
+//! connections, not requests: each goes to one of the endpoints that the autoscaler published.
+
+use std::{net::SocketAddr, time::Duration};
+
+use autoscaler::endpoints::Endpoints;
+use rand::seq::SliceRandom;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
+
+/// A connection that finds no endpoint waits so long for one.
+const WAIT_FOR_ENDPOINT: Duration = Duration::from_secs(5);
+
+/// Accepts a service's connections.
+#[derive(Debug)]
+pub(crate) struct Front {
+    endpoints: watch::Sender<Option<Endpoints>>,
+    closing: CancellationToken,
+    cutting: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Front {
+    /// Begins to accept on `listener`.
+    pub(crate) fn start(listener: TcpListener) -> Self {
+        let front = Self {
+            endpoints: watch::Sender::new(None),
+            closing: CancellationToken::new(),
+            cutting: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        front.tasks.spawn(accept(
+            listener,
+            front.endpoints.subscribe(),
+            front.closing.clone(),
+            front.cutting.clone(),
+            front.tasks.clone(),
+        ));
+        front
+    }
+
+    /// New connections go to `endpoints`; those that are open stay where they are.
+    pub(crate) fn publish(&self, endpoints: &Endpoints) {
+        self.endpoints.send_replace(Some(endpoints.clone()));
+    }
+
+    /// Accepts no more. What is open goes on.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Cuts what is still open.
+    pub(crate) async fn cut(self) {
+        self.close();
+        self.cutting.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    endpoints: watch::Receiver<Option<Endpoints>>,
+    closing: CancellationToken,
+    cutting: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing.cancelled() => return,
+        };
+        match accepted {
+            Ok((client, _)) => {
+                let (endpoints, cutting) = (endpoints.clone(), cutting.clone());
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = join(client, endpoints) => {}
+                        () = cutting.cancelled() => {}
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept; pausing");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn join(mut client: TcpStream, mut endpoints: watch::Receiver<Option<Endpoints>>) {
+    let Ok(mut upstream) = timeout(WAIT_FOR_ENDPOINT, connect(&mut endpoints)).await else {
+        return debug!("no endpoint took a connection");
+    };
+    // Small writes must not wait for one another here either.
+    for stream in [&client, &upstream] {
+        if let Err(error) = stream.set_nodelay(true) {
+            return debug!(%error, "connection lost");
+        }
+    }
+    if let Err(error) = copy_bidirectional(&mut client, &mut upstream).await {
+        debug!(%error, "connection ended");
+    }
+}
+
+/// A connection to any endpoint. One that does not answer has just gone: its successor is about to be
+/// published.
+async fn connect(endpoints: &mut watch::Receiver<Option<Endpoints>>) -> TcpStream {
+    loop {
+        let mut addresses: Vec<SocketAddr> = endpoints
+            .borrow_and_update()
+            .as_ref()
+            .map(|endpoints| endpoints.addresses.clone())
+            .unwrap_or_default();
+        addresses.shuffle(&mut rand::rng());
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return stream,
+                Err(error) => debug!(%address, %error, "endpoint does not answer"),
+            }
+        }
+        // Not for ever: an endpoint may be back without anything being published.
+        let _ = timeout(Duration::from_millis(20), endpoints.changed()).await;
+    }
+}

@@ -1,0 +1,242 @@
+//! One pod: a process, its queue-proxy, and the life of both.
+//!
+//! ```text
+//!  Starting ── listens ──▶ Ready ──▶ Draining ──▶ (gone)
+//!     ▲  │                   │          ▲
+//!     │  └── ends ──▶ Waiting ◀┘ ends   │ no longer wanted, from any phase
+//!     └──── back-off passed ──┘
+//! ```
+
+mod life;
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use ebb_core::{ServiceKey, Tick, scaling::ServingSpec};
+use ebb_proxy::{Quiet, WallClock};
+use parking_lot::Mutex;
+use queue_proxy::{Listeners, QueueProxy, readiness::Probe};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{Line, Output, Ports, Spawner, What};
+
+/// Where a pod is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodPhase {
+    /// Its process runs and does not answer yet.
+    Starting,
+    /// It takes requests.
+    Ready,
+    /// Its process has ended, and is started again soon.
+    Waiting {
+        /// How it ended.
+        why: String,
+    },
+    /// It finishes what it has.
+    Draining,
+}
+
+impl fmt::Display for PodPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting => f.write_str("starting"),
+            Self::Ready => f.write_str("ready"),
+            Self::Waiting { why } => write!(f, "waiting to start again: {why}"),
+            Self::Draining => f.write_str("draining"),
+        }
+    }
+}
+
+/// What is seen of a pod.
+#[derive(Clone, Debug)]
+pub struct PodStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it is in its life.
+    pub phase: PodPhase,
+    /// Requests that came to it and have not ended.
+    pub in_flight: f64,
+    /// How often its process was started again.
+    pub restarts: u32,
+    /// When its process was first started.
+    pub started_at: Tick,
+}
+
+/// When a pod's steps happened: what a cold start is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "all of them are times, and say so")]
+pub(crate) struct Timeline {
+    /// It was decided to have the pod, where the service had none before.
+    pub(crate) woken_at: Option<Tick>,
+    /// Its process was started.
+    pub(crate) spawned_at: Option<Tick>,
+    /// Its app was found to answer.
+    pub(crate) ready_at: Option<Tick>,
+    /// Its first request was sent to the app.
+    pub(crate) first_request_at: Option<Tick>,
+}
+
+/// What all pods of a service are made from.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) key: ServiceKey,
+    pub(crate) what: What,
+    pub(crate) serving: ServingSpec,
+    pub(crate) drain: Quiet,
+    pub(crate) stop_grace: Duration,
+}
+
+/// What pods need of their machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) clock: WallClock,
+    pub(crate) spawner: Spawner,
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) lines: mpsc::Sender<Line>,
+}
+
+/// A pod that lives.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    pub(crate) name: Arc<str>,
+    pub(crate) addresses: Addresses,
+    pub(crate) nonce: String,
+    state: Mutex<State>,
+    sidecar: Mutex<Option<QueueProxy>>,
+    leave: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) serving: SocketAddr,
+    pub(crate) stats: SocketAddr,
+    app: SocketAddr,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: PodPhase,
+    restarts: u32,
+    created_at: Tick,
+    timeline: Timeline,
+    /// Why it is not ready, in words for those who wait.
+    trouble: String,
+}
+
+impl Pod {
+    /// A pod with its queue-proxy running, and no process yet.
+    ///
+    /// `woken_at` is when it was decided, where the service had no pod before.
+    pub(crate) async fn create(
+        name: Arc<str>,
+        woken_at: Option<Tick>,
+        template: &Template,
+        machine: &Machine,
+    ) -> io::Result<Arc<Self>> {
+        let loopback = (Ipv4Addr::LOCALHOST, 0);
+        let serving = TcpListener::bind(loopback).await?;
+        let scrapes = TcpListener::bind(loopback).await?;
+        let addresses = Addresses {
+            serving: serving.local_addr()?,
+            stats: scrapes.local_addr()?,
+            app: (Ipv4Addr::LOCALHOST, machine.ports.free()?).into(),
+        };
+        let nonce = format!("{:032x}", rand::random::<u128>());
+        let config = sidecar_config(&name, &nonce, addresses, template);
+        let sidecar = QueueProxy::start(config, Listeners { serving, stats: scrapes, admin: None }, machine.clock);
+        let state = State {
+            phase: PodPhase::Starting,
+            restarts: 0,
+            created_at: machine.clock.now(),
+            timeline: Timeline { woken_at, ..Timeline::default() },
+            trouble: String::new(),
+        };
+        Ok(Arc::new(Self {
+            name,
+            addresses,
+            nonce,
+            state: Mutex::new(state),
+            sidecar: Mutex::new(Some(sidecar)),
+            leave: CancellationToken::new(),
+        }))
+    }
+
+    /// Begins to drain. Its task ends when it is gone.
+    pub(crate) fn leave(&self) {
+        self.state.lock().phase = PodPhase::Draining;
+        self.leave.cancel();
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leave.is_cancelled()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.lock().phase == PodPhase::Ready
+    }
+
+    pub(crate) fn created_at(&self) -> Tick {
+        self.state.lock().created_at
+    }
+
+    pub(crate) fn trouble(&self) -> String {
+        self.state.lock().trouble.clone()
+    }
+
+    pub(crate) fn in_flight(&self) -> f64 {
+        self.sidecar.lock().as_ref().map_or(0.0, QueueProxy::in_flight)
+    }
+
+    pub(crate) fn timeline(&self) -> Timeline {
+        let mut timeline = self.state.lock().timeline;
+        if let Some(sidecar) = &*self.sidecar.lock() {
+            timeline.first_request_at = sidecar.first_request_at();
+        }
+        timeline
+    }
+
+    pub(crate) fn status(&self) -> PodStatus {
+        let in_flight = self.in_flight();
+        let state = self.state.lock();
+        PodStatus {
+            name: self.name.clone(),
+            phase: state.phase.clone(),
+            in_flight,
+            restarts: state.restarts,
+            started_at: state.timeline.spawned_at.unwrap_or(state.created_at),
+        }
+    }
+
+    fn output(&self, machine: &Machine) -> Output {
+        Output::new(self.name.clone(), machine.lines.clone())
+    }
+}
+
+fn sidecar_config(
+    name: &str,
+    nonce: &str,
+    addresses: Addresses,
+    template: &Template,
+) -> queue_proxy::Config {
+    let serving = &template.serving;
+    let slots = serving.container_concurrency.and_then(|slots| usize::try_from(slots.get()).ok());
+    queue_proxy::Config {
+        serving: addresses.serving,
+        stats: addresses.stats,
+        admin: addresses.stats,
+        app: addresses.app,
+        pod: name.to_owned(),
+        container_concurrency: slots.and_then(std::num::NonZeroUsize::new),
+        request_timeout: serving.request_timeout,
+        response_start_timeout: serving.response_start_timeout,
+        idle_timeout: serving.idle_timeout,
+        probes: vec![serving.readiness_path.as_ref().map_or_else(Probe::tcp, Probe::http)],
+        nonce: Some(nonce.to_owned()),
+        drain: template.drain,
+    }
+}

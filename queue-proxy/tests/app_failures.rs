@@ -1,0 +1,152 @@
+//! Apps that refuse, crash, or close a kept connection.
+
+mod support;
+
+use ebb_core::headers;
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use queue_proxy::readiness::Probe;
+use support::*;
+
+fn assert_bad_gateway(answer: &Response<Incoming>, reason: &str) {
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(answer.headers()[headers::REASON], reason);
+}
+
+#[tokio::test]
+async fn an_app_that_refuses_is_a_502_and_not_ready_until_it_is_back() {
+    let listener = listen().await;
+    let address = listener.local_addr().unwrap();
+    let app = App::on(listener);
+    let pod = Pod::start(address, |config| config.probes = vec![Probe::tcp()]).await;
+    let mut readiness = pod.proxy.readiness();
+    within(readiness.wait_for(|phase| phase.is_ready())).await.unwrap();
+    drop(app);
+    // The listener is gone when its task is.
+    until(|| std::net::TcpListener::bind(address).is_ok()).await;
+    let mut client = Client::connect(pod.serving).await;
+    let answer = client.send(post("/", full("body"))).await;
+    assert_bad_gateway(&answer, headers::REASON_APP_REFUSED);
+    within(readiness.wait_for(|phase| !phase.is_ready())).await.unwrap();
+    pod.until_in_flight(0).await;
+
+    let mut app = App::on(tokio::net::TcpListener::bind(address).await.unwrap());
+    within(readiness.wait_for(|phase| phase.is_ready())).await.unwrap();
+    client.ready().await.unwrap();
+    let answer = client.start(get("/"));
+    app.next().await.answer_with("back");
+    assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "back");
+}
+
+/// Answers one request on each of `count` connections, so that so many are kept.
+async fn kept_connections(app: &mut App, pod: &Pod, count: usize) {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut client = Client::connect(pod.serving).await;
+        let answer = client.start(get("/first"));
+        clients.push((client, answer, app.next().await));
+    }
+    for (_client, answer, exchange) in clients {
+        exchange.answer_with("ok");
+        assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "ok");
+    }
+    pod.until_in_flight(0).await;
+    assert_eq!(app.accepted(), count);
+}
+
+#[tokio::test]
+async fn kept_connections_that_the_app_closed_between_requests_cost_nobody_an_error() {
+    for method in [Method::GET, Method::POST] {
+        let mut app = App::http1().await;
+        let pod = Pod::start(app.address, |_| {}).await;
+        let mut client = Client::connect(pod.serving).await;
+        for _ in 0..20 {
+            client.ready().await.unwrap();
+            let mut request = get("/");
+            *request.method_mut() = method.clone();
+            let answer = client.start(request);
+            app.next().await.answer_with("ok");
+            assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "ok");
+            app.hang_up();
+            // The close reaches the sidecar before the next request does: here nothing else is to be done.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_get_that_met_a_closing_connection_is_sent_once_more() {
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        let mut app = App::http1().await;
+        let pod = Pod::start(app.address, |_| {}).await;
+        kept_connections(&mut app, &pod, 1).await;
+        let mut client = Client::connect(pod.serving).await;
+        let mut request = get("/again");
+        *request.method_mut() = method;
+        request.headers_mut().insert("x-mine", "1".parse().unwrap());
+        let answer = client.start(request);
+        app.next().await.break_off();
+        let exchange = app.next().await;
+        assert_eq!((exchange.request.uri(), &exchange.request.headers()["x-mine"]), (&"/again".parse().unwrap(), &"1".parse().unwrap()));
+        exchange.answer_with("");
+        assert_eq!(within(answer).await.unwrap().unwrap().status(), StatusCode::OK);
+        assert_eq!(app.accepted(), 2);
+        pod.until_in_flight(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_get_that_crashes_the_app_is_not_tried_on_every_kept_connection() {
+    let mut app = App::http1().await;
+    let pod = Pod::start(app.address, |_| {}).await;
+    kept_connections(&mut app, &pod, 5).await;
+    let mut client = Client::connect(pod.serving).await;
+    let answer = client.start(get("/poison"));
+    app.next().await.break_off();
+    app.next().await.break_off();
+    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), headers::REASON_APP_BROKE_OFF);
+    assert!(app.has_nothing());
+}
+
+#[tokio::test]
+async fn what_the_app_may_have_acted_upon_is_not_sent_again() {
+    let mut app = App::http1().await;
+    let pod = Pod::start(app.address, |_| {}).await;
+    kept_connections(&mut app, &pod, 1).await;
+    let mut client = Client::connect(pod.serving).await;
+    let answer = client.start(post("/order", full("one")));
+    app.next().await.break_off();
+    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), headers::REASON_APP_BROKE_OFF);
+    assert!(app.has_nothing());
+    pod.until_in_flight(0).await;
+}
+
+#[tokio::test]
+async fn an_app_that_answers_nonsense_is_a_502() {
+    let listener = listen().await;
+    let pod = Pod::start(listener.local_addr().unwrap(), |_| {}).await;
+    let mut client = Client::connect(pod.serving).await;
+    let answer = client.start(post("/", full("x")));
+    let mut app = RawClient { stream: within(listener.accept()).await.unwrap().0 };
+    app.head().await;
+    app.write("SSH-2.0-OpenSSH_9\r\n\r\n").await;
+    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), headers::REASON_APP_BROKE_OFF);
+    pod.until_in_flight(0).await;
+}
+
+#[tokio::test]
+async fn an_answer_cut_short_of_its_length_is_cut_for_the_client_too() {
+    let listener = listen().await;
+    let pod = Pod::start(listener.local_addr().unwrap(), |_| {}).await;
+    let mut client = RawClient::connect(pod.serving).await;
+    client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut app = RawClient { stream: within(listener.accept()).await.unwrap().0 };
+    app.head().await;
+    app.write("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").await;
+    drop(app);
+    assert!(client.head().await.contains("content-length: 8"));
+    assert_eq!(client.rest().await.unwrap_or_default(), "half");
+    pod.until_in_flight(0).await;
+}
