@@ -1,1 +1,207 @@
+use std::{collections::BTreeMap, time::Duration};
 
+use ebb_core::scaling::{ClusterDefaults, Reachability, full_key, parse};
+
+use super::*;
+
+const ACTIVATOR: &str = "10.0.1.1:30001";
+
+/// A service in a world that does what it is told.
+struct World {
+    service: ServiceState,
+    now: Tick,
+    replicas: u32,
+    /// Pods that run but are not ready yet.
+    starting: u32,
+    ready: u32,
+    published: Option<Endpoints>,
+}
+
+impl World {
+    fn with(annotations: &[(&str, &str)]) -> Self {
+        let annotations: BTreeMap<String, String> =
+            annotations.iter().map(|(key, value)| (full_key(key), (*value).to_owned())).collect();
+        let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
+        let parsed = parse(&annotations, &defaults, Reachability::Reachable).unwrap();
+        let now = Tick::from_secs(1_000_000);
+        let service = ServiceState::new(ServiceKey::new("ns", "web"), Arc::new(parsed.spec), now);
+        let mut world = Self { service, now, replicas: 0, starting: 0, ready: 0, published: None };
+        world.service.set_activators(vec![ACTIVATOR.parse().unwrap()]);
+        world.pods_changed();
+        world
+    }
+
+    fn pods_changed(&mut self) {
+        let pods = (0..self.starting + self.ready)
+            .map(|n| Pod {
+                name: format!("web-{n}"),
+                serving: format!("10.0.0.{n}:8012").parse().unwrap(),
+                stats: format!("10.0.0.{n}:9090").parse().unwrap(),
+                nonce: String::new(),
+                ready: n < self.ready,
+                started_at: self.now,
+            })
+            .collect();
+        self.service.set_pods(pods, self.replicas);
+        self.act(Cause::Change);
+    }
+
+    /// Evaluates until nothing more is to be done at this moment, and does what it says.
+    fn act(&mut self, cause: Cause) -> Option<Duration> {
+        loop {
+            let actions = self.service.evaluate(self.now, cause);
+            if let Some(endpoints) = actions.publish {
+                self.published = Some(endpoints);
+            }
+            if let Some(pods) = actions.scale_to {
+                self.replicas = pods;
+                self.service.scaled(pods);
+                let all = self.ready + self.starting;
+                self.starting += pods.saturating_sub(all);
+                self.ready = self.ready.min(pods);
+                self.starting = self.starting.min(pods - self.ready);
+                self.pods_changed();
+            }
+            if actions.look_again != Some(Duration::ZERO) {
+                return actions.look_again;
+            }
+        }
+    }
+
+    fn all_ready(&mut self) {
+        self.ready += std::mem::take(&mut self.starting);
+        self.pods_changed();
+    }
+
+    /// Lets `seconds` pass under a constant load, with a decision each two seconds.
+    fn pass(&mut self, seconds: u64, in_flight: f64) {
+        for _ in 0..seconds {
+            self.now = self.now.after(Duration::from_secs(1));
+            self.service.record(self.now, &load(in_flight));
+            if self.now.as_secs().is_multiple_of(2) {
+                self.act(Cause::Tick);
+            }
+        }
+    }
+
+    fn path(&self) -> Path {
+        self.published.as_ref().unwrap().path
+    }
+}
+
+fn load(in_flight: f64) -> Stat {
+    Stat { average_concurrent_requests: in_flight, ..Stat::default() }
+}
+
+#[test]
+fn the_first_request_wakes_a_service_at_once() {
+    let mut world = World::with(&[("initial-scale", "0")]);
+    assert_eq!((world.replicas, world.path()), (0, Path::Proxy));
+    assert!(world.service.record(world.now, &load(1.0)), "a poke, not a tick");
+    world.act(Cause::Poke);
+    assert_eq!(world.replicas, 1);
+    assert_eq!(world.path(), Path::Proxy, "no pod is ready yet");
+}
+
+#[test]
+fn a_report_of_more_than_was_decided_for_is_not_left_to_the_tick() {
+    let mut world = World::with(&[("initial-scale", "0"), ("target", "10")]);
+    assert!(world.service.record(world.now, &load(1.0)));
+    world.act(Cause::Poke);
+    assert!(!world.service.record(world.now, &load(3.0)), "one pod is enough for that");
+    world.now = world.now.after(Duration::from_secs(1));
+    assert!(world.service.record(world.now, &load(499.0)));
+    world.act(Cause::Poke);
+    assert!(world.replicas >= 36, "{} pods for 250 on average at 7 each", world.replicas);
+}
+
+#[test]
+fn clients_reach_the_pods_once_there_is_capacity_to_spare() {
+    let mut world = World::with(&[("target", "10"), ("target-burst-capacity", "10"), ("initial-scale", "0")]);
+    world.service.record(world.now, &load(1.0));
+    world.act(Cause::Poke);
+    world.all_ready();
+    world.pass(10, 40.0);
+    world.all_ready();
+    world.pass(10, 40.0);
+    assert_eq!(world.replicas, 6);
+    assert_eq!(world.path(), Path::Serve, "6 × 10 − 10 − 40 is not negative");
+}
+
+#[test]
+fn a_service_without_traffic_goes_to_zero_and_costs_nothing_there() {
+    let mut world = World::with(&[("window", "6s"), ("initial-scale", "0"), ("target-burst-capacity", "0")]);
+    world.service.record(world.now, &load(1.0));
+    world.act(Cause::Poke);
+    world.all_ready();
+    world.pass(10, 1.0);
+    assert_eq!((world.replicas, world.path()), (1, Path::Serve));
+    world.pass(10, 0.0);
+    assert_eq!((world.replicas, world.path()), (1, Path::Proxy), "activators have the grace period first");
+    world.pass(30, 0.0);
+    assert_eq!(world.replicas, 0);
+    assert_eq!(world.act(Cause::Tick), None, "nothing to be looked at again");
+}
+
+#[test]
+fn missing_data_is_not_missing_load() {
+    let mut world = World::with(&[("window", "6s"), ("target", "10"), ("initial-scale", "0")]);
+    world.service.record(world.now, &load(1.0));
+    world.act(Cause::Poke);
+    world.all_ready();
+    world.pass(10, 70.0);
+    world.all_ready();
+    let pods = world.replicas;
+    assert!(pods >= 10);
+    for _ in 0..100 {
+        world.now = world.now.after(Duration::from_secs(2));
+        world.act(Cause::Tick);
+        assert_eq!(world.replicas, pods, "no report, no change");
+    }
+    assert!(world.service.view(world.now).stable.is_none());
+}
+
+#[test]
+fn reports_that_cannot_be_are_ignored() {
+    let mut world = World::with(&[("initial-scale", "0")]);
+    for bad in [f64::NAN, f64::INFINITY, -5.0] {
+        assert!(!world.service.record(world.now, &load(bad)));
+    }
+    world.act(Cause::Tick);
+    assert_eq!(world.replicas, 0);
+}
+
+#[test]
+fn every_decision_can_be_explained() {
+    let mut world = World::with(&[("target", "10"), ("initial-scale", "0"), ("max-scale", "3")]);
+    world.service.record(world.now, &load(50.0));
+    world.act(Cause::Poke);
+    let last = world.service.history().iter().find(|one| one.scale_to.is_some()).unwrap();
+    assert_eq!((last.cause, last.scale_to), (Cause::Poke, Some(3)));
+    assert_eq!(
+        last.to_string(),
+        "panic: stable 50.00, panic 50.00, 0 ready: 8 desired by the load, 3 within the bounds"
+    );
+    world.pass(1_000, 1.0);
+    assert!(world.service.history().iter().count() <= 30, "bounded");
+}
+
+#[test]
+fn an_autoscaler_that_has_just_started_leaves_everything_as_it_is() {
+    let mut world = World::with(&[("target", "10")]);
+    (world.replicas, world.ready) = (5, 5);
+    world.pods_changed();
+    for _ in 0..20 {
+        world.now = world.now.after(Duration::from_secs(2));
+        world.act(Cause::Tick);
+    }
+    assert_eq!(world.replicas, 5);
+}
+
+#[test]
+fn what_could_not_be_published_is_published_again() {
+    let mut world = World::with(&[("initial-scale", "0")]);
+    assert!(world.service.evaluate(world.now, Cause::Tick).publish.is_none());
+    world.service.publish_failed();
+    assert!(world.service.evaluate(world.now, Cause::Tick).publish.is_some());
+}

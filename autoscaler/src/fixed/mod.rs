@@ -1,0 +1,59 @@
+//! Pods at fixed addresses, from a file: for machines without Kubernetes, where something else starts the
+//! pods. Their activators get tables and their load is measured; what the autoscaler would have them be is
+//! in its metrics and its log, and nobody is scaled.
+
+mod file;
+mod watch;
+
+use std::sync::Arc;
+
+use ebb_core::ServiceKey;
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::{
+    endpoints::Endpoints,
+    platform::{EndpointSink, FleetEvent, PlatformError, PodSource, ScaleTarget},
+};
+pub use file::{FileError, FixedService, read};
+
+/// Events that may wait for the autoscaler.
+const CAPACITY: usize = 256;
+
+/// Pods at fixed addresses.
+#[derive(Debug)]
+pub struct FixedFleet {
+    services: Vec<Arc<FixedService>>,
+}
+
+impl FixedFleet {
+    /// The pods of `services`.
+    pub fn new(services: Vec<FixedService>) -> Arc<Self> {
+        Arc::new(Self { services: services.into_iter().map(Arc::new).collect() })
+    }
+}
+
+impl PodSource for FixedFleet {
+    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
+        let (events, watched) = mpsc::channel(CAPACITY);
+        for service in &self.services {
+            // Each ends when nobody receives its events any more.
+            tokio::spawn(watch::watch(service.clone(), events.clone()));
+        }
+        watched
+    }
+}
+
+impl ScaleTarget for FixedFleet {
+    async fn scale(&self, service: &ServiceKey, pods: u32) -> Result<(), PlatformError> {
+        info!(%service, pods, "would scale; these pods are fixed");
+        Ok(())
+    }
+}
+
+impl EndpointSink for FixedFleet {
+    async fn publish(&self, service: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
+        info!(%service, path = ?endpoints.path, addresses = ?endpoints.addresses, "traffic should go here");
+        Ok(())
+    }
+}
