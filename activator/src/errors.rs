@@ -15,6 +15,8 @@ pub(crate) enum Refused {
     ActivationDeadline { waited: Duration, trouble: String },
     #[error("the service is gone")]
     ServiceGone,
+    #[error("the request's body broke off")]
+    ClientGone,
     #[error(transparent)]
     Forward(#[from] ForwardError),
 }
@@ -26,6 +28,7 @@ impl Refused {
             Self::QueueFull(_) => "hold-queue-full",
             Self::ActivationDeadline { .. } => "activation-deadline",
             Self::ServiceGone => "service-gone",
+            Self::ClientGone => "client-gone",
             Self::Forward(ForwardError::TimedOut(_)) => "request-timeout",
             Self::Forward(ForwardError::Send(SendError::NotSent { .. })) => "pod-unreachable",
             Self::Forward(ForwardError::Send(SendError::Unanswered { .. })) => "pod-broke-off",
@@ -41,6 +44,8 @@ impl Refused {
                 Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text).retry_after(5)
             }
             Self::ServiceGone => Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text),
+            // Nobody is there to read it; the count under its reason is what remains.
+            Self::ClientGone => Reply::new(StatusCode::BAD_REQUEST, reason, text),
             Self::Forward(ForwardError::TimedOut(_)) => Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, text),
             Self::Forward(ForwardError::Send(_)) => Reply::new(StatusCode::BAD_GATEWAY, reason, text),
         }

@@ -70,7 +70,8 @@ impl ServiceHandler {
         let Hop { mut request, upgrade } = Hop::new(request, peer);
         let mut attempts = Attempts::default();
         loop {
-            let lease = service.lease(attempts.ticket, request.body_mut(), deadline).await?;
+            let body = request.body_mut();
+            let lease = service.lease(in_flight.arrived_at, attempts.ticket, body, deadline).await?;
             mark(request.headers_mut(), &lease);
             let copy = copy_without_body(&request);
             let answer = forward(&lease.pod.upstream, request, timeouts(&settings)).await;

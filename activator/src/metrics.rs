@@ -47,10 +47,11 @@ pub(crate) struct ServiceMetrics {
 }
 
 /// The words that `refused` is called with, so that their series can be removed.
-const REASONS: [&str; 6] = [
+const REASONS: [&str; 7] = [
     "hold-queue-full",
     "activation-deadline",
     "service-gone",
+    "client-gone",
     "request-timeout",
     "pod-unreachable",
     "pod-broke-off",
@@ -75,7 +76,7 @@ impl Metrics {
             registry.register("held_requests", "Requests that no pod could take yet", metrics.held.clone());
             registry.register(
                 "pod_failures",
-                "Requests that a pod did not take and that were held again; a rise means pods vanish before they drain",
+                "Requests that a pod did not take, or broke off; a rise means pods vanish before they drain",
                 metrics.pod_failures.clone(),
             );
             registry.register(

@@ -92,7 +92,6 @@ async fn a_client_that_goes_away_leaves_its_place_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs `RequestBody::read_ahead` of ebb-proxy to tell of a body that broke off"]
 async fn a_client_that_goes_away_in_the_middle_of_its_body_leaves_its_place_to_the_next() {
     let mut world = World::new().await;
     let port = world.serve(&service()).await;

@@ -83,12 +83,13 @@ impl Service {
     /// While it waits, the beginning of `body` is read, so that a client that goes away is noticed.
     pub(crate) async fn lease(
         self: &Arc<Self>,
+        arrived_at: Tick,
         ticket: Option<Ticket>,
         body: &mut RequestBody,
         deadline: Instant,
     ) -> Result<Lease, Refused> {
         let arrived = Instant::now();
-        let mut waiting = match self.enter(ticket)? {
+        let mut waiting = match self.enter(arrived_at, ticket)? {
             Entered::Lease(lease) => return Ok(lease),
             Entered::Waiting(waiting) => waiting,
         };
@@ -107,7 +108,10 @@ impl Service {
                     let waited = settings.activation_deadline.max(arrived.elapsed());
                     return Err(Refused::ActivationDeadline { waited, trouble: settings.trouble.clone() });
                 }
-                () = body.read_ahead(READ_AHEAD) => {}
+                () = body.read_ahead(READ_AHEAD) => if body.has_failed() {
+                    // hyper keeps a request whose client left in the middle of its body.
+                    return Err(Refused::ClientGone);
+                },
             }
         }
     }
@@ -117,15 +121,15 @@ impl Service {
         self.state.lock().throttler.late_ticket()
     }
 
-    fn enter(self: &Arc<Self>, ticket: Option<Ticket>) -> Result<Entered, Refused> {
-        let held_at = self.shared.clock.now();
+    fn enter(self: &Arc<Self>, held_at: Tick, ticket: Option<Ticket>) -> Result<Entered, Refused> {
+        let now = self.shared.clock.now();
         let (sender, granted) = oneshot::channel();
         let mut state = self.state.lock();
         if state.gone {
             return Err(Refused::ServiceGone);
         }
         if ticket.is_none()
-            && let Some(pod) = state.throttler.try_dispatch(held_at, &mut rand::rng())
+            && let Some(pod) = state.throttler.try_dispatch(now, &mut rand::rng())
             && let Some(lease) = self.lease_of(&state, pod, None)
         {
             return Ok(Entered::Lease(lease));

@@ -100,12 +100,16 @@ pub struct Load {
 
 /// A request in flight: it counts until this is dropped.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Service>);
+pub(crate) struct InFlight {
+    service: Arc<Service>,
+    /// When it came. Taken before anybody is told of it: what it sets off comes later by this clock.
+    pub(crate) arrived_at: Tick,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let now = self.0.shared.clock.now();
-        self.0.reporter.lock().end(now);
+        let now = self.service.shared.clock.now();
+        self.service.reporter.lock().end(now);
     }
 }
 
@@ -189,7 +193,8 @@ impl Service {
     /// Counts a request, and tells of it at once if it is the first after silence.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.metrics.requests.inc();
-        let told = self.reporter.lock().begin(self.shared.clock.now());
+        let arrived_at = self.shared.clock.now();
+        let told = self.reporter.lock().begin(arrived_at);
         if let Some(stat) = told {
             self.shared.speaking.lock().push(self.clone());
             self.shared.spoke.notify_one();
@@ -198,7 +203,7 @@ impl Service {
                 self.shared.metrics.lost_pokes.inc();
             }
         }
-        InFlight(self.clone())
+        InFlight { service: self.clone(), arrived_at }
     }
 
     /// The report of the last second, and whether another will follow.

@@ -85,6 +85,18 @@ fn what_comes_back_returns_to_its_place_and_its_pod_is_set_aside() {
 }
 
 #[test]
+fn of_many_failures_the_first_alone_sets_a_pod_aside() {
+    let mut throttler = with_ready_pods(throttler(3, 9), 1);
+    for _ in 0..3 {
+        assert!(throttler.try_dispatch(NOW, &mut rng()).is_some());
+    }
+    assert!(!throttler.release(PodId(0), Outcome::Ended));
+    assert!(throttler.release(PodId(0), Outcome::PodFailed));
+    assert!(!throttler.release(PodId(0), Outcome::PodFailed), "it is being asked already");
+    assert!(!throttler.release(PodId(7), Outcome::PodFailed), "nobody knows it");
+}
+
+#[test]
 fn a_cancelled_request_leaves_at_once() {
     let mut throttler = throttler(1, 2);
     let first = throttler.hold(1).unwrap();

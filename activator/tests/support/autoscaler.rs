@@ -109,10 +109,10 @@ impl Autoscaler {
     }
 }
 
-/// A report's concurrency and count.
+/// A report's concurrency, without the last digits that a quotient of sums leaves, and its count.
 pub(crate) fn numbers(message: &WireStatMessage) -> (f64, f64) {
     let stat = message.stat.as_ref().expect("a report has numbers");
-    (stat.average_concurrent_requests, stat.request_count)
+    ((stat.average_concurrent_requests * 1e6).round() / 1e6, stat.request_count)
 }
 
 struct Streams {
