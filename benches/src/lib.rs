@@ -1,1 +1,4 @@
-//! benches
+//! Benches, in `benches/`: each prints what it measures and what it compares with.
+//!
+//! - `decider`: the pure parts: record, average, one decision.
+//! - `cold_start`: cold starts on this machine, phase by phase.

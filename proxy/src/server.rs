@@ -40,6 +40,9 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// HTTP/2 streams at once on one connection.
     pub max_streams: u32,
+    /// A client that takes nothing of its answer for so long is cut off (Linux only): it would keep its
+    /// request's slot for ever, because nobody asks for the body's next frame, not even for its time-outs.
+    pub send_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -49,6 +52,8 @@ impl Default for Limits {
             first_byte_timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(620),
             max_streams: 250,
+            // As nginx has it.
+            send_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -125,7 +130,7 @@ struct Connection<H> {
 
 impl<H: Handler> Connection<H> {
     async fn run(self: Arc<Self>, stream: TcpStream) {
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = stream.set_nodelay(true).and_then(|()| self.set_send_timeout(&stream)) {
             debug!(%error, "connection lost after accept");
             return;
         }
@@ -143,6 +148,16 @@ impl<H: Handler> Connection<H> {
         if let Err(error) = ended {
             debug!(%error, peer = %self.peer, "connection ended");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn set_send_timeout(&self, stream: &TcpStream) -> io::Result<()> {
+        socket2::SockRef::from(stream).set_tcp_user_timeout(Some(self.limits.send_timeout))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set_send_timeout(&self, _: &TcpStream) -> io::Result<()> {
+        Ok(())
     }
 
     async fn http1(&self, io: Rewind<TcpStream>) -> hyper::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::NonZeroUsize,
+    num::{NonZeroU16, NonZeroUsize},
     str::FromStr,
     time::Duration,
 };
@@ -76,16 +76,15 @@ impl Config {
         let request_timeout: u64 = env.read("REVISION_TIMEOUT_SECONDS", 300, seconds);
         let response_start: u64 = env.read("REVISION_RESPONSE_START_TIMEOUT_SECONDS", 0, seconds);
         let idle: u64 = env.read("REVISION_IDLE_TIMEOUT_SECONDS", 0, seconds);
-        let port = "a port number from 1 to 65535";
-        let app: u16 = env.required("USER_PORT", port);
+        let app = env.port("USER_PORT", None);
         let quiet: u64 = env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds);
         let limit: u64 = env.read("EBB_DRAIN_LIMIT_SECONDS", request_timeout.saturating_add(quiet), seconds);
         let config = Self {
-            serving: everywhere(env.read("QUEUE_SERVING_PORT", 8012, port)),
-            stats: everywhere(env.read("EBB_STATS_PORT", 9090, port)),
-            admin: everywhere(env.read("EBB_ADMIN_PORT", 8022, port)),
+            serving: everywhere(env.port("QUEUE_SERVING_PORT", Some(8012))),
+            stats: everywhere(env.port("EBB_STATS_PORT", Some(9090))),
+            admin: everywhere(env.port("EBB_ADMIN_PORT", Some(8022))),
             app: (Ipv4Addr::LOCALHOST, app).into(),
-            pod: env.required("SERVING_POD", "the pod's name"),
+            pod: env.required("SERVING_POD", "the pod's name").unwrap_or_default(),
             container_concurrency: usize::try_from(concurrency).ok().and_then(NonZeroUsize::new),
             request_timeout: Duration::from_secs(request_timeout),
             response_start_timeout: limit_of(response_start),
@@ -135,12 +134,32 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
-    fn required<T: FromStr + Default>(&mut self, name: &'static str, want: &str) -> T {
-        if (self.lookup)(name).is_none_or(|text| text.is_empty()) {
+    fn required(&mut self, name: &'static str, want: &str) -> Option<String> {
+        let text = (self.lookup)(name).filter(|text| !text.is_empty());
+        if text.is_none() {
             self.fault(name, "", format!("not set; want {want}"));
-            return T::default();
         }
-        self.read(name, T::default(), want)
+        text
+    }
+
+    /// A port; without a `default` it must be given. What cannot be used is 0 until the faults are told.
+    fn port(&mut self, name: &'static str, default: Option<u16>) -> u16 {
+        let want = "a port number from 1 to 65535";
+        let text = match default {
+            Some(default) => (self.lookup)(name).ok_or(default),
+            None => self.required(name, want).ok_or(0),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(port) => return port,
+        };
+        text.parse().map_or_else(
+            |_| {
+                self.fault(name, &text, format!("want {want}"));
+                0
+            },
+            NonZeroU16::get,
+        )
     }
 
     fn probes(&mut self) -> Vec<Probe> {

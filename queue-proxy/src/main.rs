@@ -1,6 +1,6 @@
 //! The sidecar as a program: environment in, drain on SIGTERM.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use ebb_proxy::WallClock;
 use queue_proxy::{Config, Listeners, QueueProxy};
@@ -12,7 +12,12 @@ const BAD_CONFIG: u8 = 64;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::INFO)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
     let config = match Config::from_env(|name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(faults) => {

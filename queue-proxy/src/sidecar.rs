@@ -58,6 +58,10 @@ fn lacks_family(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
+/// An app that does not listen refuses at once. One that accepts slowly lets its backlog overflow, and the
+/// kernel tries again after 1, 3, 7 and 15 s: it is busy, not gone. The reference waits as long.
+const APP_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Scrapes that run when the sidecar stops, and hooks that wait for it, are answered within this time.
 const LAST_ANSWERS: Quiet = Quiet { quiet: Duration::ZERO, limit: Duration::from_secs(1) };
 
@@ -156,6 +160,7 @@ impl Pod {
             // At least one slot and at least ten places: such bounds are always accepted.
             Breaker::new(bounds).ok()
         });
+        let limits = UpstreamLimits { connect_timeout: APP_CONNECT_TIMEOUT, ..UpstreamLimits::default() };
         Arc::new(Self {
             clock,
             started: now,
@@ -165,7 +170,7 @@ impl Pod {
             drain: Drain::default(),
             first_request: Mutex::new(None),
             breaker,
-            app: Upstream::new(config.app, UpstreamLimits::default()),
+            app: Upstream::new(config.app, limits),
             config,
         })
     }

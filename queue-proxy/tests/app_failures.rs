@@ -1,4 +1,5 @@
 //! Apps that refuse, crash, or close a kept connection.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 
@@ -89,7 +90,10 @@ async fn a_get_that_met_a_closing_connection_is_sent_once_more() {
         let answer = client.start(request);
         app.next().await.break_off();
         let exchange = app.next().await;
-        assert_eq!((exchange.request.uri(), &exchange.request.headers()["x-mine"]), (&"/again".parse().unwrap(), &"1".parse().unwrap()));
+        assert_eq!(
+            (exchange.request.uri(), &exchange.request.headers()["x-mine"]),
+            (&"/again".parse().unwrap(), &"1".parse().unwrap())
+        );
         exchange.answer_with("");
         assert_eq!(within(answer).await.unwrap().unwrap().status(), StatusCode::OK);
         assert_eq!(app.accepted(), 2);
@@ -121,6 +125,25 @@ async fn what_the_app_may_have_acted_upon_is_not_sent_again() {
     assert_bad_gateway(&within(answer).await.unwrap().unwrap(), headers::REASON_APP_BROKE_OFF);
     assert!(app.has_nothing());
     pod.until_in_flight(0).await;
+}
+
+#[tokio::test]
+async fn an_app_that_is_slow_to_accept_is_waited_for() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(free_port().await).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let pod = Pod::start(address, |_| {}).await;
+    // The kernel lets one more wait than it was told.
+    let _backlog = [RawClient::connect(address).await, RawClient::connect(address).await];
+    let mut client = Client::connect(pod.serving).await;
+    let mut answer = client.start(get("/"));
+    // Longer than a connection takes that is made at the first attempt, or the second.
+    let early = tokio::time::timeout(std::time::Duration::from_millis(1_100), &mut answer).await;
+    assert!(early.is_err(), "{early:?}");
+    let mut app = App::on(listener);
+    app.next().await.answer_with("ok");
+    assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "ok");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! The program itself: its environment, its exit status, its signals.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 

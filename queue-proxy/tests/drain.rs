@@ -1,4 +1,5 @@
 //! Leaving: nothing is lost, and what does not end is cut at the limit and counted.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 
@@ -18,17 +19,14 @@ const LEAVING: Quiet = Quiet { quiet: NEVER, limit: NEVER };
 /// Begins to drain, and returns when the sidecar is leaving, as a probe tells.
 async fn drain(proxy: QueueProxy, serving: std::net::SocketAddr, plan: Quiet) -> JoinHandle<Result<(), Cut>> {
     let drain = tokio::spawn(proxy.drain(plan));
-    within(async {
-        loop {
-            let mut probe = get("/");
-            probe.headers_mut().insert("user-agent", "kube-probe/1.34".parse().unwrap());
-            probe.headers_mut().insert("k-network-probe", "queue".parse().unwrap());
-            if Client::connect(serving).await.send(probe).await.status() == StatusCode::SERVICE_UNAVAILABLE {
-                return drain;
-            }
-        }
-    })
-    .await
+    let probed = async || {
+        let mut probe = get("/");
+        probe.headers_mut().insert("user-agent", "kube-probe/1.34".parse().unwrap());
+        probe.headers_mut().insert("k-network-probe", "queue".parse().unwrap());
+        Client::connect(serving).await.send(probe).await.status()
+    };
+    within(async { while probed().await != StatusCode::SERVICE_UNAVAILABLE {} }).await;
+    drain
 }
 
 #[tokio::test]
@@ -104,10 +102,10 @@ async fn an_idle_connection_is_closed_when_the_quiet_time_has_passed() {
 async fn clients_that_hammer_through_a_drain_lose_nothing() {
     let app = App::answering(async |request| Response::new(full(read(request.into_body()).await))).await;
     let Pod { proxy, serving, .. } = Pod::start(app.address, |_| {}).await;
-    let (begin, _) = tokio::sync::watch::channel(false);
+    let draining = tokio::sync::watch::Sender::new(false);
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..8 {
-        let begun = begin.subscribe();
+        let draining = draining.subscribe();
         clients.spawn(async move {
             let (mut client, mut told_to_close, mut during) = (Client::connect(serving).await, 0, 0);
             // Long enough to have gone on for a while after the drain began.
@@ -121,7 +119,7 @@ async fn clients_that_hammer_through_a_drain_lose_nothing() {
                     client.closed().await;
                     client = Client::connect(serving).await;
                 }
-                during += usize::from(*begun.borrow());
+                during += usize::from(*draining.borrow());
             }
             told_to_close
         });
@@ -129,7 +127,7 @@ async fn clients_that_hammer_through_a_drain_lose_nothing() {
     // Some requests before, all the others meanwhile.
     until(|| proxy.first_request_at().is_some()).await;
     let drain = tokio::spawn(proxy.drain(Quiet { quiet: Duration::from_millis(500), limit: NEVER }));
-    begin.send_replace(true);
+    draining.send_replace(true);
     for told_to_close in within(clients.join_all()).await {
         assert!(told_to_close >= 90, "{told_to_close} of 100 answers said that we leave");
     }

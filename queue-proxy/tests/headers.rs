@@ -1,4 +1,5 @@
 //! What the app, and the client, may see of each other's heads.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 

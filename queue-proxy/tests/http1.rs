@@ -1,4 +1,5 @@
 //! HTTP/1.1 through the sidecar: connections, lengths, heads without bodies.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 
@@ -64,7 +65,9 @@ async fn requests_at_the_same_time_have_a_connection_each_and_no_more() {
         for _ in 0..8 {
             exchanges.push(app.next().await);
         }
-        exchanges.into_iter().for_each(|exchange| exchange.answer_with("ok"));
+        for exchange in exchanges {
+            exchange.answer_with("ok");
+        }
         assert_eq!(answers.join_all().await, ["ok"; 8]);
     }
     assert_eq!(app.accepted(), 8);
@@ -173,7 +176,10 @@ async fn answers_without_a_body_keep_their_heads() {
         let seen = answer.headers().get("content-length").map(HeaderValue::as_bytes);
         assert_eq!(seen, wanted.map(str::as_bytes), "{case}");
         assert_eq!(answer.headers().get("transfer-encoding"), None, "{case}");
-        assert_eq!((&answer.headers()["x-app"], &answer.headers()["etag"]), (&"here".into_value(), &"\"1\"".into_value()));
+        assert_eq!(
+            (&answer.headers()["x-app"], &answer.headers()["etag"]),
+            (&"here".into_value(), &"\"1\"".into_value())
+        );
         assert_eq!(text(answer).await, "", "{case}");
         pod.until_in_flight(0).await;
     }
@@ -194,7 +200,8 @@ async fn trailers_are_relayed_both_ways() {
     let mut app = App::http1().await;
     let pod = Pod::start(app.address, |_| {}).await;
     let mut client = Client::connect(pod.serving).await;
-    let trailers = |value| HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static(value))]);
+    let trailers =
+        |value| HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static(value))]);
     let (sender, body) = frames();
     let mut request = post("/", body);
     request.headers_mut().insert("trailer", "x-sum".into_value());

@@ -1,4 +1,5 @@
 //! Probes, as the kubelet, the activator and an ingress send them.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 
@@ -69,7 +70,10 @@ async fn the_apps_own_probe_decides() {
         assert_eq!(exchange.request.uri(), "/healthz?deep");
         let headers = exchange.request.headers();
         assert_eq!(headers.get_all("host").iter().collect::<Vec<_>>(), ["health.example"]);
-        assert_eq!((&headers["x-probe"], &headers["user-agent"]), (&"yes".parse().unwrap(), &"kube-probe/ebb".parse().unwrap()));
+        assert_eq!(
+            (&headers["x-probe"], &headers["user-agent"]),
+            (&"yes".parse().unwrap(), &"kube-probe/ebb".parse().unwrap())
+        );
         assert!(!held.is_finished());
         exchange.answer(http::Response::builder().status(status).body(empty()).unwrap());
     }
@@ -153,7 +157,9 @@ async fn all_probes_fail_from_the_moment_that_the_drain_begins() {
     let held = one.start(component(&[("ebb-probe-hold-ms", "30000")]));
     // The answer to a second probe tells that the held one was taken: connections are served in turn.
     assert_eq!(two.send(component(&[])).await.headers()[headers::REASON], "not-ready");
-    let drain = tokio::spawn(pod.proxy.drain(Quiet { quiet: Duration::from_secs(600), limit: Duration::from_secs(600) }));
+    let drain = tokio::spawn(
+        pod.proxy.drain(Quiet { quiet: Duration::from_secs(600), limit: Duration::from_secs(600) }),
+    );
     let held = within(held).await.unwrap().unwrap();
     assert_eq!(held.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(text(held).await, "shutting down\n");

@@ -1,4 +1,5 @@
 //! The port that is scraped.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 
@@ -72,16 +73,20 @@ async fn who_asks_for_text_gets_text_and_everybody_else_the_report() {
     let app = App::http1().await;
     let pod = Pod::start(app.address, |_| {}).await;
     let mut scraper = Client::connect(pod.stats).await;
-    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+    let prometheus =
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
     for accept in [prometheus, "text/plain"] {
         scraper.ready().await.unwrap();
         let answer = scraper.send(scrape(Some(accept))).await;
-        assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+        assert!(
+            answer.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text")
+        );
         let page = text(answer).await;
         assert!(page.contains("# TYPE ebb_queue_proxy_requests counter\n"), "{page}");
         assert!(page.ends_with("# EOF\n"), "{page}");
     }
-    for accept in [None, Some("*/*"), Some("application/protobuf"), Some("application/protobuf, text/plain")] {
+    for accept in [None, Some("*/*"), Some("application/protobuf"), Some("application/protobuf, text/plain")]
+    {
         scraper.ready().await.unwrap();
         let answer = scraper.send(scrape(accept)).await;
         assert_eq!(answer.headers()["content-type"], "application/protobuf", "{accept:?}");

@@ -1,4 +1,5 @@
 //! Bodies that are on their way in both directions at once, and large ones.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Limits to a request's time. They are short here, and the app stalls by waiting for the test: nothing
 //! depends on how short.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 

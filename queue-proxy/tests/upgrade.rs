@@ -1,4 +1,5 @@
-//! Connections that stop being HTTP: WebSockets and whatever else asks with `Upgrade`.
+//! Connections that stop being HTTP: whatever asks with `Upgrade`, web sockets above all.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 
@@ -21,7 +22,10 @@ async fn upgraded(app: &mut App, pod: &Pod) -> (Stream, RawClient) {
     client.write(ASK).await;
     let mut exchange = app.next().await;
     let headers = exchange.request.headers();
-    assert_eq!((&headers["connection"], &headers["upgrade"]), (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap()));
+    assert_eq!(
+        (&headers["connection"], &headers["upgrade"]),
+        (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())
+    );
     assert_eq!(headers["sec-websocket-key"], "abc");
     let upgrade = hyper::upgrade::on(&mut exchange.request);
     let response = Response::builder()

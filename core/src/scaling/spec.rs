@@ -64,14 +64,6 @@ impl ScalingSpec {
         }
     }
 
-    /// The number of pods to ask for where the decider wants `desired`: within the bounds, of which the
-    /// upper one wins, and not zero unless [`scale_to_zero`](Self::scale_to_zero) allows it.
-    pub fn clamp(&self, desired: u32, initialized: bool) -> u32 {
-        let upper = self.max_scale.map_or(u32::MAX, NonZeroU32::get);
-        let bounded = desired.max(self.lower_bound(initialized)).min(upper);
-        if self.scale_to_zero { bounded } else { bounded.max(1) }
-    }
-
     /// Ready pods that it takes to call the service active. Zero only before it was `initialized`, where an
     /// initial scale of 0 means that it need not start at all.
     pub fn active_threshold(&self, initialized: bool) -> u32 {

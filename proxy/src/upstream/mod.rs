@@ -153,6 +153,12 @@ impl Upstream {
         self.address
     }
 
+    /// Connections that wait for their next request.
+    #[cfg(test)]
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+
     /// Sends `request` in its own protocol version, over a kept connection if there is one.
     ///
     /// A request whose method is safe to repeat and that has no body is sent a second time, on a new

@@ -30,7 +30,7 @@ pub(crate) struct App {
     accepted: Arc<AtomicUsize>,
     hang_up: watch::Sender<()>,
     /// Ends with the app, and its connections with it.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// A request that the app has got and not answered.
@@ -103,7 +103,7 @@ impl App {
     {
         let mut exchanges = std::mem::replace(&mut self.exchanges, mpsc::channel(1).1);
         let answer = Arc::new(answer);
-        self._tasks.spawn(async move {
+        self.tasks.spawn(async move {
             let mut answers = JoinSet::new();
             while let Some(exchange) = exchanges.recv().await {
                 let answer = answer.clone();
@@ -154,7 +154,7 @@ impl App {
                 });
             }
         });
-        Self { address, exchanges, accepted, hang_up, _tasks: tasks }
+        Self { address, exchanges, accepted, hang_up, tasks }
     }
 
     /// The next request that comes.

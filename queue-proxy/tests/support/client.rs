@@ -45,12 +45,14 @@ impl Client {
         &mut self,
         request: Request<AnyBody>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
-        let sent = self.sender.send_request(request);
-        async move { sent.await }
+        self.sender.send_request(request)
     }
 
     /// Sends a request; the answer is awaited by whoever joins the task.
-    pub(crate) fn start(&mut self, request: Request<AnyBody>) -> JoinHandle<hyper::Result<Response<Incoming>>> {
+    pub(crate) fn start(
+        &mut self,
+        request: Request<AnyBody>,
+    ) -> JoinHandle<hyper::Result<Response<Incoming>>> {
         tokio::spawn(self.try_send(request))
     }
 
@@ -85,12 +87,16 @@ impl Client2 {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = within(TcpStream::connect(address)).await.expect("somebody listens");
         stream.set_nodelay(true).unwrap();
-        let (sender, connection) = within(http2::handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
+        let (sender, connection) =
+            within(http2::handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
         Self { sender, connection: tokio::spawn(connection) }
     }
 
     #[track_caller]
-    pub(crate) fn send(&mut self, request: Request<AnyBody>) -> impl Future<Output = Response<Incoming>> + use<> {
+    pub(crate) fn send(
+        &mut self,
+        request: Request<AnyBody>,
+    ) -> impl Future<Output = Response<Incoming>> + use<> {
         let answer = within(self.try_send(request));
         async { answer.await.expect("an answer") }
     }
@@ -99,8 +105,7 @@ impl Client2 {
         &mut self,
         request: Request<AnyBody>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
-        let sent = self.sender.send_request(request);
-        async move { sent.await }
+        self.sender.send_request(request)
     }
 }
 

@@ -2,7 +2,12 @@
 //!
 //! Nothing here sleeps. The app hands each request to the test, which answers when it wants to; what cannot
 //! be waited for as an event ([`until`]) is looked at again whenever the runtime has done something.
-#![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test file is a crate of its own and uses its part of this"
+)]
+#![allow(clippy::unnecessary_wraps, reason = "`data` makes what the channel of `frames` takes")]
 
 mod app;
 mod client;
@@ -33,7 +38,9 @@ pub(crate) type AnyBody = BoxBody<Bytes, io::Error>;
 pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
     async move {
-        timeout(GENEROUS, future).await.unwrap_or_else(|_| panic!("{caller}: it did not come in {GENEROUS:?}"))
+        timeout(GENEROUS, future)
+            .await
+            .unwrap_or_else(|_| panic!("{caller}: it did not come in {GENEROUS:?}"))
     }
 }
 
@@ -138,11 +145,8 @@ impl Pod {
         };
         change(&mut config);
         let [serving_listener, stats_listener, admin_listener] = listeners;
-        let listeners = Listeners {
-            serving: serving_listener,
-            stats: stats_listener,
-            admin: Some(admin_listener),
-        };
+        let listeners =
+            Listeners { serving: serving_listener, stats: stats_listener, admin: Some(admin_listener) };
         let proxy = QueueProxy::start(config, listeners, WallClock::start());
         Self { proxy, serving, stats, admin }
     }

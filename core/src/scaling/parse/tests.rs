@@ -221,21 +221,6 @@ fn an_unreachable_service_has_no_lower_bound() {
 }
 
 #[test]
-fn the_upper_bound_wins() {
-    let mut spec = spec(&[("min-scale", "2"), ("max-scale", "5"), ("initial-scale", "4")]);
-    assert_eq!([0, 2, 3, 5, 9].map(|desired| spec.clamp(desired, true)), [2, 2, 3, 5, 5]);
-    assert_eq!([0, 3, 9].map(|desired| spec.clamp(desired, false)), [4, 4, 5]);
-    spec.min_scale = 10;
-    assert_eq!([0, 3, 12].map(|desired| spec.clamp(desired, true)), [5, 5, 5]);
-}
-
-#[test]
-fn zero_becomes_one_where_zero_is_not_allowed() {
-    let kept = ScalingSpec { scale_to_zero: false, ..spec(&[]) };
-    assert_eq!((kept.clamp(0, true), spec(&[]).clamp(0, false)), (1, 0));
-}
-
-#[test]
 fn unknown_keys_are_warned_of_and_have_no_effect() {
     let parsed = parse_stock(&[("min_scale", "3"), ("ebb.dev/zebra", "1"), ("example.com/x", "1")]).unwrap();
     let warnings: Vec<_> = parsed.warnings.iter().map(ToString::to_string).collect();
@@ -299,13 +284,6 @@ proptest! {
         let defaults = ClusterDefaults::default();
         if parse(&annotations, &defaults, Reachability::Reachable).is_ok() {
             prop_assert_eq!(compat::faults(&annotations, &defaults), []);
-        }
-    }
-
-    #[test]
-    fn more_desired_pods_never_clamp_to_fewer(annotations in any_annotations(), desired in 0_u32..100) {
-        if let Ok(Parsed { spec, .. }) = parse(&annotations, &capped_at(9), Reachability::Reachable) {
-            prop_assert!(spec.clamp(desired, true) <= spec.clamp(desired + 1, true));
         }
     }
 }

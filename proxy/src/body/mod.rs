@@ -282,6 +282,10 @@ impl Body for Relay {
                 if let Some((gap, sleep)) = this.idle {
                     sleep.as_mut().reset(Instant::now() + *gap);
                 }
+                // An upstream that never pauses never lets the timer be looked at.
+                if Instant::now() >= this.deadline.deadline() && !inner.is_end_stream() {
+                    return Poll::Ready(Some(Err(BodyError::RequestTimeout)));
+                }
                 if inner.is_end_stream()
                     && let Some(lease) = this.lease.take()
                 {
@@ -321,3 +325,6 @@ impl Body for Relay {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, Weak},
+};
+
+use http::{HeaderMap, HeaderValue, Request};
+use http_body_util::BodyExt;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use super::*;
+use crate::upstream::{Upstream, UpstreamLimits};
+
+const LIMIT: u64 = 1024;
+
+/// The body of a request whose head and first bytes are `bytes`, and the client that can send more.
+async fn request_body(bytes: &str) -> (RequestBody, DuplexStream) {
+    let (mut client, server) = duplex(4096);
+    client.write_all(bytes.as_bytes()).await.unwrap();
+    let (sender, mut bodies) = mpsc::channel(1);
+    tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(
+        TokioIo::new(server),
+        service_fn(move |request: Request<Incoming>| {
+            let sender = sender.clone();
+            async move {
+                sender.send(request.into_body()).await.unwrap();
+                std::future::pending::<Result<http::Response<Full<Bytes>>, std::io::Error>>().await
+            }
+        }),
+    ));
+    (RequestBody::from(bodies.recv().await.unwrap()), client)
+}
+
+/// Whether reading ahead has to wait. The attempt is given up.
+async fn waits(body: &mut RequestBody) -> bool {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    tokio::select! {
+        biased;
+        () = body.read_ahead(LIMIT) => false,
+        () = std::future::ready(()) => true,
+    }
+}
+
+async fn next<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
+    body.frame().await.map(|frame| frame.map(|frame| frame.into_data().expect("data")))
+}
+
+#[tokio::test]
+async fn no_body_has_ended_and_is_never_read_ahead() {
+    for mut body in [RequestBody::empty(), request_body("GET / HTTP/1.1\r\n\r\n").await.0] {
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+        assert!(waits(&mut body).await);
+        assert!(next(&mut body).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn reading_ahead_keeps_the_length_exact() {
+    let (mut body, mut client) = request_body("POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\n").await;
+    assert!(waits(&mut body).await, "nothing has come");
+    client.write_all(b"early").await.unwrap();
+    body.read_ahead(LIMIT).await;
+    assert_eq!(body.size_hint().exact(), Some(10), "what is kept still belongs to the body");
+    assert!(!body.is_end_stream());
+    assert!(waits(&mut body).await, "an attempt that is given up loses nothing");
+    client.write_all(b"+late").await.unwrap();
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "early");
+    assert_eq!(body.size_hint().exact(), Some(5));
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "+late");
+    assert_eq!(body.size_hint().exact(), Some(0));
+    assert!(body.is_end_stream());
+    assert!(next(&mut body).await.is_none());
+}
+
+#[tokio::test]
+async fn no_more_is_read_ahead_than_the_limit() {
+    let (mut body, mut client) = request_body("POST / HTTP/1.1\r\ncontent-length: 2048\r\n\r\n").await;
+    client.write_all(&[b'x'; 2048]).await.unwrap();
+    while !waits(&mut body).await {}
+    let kept = body.early_bytes;
+    assert!(kept >= LIMIT, "{kept}");
+    assert_eq!(body.size_hint().exact(), Some(2048));
+    assert_eq!(body.collect().await.unwrap().to_bytes().len(), 2048);
+}
+
+#[tokio::test]
+async fn trailers_that_were_read_ahead_come_last() {
+    let (mut body, _client) = request_body(
+        "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 1\r\n\r\n",
+    )
+    .await;
+    while !waits(&mut body).await {}
+    assert!(!body.is_end_stream());
+    let collected = body.collect().await.unwrap();
+    let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("1"))]);
+    assert_eq!(collected.trailers(), Some(&trailers));
+    assert_eq!(collected.to_bytes(), "body");
+}
+
+#[tokio::test]
+async fn a_body_that_broke_off_while_read_ahead_gives_what_came_and_then_the_error() {
+    let (mut body, client) = request_body("POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nhalf").await;
+    body.read_ahead(LIMIT).await;
+    drop(client);
+    body.read_ahead(LIMIT).await;
+    assert!(body.has_failed());
+    assert_eq!(body.size_hint().exact(), None, "its length must not be promised");
+    assert!(!body.is_end_stream());
+    assert!(waits(&mut body).await);
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "half");
+    assert!(next(&mut body).await.unwrap().is_err());
+    assert!(next(&mut body).await.is_none());
+}
+
+/// An answer that is relayed.
+struct Answer {
+    body: Pin<Box<ResponseBody<Arc<()>>>>,
+    /// Lives as long as the request is in flight.
+    guard: Weak<()>,
+    upstream: Arc<Upstream>,
+    app: DuplexStream,
+}
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The answer of which the app has sent `bytes`.
+async fn answer(bytes: &str) -> Answer {
+    let (mut app, hop) = duplex(4096);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(hop)).await.unwrap();
+    tokio::spawn(connection);
+    let response = sender.send_request(Request::new(RequestBody::empty()));
+    let (response, ()) = tokio::join!(response, async {
+        // An answer to what was not yet asked would be refused.
+        assert!(app.read(&mut [0; 1024]).await.unwrap() > 0);
+        app.write_all(bytes.as_bytes()).await.unwrap();
+    });
+    let response = response.unwrap();
+    let upstream = Upstream::new((Ipv4Addr::LOCALHOST, 9).into(), UpstreamLimits::default());
+    let lease = Lease::Exclusive { upstream: upstream.clone(), sender };
+    let relay = Relay::new(response.into_body(), Instant::now() + REQUEST_TIMEOUT, Some(IDLE_TIMEOUT), lease);
+    let guard = Arc::new(());
+    let watched = Arc::downgrade(&guard);
+    Answer { body: Box::pin(ResponseBody::relayed(relay, guard)), guard: watched, upstream, app }
+}
+
+impl Answer {
+    fn in_flight(&self) -> bool {
+        self.guard.strong_count() > 0
+    }
+
+    /// Whether the hop has closed its connection to the app.
+    async fn app_is_left(&mut self) -> bool {
+        self.app.read_to_end(&mut Vec::new()).await.is_ok()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_answer_has_ended_at_once_and_its_connection_is_kept() {
+    for head in ["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"] {
+        let mut answer = answer(head).await;
+        assert!(!answer.in_flight());
+        assert_eq!(answer.upstream.idle(), 1);
+        assert!(answer.body.is_end_stream());
+        assert_eq!(answer.body.size_hint().exact(), Some(0));
+        assert!(next(&mut answer.body).await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_byte_of_a_known_length_ends_the_request() {
+    let mut answer = answer("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").await;
+    assert_eq!(answer.body.size_hint().exact(), Some(8));
+    assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "half");
+    assert!(answer.in_flight() && answer.upstream.idle() == 0);
+    assert_eq!(answer.body.size_hint().exact(), Some(4));
+    answer.app.write_all(b"half").await.unwrap();
+    assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "half");
+    assert!(!answer.in_flight() && answer.upstream.idle() == 1, "hyper does not ask once more");
+    assert!(answer.body.is_end_stream());
+}
+
+#[tokio::test(start_paused = true)]
+async fn trailers_come_before_the_end_of_the_request() {
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n4\r\nbody\r\n";
+    let mut answer = answer(head).await;
+    assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "body");
+    answer.app.write_all(b"0\r\nx-sum: 1\r\n\r\n").await.unwrap();
+    let trailers = answer.body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+    assert_eq!(trailers["x-sum"], "1");
+    assert!(next(&mut answer.body).await.is_none());
+    assert!(!answer.in_flight());
+    assert_eq!(answer.upstream.idle(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_off_is_an_error_and_its_connection_is_not_kept() {
+    let mut answer = answer("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").await;
+    assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "half");
+    answer.app.shutdown().await.unwrap();
+    assert!(matches!(next(&mut answer.body).await, Some(Err(BodyError::Peer(_)))));
+    assert!(!answer.in_flight());
+    assert_eq!(answer.upstream.idle(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_dropped_midway_ends_the_request_and_closes_the_connection() {
+    let mut answer = answer("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").await;
+    assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "half");
+    answer.body = Box::pin(ResponseBody::own(""));
+    assert!(!answer.in_flight());
+    assert!(answer.app_is_left().await);
+    assert_eq!(answer.upstream.idle(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_ends_when_it_was_silent_for_too_long_and_not_before() {
+    let mut answer = answer("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").await;
+    let began = Instant::now();
+    assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "half");
+    tokio::time::advance(IDLE_TIMEOUT / 2).await;
+    answer.app.write_all(b"+").await.unwrap();
+    assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "+");
+    assert!(matches!(next(&mut answer.body).await, Some(Err(BodyError::IdleTimeout(IDLE_TIMEOUT)))));
+    assert!(!answer.in_flight());
+    assert_eq!(began.elapsed(), IDLE_TIMEOUT + IDLE_TIMEOUT / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_ends_at_the_requests_time_out_though_the_app_never_pauses() {
+    let mut answer = answer("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await;
+    let began = Instant::now();
+    let error = loop {
+        answer.app.write_all(b"x").await.unwrap();
+        // The piece is there before it is asked for.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(Duration::from_secs(7)).await;
+        if let Some(Err(error)) = next(&mut answer.body).await {
+            break error;
+        }
+    };
+    assert!(matches!(error, BodyError::RequestTimeout));
+    assert_eq!(began.elapsed(), Duration::from_secs(63));
+    assert!(!answer.in_flight());
+}
+
+#[tokio::test]
+async fn a_body_of_our_own_has_its_length() {
+    let mut body = Box::pin(ResponseBody::<()>::own("four"));
+    assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(4), false));
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "four");
+    assert!(body.is_end_stream());
+    assert!(ResponseBody::<()>::own("").is_end_stream());
+}
+
+#[tokio::test]
+async fn a_streamed_body_ends_with_its_sender() {
+    let (sender, body) = ChannelBody::new(1);
+    let mut body = Box::pin(ResponseBody::<()>::streamed(body));
+    assert_eq!((body.size_hint().exact(), body.is_end_stream()), (None, false));
+    sender.send("piece".into()).await.unwrap();
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "piece");
+    drop(sender);
+    assert!(next(&mut body).await.is_none());
+}

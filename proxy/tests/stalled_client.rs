@@ -1,0 +1,83 @@
+//! A client that asks and then does not read its answer.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use ebb_proxy::{
+    Drain, Handler, Hop, Limits, ResponseBody, Timeouts, Upstream, UpstreamLimits, forward, serve,
+};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+const GENEROUS: Duration = Duration::from_secs(20);
+
+/// Forwards everything, and tells when a request has ended.
+struct Forwarder {
+    upstream: Arc<Upstream>,
+    drain: Drain,
+    ended: mpsc::Sender<()>,
+}
+
+/// What a slot would be.
+struct Slot(mpsc::Sender<()>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.try_send(()).expect("the test listens");
+    }
+}
+
+impl Handler for Forwarder {
+    type Guard = Slot;
+
+    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<Slot>> {
+        let Hop { request, upgrade } = Hop::new(request, peer);
+        // The request's own time-out is far away: it is not what ends this.
+        let timeouts = Timeouts {
+            deadline: Instant::now() + Duration::from_secs(600),
+            response_start: None,
+            idle: None,
+        };
+        let forwarded = forward(&self.upstream, request, timeouts).await.expect("the app answers");
+        forwarded.into_response(upgrade, Slot(self.ended.clone()), &self.drain)
+    }
+}
+
+/// Answers without end.
+async fn endless_app(listener: TcpListener) {
+    let (mut stream, _) = listener.accept().await.expect("the hop connects");
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n";
+    let mut written = stream.write_all(head).await;
+    while written.is_ok() {
+        written = stream.write_all(&[b'x'; 64 * 1024]).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_stops_reading_gives_its_slot_back() {
+    let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let upstream = Upstream::new(app.local_addr().unwrap(), UpstreamLimits::default());
+    tokio::spawn(endless_app(app));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ended, mut slot_is_free) = mpsc::channel(1);
+    let drain = Drain::default();
+    let handler = Arc::new(Forwarder { upstream, drain: drain.clone(), ended });
+    let limits = Limits { send_timeout: Duration::from_millis(300), ..Limits::default() };
+    tokio::spawn(serve(listener, handler, drain, limits));
+
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    timeout(GENEROUS, slot_is_free.recv()).await.expect("the slot is free in time");
+    drop(client);
+}
