@@ -2,12 +2,11 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    str::FromStr,
     time::Duration,
 };
 
+use ebb_core::environment::{Environment, Fault};
 use ebb_proxy::Quiet;
-use thiserror::Error;
 
 /// Everything that an activator must know.
 #[derive(Clone, Debug)]
@@ -26,18 +25,6 @@ pub struct Config {
     pub drain: Quiet,
 }
 
-/// A variable that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{name}={value:?}: want {want}")]
-pub struct Fault {
-    /// The variable.
-    pub name: &'static str,
-    /// What it says; empty if it is not set.
-    pub value: String,
-    /// What would be right.
-    pub want: &'static str,
-}
-
 impl Config {
     /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`),
     /// `EBB_METRICS_PORT` (default 9090), `EBB_DRAIN_QUIET_SECONDS` (default 10) and
@@ -47,44 +34,23 @@ impl Config {
     ///
     /// All faults at once.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
+        let mut env = Environment::new(lookup);
         let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let nowhere = SocketAddr::new(everywhere, 0);
         let seconds = "whole seconds";
-        let name = read(&lookup, "POD_NAME", None, "the pod's name", &mut faults);
-        let advertised = read(&lookup, "POD_IP", None, "the pod's IP address", &mut faults);
-        let autoscaler = read(&lookup, "EBB_AUTOSCALER", None, "the autoscaler's ip:port", &mut faults);
-        let metrics = read(&lookup, "EBB_METRICS_PORT", Some(9090_u16), "a port number", &mut faults);
-        let quiet = read(&lookup, "EBB_DRAIN_QUIET_SECONDS", Some(10), seconds, &mut faults);
-        let limit = read(&lookup, "EBB_DRAIN_LIMIT_SECONDS", Some(300), seconds, &mut faults);
-        match (name, advertised, autoscaler, metrics, quiet, limit) {
-            (Some(name), Some(advertised), Some(autoscaler), Some(metrics), Some(quiet), Some(limit)) => {
-                Ok(Self {
-                    name,
-                    advertised,
-                    listen: everywhere,
-                    autoscaler,
-                    metrics: Some(SocketAddr::new(everywhere, metrics)),
-                    drain: Quiet { quiet: Duration::from_secs(quiet), limit: Duration::from_secs(limit) },
-                })
-            }
-            _ => Err(faults),
-        }
+        let config = Self {
+            name: env.required("POD_NAME", String::new(), "the pod's name"),
+            advertised: env.required("POD_IP", everywhere, "the pod's IP address"),
+            listen: everywhere,
+            autoscaler: env.required("EBB_AUTOSCALER", nowhere, "the autoscaler's ip:port"),
+            metrics: Some(SocketAddr::new(everywhere, env.port("EBB_METRICS_PORT", Some(9090)))),
+            drain: Quiet {
+                quiet: Duration::from_secs(env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds)),
+                limit: Duration::from_secs(env.read("EBB_DRAIN_LIMIT_SECONDS", 300, seconds)),
+            },
+        };
+        env.finish(config)
     }
-}
-
-fn read<T: FromStr>(
-    lookup: &impl Fn(&str) -> Option<String>,
-    name: &'static str,
-    default: Option<T>,
-    want: &'static str,
-    faults: &mut Vec<Fault>,
-) -> Option<T> {
-    let value = lookup(name).unwrap_or_default();
-    let read = if value.is_empty() { default } else { value.parse().ok() };
-    if read.is_none() {
-        faults.push(Fault { name, value, want });
-    }
-    read
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use ebb_core::{ServiceKey, Tick, link::Hello};
-use ebb_proxy::{Drain, Handler, Limits, Quiet, Reply, ResponseBody, WallClock, serve};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use ebb_proxy::{Drain, Handler, Limits, Quiet, Reply, ResponseBody, WallClock, reply, serve};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::{
@@ -21,8 +21,6 @@ use crate::{
 
 /// First requests that may wait to be told; each is told again with the report of its second.
 const POKE_CAPACITY: usize = 4096;
-/// Content type of the text that Prometheus reads.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The first held request that a pod took: one cold start, or one of a scale-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,11 +124,7 @@ impl Handler for Observe {
 
     async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
         match request.uri().path() {
-            "/metrics" => {
-                let mut response = Response::new(ResponseBody::own(self.metrics.encode()));
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
-                response
-            }
+            "/metrics" => reply::metrics(self.metrics.encode()),
             "/healthz" => Response::new(ResponseBody::own("ok\n")),
             _ => Reply::new(StatusCode::NOT_FOUND, "not-found", "only /metrics and /healthz are served here")
                 .into_response(),

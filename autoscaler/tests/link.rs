@@ -1,4 +1,5 @@
 //! The autoscaler as activators and a platform see it: over a real stream, with a scripted platform.
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -12,6 +12,7 @@ mod clock;
 mod drain;
 mod fetch;
 pub mod forward;
+pub mod program;
 pub mod reply;
 mod rewind;
 mod server;

@@ -2,13 +2,12 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::{NonZeroU16, NonZeroUsize},
-    str::FromStr,
+    num::NonZeroUsize,
     time::Duration,
 };
 
+use ebb_core::environment::{Environment, Fault};
 use ebb_proxy::Quiet;
-use thiserror::Error;
 
 use crate::readiness::{self, Probe};
 
@@ -45,18 +44,6 @@ pub struct Config {
     pub drain: Quiet,
 }
 
-/// A variable that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{name}={value:?}: {problem}")]
-pub struct Fault {
-    /// The variable.
-    pub name: &'static str,
-    /// What it says; empty if it is not set.
-    pub value: String,
-    /// What is wrong, and what would be right.
-    pub problem: String,
-}
-
 impl Config {
     /// Requests that may wait beyond those that execute, where executing is limited.
     pub fn queue_depth(slots: NonZeroUsize) -> usize {
@@ -69,7 +56,7 @@ impl Config {
     ///
     /// All faults at once.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
-        let mut env = Env { lookup, faults: Vec::new() };
+        let mut env = Environment::new(lookup);
         let everywhere = |port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let concurrency: i64 = env.read("CONTAINER_CONCURRENCY", 0, "a whole number; below 1 is unlimited");
         let seconds = "whole seconds";
@@ -84,13 +71,13 @@ impl Config {
             stats: everywhere(env.port("EBB_STATS_PORT", Some(9090))),
             admin: everywhere(env.port("EBB_ADMIN_PORT", Some(8022))),
             app: (Ipv4Addr::LOCALHOST, app).into(),
-            pod: env.required("SERVING_POD", "the pod's name").unwrap_or_default(),
+            pod: env.required("SERVING_POD", String::new(), "the pod's name"),
             container_concurrency: usize::try_from(concurrency).ok().and_then(NonZeroUsize::new),
             request_timeout: Duration::from_secs(request_timeout),
             response_start_timeout: limit_of(response_start),
             idle_timeout: limit_of(idle),
-            probes: env.probes(),
-            nonce: (env.lookup)("EBB_POD_NONCE").filter(|nonce| !nonce.is_empty()),
+            probes: probes(&mut env),
+            nonce: env.text("EBB_POD_NONCE"),
             drain: Quiet { quiet: Duration::from_secs(quiet), limit: Duration::from_secs(limit) },
         };
         if request_timeout == 0 {
@@ -106,7 +93,7 @@ impl Config {
                 env.fault(name, &value.to_string(), problem);
             }
         }
-        if env.faults.is_empty() { Ok(config) } else { Err(env.faults) }
+        env.finish(config)
     }
 }
 
@@ -114,62 +101,14 @@ fn limit_of(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-struct Env<F> {
-    lookup: F,
-    faults: Vec<Fault>,
-}
-
-impl<F: Fn(&str) -> Option<String>> Env<F> {
-    fn fault(&mut self, name: &'static str, value: &str, problem: String) {
-        self.faults.push(Fault { name, value: value.to_owned(), problem });
-    }
-
-    fn read<T: FromStr>(&mut self, name: &'static str, default: T, want: &str) -> T {
-        match (self.lookup)(name) {
-            None => default,
-            Some(text) => text.parse().unwrap_or_else(|_| {
-                self.fault(name, &text, format!("want {want}"));
-                default
-            }),
-        }
-    }
-
-    fn required(&mut self, name: &'static str, want: &str) -> Option<String> {
-        let text = (self.lookup)(name).filter(|text| !text.is_empty());
-        if text.is_none() {
-            self.fault(name, "", format!("not set; want {want}"));
-        }
-        text
-    }
-
-    /// A port; without a `default` it must be given. What cannot be used is 0 until the faults are told.
-    fn port(&mut self, name: &'static str, default: Option<u16>) -> u16 {
-        let want = "a port number from 1 to 65535";
-        let text = match default {
-            Some(default) => (self.lookup)(name).ok_or(default),
-            None => self.required(name, want).ok_or(0),
-        };
-        let text = match text {
-            Ok(text) => text,
-            Err(port) => return port,
-        };
-        text.parse().map_or_else(
-            |_| {
-                self.fault(name, &text, format!("want {want}"));
-                0
-            },
-            NonZeroU16::get,
-        )
-    }
-
-    fn probes(&mut self) -> Vec<Probe> {
-        let name = "SERVING_READINESS_PROBE";
-        let text = (self.lookup)(name).unwrap_or_default();
-        readiness::decode(&text).unwrap_or_else(|error| {
-            self.fault(name, &text, error.to_string());
-            Vec::new()
-        })
-    }
+/// The pod's own probes; none if they cannot be read, which is a fault.
+fn probes(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> Vec<Probe> {
+    let name = "SERVING_READINESS_PROBE";
+    let text = env.text(name).unwrap_or_default();
+    readiness::decode(&text).unwrap_or_else(|error| {
+        env.fault(name, &text, error.to_string());
+        Vec::new()
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::stat::{self, Stat};
-use ebb_proxy::{Handler, Reply, ResponseBody};
+use ebb_proxy::{Handler, Reply, ResponseBody, reply};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prost::Message;
@@ -11,8 +11,6 @@ use tokio::time::timeout;
 
 use crate::handler::Pod;
 
-/// Content type of the text that Prometheus reads.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// A `preStop` that no SIGTERM follows in this time was a restart of the app alone.
 const RESTART_ONLY: Duration = Duration::from_secs(1);
 
@@ -29,14 +27,12 @@ impl Handler for StatsHandler {
         if let Some(wrong) = wrong_target(&request, "/metrics") {
             return wrong;
         }
-        let (kind, body) = if wants_text(request.headers()) {
+        if wants_text(request.headers()) {
             let in_flight = self.pod.stats.lock().in_flight();
-            (OPENMETRICS, self.pod.metrics.encode(self.pod.occupancy(), in_flight).into_bytes())
-        } else {
-            (stat::CONTENT_TYPE, self.pod.stat().encode_to_vec())
-        };
-        let mut response = Response::new(ResponseBody::own(body));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            return reply::metrics(self.pod.metrics.encode(self.pod.occupancy(), in_flight));
+        }
+        let mut response = Response::new(ResponseBody::own(self.pod.stat().encode_to_vec()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(stat::CONTENT_TYPE));
         response
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use ebb_core::link::{Frames, PATH, Up};
-use ebb_proxy::{Drain, Handler, Reply, ResponseBody, stream::ChannelBody};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use ebb_proxy::{Drain, Handler, Reply, ResponseBody, reply, stream::ChannelBody};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
@@ -20,8 +20,6 @@ use crate::metrics::Metrics;
 
 /// Tables that may wait for an activator that is slow to read.
 const DOWN_CAPACITY: usize = 1024;
-/// Content type of the text that Prometheus reads.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What happened on a stream.
 #[derive(Debug)]
@@ -49,11 +47,7 @@ impl Handler for Intake {
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<()>> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, PATH) => self.open(request.into_body(), peer).await,
-            (&Method::GET, "/metrics") => {
-                let mut response = Response::new(ResponseBody::own(self.metrics.encode()));
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
-                response
-            }
+            (&Method::GET, "/metrics") => reply::metrics(self.metrics.encode()),
             (&Method::GET, "/healthz") => Response::new(ResponseBody::own("ok\n")),
             _ => Reply::new(
                 StatusCode::NOT_FOUND,
