@@ -42,7 +42,8 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
-        let metrics = Self { registry: Mutex::new(Registry::with_prefix("ebb_autoscaler")), ..Self::default() };
+        let metrics =
+            Self { registry: Mutex::new(Registry::with_prefix("ebb_autoscaler")), ..Self::default() };
         metrics.register();
         Arc::new(metrics)
     }

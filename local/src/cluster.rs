@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -108,8 +108,8 @@ struct Starts {
     observed: mpsc::Receiver<HeldDispatch>,
     /// The request is not at the app yet.
     pending: Vec<HeldDispatch>,
-    /// When apps said that they began to listen, by pod.
-    listening: HashMap<String, Tick>,
+    /// When apps said that they began to listen, with their pods; the newest last.
+    listening: VecDeque<(String, Tick)>,
     /// The last cold start of each service that was told of, by its decision.
     ended: HashMap<String, Tick>,
 }
@@ -141,15 +141,19 @@ impl Cluster {
         services: Vec<Understood>,
         options: Options,
     ) -> Result<(Self, mpsc::Receiver<Line>), StartError> {
+        for understood in &services {
+            crate::process::check_command(&understood.service)?;
+        }
         let mut fronts = Vec::with_capacity(services.len());
         let mut addresses = Vec::with_capacity(services.len());
         for Understood { service, spec, .. } in services {
-            crate::process::check_command(&service)?;
             let address = SocketAddr::new(options.host, service.port);
             let key = ServiceKey::new(NAMESPACE, service.name.clone());
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(|source| StartError::Port { service: service.name.clone(), address, source })?;
+            let listener = TcpListener::bind(address).await.map_err(|source| StartError::Port {
+                service: service.name.clone(),
+                address,
+                source,
+            })?;
             addresses.push((key.clone(), listener.local_addr()?));
             let what = What {
                 command: service.command,
@@ -200,7 +204,7 @@ impl Cluster {
         let starts = Starts {
             observed: dispatches,
             pending: Vec::new(),
-            listening: HashMap::new(),
+            listening: VecDeque::new(),
             ended: HashMap::new(),
         };
         Ok(Self {
@@ -242,9 +246,11 @@ impl Cluster {
     /// An app told when it began to listen, which is more exact than when it was found to.
     pub fn app_listened(&self, pod: &str, at: Tick) {
         let mut starts = self.starts.lock();
-        if starts.listening.len() < OBSERVER_CAPACITY {
-            starts.listening.insert(pod.to_owned(), at);
+        // Most pods are never asked about: only those of cold starts are.
+        if starts.listening.len() == OBSERVER_CAPACITY {
+            starts.listening.pop_front();
         }
+        starts.listening.push_back((pod.to_owned(), at));
     }
 
     /// The cold starts that happened since the last call, oldest first.
@@ -260,7 +266,7 @@ impl Cluster {
             if timeline.first_request_at.is_none() {
                 return true;
             }
-            let listened = starts.listening.remove(&dispatch.pod);
+            let listened = starts.listening.iter().find(|(pod, _)| *pod == dispatch.pod).map(|(_, at)| *at);
             found.extend(ColdStart::of(dispatch, &timeline, listened));
             false
         });

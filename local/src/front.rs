@@ -64,6 +64,14 @@ impl Front {
     }
 }
 
+impl Drop for Front {
+    /// Where a start failed halfway, nobody may go on accepting.
+    fn drop(&mut self) {
+        self.closing.cancel();
+        self.cutting.cancel();
+    }
+}
+
 async fn accept(
     listener: TcpListener,
     endpoints: watch::Receiver<Option<Endpoints>>,

@@ -58,7 +58,7 @@ async fn endless_app(listener: TcpListener) {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n";
     let mut written = stream.write_all(head).await;
     while written.is_ok() {
-        written = stream.write_all(&[b'x'; 64 * 1024]).await;
+        written = stream.write_all(&vec![b'x'; 64 * 1024]).await;
     }
 }
 

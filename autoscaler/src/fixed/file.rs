@@ -103,9 +103,10 @@ fn from_text(text: &str) -> Result<Vec<FixedService>, String> {
 fn service(name: &str, entry: Entry) -> Result<FixedService, String> {
     let key: ServiceKey = name.parse().map_err(|error| format!("{error}"))?;
     let annotations = entry.annotations.into_iter().map(|(key, value)| (full_key(&key), value)).collect();
-    let parsed = parse(&annotations, &ClusterDefaults::default(), Reachability::Reachable).map_err(|faults| {
-        faults.iter().map(|fault| format!("service {key}: {fault}")).collect::<Vec<_>>().join("\n")
-    })?;
+    let parsed =
+        parse(&annotations, &ClusterDefaults::default(), Reachability::Reachable).map_err(|faults| {
+            faults.iter().map(|fault| format!("service {key}: {fault}")).collect::<Vec<_>>().join("\n")
+        })?;
     for warning in &parsed.warnings {
         tracing::warn!(service = %key, "{warning}");
     }

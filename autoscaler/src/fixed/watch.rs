@@ -57,8 +57,7 @@ fn starting(pod: &FixedPod, clock: WallClock) -> Pod {
 
 fn tell(service: &FixedService, pods: &[Pod]) -> FleetEvent {
     let silent: Vec<&str> = pods.iter().filter(|pod| !pod.ready).map(|pod| pod.name.as_str()).collect();
-    let trouble =
-        if silent.is_empty() { String::new() } else { format!("not ready: {}", silent.join(", ")) };
+    let trouble = if silent.is_empty() { String::new() } else { format!("not ready: {}", silent.join(", ")) };
     FleetEvent::Pods {
         key: service.key.clone(),
         pods: pods.to_vec(),

@@ -82,9 +82,7 @@ impl Activators {
     pub(crate) fn answering(&self, service: &ServiceKey) -> Vec<SocketAddr> {
         self.links
             .values()
-            .filter_map(|activator| {
-                Some(SocketAddr::new(activator.address?, *activator.ports.get(service)?))
-            })
+            .filter_map(|activator| Some(SocketAddr::new(activator.address?, *activator.ports.get(service)?)))
             .collect()
     }
 

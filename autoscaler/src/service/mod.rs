@@ -20,7 +20,7 @@ use crate::{
     endpoints::{Endpoints, endpoints},
     platform::Pod,
     windows::{MetricWindows, WindowRules},
-    zero::{self, Activity, ActivatorAnswer, Facts, Path, Published, ScaleState},
+    zero::{self, ActivatorAnswer, Activity, Facts, Path, Published, ScaleState},
 };
 
 pub use explain::{Cause, Explained, History, View};

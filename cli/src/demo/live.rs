@@ -50,7 +50,8 @@ impl Look<'_> {
         let ms = |duration: Option<Duration>| {
             duration.map_or_else(|| "-".to_owned(), |duration| format!("{:.0}", duration.as_secs_f64() * 1e3))
         };
-        let average = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+        let average =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
         format!(
             "{:5.1}s {:<14} {} {} | pods {}/{} | in flight {:.0} held {} | stable {} panic {}{} | {:.0} req/s p50 {} p99 {} ms | lost {}",
             self.elapsed.as_secs_f64(),
@@ -81,7 +82,10 @@ pub(crate) struct Live {
 enum Sink {
     Dashboard(Box<Dashboard>),
     /// Lines to standard output, or to standard error where standard output is for JSON.
-    Lines { to_error: bool, last_second: Option<u64> },
+    Lines {
+        to_error: bool,
+        last_second: Option<u64>,
+    },
 }
 
 impl Live {
@@ -94,7 +98,7 @@ impl Live {
         let mut live = Self { phases: script.clone(), sink };
         live.note(&format!("load: {}", script.describe()));
         live.note(
-            "shortened for the demo: stable window 6 s (default 60), a decision each 0.5 s (2), grace before zero 1 s (30)",
+            "shortened for the demo: stable window 6 s (default 60), panic window 2 s (6), a decision each 0.5 s (2), grace before zero 1 s (30)",
         );
         Ok(live)
     }

@@ -7,13 +7,13 @@ mod summary;
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use anyhow::Context;
+use autoscaler::Periods;
 use clap::Args as ClapArgs;
 use ebb_core::Tick;
 use ebb_local::{
     Cluster, ColdStart, Line, Options, ServiceStatus,
     config::{Service, local_defaults},
 };
-use autoscaler::Periods;
 use ebb_proxy::Quiet;
 use tokio::{
     sync::mpsc,
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    load::{Generator, Limits, LoadMeter, Outcome, Target},
+    load::{Arrivals, Generator, Limits, LoadMeter, Outcome, Target},
     stop::Stop,
 };
 use live::Live;
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Requests per second while the load is steady; the spike is ten times that
     #[arg(long, default_value_t = 80.0, value_name = "RPS", value_parser = rate)]
     rate: f64,
+    /// How the requests lie in time
+    #[arg(long, value_enum, default_value_t)]
+    arrivals: Arrivals,
     /// Where the random arrivals begin: the same seed sends the same load
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -84,14 +87,11 @@ struct Seen {
 pub(crate) async fn demo(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     let open_files = raise_open_files();
-    let script = Script::new(Duration::from_secs(args.seconds), args.rate);
-    let (cluster, lines) = Cluster::start(vec![service(args).understand(&local_defaults())?], options()?).await?;
+    let script = Script::new(Duration::from_secs(args.seconds), args.rate, args.arrivals);
+    let (cluster, lines) =
+        Cluster::start(vec![service(args).understand(&local_defaults())?], options()?).await?;
     let address = cluster.status().first().map(|status| status.address).context("the demo has no service")?;
-    let generator = Generator::new(
-        script.plan(),
-        target(address)?,
-        Limits::within_open_files(open_files),
-    );
+    let generator = Generator::new(script.plan(), target(address)?, Limits::within_open_files(open_files));
     let meter = generator.meter();
     let mut live = Live::new(args.json, &script)?;
     let load = tokio::spawn(generator.run(args.seed));
@@ -138,6 +138,8 @@ fn service(args: &Args) -> Service {
             ("autoscaling.knative.dev/initial-scale", "0"),
             // The shortest that is allowed: 60 seconds are to show two cycles.
             ("autoscaling.knative.dev/window", "6s"),
+            // Two seconds: in a window of one, a report that is a moment late reads as silence.
+            ("autoscaling.knative.dev/panic-window-percentage", "34"),
             // Small enough for the spike's fleet to be reached directly.
             ("autoscaling.knative.dev/target-burst-capacity", "10"),
             ("ebb.dev/readiness-path", "/healthz"),
@@ -198,7 +200,7 @@ async fn watch(
         let pods = status.pods.len();
         peak_pods = peak_pods.max(pods);
         let fresh = cluster.take_cold_starts();
-        live.show(began.elapsed(), &status, &meter.recent(), &meter.outcome().total, &fresh);
+        live.show(meter.elapsed(), &status, &meter.recent(), &meter.outcome().total, &fresh);
         starts.extend(fresh);
         let back_to_zero = pods == 0 && status.view.is_some_and(|view| view.replicas == 0);
         if over || (back_to_zero && began.elapsed() > script.duration()) {

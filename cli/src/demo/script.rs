@@ -7,7 +7,7 @@ use crate::load::{Arrivals, Phase, Plan};
 /// The demo's phases: steady, spike, pause to zero, a second wake-up, and to zero again.
 #[derive(Clone)]
 pub(crate) struct Script {
-    phases: Vec<Phase>,
+    plan: Plan,
 }
 
 /// Name, share of the whole time, and rate as a multiple of the steady one.
@@ -20,7 +20,7 @@ const PHASES: [(&str, f64, f64); 5] = [
 ];
 
 impl Script {
-    pub(crate) fn new(total: Duration, steady_rate: f64) -> Self {
+    pub(crate) fn new(total: Duration, steady_rate: f64, arrivals: Arrivals) -> Self {
         let phases = PHASES
             .iter()
             .map(|(name, share, times)| Phase {
@@ -29,32 +29,26 @@ impl Script {
                 rate_per_second: steady_rate * times,
             })
             .collect();
-        Self { phases }
+        Self { plan: Plan { phases, arrivals } }
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        Plan { phases: self.phases.clone(), arrivals: Arrivals::Poisson }
+        self.plan.clone()
     }
 
     pub(crate) fn duration(&self) -> Duration {
-        self.phases.iter().map(|phase| phase.duration).sum()
+        self.plan.duration()
     }
 
     /// The phase at `elapsed`; what comes after the last is called "to zero".
     pub(crate) fn phase_at(&self, elapsed: Duration) -> &str {
-        let mut end = Duration::ZERO;
-        for phase in &self.phases {
-            end += phase.duration;
-            if elapsed < end {
-                return &phase.name;
-            }
-        }
-        "to zero"
+        self.plan.phase_at(elapsed).map_or("to zero", |(_, phase)| &phase.name)
     }
 
     /// The phases in one line.
     pub(crate) fn describe(&self) -> String {
         let phases: Vec<String> = self
+            .plan
             .phases
             .iter()
             .map(|phase| {
@@ -75,12 +69,12 @@ mod tests {
 
     #[test]
     fn the_phases_fill_the_time_and_end_in_silence() {
-        let script = Script::new(Duration::from_secs(60), 80.0);
+        let script = Script::new(Duration::from_secs(60), 80.0, Arrivals::Poisson);
         assert_eq!(script.duration().as_secs_f64().round(), 60.0);
         assert_eq!(script.phase_at(Duration::ZERO), "steady");
         assert_eq!(script.phase_at(Duration::from_secs(14)), "spike");
         assert_eq!(script.phase_at(Duration::from_secs(59)), "silence");
         assert_eq!(script.phase_at(Duration::from_secs(61)), "to zero");
-        assert_eq!(script.phases.last().map(|phase| phase.rate_per_second), Some(0.0));
+        assert_eq!(script.plan().phases.last().map(|phase| phase.rate_per_second), Some(0.0));
     }
 }

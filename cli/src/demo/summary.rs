@@ -53,7 +53,8 @@ impl Summary {
         Self {
             sent: total.sent,
             answered: total.answered,
-            lost: total.lost_total(),
+            // What never came back is lost, whoever is to blame.
+            lost: total.lost_total() + total.in_flight(),
             lost_by_reason: total.lost.iter().map(|(loss, count)| (loss.to_string(), *count)).collect(),
             cold_starts: starts.len(),
             own_ms: Own { p50: quantile(&own, 0.5), p99: quantile(&own, 0.99), max: quantile(&own, 1.0) },
@@ -73,8 +74,7 @@ impl Summary {
     }
 
     pub(crate) fn lost(&self) -> u64 {
-        // What was sent and neither answered nor counted as lost is lost all the same.
-        self.lost.max(self.sent.saturating_sub(self.answered))
+        self.lost
     }
 
     /// One line of JSON.
@@ -87,18 +87,26 @@ impl Summary {
         let mut text = String::new();
         let saved = 100.0 * (1.0 - self.pod_seconds / self.always_on_pod_seconds.max(f64::MIN_POSITIVE));
         // Writing to a String does not fail.
-        let _ = writeln!(text, "\nrequests     {} sent, {} answered, {} lost", self.sent, self.answered, self.lost());
+        let _ = writeln!(
+            text,
+            "\nrequests     {} sent, {} answered, {} lost",
+            self.sent, self.answered, self.lost
+        );
         for (reason, count) in &self.lost_by_reason {
             let _ = writeln!(text, "             {count} lost: {reason}");
         }
         let Latency { p50, p95, p99, max } = &self.latency_ms;
-        let _ = writeln!(text, "latency      p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms, max {max:.1} ms");
+        let _ =
+            writeln!(text, "latency      p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms, max {max:.1} ms");
         let _ = writeln!(text, "cold starts  {}", self.cold_starts);
         for start in &self.starts {
             let _ = writeln!(text, "             {start}");
         }
         let Own { p50, p99, max } = &self.own_ms;
-        let _ = writeln!(text, "own share    p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms of a cold start is Ebb's");
+        let _ = writeln!(
+            text,
+            "own share    p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms of a cold start is Ebb's"
+        );
         let _ = writeln!(text, "pods         {} at the peak, {} at the end", self.peak_pods, self.final_pods);
         let _ = writeln!(
             text,

@@ -16,7 +16,7 @@ pub(crate) struct Phase {
 }
 
 /// How the requests of a phase lie in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Arrivals {
     /// Independent of each other, as many clients who do not know of each other are.
     #[default]

@@ -123,7 +123,7 @@ async fn serve(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Re
     let understood = understand(services, defaults)?;
     for Understood { service, warnings, .. } in &understood {
         for warning in warnings {
-            terminal.say(&format!("{}: warning: {warning}", service.name));
+            eprintln!("ebb: {}: warning: {warning}", service.name);
         }
     }
     let targets: Vec<String> = understood.iter().map(|one| describe(&one.service, &one.spec)).collect();
@@ -146,19 +146,17 @@ async fn serve(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Re
         }
     }
     terminal.say("draining; Ctrl-C again ends at once");
-    let show_rest = async {
-        while let Some(line) = lines.recv().await {
-            terminal.pod(&line);
-        }
-    };
     let ending = async {
-        tokio::select! {
-            () = cluster.shut_down() => {}
-            () = show_rest => {}
+        let mut ended = std::pin::pin!(cluster.shut_down());
+        loop {
+            tokio::select! {
+                biased; // all lines that were printed before the end
+                Some(line) = lines.recv() => terminal.pod(&line),
+                () = &mut ended => return,
+            }
         }
     };
-    let code = stop.finish(ending).await;
-    Ok(code)
+    Ok(stop.finish(ending).await)
 }
 
 fn understand(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Result<Vec<Understood>> {

@@ -39,7 +39,9 @@ impl Summary {
 
     fn line(&self, held: usize) -> String {
         let mut parts = vec![format!("{} ready", self.ready)];
-        for (count, what) in [(self.starting, "starting"), (self.draining, "draining"), (held, "requests held")] {
+        for (count, what) in
+            [(self.starting, "starting"), (self.draining, "draining"), (held, "requests held")]
+        {
             if count > 0 {
                 parts.push(format!("{count} {what}"));
             }

@@ -56,7 +56,9 @@ pub fn read(path: &Path) -> Result<(Vec<Service>, ClusterDefaults), ConfigError>
             return Err(malformed(format!("services {other} and {name} both want port {}", entry.port)));
         }
         if entry.command.is_empty() {
-            return Err(malformed(format!("service {name}: `command` is empty; want a program and its arguments")));
+            return Err(malformed(format!(
+                "service {name}: `command` is empty; want a program and its arguments"
+            )));
         }
         services.push(service(folder, name, entry)?);
     }
@@ -73,7 +75,8 @@ fn service(folder: &Path, name: String, entry: Entry) -> Result<Service, ConfigE
         name,
         port: entry.port.get(),
         command: entry.command,
-        directory: Some(folder.join(entry.directory.unwrap_or_default())).filter(|path| !path.as_os_str().is_empty()),
+        directory: Some(folder.join(entry.directory.unwrap_or_default()))
+            .filter(|path| !path.as_os_str().is_empty()),
         environment: entry.environment,
         annotations,
     })
@@ -113,7 +116,11 @@ mod tests {
     fn what_cannot_be_is_said_in_one_line() {
         let cases = [
             ("empty", "services: {}", "no services"),
-            ("twice", "services: {a: {port: 1, command: [x]}, b: {port: 1, command: [x]}}", "a and b both want port 1"),
+            (
+                "twice",
+                "services: {a: {port: 1, command: [x]}, b: {port: 1, command: [x]}}",
+                "a and b both want port 1",
+            ),
             ("command", "services: {a: {port: 1, command: []}}", "`command` is empty"),
             ("unknown", "services: {a: {port: 1, command: [x], cmd: 3}}", "cmd"),
             ("port", "services: {a: {port: 0, command: [x]}}", "port"),

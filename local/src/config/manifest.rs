@@ -47,7 +47,9 @@ fn parse(text: &str) -> Result<Manifest, String> {
     let mut services: Vec<Object> = objects
         .into_iter()
         .flatten()
-        .filter(|object| object.kind.as_deref() == Some("Service") && object.api_version.as_deref() == Some("v1"))
+        .filter(|object| {
+            object.kind.as_deref() == Some("Service") && object.api_version.as_deref() == Some("v1")
+        })
         .collect();
     match (services.pop(), services.len()) {
         (Some(service), 0) => Ok(Manifest {

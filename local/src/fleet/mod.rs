@@ -14,6 +14,7 @@ use std::{
 use autoscaler::{
     endpoints::Endpoints,
     platform::{EndpointSink, FleetEvent, PlatformError, PodSource, ScaleTarget},
+    zero::bounded,
 };
 use ebb_core::{ServiceKey, scaling::ScalingSpec};
 use parking_lot::Mutex;
@@ -42,9 +43,12 @@ pub(crate) struct Fleet {
 #[derive(Debug)]
 struct Entry {
     spec: Arc<ScalingSpec>,
-    pods: ServicePods,
+    pods: Arc<ServicePods>,
     front: Mutex<Option<Front>>,
+    /// An event about it is on its way.
     stale: AtomicBool,
+    /// Events leave in the order in which they were looked up.
+    telling: Mutex<()>,
 }
 
 impl Fleet {
@@ -58,9 +62,10 @@ impl Fleet {
                 let key = template.key.clone();
                 let entry = Entry {
                     spec: Arc::new(spec),
-                    pods: ServicePods::new(template, machine.clone()),
+                    pods: Arc::new(ServicePods::new(template, machine.clone())),
                     front: Mutex::new(Some(front)),
                     stale: AtomicBool::new(false),
+                    telling: Mutex::default(),
                 };
                 (key, entry)
             })
@@ -71,7 +76,7 @@ impl Fleet {
     /// Starts the pods that each service has at its beginning.
     pub(crate) async fn begin(self: &Arc<Self>) {
         for (key, entry) in &self.services {
-            let pods = entry.spec.clamp(entry.spec.initial_scale, false);
+            let pods = bounded(&entry.spec, false, entry.spec.initial_scale);
             if let Err(error) = self.set_replicas(key, pods).await {
                 tracing::warn!(service = %key, %error, "cannot start the first pods; trying again when asked");
             }
@@ -94,7 +99,9 @@ impl Fleet {
 
     /// Tells the autoscaler what there is of a service, unless it is about to be told anyway.
     fn tell(self: &Arc<Self>, key: &ServiceKey) {
-        let (Some(entry), Some(events)) = (self.services.get(key), self.events.lock().clone()) else { return };
+        let (Some(entry), Some(events)) = (self.services.get(key), self.events.lock().clone()) else {
+            return;
+        };
         if entry.stale.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -103,6 +110,7 @@ impl Fleet {
         tokio::spawn(async move {
             let Ok(place) = events.reserve().await else { return };
             let Some(entry) = fleet.services.get(&key) else { return };
+            let _turn = entry.telling.lock();
             // From here on a change is news again; what is told was looked up after that.
             entry.stale.store(false, Ordering::Release);
             place.send(entry.pods.event());
@@ -158,7 +166,8 @@ impl PodSource for Platform {
         let (events, watched) = mpsc::channel(CAPACITY.max(2 * self.0.services.len()));
         for (key, entry) in &self.0.services {
             // The channel has room for all.
-            let _ = events.try_send(FleetEvent::Service { key: key.clone(), spec: entry.spec.clone(), port: 0 });
+            let _ =
+                events.try_send(FleetEvent::Service { key: key.clone(), spec: entry.spec.clone(), port: 0 });
             let _ = events.try_send(entry.pods.event());
         }
         *self.0.events.lock() = Some(events);
@@ -174,7 +183,8 @@ impl ScaleTarget for Platform {
 
 impl EndpointSink for Platform {
     async fn publish(&self, service: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
-        let entry = self.0.services.get(service).ok_or_else(|| PlatformError(format!("no service {service}")))?;
+        let entry =
+            self.0.services.get(service).ok_or_else(|| PlatformError(format!("no service {service}")))?;
         // Without a front the service is ending, and nobody comes any more.
         if let Some(front) = &*entry.front.lock() {
             front.publish(endpoints);

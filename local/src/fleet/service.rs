@@ -14,9 +14,9 @@ const REMEMBERED: usize = 1000;
 /// The pods of one service.
 #[derive(Debug)]
 pub(crate) struct ServicePods {
-    template: Arc<Template>,
+    template: Template,
     machine: Machine,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
     /// One change at a time.
     scaling: tokio::sync::Mutex<()>,
 }
@@ -34,12 +34,13 @@ struct State {
 
 impl ServicePods {
     pub(super) fn new(template: Template, machine: Machine) -> Self {
-        Self { template: Arc::new(template), machine, state: Arc::default(), scaling: tokio::sync::Mutex::default() }
+        Self { template, machine, state: Mutex::default(), scaling: tokio::sync::Mutex::default() }
     }
 
-    /// Has `wanted` pods, those that drain apart. `changed` is called whenever one of them changes.
+    /// Has `wanted` pods, those that drain apart. `changed` is called whenever one of them changes: it looks at
+    /// all of them.
     pub(super) async fn set_replicas(
-        &self,
+        self: &Arc<Self>,
         wanted: u32,
         tasks: &TaskTracker,
         changed: impl Fn() + Clone + Send + Sync + 'static,
@@ -50,7 +51,9 @@ impl ServicePods {
         let woken_at = from_zero.then_some(decided_at);
         let missing = self.want(wanted);
         for _ in 0..missing {
-            self.add(woken_at, tasks, changed.clone()).await?;
+            if let Some(pod) = self.create(woken_at).await? {
+                self.keep_alive(pod, tasks, changed.clone());
+            }
         }
         Ok(())
     }
@@ -59,7 +62,7 @@ impl ServicePods {
     fn want(&self, wanted: u32) -> usize {
         let mut state = self.state.lock();
         let count = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let staying: Vec<Arc<Pod>> = state.pods.iter().filter(|pod| !pod.is_leaving()).cloned().collect();
+        let staying: Vec<Arc<Pod>> = state.staying().cloned().collect();
         if state.ended {
             return 0;
         }
@@ -80,41 +83,79 @@ impl ServicePods {
         count.saturating_sub(staying.len())
     }
 
-    async fn add(
-        &self,
-        woken_at: Option<Tick>,
-        tasks: &TaskTracker,
-        changed: impl Fn() + Send + Sync + 'static,
-    ) -> io::Result<()> {
+    /// A new pod; `None` if no more are to come.
+    ///
+    /// # Errors
+    ///
+    /// If the machine has no port or descriptor left. What is wanted then is what there is: whoever wants more
+    /// finds that it is missing, and asks again.
+    async fn create(&self, woken_at: Option<Tick>) -> io::Result<Option<Arc<Pod>>> {
         let name: Arc<str> = {
             let mut state = self.state.lock();
             state.created += 1;
             format!("{}-{}", self.template.key.name, state.created).into()
         };
-        let pod = Pod::create(name, woken_at, &self.template, &self.machine).await?;
-        {
-            let mut state = self.state.lock();
-            if state.ended {
-                return Ok(());
+        let created = Pod::create(name, woken_at, &self.template, &self.machine).await;
+        let mut state = self.state.lock();
+        match created {
+            Ok(_) if state.ended => Ok(None),
+            Ok(pod) => {
+                state.pods.push(pod.clone());
+                Ok(Some(pod))
             }
-            state.pods.push(pod.clone());
+            Err(error) => {
+                state.wanted = u32::try_from(state.staying().count()).unwrap_or(u32::MAX);
+                Err(error)
+            }
         }
-        let (template, machine, state) = (self.template.clone(), self.machine.clone(), self.state.clone());
+    }
+
+    /// Lives `pod`'s life in a task, and that of its successors where it had to go although it was wanted.
+    fn keep_alive(
+        self: &Arc<Self>,
+        mut pod: Arc<Pod>,
+        tasks: &TaskTracker,
+        changed: impl Fn() + Send + Sync + 'static,
+    ) {
+        let service = self.clone();
         tasks.spawn(async move {
-            let clock = machine.clock;
-            // Told of changes as a whole by `changed`, which looks at the state.
-            pod.clone().live(template, machine, &changed).await;
-            let lived = clock.now().since(pod.created_at()).as_secs_f64();
-            state.lock().bury(&pod, lived);
-            changed();
+            loop {
+                pod.live(&service.template, &service.machine, &changed).await;
+                let lived = service.machine.clock.now().since(pod.created_at()).as_secs_f64();
+                service.state.lock().bury(&pod, lived);
+                let successor = service.replace().await;
+                changed();
+                match successor {
+                    Some(successor) => pod = successor,
+                    None => return,
+                }
+            }
         });
-        Ok(())
+    }
+
+    /// A pod in the place of one that is gone, if it is missing.
+    async fn replace(&self) -> Option<Arc<Pod>> {
+        let _turn = self.scaling.lock().await;
+        {
+            let state = self.state.lock();
+            let count = u32::try_from(state.staying().count()).unwrap_or(u32::MAX);
+            if count >= state.wanted {
+                return None;
+            }
+        }
+        match self.create(None).await {
+            Ok(pod) => pod,
+            Err(error) => {
+                tracing::warn!(service = %self.template.key, %error, "cannot replace a pod");
+                None
+            }
+        }
     }
 
     /// All there is to know, for the autoscaler.
     pub(super) fn event(&self) -> FleetEvent {
         let state = self.state.lock();
-        let staying: Vec<&Arc<Pod>> = state.pods.iter().filter(|pod| !pod.is_leaving()).collect();
+        let staying: Vec<&Arc<Pod>> = state.staying().collect();
         let trouble = staying.iter().map(|pod| pod.trouble()).find(|trouble| !trouble.is_empty());
         FleetEvent::Pods {
             key: self.template.key.clone(),
@@ -141,7 +182,9 @@ impl ServicePods {
     pub(super) fn timeline(&self, name: &str) -> Option<Timeline> {
         let state = self.state.lock();
         let living = state.pods.iter().find(|pod| *pod.name == *name).map(|pod| pod.timeline());
-        living.or_else(|| state.gone.iter().rev().find(|(gone, _)| **gone == *name).map(|(_, timeline)| *timeline))
+        living.or_else(|| {
+            state.gone.iter().rev().find(|(gone, _)| **gone == *name).map(|(_, timeline)| *timeline)
+        })
     }
 
     pub(super) fn pod_seconds(&self) -> f64 {
@@ -155,6 +198,7 @@ impl ServicePods {
     pub(super) fn end(&self) {
         let mut state = self.state.lock();
         state.ended = true;
+        state.wanted = 0;
         for pod in &state.pods {
             pod.leave();
         }
@@ -162,6 +206,11 @@ impl ServicePods {
 }
 
 impl State {
+    /// The pods that do not drain.
+    fn staying(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.iter().filter(|pod| !pod.is_leaving())
+    }
+
     fn bury(&mut self, pod: &Arc<Pod>, lived: f64) {
         self.pods.retain(|other| !Arc::ptr_eq(other, pod));
         self.gone_seconds += lived;

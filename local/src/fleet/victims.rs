@@ -16,10 +16,7 @@ pub(super) fn choose(candidates: &[Candidate], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
         let (a, b) = (&candidates[a], &candidates[b]);
-        a.ready
-            .cmp(&b.ready)
-            .then(a.in_flight.total_cmp(&b.in_flight))
-            .then(b.created_at.cmp(&a.created_at))
+        a.ready.cmp(&b.ready).then(a.in_flight.total_cmp(&b.in_flight)).then(b.created_at.cmp(&a.created_at))
     });
     order.truncate(count);
     order
@@ -35,7 +32,8 @@ mod tests {
 
     #[test]
     fn idle_pods_go_before_busy_ones_and_newborn_before_all() {
-        let pods = [pod(true, 5.0, 1), pod(true, 0.0, 2), pod(false, 0.0, 4), pod(true, 0.0, 3), pod(true, 1.0, 5)];
+        let pods =
+            [pod(true, 5.0, 1), pod(true, 0.0, 2), pod(false, 0.0, 4), pod(true, 0.0, 3), pod(true, 1.0, 5)];
         assert_eq!(choose(&pods, 4), [2, 3, 1, 4]);
         assert_eq!(choose(&pods, 9).len(), 5);
         assert_eq!(choose(&pods, 0), [0; 0]);

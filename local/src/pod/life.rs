@@ -1,61 +1,80 @@
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
+use ebb_proxy::Quiet;
 use queue_proxy::QueueProxy;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::{Machine, Pod, PodPhase, Template};
-use crate::process::{Backoff, Ended, Output, Process, What};
+use crate::process::{Backoff, Output, Process, What};
 
-/// An app that does not answer for so long is worth a word to those who wait for it.
+/// An app that does not answer for so long is worth a word.
 const SLOW_AFTER: Duration = Duration::from_secs(5);
 
-/// Why a pod's process was given up.
-enum End {
-    Ended(Ended),
-    Failed(io::Error),
-    Leave,
+/// Said of an app that ended well while its port is still listened on. Its pod is not replaced, because each
+/// successor would leave one more program behind.
+const IN_BACKGROUND: &str =
+    " and left a program behind that listens on its port; an app must stay in the foreground";
+
+/// How a process ended that nobody told to.
+struct End {
+    why: String,
+    /// By its own account.
+    well: bool,
 }
 
 impl Pod {
-    /// Lives until it is told to leave, and has left: `changed` is called whenever others should look.
-    pub(crate) async fn live(self: Arc<Self>, template: Arc<Template>, machine: Machine, changed: &(impl Fn() + Sync)) {
-        let output = self.output(&machine);
+    /// Lives until it is told to leave, or has to, and has left: `changed` is called whenever others should
+    /// look.
+    pub(crate) async fn live(&self, template: &Template, machine: &Machine, changed: &(impl Fn() + Sync)) {
+        let output = Output::new(self.name.clone(), machine.lines.clone());
         let mut backoff = Backoff::default();
+        let mut in_background = false;
         loop {
             let began = Instant::now();
-            let process = match self.start(&template, &machine, &output, changed).await {
-                Ok(process) => process,
-                Err(error) => {
-                    if !self.wait_to_start_again(format!("cannot start: {error}"), &output, &mut backoff, began, changed).await {
-                        break;
-                    }
-                    continue;
-                }
-            };
-            let mut process = process;
-            match self.watch(&mut process, changed).await {
-                End::Leave => {
-                    self.drain(&template).await;
-                    process.stop(template.stop_grace).await;
-                    break;
-                }
-                end => {
-                    // What it started must not outlive it.
-                    drop(process);
-                    let why = match end {
-                        End::Ended(ended) => ended.to_string(),
-                        End::Failed(error) => format!("cannot be waited for: {error}"),
-                        End::Leave => continue,
-                    };
-                    if !self.wait_to_start_again(why, &output, &mut backoff, began, changed).await {
-                        break;
-                    }
-                }
+            let Err(end) = self.run(template, machine, &output, changed).await else { break };
+            // Whoever answers there, the queue-proxy takes it for the app.
+            let taken = !self.port.is_free();
+            in_background |= taken && end.well;
+            self.process_gone(end.why + if in_background { IN_BACKGROUND } else { "" }, &output);
+            if taken && !in_background {
+                warn!(pod = %self.name, port = self.port.number(), "its port was taken; replacing the pod");
+                self.leave();
+            }
+            changed();
+            tokio::select! {
+                () = sleep(backoff.pause_after(began.elapsed())) => {}
+                () = self.leave.cancelled() => break,
             }
         }
-        self.drain(&template).await;
+        self.drain(template).await;
         changed();
+    }
+
+    /// Runs the process once. `Ok` if the pod was told to leave and the process was stopped, otherwise why it
+    /// is gone.
+    async fn run(
+        &self,
+        template: &Template,
+        machine: &Machine,
+        output: &Output,
+        changed: &(impl Fn() + Sync),
+    ) -> Result<(), End> {
+        let failed = |what: &str, error: io::Error| End { why: format!("{what}: {error}"), well: false };
+        let started = self.start(template, machine, output, changed).await;
+        let mut process = started.map_err(|error| failed("cannot start", error))?;
+        tokio::select! {
+            biased; // who has to leave does so, whatever else happened
+            () = self.leave.cancelled() => {}
+            ended = process.ended() => {
+                let ended = ended.map_err(|error| failed("cannot be waited for", error))?;
+                return Err(End { why: ended.to_string(), well: ended.is_well() });
+            }
+            () = self.follow_readiness(changed) => {}
+        }
+        self.drain(template).await;
+        process.stop(template.stop_grace).await;
+        Ok(())
     }
 
     async fn start(
@@ -66,14 +85,18 @@ impl Pod {
         changed: &(impl Fn() + Sync),
     ) -> io::Result<Process> {
         let mut what: What = template.what.clone();
-        let port = self.addresses.app.port().to_string();
-        for (name, value) in [("PORT", &*port), ("EBB_POD", &*self.name), ("EBB_SERVICE", &*template.key.name)] {
+        let port = self.port.number().to_string();
+        for (name, value) in
+            [("PORT", &*port), ("EBB_POD", &*self.name), ("EBB_SERVICE", &*template.key.name)]
+        {
             what.environment.insert(name.to_owned(), value.to_owned());
         }
         {
             let mut state = self.state.lock();
-            if !self.is_leaving() {
-                state.phase = PodPhase::Starting;
+            state.enter(PodPhase::Starting);
+            if state.trouble.is_empty() {
+                // No trouble yet, and the answer to those whose patience ends before the app is there.
+                state.trouble = self.not_answering(template);
             }
             // As close to the start as can be: what comes before it is Ebb's own time.
             state.timeline.spawned_at.get_or_insert(machine.clock.now());
@@ -82,22 +105,25 @@ impl Pod {
         machine.spawner.spawn(&what, output).await
     }
 
-    /// Follows a running process until it ends or the pod has to leave.
-    async fn watch(&self, process: &mut Process, changed: &(impl Fn() + Sync)) -> End {
-        let Some(mut readiness) = self.sidecar.lock().as_ref().map(QueueProxy::readiness) else {
-            return End::Leave;
+    fn not_answering(&self, template: &Template) -> String {
+        let what = match &template.serving.readiness_path {
+            Some(path) => format!("does not answer GET {path}"),
+            None => "does not listen".to_owned(),
         };
+        format!("pod {} runs and {what} on port {} (its PORT)", self.name, self.port.number())
+    }
+
+    /// Notes whether the app is ready, for as long as the queue-proxy runs.
+    async fn follow_readiness(&self, changed: &(impl Fn() + Sync)) {
+        let Some(mut readiness) = self.sidecar.lock().as_ref().map(QueueProxy::readiness) else { return };
         let mut slow = std::pin::pin!(sleep(SLOW_AFTER));
         let mut is_slow = false;
         loop {
             tokio::select! {
-                biased; // who has to leave does so, whatever else happened
-                () = self.leave.cancelled() => return End::Leave,
-                ended = process.ended() => {
-                    return ended.map_or_else(End::Failed, End::Ended);
-                }
-                // The sidecar lives as long as we watch.
-                Ok(()) = readiness.changed() => {
+                news = readiness.changed() => {
+                    if news.is_err() {
+                        return;
+                    }
                     let ready = readiness.borrow_and_update().is_ready();
                     self.set_ready(ready);
                     changed();
@@ -105,13 +131,7 @@ impl Pod {
                 () = &mut slow, if !is_slow => {
                     is_slow = true;
                     if !self.is_ready() {
-                        let trouble = format!(
-                            "pod {} has been running for {} s and does not answer on port {} (its PORT)",
-                            self.name, SLOW_AFTER.as_secs(), self.addresses.app.port()
-                        );
-                        warn!("{trouble}");
-                        self.state.lock().trouble = trouble;
-                        changed();
+                        warn!(after_s = SLOW_AFTER.as_secs(), "{}", self.trouble());
                     }
                 }
             }
@@ -121,49 +141,28 @@ impl Pod {
     fn set_ready(&self, ready: bool) {
         let ready_at = self.sidecar.lock().as_ref().and_then(QueueProxy::ready_at);
         let mut state = self.state.lock();
-        if self.is_leaving() {
-            return;
-        }
         if ready {
-            state.phase = PodPhase::Ready;
+            state.enter(PodPhase::Ready);
             state.trouble.clear();
             state.timeline.ready_at = state.timeline.ready_at.or(ready_at);
         } else {
-            state.phase = PodPhase::Starting;
+            state.enter(PodPhase::Starting);
         }
     }
 
-    /// Waits out the back-off; answers whether the pod is still wanted after it.
-    async fn wait_to_start_again(
-        &self,
-        why: String,
-        output: &Output,
-        backoff: &mut Backoff,
-        began: Instant,
-        changed: &(impl Fn() + Sync),
-    ) -> bool {
-        if self.is_leaving() {
-            return false;
-        }
+    /// The process is gone, and not because we wanted it.
+    fn process_gone(&self, why: String, output: &Output) {
         if let Some(sidecar) = &*self.sidecar.lock() {
             sidecar.app_gone();
         }
-        let pause = backoff.pause_after(began.elapsed());
         let last = output.last();
         let said = if last.is_empty() { String::new() } else { format!("; it said: {}", last.join(" | ")) };
         let trouble = format!("pod {} {why}{said}", self.name);
-        warn!(again_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "{trouble}");
-        {
-            let mut state = self.state.lock();
-            state.phase = PodPhase::Waiting { why };
-            state.restarts += 1;
-            state.trouble = trouble;
-        }
-        changed();
-        tokio::select! {
-            () = sleep(pause) => true,
-            () = self.leave.cancelled() => false,
-        }
+        warn!("{trouble}");
+        let mut state = self.state.lock();
+        state.enter(PodPhase::Waiting { why });
+        state.restarts += 1;
+        state.trouble = trouble;
     }
 
     /// Lets the queue-proxy finish what it has. Done once; later calls find nothing.
@@ -171,7 +170,10 @@ impl Pod {
         let timeline = self.timeline();
         let Some(sidecar) = self.sidecar.lock().take() else { return };
         self.state.lock().timeline = timeline;
-        match sidecar.drain(template.drain).await {
+        // Nobody was ever told of a pod that was never ready: nobody can be on the way to it.
+        let known = timeline.ready_at.is_some() || sidecar.ready_at().is_some();
+        let quiet = if known { template.drain.quiet } else { Duration::ZERO };
+        match sidecar.drain(Quiet { quiet, ..template.drain }).await {
             Ok(()) => info!(pod = %self.name, "drained"),
             Err(cut) => warn!(
                 pod = %self.name, connections = cut.connections,

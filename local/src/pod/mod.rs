@@ -23,7 +23,7 @@ use queue_proxy::{Listeners, QueueProxy, readiness::Probe};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{Line, Output, Ports, Spawner, What};
+use crate::process::{AppPort, Line, Ports, Spawner, What};
 
 /// Where a pod is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,10 @@ pub(crate) struct Machine {
 #[derive(Debug)]
 pub(crate) struct Pod {
     pub(crate) name: Arc<str>,
+    /// Of its queue-proxy.
     pub(crate) addresses: Addresses,
+    /// Of its app.
+    port: AppPort,
     pub(crate) nonce: String,
     state: Mutex<State>,
     sidecar: Mutex<Option<QueueProxy>>,
@@ -115,7 +118,6 @@ pub(crate) struct Pod {
 pub(crate) struct Addresses {
     pub(crate) serving: SocketAddr,
     pub(crate) stats: SocketAddr,
-    app: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -141,14 +143,13 @@ impl Pod {
         let loopback = (Ipv4Addr::LOCALHOST, 0);
         let serving = TcpListener::bind(loopback).await?;
         let scrapes = TcpListener::bind(loopback).await?;
-        let addresses = Addresses {
-            serving: serving.local_addr()?,
-            stats: scrapes.local_addr()?,
-            app: (Ipv4Addr::LOCALHOST, machine.ports.free()?).into(),
-        };
+        let port = machine.ports.take()?;
+        let addresses = Addresses { serving: serving.local_addr()?, stats: scrapes.local_addr()? };
         let nonce = format!("{:032x}", rand::random::<u128>());
-        let config = sidecar_config(&name, &nonce, addresses, template);
-        let sidecar = QueueProxy::start(config, Listeners { serving, stats: scrapes, admin: None }, machine.clock);
+        let app = (Ipv4Addr::LOCALHOST, port.number()).into();
+        let config = sidecar_config(&name, &nonce, addresses, app, template);
+        let sidecar =
+            QueueProxy::start(config, Listeners { serving, stats: scrapes, admin: None }, machine.clock);
         let state = State {
             phase: PodPhase::Starting,
             restarts: 0,
@@ -159,6 +160,7 @@ impl Pod {
         Ok(Arc::new(Self {
             name,
             addresses,
+            port,
             nonce,
             state: Mutex::new(state),
             sidecar: Mutex::new(Some(sidecar)),
@@ -211,9 +213,14 @@ impl Pod {
             started_at: state.timeline.spawned_at.unwrap_or(state.created_at),
         }
     }
+}
 
-    fn output(&self, machine: &Machine) -> Output {
-        Output::new(self.name.clone(), machine.lines.clone())
+impl State {
+    /// Goes on to `phase`; who drains does not come back.
+    fn enter(&mut self, phase: PodPhase) {
+        if self.phase != PodPhase::Draining {
+            self.phase = phase;
+        }
     }
 }
 
@@ -221,6 +228,7 @@ fn sidecar_config(
     name: &str,
     nonce: &str,
     addresses: Addresses,
+    app: SocketAddr,
     template: &Template,
 ) -> queue_proxy::Config {
     let serving = &template.serving;
@@ -229,7 +237,7 @@ fn sidecar_config(
         serving: addresses.serving,
         stats: addresses.stats,
         admin: addresses.stats,
-        app: addresses.app,
+        app,
         pod: name.to_owned(),
         container_concurrency: slots.and_then(std::num::NonZeroUsize::new),
         request_timeout: serving.request_timeout,

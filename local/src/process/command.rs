@@ -1,8 +1,4 @@
-use std::{
-    env,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{env, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::{cluster::StartError, config::Service};
 
@@ -20,7 +16,11 @@ pub(crate) fn check(service: &Service) -> Result<(), StartError> {
     if found {
         return Ok(());
     }
-    Err(StartError::NoCommand { service: service.name.clone(), program: program.to_owned(), hint: hint(program) })
+    Err(StartError::NoCommand {
+        service: service.name.clone(),
+        program: program.to_owned(),
+        hint: hint(program),
+    })
 }
 
 fn is_program(path: &Path) -> bool {

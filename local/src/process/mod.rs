@@ -22,14 +22,14 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{process::Child, time::timeout};
+use tokio::{process::Child, task::JoinSet, time::timeout};
 
 pub(crate) use backoff::Backoff;
 pub(crate) use command::check as check_command;
 pub(crate) use guard::Guard;
 pub(crate) use output::Output;
 pub use output::{Line, Stream};
-pub(crate) use ports::Ports;
+pub(crate) use ports::{AppPort, Ports};
 pub(crate) use spawner::{Spawner, What};
 
 /// The program that is run again as `pod-exec` and `guard`: `ebb` itself.
@@ -55,6 +55,13 @@ pub fn reexec(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended(ExitStatus);
 
+impl Ended {
+    /// Whether it says that all went well.
+    pub(crate) fn is_well(self) -> bool {
+        self.0.success()
+    }
+}
+
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use std::os::unix::process::ExitStatusExt;
@@ -66,29 +73,40 @@ impl fmt::Display for Ended {
     }
 }
 
+/// What a process said last is waited for so long: something that left its group may hold its output open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// A running process and its group.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    /// `None` once all of it is gone.
     group: Option<Pid>,
     guard: Guard,
+    /// Those who read its output; each ends with its pipe.
+    readers: JoinSet<()>,
 }
 
 impl Process {
-    fn new(child: Child, guard: Guard) -> Self {
+    fn new(child: Child, guard: Guard, readers: JoinSet<()>) -> Self {
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(group) = group {
             guard.watch(group);
         }
-        Self { child, group, guard }
+        Self { child, group, guard, readers }
     }
 
-    /// Resolves when it has ended. What it started may still run: [`Self::stop`] ends that too.
+    /// Resolves when it has ended by itself, what it started is gone too, and what it said was read.
+    /// May be dropped and called again.
     pub(crate) async fn ended(&mut self) -> io::Result<Ended> {
-        self.child.wait().await.map(Ended)
+        let status = self.child.wait().await?;
+        self.end_group();
+        self.last_words().await;
+        Ok(Ended(status))
     }
 
-    /// Asks it to end, and after `grace` makes it. Its whole group is gone afterwards.
+    /// Asks it to end, and after `grace` makes it. Its whole group is gone afterwards, and what it said was
+    /// read.
     pub(crate) async fn stop(mut self, grace: Duration) {
         self.signal(Signal::TERM);
         if timeout(grace, self.child.wait()).await.is_err() {
@@ -96,6 +114,21 @@ impl Process {
             if let Err(error) = self.child.wait().await {
                 tracing::warn!(%error, "cannot wait for a process");
             }
+        }
+        self.end_group();
+        self.last_words().await;
+    }
+
+    async fn last_words(&mut self) {
+        // Who is not through by then is stopped with the process.
+        let _ = timeout(LAST_WORDS, async { while self.readers.join_next().await.is_some() {} }).await;
+    }
+
+    /// Kills what is left of the group. Once only: its number may be another's later.
+    fn end_group(&mut self) {
+        self.signal(Signal::KILL);
+        if let Some(group) = self.group.take() {
+            self.guard.release(group);
         }
     }
 
@@ -109,9 +142,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        if let Some(group) = self.group.take() {
-            self.guard.release(group);
-        }
+        self.end_group();
     }
 }

@@ -46,6 +46,11 @@ impl Output {
         Self { pod, last: Arc::default(), sink }
     }
 
+    /// Another process begins: what the one before it said does not explain how this one ends.
+    pub(crate) fn begin(&self) {
+        self.last.lock().clear();
+    }
+
     /// The last lines, oldest first.
     pub(crate) fn last(&self) -> Vec<String> {
         self.last.lock().iter().cloned().collect()

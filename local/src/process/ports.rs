@@ -1,6 +1,6 @@
 use std::{
     io,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     sync::atomic::{AtomicU16, Ordering},
 };
 
@@ -15,21 +15,69 @@ pub(crate) struct Ports {
     next: AtomicU16,
 }
 
+/// A port that is one app's for as long as this lives.
+///
+/// Between the moment at which a port is found free and that at which a slow app binds it, another Ebb on this
+/// machine could find it free too, and each would take the other's app for its own. So the port of the same
+/// number is held in the other protocol, UDP, where it is in no app's way and every Ebb looks.
+#[derive(Debug)]
+pub(crate) struct AppPort {
+    number: u16,
+    _reserved: UdpSocket,
+}
+
 impl Ports {
     pub(crate) fn new() -> Self {
         // Two of us on one machine should not try the same ports in the same order.
         Self { next: AtomicU16::new(rand::random_range(0..COUNT)) }
     }
 
-    /// A port on which nobody listens now. The app binds it a moment later; one that finds it taken ends,
-    /// and its pod starts again on another.
-    pub(crate) fn free(&self) -> io::Result<u16> {
-        for _ in 0..COUNT {
-            let port = FIRST + self.next.fetch_add(1, Ordering::Relaxed) % COUNT;
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                return Ok(port);
-            }
-        }
-        Err(io::Error::other(format!("no free port from {FIRST} to {}", FIRST + COUNT - 1)))
+    /// A port on which nobody listens now. A program that is no Ebb's may still take it before the app does.
+    pub(crate) fn take(&self) -> io::Result<AppPort> {
+        (0..COUNT)
+            .map(|_| FIRST + self.next.fetch_add(1, Ordering::Relaxed) % COUNT)
+            .find_map(AppPort::reserve)
+            .ok_or_else(|| io::Error::other(format!("no free port from {FIRST} to {}", FIRST + COUNT - 1)))
+    }
+}
+
+impl AppPort {
+    fn reserve(number: u16) -> Option<Self> {
+        let reserved = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        let port = Self { number, _reserved: reserved };
+        port.is_free().then_some(port)
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Whether nobody listens on it now.
+    pub(crate) fn is_free(&self) -> bool {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, self.number)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_one_apps_until_it_is_given_back() {
+        let ports = Ports::new();
+        let port = ports.take().unwrap();
+        assert!(port.is_free(), "the app has not bound it yet");
+        assert!(AppPort::reserve(port.number()).is_none());
+        let number = port.number();
+        drop(port);
+        assert!(AppPort::reserve(number).is_some());
+    }
+
+    #[test]
+    fn a_port_on_which_somebody_listens_is_passed_over() {
+        let ports = Ports::new();
+        let number = ports.take().unwrap().number();
+        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
+        assert!(AppPort::reserve(number).is_none());
     }
 }

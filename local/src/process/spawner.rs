@@ -4,6 +4,7 @@ use tokio::{
     process::Command,
     runtime::Handle,
     sync::{mpsc, oneshot},
+    task::JoinSet,
 };
 
 use super::{Guard, Launcher, Output, Process, Stream, pod_exec};
@@ -67,13 +68,14 @@ impl Spawner {
         let gone = || io::Error::other("the spawner has ended");
         self.starts.send(Start { command, answer }).await.map_err(|_| gone())?;
         let mut child = answered.await.map_err(|_| gone())??;
-        // Each ends with its pipe.
+        output.begin();
+        let mut readers = JoinSet::new();
         if let Some(out) = child.stdout.take() {
-            tokio::spawn(output.clone().read(Stream::Out, out));
+            readers.spawn(output.clone().read(Stream::Out, out));
         }
         if let Some(err) = child.stderr.take() {
-            tokio::spawn(output.clone().read(Stream::Err, err));
+            readers.spawn(output.clone().read(Stream::Err, err));
         }
-        Ok(Process::new(child, self.guard.clone()))
+        Ok(Process::new(child, self.guard.clone(), readers))
     }
 }

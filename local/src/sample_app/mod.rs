@@ -15,6 +15,9 @@
 //! | `/status/NNN` | that status, 200 to 599 |
 //! | `/ws` | a WebSocket that echoes text and binary messages |
 //! | any other | `hello from …` after the service time; `?ms=N` sets that time, exactly, for one request |
+//!
+//! Every answer names its pod in `sample-pod`; a greeting tells in `sample-concurrent` how many greetings were being
+//! prepared when its request came, itself among them.
 
 mod events;
 mod identity;

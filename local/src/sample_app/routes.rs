@@ -19,6 +19,8 @@ use super::work::Work;
 
 /// Names the pod that answered.
 pub(super) const SAMPLE_POD: HeaderName = HeaderName::from_static("sample-pod");
+/// Tells how many requests were with the pod when this one came, itself among them.
+const SAMPLE_CONCURRENT: HeaderName = HeaderName::from_static("sample-concurrent");
 
 const DEFAULT_EVENTS: u32 = 10;
 const DEFAULT_EVENT_DISTANCE: Duration = Duration::from_millis(100);
@@ -62,8 +64,10 @@ impl App {
 
     async fn work(&self, query: Option<&str>) -> Result<Response<Body>, BadRequest> {
         let exactly = millis(query)?;
-        self.work.perform(exactly).await;
-        Ok(text(format!("hello from {}\n", self.identity.host)))
+        let present = self.work.perform(exactly).await;
+        let mut response = text(format!("hello from {}\n", self.identity.host));
+        response.headers_mut().insert(SAMPLE_CONCURRENT, present.into());
+        Ok(response)
     }
 
     fn websocket(&self, mut request: Request<Incoming>) -> Result<Response<Body>, BadRequest> {

@@ -1,5 +1,6 @@
 //! The pretended work: time that passes, for a limited number of requests at once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -13,6 +14,16 @@ pub(super) struct Work {
     service_time: Duration,
     jitter: Duration,
     slots: Option<Semaphore>,
+    present: AtomicUsize,
+}
+
+/// A request that is in here, until it is dropped.
+struct Present<'a>(&'a AtomicUsize);
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Work {
@@ -23,12 +34,16 @@ impl Work {
             service_time: options.service_time,
             jitter: options.jitter,
             slots: options.concurrency.map(|limit| slots(limit.get())),
+            present: AtomicUsize::new(0),
         }
     }
 
     /// Waits for a slot, in order of arrival, and then for the work: `exactly` so long if given, otherwise the
-    /// configured service time with its jitter.
-    pub(super) async fn perform(&self, exactly: Option<Duration>) {
+    /// configured service time with its jitter. Answers how many requests were in here when it came, itself and
+    /// those that wait for a slot among them.
+    pub(super) async fn perform(&self, exactly: Option<Duration>) -> usize {
+        let present = self.present.fetch_add(1, Ordering::Relaxed) + 1;
+        let _present = Present(&self.present);
         let _slot = match &self.slots {
             Some(slots) => Some(slots.acquire().await.expect("the semaphore is never closed")),
             None => None,
@@ -39,6 +54,7 @@ impl Work {
         if !time.is_zero() {
             sleep(time).await;
         }
+        present
     }
 }
 
@@ -79,6 +95,13 @@ mod tests {
             start.elapsed()
         };
         assert_eq!(tokio::join!(biased; first_two, third), (100 * MS, 200 * MS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_left_is_not_present() {
+        let work = Work::new(&Options { service_time: 100 * MS, ..Options::default() });
+        assert_eq!(tokio::join!(biased; work.perform(None), work.perform(None)), (1, 2));
+        assert_eq!(work.perform(None).await, 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,14 +30,16 @@ impl Dashboard {
     pub(super) fn new() -> io::Result<Self> {
         let options = TerminalOptions { viewport: Viewport::Inline(HEIGHT) };
         // No raw mode: keys are not ours, and Ctrl-C must stay a signal.
-        let terminal = ratatui::Terminal::with_options(
-            ratatui::backend::CrosstermBackend::new(io::stdout()),
-            options,
-        )?;
+        let terminal =
+            ratatui::Terminal::with_options(ratatui::backend::CrosstermBackend::new(io::stdout()), options)?;
         Ok(Self { terminal, in_flight: VecDeque::new(), pods: VecDeque::new(), rate: VecDeque::new() })
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and rates for a plot")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts and rates for a plot"
+    )]
     pub(super) fn draw(&mut self, look: &Look<'_>) {
         remember(&mut self.in_flight, look.in_flight() as u64);
         remember(&mut self.pods, look.status.pods.len() as u64);
@@ -82,7 +84,8 @@ fn text(look: &Look<'_>) -> Vec<Line<'static>> {
     let view = status.view;
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
     let latency = look.recent.latency.as_ref();
-    let ms = |duration: Option<std::time::Duration>| number(duration.map(|duration| duration.as_secs_f64() * 1e3));
+    let ms =
+        |duration: Option<std::time::Duration>| number(duration.map(|duration| duration.as_secs_f64() * 1e3));
     vec![
         Line::from(format!("{:5.1} s  {}", look.elapsed.as_secs_f64(), look.phase)),
         Line::from(format!(

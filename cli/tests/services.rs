@@ -1,0 +1,86 @@
+//! Services from files.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod support;
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::Signal;
+use support::{Ebb, assert_ok, get};
+
+const EBB: &str = env!("CARGO_BIN_EXE_ebb");
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples")
+}
+
+/// Ports that were free just now.
+fn free_ports() -> (u16, u16) {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [one, other] = listeners.map(|listener| listener.local_addr().unwrap().port());
+    (one, other)
+}
+
+fn end_well(ebb: Ebb) {
+    ebb.signal(Signal::INT);
+    let ended = ebb.end();
+    assert_eq!((ended.status.code(), ended.errors.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_examples_services_both_answer() {
+    let (hello, slow) = free_ports();
+    let example = fs::read_to_string(examples().join("ebb.yaml")).unwrap();
+    // As it stands but for what is this machine's: ports, and where `ebb` is.
+    let ours = example
+        .replace("port: 8081", &format!("port: {hello}"))
+        .replace("port: 8082", &format!("port: {slow}"))
+        .replace("[ebb, ", &format!("[{EBB}, "))
+        .replace("manifest: ", &format!("manifest: {}/", examples().display()));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("example.yaml");
+    fs::write(&path, ours).unwrap();
+    let ebb = Ebb::start(&["up", "-f", path.to_str().unwrap()]);
+    let addresses = [ebb.address("hello"), ebb.address("slow")];
+    assert_eq!(addresses.map(|address| address.port()), [hello, slow]);
+    for address in addresses {
+        assert_ok(&get(address, "/"));
+    }
+    end_well(ebb);
+}
+
+#[test]
+fn a_service_manifest_names_and_scales_the_service() {
+    let manifest = examples().join("hello-service.yaml");
+    let ebb = Ebb::start(&["run", "--port=0", "-f", manifest.to_str().unwrap(), "--", EBB, "sample-app"]);
+    let (address, described) = ebb.line("line of the service", |line| {
+        let (address, described) = line.split_once("hello: http://")?.1.split_once(" → ")?;
+        Some((address.parse().unwrap(), described.to_owned()))
+    });
+    assert!(described.contains("0 to 10 pods"), "{described}");
+    assert_ok(&get(address, "/"));
+    end_well(ebb);
+}
+
+#[test]
+fn what_the_command_line_sets_wins_over_the_manifest() {
+    let manifest = examples().join("hello-service.yaml");
+    let ebb = Ebb::start(&[
+        "run",
+        "--name=mine",
+        "--port=0",
+        "--set=max-scale=3",
+        "-f",
+        manifest.to_str().unwrap(),
+        "--",
+        EBB,
+        "sample-app",
+    ]);
+    ebb.line("line of the service", |line| {
+        (line.contains("mine: http://") && line.contains("0 to 3 pods")).then_some(())
+    });
+    end_well(ebb);
+}
