@@ -260,10 +260,14 @@ impl Cluster {
         while let Ok(dispatch) = starts.observed.try_recv() {
             starts.pending.push(dispatch);
         }
+        // A pod that died under its first request never completes.
+        let surplus = starts.pending.len().saturating_sub(OBSERVER_CAPACITY);
+        starts.pending.drain(..surplus);
         let mut found = Vec::new();
         starts.pending.retain(|dispatch| {
             let Some(timeline) = self.fleet.timeline(&dispatch.service, &dispatch.pod) else { return false };
-            if timeline.first_request_at.is_none() {
+            // The pod's own task may notice a moment later than the activator that the app is ready.
+            if !timeline.is_complete() {
                 return true;
             }
             let listened = starts.listening.iter().find(|(pod, _)| *pod == dispatch.pod).map(|(_, at)| *at);

@@ -129,6 +129,14 @@ mod tests {
     }
 
     #[test]
+    fn a_start_is_told_of_only_when_all_its_steps_are_known() {
+        assert!(TIMELINE.is_complete());
+        let unnoticed = Timeline { ready_at: None, ..TIMELINE };
+        assert!(!unnoticed.is_complete());
+        assert_eq!(ColdStart::of(&dispatch(), &unnoticed, None), None);
+    }
+
+    #[test]
     fn a_pod_that_was_there_before_the_request_makes_no_cold_start() {
         let before = Timeline { woken_at: Some(ms(999)), ..TIMELINE };
         assert_eq!(ColdStart::of(&dispatch(), &before, None), None);

@@ -29,8 +29,8 @@ pub(crate) struct Look<'a> {
 impl Look<'_> {
     pub(crate) fn mode(&self) -> &'static str {
         match self.status.view.map(|view| view.path) {
-            Some(Path::Serve) => "serve",
-            Some(Path::Proxy) | None => "proxy",
+            Some(Path::Serve) if self.pods(|phase| *phase == PodPhase::Ready) > 0 => "serve",
+            _ => "proxy",
         }
     }
 

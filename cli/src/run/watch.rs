@@ -23,11 +23,13 @@ struct Summary {
 impl Summary {
     fn of(status: &ServiceStatus) -> Self {
         let count = |phase: fn(&PodPhase) -> bool| status.pods.iter().filter(|pod| phase(&pod.phase)).count();
+        let ready = count(|phase| *phase == PodPhase::Ready);
         Self {
-            ready: count(|phase| *phase == PodPhase::Ready),
+            ready,
             starting: count(|phase| matches!(phase, PodPhase::Starting | PodPhase::Waiting { .. })),
             draining: count(|phase| *phase == PodPhase::Draining),
-            serving: status.view.is_some_and(|view| view.path == Path::Serve),
+            // For a moment at the start no activator answers either: nobody is told of that.
+            serving: ready > 0 && status.view.is_some_and(|view| view.path == Path::Serve),
             troubles: status
                 .pods
                 .iter()

@@ -81,6 +81,13 @@ pub(crate) struct Timeline {
     pub(crate) first_request_at: Option<Tick>,
 }
 
+impl Timeline {
+    /// Whether the pod has come as far as its first request.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.spawned_at.is_some() && self.ready_at.is_some() && self.first_request_at.is_some()
+    }
+}
+
 /// What all pods of a service are made from.
 #[derive(Debug)]
 pub(crate) struct Template {
