@@ -28,7 +28,9 @@ impl Refused {
             Self::QueueFull(_) => "hold-queue-full",
             Self::ActivationDeadline { .. } => "activation-deadline",
             Self::ServiceGone => "service-gone",
-            Self::ClientGone => "client-gone",
+            Self::ClientGone | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
+                "client-gone"
+            }
             Self::Forward(ForwardError::TimedOut(_)) => "request-timeout",
             Self::Forward(ForwardError::Send(SendError::NotSent { .. })) => "pod-unreachable",
             Self::Forward(ForwardError::Send(SendError::Unanswered { .. })) => "pod-broke-off",
@@ -45,7 +47,9 @@ impl Refused {
             }
             Self::ServiceGone => Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text),
             // Nobody is there to read it; the count under its reason is what remains.
-            Self::ClientGone => Reply::new(StatusCode::BAD_REQUEST, reason, text),
+            Self::ClientGone | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
+                Reply::new(StatusCode::BAD_REQUEST, reason, text)
+            }
             Self::Forward(ForwardError::TimedOut(_)) => Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, text),
             Self::Forward(ForwardError::Send(_)) => Reply::new(StatusCode::BAD_GATEWAY, reason, text),
         }

@@ -85,8 +85,8 @@ impl ServiceHandler {
                     attempts.ticket = Some(stood.unwrap_or_else(|| service.late_ticket()));
                 }
                 Verdict::Failed(error) => {
-                    // A slow app is not a broken pod.
-                    if matches!(error, ForwardError::Send(_)) {
+                    // A slow app is not a broken pod, and neither is one whose client broke off.
+                    if matches!(error, ForwardError::Send(SendError::Unanswered { .. })) {
                         lease.failed();
                     }
                     return Err(error.into());
@@ -132,7 +132,9 @@ impl Attempts {
                 Some(copy) if self.may_repeat(&copy) => Verdict::Again(Box::new(copy)),
                 _ => Verdict::Failed(error),
             },
-            Err(error @ ForwardError::TimedOut(_)) => Verdict::Failed(error),
+            Err(error @ (ForwardError::TimedOut(_) | ForwardError::Send(SendError::RequestBroke { .. }))) => {
+                Verdict::Failed(error)
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use support::{
     pod::Pod,
     service, soon, until,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_more_than_the_queue_holds_is_refused_at_once() {
@@ -142,4 +143,23 @@ async fn a_client_that_leaves_a_pod_frees_its_place_there() {
     asked.says("hello");
     next.hears("hello").await;
     world.is_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_nonsense_blames_no_pod() {
+    let mut world = World::new().await;
+    let mut pod = Pod::start("a").await;
+    let port = world.serve(&support::service_with(&[&pod])).await;
+    pod.becomes_ready().await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let mut client = raw(port, head).await;
+    // The request is at the pod, and its body goes on with what is no chunk.
+    let asked = pod.request().await;
+    client.write_all(b"ZZ\r\n").await.unwrap();
+    let mut answer = vec![0; 1024];
+    let read = soon("an answer", client.read(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("client-gone"), "{answer}");
+    assert_eq!(world.load().ready_pods, 1, "the pod is not set aside");
+    drop(asked);
 }

@@ -6,7 +6,10 @@ mod run;
 mod stop;
 mod terminal;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use ebb_local::{process, sample_app};
@@ -77,6 +80,7 @@ fn runtime() -> io::Result<Runtime> {
 fn log(level: LevelFilter) {
     tracing_subscriber::fmt()
         .with_max_level(level)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .with_target(false)
         .without_time()

@@ -1,4 +1,4 @@
-//! Ctrl-C once drains, twice ends.
+//! Ctrl-C once drains, twice ends; so do SIGTERM, and SIGHUP when the terminal goes.
 
 use std::process::ExitCode;
 
@@ -7,16 +7,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// A shell's exit status for what Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Ctrl-C and SIGTERM.
+/// Ctrl-C, SIGTERM and SIGHUP.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
 }
 
 impl Stop {
     /// From here on the signals are ours.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Resolves when we are told to stop; again when we are told a second time.
@@ -24,6 +29,7 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 

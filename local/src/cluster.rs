@@ -67,7 +67,7 @@ impl Options {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A service's port is taken, or not ours to take.
-    #[error("service {service}: cannot listen on {address}: {source}")]
+    #[error("service {service}: cannot listen on {address}")]
     Port {
         /// The service.
         service: String,
@@ -87,7 +87,7 @@ pub enum StartError {
         hint: &'static str,
     },
     /// Something of our own failed.
-    #[error("cannot start: {0}")]
+    #[error("cannot start")]
     Io(#[from] io::Error),
 }
 

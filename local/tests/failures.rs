@@ -46,7 +46,7 @@ async fn a_request_for_an_app_that_never_listens_is_told_so() {
     let answer = timeout(BOUNDED, get(address(&cluster, "silent"), "/")).await.unwrap();
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.header("ebb-reason"), "activation-deadline");
-    assert!(answer.body.contains("pod silent-1 runs and does not listen on port "), "{:?}", answer.body);
+    assert!(answer.body.contains("pod silent-1 runs and does not listen on 127.0.0.1:"), "{:?}", answer.body);
     cluster.shut_down().await;
     assert_eq!(processes::of_service("silent"), []);
 }

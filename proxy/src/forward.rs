@@ -57,6 +57,8 @@ impl Hop {
         if request.version() < Version::HTTP_2 {
             *request.version_mut() = Version::HTTP_11;
             to_origin_form(&mut request);
+            // HTTP/1.0 knows requests without one; an empty one is what HTTP/1.1 has for them.
+            request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static(""));
         }
         Self { request: request.map(RequestBody::from), upgrade: on_upgrade }
     }
@@ -232,7 +234,9 @@ fn append_forwarded_for(headers: &mut HeaderMap, peer: SocketAddr) {
 /// `GET http://host/path` becomes `GET /path` with `Host: host` (RFC 9112, section 3.2.2).
 fn to_origin_form<B>(request: &mut Request<B>) {
     let Some(authority) = request.uri().authority().cloned() else { return };
-    if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
+    // Without the user and password that a URL may hold: a Host has none.
+    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+    if let Ok(host) = HeaderValue::try_from(host) {
         request.headers_mut().insert(header::HOST, host);
     }
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -280,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_proxy_style_target_becomes_a_path_and_a_host() {
-        let mut request = Request::builder().uri("http://a.example:8080/x?y=1").body(()).unwrap();
+        let mut request = Request::builder().uri("http://me:secret@a.example:8080/x?y=1").body(()).unwrap();
         to_origin_form(&mut request);
         assert_eq!(request.uri(), "/x?y=1");
         assert_eq!(request.headers()[header::HOST], "a.example:8080");

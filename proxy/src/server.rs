@@ -1,6 +1,6 @@
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use crate::{
     body::ResponseBody,
     drain::{Drain, Stage},
+    reply::Reply,
     rewind::{Protocol, Rewind, detect},
 };
 
@@ -211,10 +212,56 @@ impl<H: Handler> Connection<H> {
     ) -> Result<Response<ResponseBody<H::Guard>>, Infallible> {
         self.drain.request();
         let http1 = request.version() <= Version::HTTP_11;
-        let mut response = self.handler.call(request, self.peer).await;
+        let mut response = match unacceptable(&request) {
+            Some(reply) => reply.into_response(),
+            None => self.handler.call(request, self.peer).await,
+        };
         if http1 && self.drain.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+}
+
+/// What no hop may pass on: a request whose host is not clear (RFC 9112, section 3.2), because two hops
+/// could take it for different ones, and a tunnel to wherever the client likes.
+fn unacceptable<B>(request: &Request<B>) -> Option<Reply> {
+    if request.method() == Method::CONNECT {
+        let text = "CONNECT is for forward proxies; this is none";
+        return Some(Reply::new(StatusCode::METHOD_NOT_ALLOWED, "connect", text));
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let wanted = match request.version() {
+        Version::HTTP_11 => 1..=1,
+        _ => 0..=1,
+    };
+    let text = format!("{hosts} Host headers; want exactly one");
+    (!wanted.contains(&hosts)).then(|| Reply::new(StatusCode::BAD_REQUEST, "host", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_whose_host_is_not_clear_is_not_passed_on() {
+        let request = |version, hosts: &[&str]| {
+            let request = Request::get("/").version(version);
+            hosts.iter().fold(request, |request, host| request.header(header::HOST, *host)).body(()).unwrap()
+        };
+        let cases = [
+            (Version::HTTP_11, &["a"][..], true),
+            (Version::HTTP_11, &[], false),
+            (Version::HTTP_11, &["a", "b"], false),
+            (Version::HTTP_10, &[], true),
+            (Version::HTTP_10, &["a", "a"], false),
+            (Version::HTTP_2, &[], true),
+        ];
+        for (version, hosts, passes) in cases {
+            assert_eq!(unacceptable(&request(version, hosts)).is_none(), passes, "{version:?} {hosts:?}");
+        }
+        let tunnel =
+            Request::connect("example.com:443").header(header::HOST, "example.com").body(()).unwrap();
+        assert!(unacceptable(&tunnel).is_some());
     }
 }

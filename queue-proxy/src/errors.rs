@@ -26,7 +26,9 @@ impl Refused {
         match self {
             Self::Full(_) => headers::REASON_QUEUE_FULL,
             Self::WaitedTooLong => "queue-timeout",
-            Self::BrokenOff => "request-broke-off",
+            Self::BrokenOff | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
+                "request-broke-off"
+            }
             Self::Forward(ForwardError::TimedOut(TimedOut::Request)) => "request-timeout",
             Self::Forward(ForwardError::TimedOut(TimedOut::ResponseStart)) => "response-start-timeout",
             Self::Forward(ForwardError::Send(SendError::NotSent { .. })) => headers::REASON_APP_REFUSED,
@@ -43,7 +45,9 @@ impl Refused {
             Self::WaitedTooLong | Self::Forward(ForwardError::TimedOut(_)) => {
                 Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, format!("request timeout: {self}"))
             }
-            Self::BrokenOff => Reply::new(StatusCode::BAD_REQUEST, reason, self.to_string()),
+            Self::BrokenOff | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
+                Reply::new(StatusCode::BAD_REQUEST, reason, self.to_string())
+            }
             Self::Forward(ForwardError::Send(error)) => {
                 Reply::new(StatusCode::BAD_GATEWAY, reason, error.to_string())
             }

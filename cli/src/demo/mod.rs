@@ -53,7 +53,8 @@ pub(crate) struct Args {
     /// How much longer or shorter than that an answer may take
     #[arg(long, default_value_t = 20, value_name = "MS")]
     jitter_ms: u64,
-    /// How many requests one app works on at once; its queue-proxy lets no more in. 0 is unlimited
+    /// How many requests one app works on at once; its queue-proxy lets no more in, and the activator stays
+    /// in the path to hold what is too much. 0 is unlimited
     #[arg(long, default_value_t = 0, value_name = "N")]
     concurrency: usize,
     /// Requests per second while the load is steady; the spike is ten times that
@@ -156,6 +157,8 @@ fn service(args: &Args) -> Service {
     if let Some(concurrency) = NonZeroUsize::new(args.concurrency) {
         command.push(format!("--concurrency={concurrency}"));
         annotations.insert("ebb.dev/container-concurrency".to_owned(), concurrency.to_string());
+        // Pods that are full refuse; the activator, which sees them all, holds instead.
+        annotations.insert("autoscaling.knative.dev/target-burst-capacity".to_owned(), "-1".to_owned());
     }
     Service {
         name: SERVICE.to_owned(),

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     num::NonZeroU16,
     path::{Path, PathBuf},
 };
@@ -40,8 +39,7 @@ struct Entry {
 ///
 /// If it cannot be read, or is not of this form.
 pub fn read(path: &Path) -> Result<(Vec<Service>, ClusterDefaults), ConfigError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let text = super::text::read(path)?;
     let malformed = |problem| ConfigError::Malformed { path: path.to_owned(), problem };
     let file: File =
         serde_saphyr::from_str(&text).map_err(|error| malformed(one_line(&error.to_string())))?;
@@ -89,6 +87,8 @@ pub(super) fn one_line(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read_text(name: &str, text: &str) -> Result<Vec<Service>, String> {

@@ -1,6 +1,6 @@
 //! The annotations of a Kubernetes Service manifest, so that one file serves the laptop and the cluster.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
@@ -36,8 +36,7 @@ struct Metadata {
 ///
 /// If the file cannot be read, is no YAML, or has not exactly one `v1` Service.
 pub fn read(path: &Path) -> Result<Manifest, ConfigError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let text = super::text::read(path)?;
     parse(&text).map_err(|problem| ConfigError::Malformed { path: path.to_owned(), problem })
 }
 

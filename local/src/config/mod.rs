@@ -2,6 +2,7 @@
 
 mod file;
 mod manifest;
+mod text;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -43,7 +44,7 @@ pub struct Understood {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// A file could not be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -110,7 +110,7 @@ impl Pod {
             Some(path) => format!("does not answer GET {path}"),
             None => "does not listen".to_owned(),
         };
-        format!("pod {} runs and {what} on port {} (its PORT)", self.name, self.port.number())
+        format!("pod {} runs and {what} on 127.0.0.1:{} (its PORT)", self.name, self.port.number())
     }
 
     /// Notes whether the app is ready, for as long as the queue-proxy runs.

@@ -76,6 +76,14 @@ pub enum SendError {
         #[source]
         source: hyper::Error,
     },
+    /// The client broke off in the middle of its request's body, or sent what is none: the upstream is
+    /// not to blame.
+    #[error("the request's body broke off")]
+    RequestBroke {
+        /// What was wrong with it.
+        #[source]
+        source: hyper::Error,
+    },
 }
 
 /// Why a request could not be sent.
@@ -338,7 +346,12 @@ impl Upstream {
     }
 
     fn unanswered(&self, failed: TrySendError<Request<RequestBody>>) -> SendError {
-        SendError::Unanswered { address: self.address, source: failed.into_error() }
+        let source = failed.into_error();
+        if source.is_user() {
+            // The body is the only thing here that hyper could blame us for, and it is the client's.
+            return SendError::RequestBroke { source };
+        }
+        SendError::Unanswered { address: self.address, source }
     }
 }
 

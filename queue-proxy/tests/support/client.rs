@@ -1,7 +1,7 @@
 use std::{future::Future, net::SocketAddr};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::HOST};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
@@ -43,8 +43,10 @@ impl Client {
     /// Sends a request whose answer may not come.
     pub(crate) fn try_send(
         &mut self,
-        request: Request<AnyBody>,
+        mut request: Request<AnyBody>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
+        // Every HTTP/1.1 client sends one.
+        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("pod"));
         self.sender.send_request(request)
     }
 
