@@ -88,7 +88,6 @@ impl Service {
         body: &mut RequestBody,
         deadline: Instant,
     ) -> Result<Lease, Refused> {
-        let arrived = Instant::now();
         let mut waiting = match self.enter(arrived_at, ticket)? {
             Entered::Lease(lease) => return Ok(lease),
             Entered::Waiting(waiting) => waiting,
@@ -105,8 +104,10 @@ impl Service {
                 }
                 () = &mut expired => {
                     let settings = self.settings.load();
-                    let waited = settings.activation_deadline.max(arrived.elapsed());
-                    return Err(Refused::ActivationDeadline { waited, trouble: settings.trouble.clone() });
+                    return Err(Refused::ActivationDeadline {
+                        waited: settings.activation_deadline,
+                        trouble: settings.trouble.clone(),
+                    });
                 }
                 () = body.read_ahead(READ_AHEAD) => if body.has_failed() {
                     // hyper keeps a request whose client left in the middle of its body.
