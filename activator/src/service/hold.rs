@@ -36,6 +36,8 @@ pub(crate) struct Lease {
     pub(crate) pod: Arc<Pod>,
     /// Where the request stood, if it was held.
     ticket: Option<Ticket>,
+    /// Whether it is the first held request that this pod takes.
+    is_first: bool,
     outcome: Outcome,
 }
 
@@ -153,16 +155,12 @@ impl Service {
 
     fn lease_of(self: &Arc<Self>, state: &State, pod: PodId, ticket: Option<Ticket>) -> Option<Lease> {
         let pod = state.pods.get(&pod)?.pod.clone();
-        Some(Lease { service: self.clone(), pod, ticket, outcome: Outcome::Ended })
+        Some(Lease { service: self.clone(), pod, ticket, is_first: false, outcome: Outcome::Ended })
     }
 
     /// Tells whoever watches of the first held request that a pod took.
     fn observe(&self, lease: &Lease, waited: &Waiting) {
-        let mut state = self.state.lock();
-        let Some(known) = state.pods.get_mut(&lease.pod.id) else { return };
-        let first = !std::mem::replace(&mut known.used, true);
-        drop(state);
-        if let (true, Some(observer)) = (first, &self.shared.observer) {
+        if let (true, Some(observer)) = (lease.is_first, &self.shared.observer) {
             let dispatch = HeldDispatch {
                 service: self.key.clone(),
                 pod: lease.pod.entry.name.clone(),
@@ -203,7 +201,10 @@ impl Service {
                 .grants(now, &mut rand::rng())
                 .into_iter()
                 .filter_map(|grant| {
-                    let lease = self.lease_of(&state, grant.pod, Some(grant.ticket))?;
+                    let mut lease = self.lease_of(&state, grant.pod, Some(grant.ticket))?;
+                    // Settled here, oldest first: whose task runs first is chance.
+                    let known = state.pods.get_mut(&grant.pod)?;
+                    lease.is_first = !std::mem::replace(&mut known.used, true);
                     Some((grant.waiter, lease))
                 })
                 .collect();
