@@ -79,8 +79,8 @@ impl Collection {
     }
 
     /// `want` is `[stable, panic, error]`.
-    fn compare(&self, metric: Metric, now: Tick, want: &[Value], name: &str) {
-        let got = self.windows.as_ref().map(|windows| windows.averages(metric, now));
+    fn compare(&mut self, metric: Metric, now: Tick, want: &[Value], name: &str) {
+        let got = self.windows.as_mut().map(|windows| windows.averages(metric, now));
         match (got, want[2].as_str().unwrap()) {
             (None, "not_collecting") | (Some(Err(NoData)), "no_data") => {}
             (Some(Ok(Averages { stable, panic })), "") => {

@@ -5,7 +5,7 @@ mod stock;
 
 use std::time::Duration;
 
-use autoscaler::windows::{Averages, MetricWindows, NoData, Window, WindowRules};
+use autoscaler::windows::{Averages, MetricWindows, NoData, Smoothing, Window, WindowRules};
 use ebb_core::{
     Tick,
     scaling::{Aggregation, Metric, ScalingSpec, TargetBurstCapacity},
@@ -156,11 +156,36 @@ fn mended_a_huge_value_leaves_no_trace_in_the_total() {
 }
 
 #[test]
+fn mended_the_smallest_load_is_load_and_what_arithmetic_leaves_is_not() {
+    let mut mended = window(Aggregation::Linear, 60, WindowRules::Mended);
+    let mut reference = window(Aggregation::Linear, 60, WindowRules::Reference);
+    for window in [&mut mended, &mut reference] {
+        fill(window, 0..60, 0.0);
+        window.record(at(59), 1e-6);
+    }
+    assert_eq!(reference.average(at(59)), 0.0);
+    assert!(close(mended.average(at(59)) * 60e6, 1.0));
+    fill(&mut mended, 60..120, (0.1 + 0.2) - 0.3);
+    fill(&mut mended, 60..120, -1.0);
+    assert_eq!(mended.average(at(119)), 0.0);
+}
+
+#[test]
+fn mended_silence_is_not_the_absence_of_load() {
+    for aggregation in [Aggregation::Linear, Aggregation::WeightedExponential] {
+        let mut window = window(aggregation, 6, WindowRules::Mended);
+        fill(&mut window, 0..6, 20.0);
+        assert!(close(window.average(at(10)), 20.0));
+        assert!(window.is_empty(at(11)));
+    }
+}
+
+#[test]
 fn silence_is_a_fault_where_pods_are_scraped_and_idleness_where_they_are_not() {
     let unscraped = ScalingSpec { target_burst_capacity: TargetBurstCapacity::Unlimited, ..stock_spec() };
-    let scraped = MetricWindows::new(&stock_spec(), WindowRules::Reference);
+    let mut scraped = MetricWindows::new(&stock_spec(), WindowRules::Reference);
     assert_eq!(scraped.averages(Metric::Rps, at(0)), Err(NoData));
-    let unscraped = MetricWindows::new(&unscraped, WindowRules::Reference);
+    let mut unscraped = MetricWindows::new(&unscraped, WindowRules::Reference);
     assert_eq!(unscraped.averages(Metric::Rps, at(0)), Ok(Averages::default()));
 }
 
@@ -182,55 +207,102 @@ fn reports_of_the_same_second_add_up_without_what_is_counted_elsewhere() {
     assert_eq!(windows.averages(Metric::Rps, at(0)), Ok(Averages { stable: 11.0, panic: 11.0 }));
 }
 
-/// The linear average by definition, from every record ever made.
-fn naive_average(records: &[(u64, u32)], secs: u64, now: u64) -> f64 {
-    // A record is kept if it was not a window old when it arrived; a silent window forgets all before.
-    let (mut first, mut last) = (None, None);
-    let mut kept: Vec<(u64, u32)> = Vec::new();
-    for &(second, value) in records {
-        match last {
-            Some(newest) if second + secs <= newest => continue,
-            Some(newest) if second >= newest + secs => {
-                kept.clear();
-                first = Some(second);
+/// What a window that never forgets would keep of `records`: what was not a window old when it arrived, since
+/// the last silence of a whole window.
+struct Model {
+    kept: Vec<(u64, f64)>,
+    first: u64,
+    last: u64,
+    secs: u64,
+}
+
+impl Model {
+    fn of(records: &[(u64, f64)], secs: u64) -> Option<Self> {
+        let mut model: Option<Self> = None;
+        for &(second, value) in records {
+            match &mut model {
+                Some(model) if second + secs <= model.last => {}
+                Some(model) if second < model.last + secs => {
+                    model.first = model.first.min(second);
+                    model.last = model.last.max(second);
+                    model.kept.push((second, value));
+                }
+                _ => model = Some(Self { kept: vec![(second, value)], first: second, last: second, secs }),
             }
-            _ => {}
         }
-        first = Some(first.map_or(second, |first: u64| first.min(second)));
-        last = last.max(Some(second));
-        kept.push((second, value));
+        model
     }
-    let (Some(first), Some(last)) = (first, last) else { return 0.0 };
-    if now >= last + secs {
-        return 0.0;
+
+    /// The mean of the seconds that were seen and are inside the window at `now`, where each second weighs
+    /// `decay` times the one after it.
+    fn average(&self, now: u64, decay: f64) -> f64 {
+        let end = now.max(self.last);
+        if end >= self.last + self.secs {
+            return 0.0;
+        }
+        let seen = (self.last - self.first + 1).min(self.secs - (end - self.last));
+        let weight = |second: u64| decay.powf((self.last - second) as f64);
+        let inside = self.kept.iter().filter(|(second, _)| second + self.secs > end);
+        let sum: f64 = inside.map(|(second, value)| value * weight(*second)).sum();
+        sum / (0..seen).map(|age| weight(self.last - age)).sum::<f64>()
     }
-    let end = now.max(last);
-    let inside = kept.iter().filter(|(second, _)| second + secs > end);
-    let sum: f64 = inside.map(|(_, value)| f64::from(*value)).sum();
-    sum / (last - first + 1).min(secs - (end - last)) as f64
+}
+
+/// Records at times that mostly go forwards, and are late at times.
+fn any_records(values: impl Strategy<Value = f64>) -> impl Strategy<Value = Vec<(u64, f64)>> {
+    prop::collection::vec((-25_i64..40, values), 1..80).prop_map(|steps| {
+        let mut now = START;
+        let forwards = |(step, value): (i64, f64)| {
+            now = now.saturating_add_signed(step / 4).max(START);
+            (now, value)
+        };
+        steps.into_iter().map(forwards).collect()
+    })
 }
 
 proptest! {
     #[test]
     fn a_window_equals_a_model_that_keeps_every_record(
         secs in 1_u64..20,
-        steps in prop::collection::vec((-25_i64..40, 0_u32..1000), 0..60),
+        records in any_records((0_u32..1000).prop_map(f64::from)),
         later in 0_u64..30,
     ) {
         let mut window = linear(secs);
-        let mut records = Vec::new();
-        let mut now = START;
-        for (step, value) in steps {
-            // Mostly forwards, at times late.
-            now = now.saturating_add_signed(step / 4).max(START);
-            window.record(Tick::from_secs(now), f64::from(value));
-            records.push((now, value));
+        for &(second, value) in &records {
+            window.record(Tick::from_secs(second), value);
         }
-        let newest = records.iter().map(|(second, _)| *second).max().unwrap_or(now);
-        for read in [newest, newest + later] {
-            let want = naive_average(&records, secs, read);
+        let model = Model::of(&records, secs).expect("there are records");
+        for read in [model.last, model.last + later] {
+            let want = model.average(read, 1.0);
             let got = window.average(Tick::from_secs(read));
             prop_assert!((got - want).abs() <= 1e-6, "at {read}: {got}, not {want}");
+        }
+    }
+
+    /// Whatever was read in between, and however different the values are: nothing cancels.
+    #[test]
+    fn mended_an_average_is_exact(
+        secs in 1_u64..20,
+        records in any_records(prop_oneof![Just(0.0), 1e-6..1e-3, 0.0..1e3, 1e12..1e15]),
+        reads in prop::collection::vec(any::<bool>(), 80),
+        later in 0_u64..30,
+        weighted in any::<bool>(),
+    ) {
+        let aggregation = if weighted { Aggregation::WeightedExponential } else { Aggregation::Linear };
+        let slots = i64::try_from(secs).expect("a short window");
+        let decay = if weighted { 1.0 - Smoothing::over(slots).weight() } else { 1.0 };
+        let mut window = window(aggregation, secs, WindowRules::Mended);
+        for (&(second, value), read) in records.iter().zip(reads) {
+            window.record(Tick::from_secs(second), value);
+            if read {
+                window.average(Tick::from_secs(second));
+            }
+        }
+        let model = Model::of(&records, secs).expect("there are records");
+        for read in [model.last, model.last + later] {
+            let want = model.average(read, decay);
+            let got = window.average(Tick::from_secs(read));
+            prop_assert!((got - want).abs() <= 1e-9 * want, "at {read}: {got}, not {want}");
         }
     }
 
@@ -255,9 +327,11 @@ proptest! {
     fn no_time_and_no_length_makes_a_window_panic(
         ops in prop::collection::vec((any::<u64>(), any::<f64>(), 0_u64..7200), 1..20),
         weighted in any::<bool>(),
+        mended in any::<bool>(),
     ) {
         let aggregation = if weighted { Aggregation::WeightedExponential } else { Aggregation::Linear };
-        let mut window = window(aggregation, 60, WindowRules::Reference);
+        let rules = if mended { WindowRules::Mended } else { WindowRules::Reference };
+        let mut window = window(aggregation, 60, rules);
         for (second, value, secs) in ops {
             let now = Tick::from_secs(second);
             window.record(now, value);

@@ -320,8 +320,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         self.show(key, now);
     }
 
-    fn show(&self, key: &ServiceKey, now: Tick) {
-        let Some(service) = self.services.get(key) else { return };
+    fn show(&mut self, key: &ServiceKey, now: Tick) {
+        let Some(service) = self.services.get_mut(key) else { return };
         let view = service.state.view(now);
         service.metrics.show(&view);
         let mut views = self.views.lock();

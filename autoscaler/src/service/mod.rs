@@ -208,7 +208,7 @@ impl ServiceState {
     }
 
     /// What others may see of it.
-    pub fn view(&self, now: Tick) -> View {
+    pub fn view(&mut self, now: Tick) -> View {
         let averages = self.windows.averages(self.spec.metric, now).ok();
         let rate = self.windows.averages(Metric::Rps, now).map_or(0.0, |averages| averages.panic);
         View {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ebb_core::{
     Tick,
-    scaling::{Metric, ScalingSpec, TargetBurstCapacity},
+    scaling::{Aggregation, Metric, ScalingSpec, TargetBurstCapacity},
     stat::Stat,
 };
 use thiserror::Error;
@@ -13,11 +13,35 @@ use super::{Window, WindowRules};
 const GRANULARITY: Duration = Duration::from_secs(1);
 
 /// The four series of one service: concurrency and rate, each over the stable and the panic window.
+///
+/// A service without a record has no buckets: it is allocated them with its first, and [`Self::forget`] gives
+/// them back.
 #[derive(Clone, Debug)]
 pub struct MetricWindows {
+    series: Option<Box<Series>>,
+    shape: Shape,
+    silence: Silence,
+}
+
+#[derive(Clone, Debug)]
+struct Series {
     concurrency: Pair,
     rps: Pair,
-    silence: Silence,
+}
+
+#[derive(Clone, Debug)]
+struct Pair {
+    stable: Window,
+    panic: Window,
+}
+
+/// How windows are made.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    aggregation: Aggregation,
+    stable: Duration,
+    panic: Duration,
+    rules: WindowRules,
 }
 
 /// The averages of one metric, both in its units: requests in flight, or requests per second.
@@ -35,7 +59,7 @@ pub struct Averages {
 pub struct NoData;
 
 /// What an empty window means.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Silence {
     /// Pods are not scraped and the activator reports only what it carries: silence is idleness.
     Idle,
@@ -43,20 +67,11 @@ enum Silence {
     Unknown,
 }
 
-#[derive(Clone, Debug)]
-struct Pair {
-    stable: Window,
-    panic: Window,
-}
-
 impl MetricWindows {
     /// Empty windows as `spec` wants them.
     pub fn new(spec: &ScalingSpec, rules: WindowRules) -> Self {
-        Self {
-            concurrency: Pair::new(spec, rules),
-            rps: Pair::new(spec, rules),
-            silence: Silence::under(spec.target_burst_capacity),
-        }
+        let silence = Silence::under(spec.target_burst_capacity);
+        Self { series: None, shape: Shape::of(spec, rules), silence }
     }
 
     /// Adds one report, about a pod or about all of them, to all four series.
@@ -64,8 +79,14 @@ impl MetricWindows {
     /// Reports of the same second add up: the activators' shares and the pods' own make the total
     /// (`spec/autoscaler.md`, section 4). The caller has refused what is not [`Stat::is_sane`].
     pub fn record(&mut self, now: Tick, stat: &Stat) {
-        self.concurrency.record(now, stat.own_concurrency());
-        self.rps.record(now, stat.own_rate());
+        self.add(now, stat.own_concurrency(), stat.own_rate());
+    }
+
+    /// Adds so many requests in flight, and so many a second, to the second of `now`.
+    pub fn add(&mut self, now: Tick, in_flight: f64, rate: f64) {
+        let series = self.series.get_or_insert_with(|| Box::new(Series::new(&self.shape)));
+        series.concurrency.record(now, in_flight);
+        series.rps.record(now, rate);
     }
 
     /// Both averages of `metric` at `now`.
@@ -74,29 +95,56 @@ impl MetricWindows {
     ///
     /// [`NoData`] if pods are scraped and the stable window is empty. A service that is not scraped
     /// (unlimited burst capacity) reads 0 then.
-    pub fn averages(&self, metric: Metric, now: Tick) -> Result<Averages, NoData> {
-        let pair = match metric {
-            Metric::Concurrency => &self.concurrency,
-            Metric::Rps => &self.rps,
-        };
-        match self.silence {
-            Silence::Unknown if pair.stable.is_empty(now) => Err(NoData),
-            _ => Ok(Averages { stable: pair.stable.average(now), panic: pair.panic.average(now) }),
+    pub fn averages(&mut self, metric: Metric, now: Tick) -> Result<Averages, NoData> {
+        let pair = self.series.as_mut().map(|series| series.of(metric));
+        match (pair, self.silence) {
+            (Some(pair), silence) if silence == Silence::Idle || !pair.stable.is_empty(now) => {
+                Ok(Averages { stable: pair.stable.average(now), panic: pair.panic.average(now) })
+            }
+            (None, Silence::Idle) => Ok(Averages::default()),
+            _ => Err(NoData),
         }
     }
 
     /// Takes over a changed `spec`; what was recorded stays as far as old and new windows reach.
     pub fn resize(&mut self, now: Tick, spec: &ScalingSpec) {
-        self.concurrency.reshape(now, spec);
-        self.rps.reshape(now, spec);
+        self.shape = Shape::of(spec, self.shape.rules);
         self.silence = Silence::under(spec.target_burst_capacity);
+        if let Some(series) = &mut self.series {
+            series.concurrency.reshape(now, &self.shape);
+            series.rps.reshape(now, &self.shape);
+        }
+    }
+
+    /// Forgets everything, and the memory that it took.
+    pub fn forget(&mut self) {
+        self.series = None;
+    }
+}
+
+impl Series {
+    fn new(shape: &Shape) -> Self {
+        Self { concurrency: Pair::new(shape), rps: Pair::new(shape) }
+    }
+
+    fn of(&mut self, metric: Metric) -> &mut Pair {
+        match metric {
+            Metric::Concurrency => &mut self.concurrency,
+            Metric::Rps => &mut self.rps,
+        }
+    }
+}
+
+impl Shape {
+    fn of(spec: &ScalingSpec, rules: WindowRules) -> Self {
+        Self { aggregation: spec.aggregation, stable: spec.stable_window, panic: spec.panic_window, rules }
     }
 }
 
 impl Pair {
-    fn new(spec: &ScalingSpec, rules: WindowRules) -> Self {
-        let window = |length| Window::new(spec.aggregation, length, GRANULARITY, rules);
-        Self { stable: window(spec.stable_window), panic: window(spec.panic_window) }
+    fn new(shape: &Shape) -> Self {
+        let window = |length| Window::new(shape.aggregation, length, GRANULARITY, shape.rules);
+        Self { stable: window(shape.stable), panic: window(shape.panic) }
     }
 
     fn record(&mut self, now: Tick, value: f64) {
@@ -104,9 +152,9 @@ impl Pair {
         self.panic.record(now, value);
     }
 
-    fn reshape(&mut self, now: Tick, spec: &ScalingSpec) {
-        self.stable.reshape(now, spec.aggregation, spec.stable_window);
-        self.panic.reshape(now, spec.aggregation, spec.panic_window);
+    fn reshape(&mut self, now: Tick, shape: &Shape) {
+        self.stable.reshape(now, shape.aggregation, shape.stable);
+        self.panic.reshape(now, shape.aggregation, shape.panic);
     }
 }
 

@@ -1,25 +1,28 @@
 //! Averages over the last seconds: what a service carried, seen through its stable and panic windows.
 //!
 //! Formulas: `spec/autoscaler.md`, section 5. Every window is a ring of buckets that is allocated once;
-//! recording is O(1), and silence (no record at all) is told apart from zero.
+//! recording and reading are O(1), and silence (no record at all) is told apart from zero.
 //!
 //! Read first: [`MetricWindows`], the four series of one service, and [`Window`], one of the four.
 //! [`MaxWindow`] is the maximum that delays a scale-down.
 
-mod linear;
+mod exact;
 mod max;
 mod metric;
+mod reference;
 mod ring;
-mod weighted;
+mod smoothing;
 
 use std::time::Duration;
 
 use ebb_core::{Tick, scaling::Aggregation};
 
+use exact::Exact;
 pub use max::MaxWindow;
 pub use metric::{Averages, MetricWindows, NoData};
+use reference::Reference;
 use ring::Ring;
-pub use weighted::Smoothing;
+pub use smoothing::Smoothing;
 
 /// Which of the reference's window semantics hold.
 ///
@@ -28,24 +31,29 @@ pub use weighted::Smoothing;
 pub enum WindowRules {
     /// Exactly what the reference computes.
     Reference,
-    /// The reference with four mends: a window without a record in it has no data instead of the
-    /// value 0 (4), a resize invents no history (10), the weighted average is the mean of what was seen
-    /// even before the window is full (11), and a rounding error does not outlive what caused it.
+    /// The reference with its mends: a window without a record in it has no data instead of the value 0 (4), a
+    /// resize invents no history (10), the weighted average is the mean of what was seen even before the window
+    /// is full (11), the smallest load is not rounded away (25), and a rounding error does not outlive what
+    /// caused it.
     Mended,
 }
+
+/// Less than this, in requests in flight or per second, is no load: what is left of a number by arithmetic, not
+/// by a request. A request that takes a microsecond makes more.
+const NO_LOAD: f64 = 1e-9;
 
 /// The average of what was recorded in the last so many seconds.
 #[derive(Clone, Debug)]
 pub struct Window {
     ring: Ring,
-    averaging: Averaging,
+    sums: Sums,
 }
 
-/// How a window weighs its buckets. The smoothing is kept because it costs a root to compute.
-#[derive(Clone, Copy, Debug)]
-enum Averaging {
-    Linear,
-    Weighted(Smoothing),
+/// How the buckets become an average.
+#[derive(Clone, Debug)]
+enum Sums {
+    Reference(Reference),
+    Exact(Exact),
 }
 
 impl Window {
@@ -60,24 +68,29 @@ impl Window {
         rules: WindowRules,
     ) -> Self {
         let ring = Ring::new(length, granularity, rules);
-        let averaging = Averaging::of(aggregation, &ring);
-        Self { ring, averaging }
+        Self { sums: Sums::over(&ring, aggregation), ring }
     }
 
     /// Adds `value` to the bucket of `at`, in O(1). Times may go backwards; what is a window older than
-    /// the newest record is dropped, and so is a value that is not finite: it could never leave the
-    /// running total again.
+    /// the newest record is dropped, and so is a value that is not finite: it could never leave a sum again.
+    ///
+    /// Mended, less than nothing (a pod that counted more at its activator's than at all) is nothing.
     pub fn record(&mut self, at: Tick, value: f64) {
-        self.ring.record(at, value);
+        match &mut self.sums {
+            _ if !value.is_finite() => {}
+            Sums::Reference(sums) => sums.record(&mut self.ring, at, value),
+            Sums::Exact(sums) => {
+                sums.record(&mut self.ring, at, if value < NO_LOAD { 0.0 } else { value });
+            }
+        }
     }
 
-    /// The average at `now` per bucket, in units of what was recorded; 0 where nothing was.
-    ///
-    /// Linear: O(1) plus the seconds of silence. Weighted: one pass over the buckets.
-    pub fn average(&self, now: Tick) -> f64 {
-        match self.averaging {
-            Averaging::Linear => linear::average(&self.ring, now),
-            Averaging::Weighted(smoothing) => weighted::average(&self.ring, smoothing, now),
+    /// The average at `now` per bucket, in units of what was recorded; 0 where nothing was. O(1) on average
+    /// over the seconds; the reference's takes longer after a silence, and for a weighted one always.
+    pub fn average(&mut self, now: Tick) -> f64 {
+        match &mut self.sums {
+            Sums::Reference(sums) => sums.average(&self.ring, now),
+            Sums::Exact(sums) => sums.average(&self.ring, now),
         }
     }
 
@@ -89,15 +102,19 @@ impl Window {
     /// Changes length and aggregation; what was recorded stays as far as both lengths reach.
     pub fn reshape(&mut self, now: Tick, aggregation: Aggregation, length: Duration) {
         self.ring.resize(now, length);
-        self.averaging = Averaging::of(aggregation, &self.ring);
+        self.sums = Sums::over(&self.ring, aggregation);
     }
 }
 
-impl Averaging {
-    fn of(aggregation: Aggregation, ring: &Ring) -> Self {
-        match aggregation {
-            Aggregation::Linear => Self::Linear,
-            Aggregation::WeightedExponential => Self::Weighted(Smoothing::over(ring.slots())),
+impl Sums {
+    fn over(ring: &Ring, aggregation: Aggregation) -> Self {
+        let smoothing = match aggregation {
+            Aggregation::Linear => None,
+            Aggregation::WeightedExponential => Some(Smoothing::over(ring.slots())),
+        };
+        match ring.rules() {
+            WindowRules::Mended => Self::Exact(Exact::over(ring, smoothing)),
+            WindowRules::Reference => Self::Reference(Reference::over(ring, smoothing)),
         }
     }
 }

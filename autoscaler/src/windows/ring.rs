@@ -1,4 +1,4 @@
-//! The buckets under both averages (`spec/autoscaler.md`, sections 5.1, 5.2 and 5.4).
+//! The buckets under every average (`spec/autoscaler.md`, sections 5.1, 5.2 and 5.4).
 
 use std::time::Duration;
 
@@ -13,12 +13,10 @@ const MAX_SLOTS: u128 = 24 * 60 * 60;
 /// The number of a bucket since the epoch. Signed, because a resize counts back from the newest record.
 pub(super) type Slot = i64;
 
-/// Values of the last slots, summed per slot. A slot between two records that saw none counts as zero.
+/// Values of the last slots, added up per slot. A slot between two records that saw none counts as zero.
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
     buckets: Box<[f64]>,
-    /// Sum of all buckets; kept so that a linear average does not walk them.
-    total: f64,
     /// Slot of the oldest record that still counts; unknown after a resize of a silent window.
     first: Option<Slot>,
     /// Slot of the newest record.
@@ -28,12 +26,24 @@ pub(super) struct Ring {
     rules: WindowRules,
 }
 
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It came a window too late.
+    Dropped,
+    /// It was added to this slot, which is the newest or an older one.
+    Into(Slot),
+    /// It opened a newer slot, so many after the one that was the newest.
+    Advanced(i64),
+    /// It opened a newer slot, and everything before was a window old.
+    Restarted,
+}
+
 impl Ring {
     pub(super) fn new(length: Duration, granularity: Duration, rules: WindowRules) -> Self {
         let granularity = Duration::from_secs(granularity.as_secs().max(1));
         Self {
             buckets: empty_buckets(length, granularity),
-            total: 0.0,
             first: None,
             last: None,
             length,
@@ -42,44 +52,44 @@ impl Ring {
         }
     }
 
-    pub(super) fn record(&mut self, at: Tick, value: f64) {
+    /// Adds `value` to the slot of `at`; `expired` is called with each value that this pushed out of the
+    /// window, the oldest first.
+    pub(super) fn record(&mut self, at: Tick, value: f64, expired: impl FnMut(f64)) -> Recorded {
         let slot = self.slot(at);
-        if !value.is_finite() || self.last.is_some_and(|last| last - slot >= self.slots()) {
-            return;
+        if self.last.is_some_and(|last| last - slot >= self.slots()) {
+            return Recorded::Dropped;
         }
-        if self.last != Some(slot) {
-            // A late record reaches further back than any before it: the window began earlier.
-            self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
-            if self.last.is_none_or(|last| last < slot) {
-                self.advance(slot);
+        let recorded = match self.last {
+            Some(last) if slot <= last => {
+                // A late record reaches further back than any before it: the window began earlier. One for
+                // the newest slot does not, even where a resize left the beginning unknown.
+                if slot < last {
+                    self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
+                }
+                Recorded::Into(slot)
             }
-        }
-        let index = self.index(slot);
-        self.buckets[index] += value;
-        self.total += value;
-    }
-
-    /// Makes `slot` the newest, and empties every bucket between.
-    fn advance(&mut self, slot: Slot) {
-        let slots = self.slots();
-        match self.last {
-            Some(last) if slot - last < slots => {
-                for passed in last + 1..=slot {
-                    let index = self.index(passed);
-                    self.total -= self.buckets[index];
-                    self.buckets[index] = 0.0;
-                }
-                // Once a turn, so that the rounding that one huge value caused does not outlive it.
-                let turned = last.div_euclid(slots) != slot.div_euclid(slots);
-                if turned && self.rules == WindowRules::Mended {
-                    self.total = self.buckets.iter().sum();
-                }
+            Some(last) if slot - last < self.slots() => {
+                self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
+                self.advance(last, slot, expired);
+                Recorded::Advanced(slot - last)
             }
             _ => {
                 self.buckets.fill(0.0);
-                self.total = 0.0;
-                self.first = Some(slot);
+                (self.first, self.last) = (Some(slot), Some(slot));
+                Recorded::Restarted
             }
+        };
+        let index = self.index(slot);
+        self.buckets[index] += value;
+        recorded
+    }
+
+    /// Makes `slot` the newest, and empties every bucket between.
+    fn advance(&mut self, last: Slot, slot: Slot, mut expired: impl FnMut(f64)) {
+        for passed in last + 1..=slot {
+            let index = self.index(passed);
+            expired(self.buckets[index]);
+            self.buckets[index] = 0.0;
         }
         self.last = Some(slot);
     }
@@ -99,7 +109,6 @@ impl Ring {
                 let value = self.value(slot);
                 let index = resized.index(slot);
                 resized.buckets[index] = value;
-                resized.total += value;
             }
             let as_if_full = last - (old_slots - 1);
             resized.first = Some(match self.rules {
@@ -142,8 +151,9 @@ impl Ring {
         oldest_first.into_iter().flatten()
     }
 
-    pub(super) fn total(&self) -> f64 {
-        self.total
+    /// Slot of the newest record.
+    pub(super) fn last(&self) -> Option<Slot> {
+        self.last
     }
 
     pub(super) fn rules(&self) -> WindowRules {
@@ -165,11 +175,11 @@ impl Ring {
         i64::try_from(at.as_secs() / self.granularity.as_secs()).unwrap_or(i64::MAX).min(i64::MAX / 2)
     }
 
-    fn index(&self, slot: Slot) -> usize {
+    pub(super) fn index(&self, slot: Slot) -> usize {
         usize::try_from(slot.rem_euclid(self.slots())).unwrap_or(0)
     }
 
-    fn value(&self, slot: Slot) -> f64 {
+    pub(super) fn value(&self, slot: Slot) -> f64 {
         self.buckets[self.index(slot)]
     }
 }
