@@ -1,12 +1,11 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use ebb_core::{ServiceKey, Tick, link::Hello};
-use ebb_proxy::{Drain, Handler, Limits, Quiet, Reply, ResponseBody, WallClock, reply, serve};
+use ebb_proxy::{Drain, Handler, Limits, Quiet, Reply, ResponseBody, WallClock, listen, reply, serve};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::{
-    net::TcpListener,
     sync::{Notify, mpsc},
     task::JoinSet,
 };
@@ -72,9 +71,7 @@ impl Activator {
         let mut tasks = JoinSet::new();
         let beside = Drain::default();
         if let Some(address) = config.metrics {
-            let listener = TcpListener::bind(address).await.map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-            })?;
+            let listener = listen(address).await?;
             let serving = serve(listener, Arc::new(Observe { metrics }), beside.clone(), Limits::default());
             tasks.spawn(async move {
                 if let Err(error) = serving.await {

@@ -11,7 +11,7 @@ use ebb_core::{
     ServiceKey,
     link::{Down, Listening, ServiceEntry},
 };
-use ebb_proxy::{Limits, Quiet, serve};
+use ebb_proxy::{Limits, Quiet, listen, serve};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
@@ -125,7 +125,7 @@ impl Services {
     async fn listen(&self, entry: &ServiceEntry) -> Served {
         let service = Service::new(entry, self.shared.clone());
         let bound = match u16::try_from(entry.port) {
-            Ok(port) => TcpListener::bind(SocketAddr::new(self.address, port)).await,
+            Ok(port) => listen(SocketAddr::new(self.address, port)).await,
             Err(_) => Err(std::io::Error::other("no such port")),
         };
         let bound = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));

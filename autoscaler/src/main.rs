@@ -13,10 +13,9 @@ use autoscaler::{
 };
 use ebb_core::environment::{Environment, Fault};
 use ebb_proxy::{
-    WallClock,
+    WallClock, listen,
     program::{self, Stop},
 };
-use tokio::net::TcpListener;
 use tracing::{info, level_filters::LevelFilter};
 
 /// Where activators connect, if `EBB_PORT` does not say otherwise (the reference's port).
@@ -45,7 +44,7 @@ fn configuration(lookup: impl Fn(&str) -> Option<String>) -> Result<(PathBuf, u1
 
 async fn run(services: Vec<FixedService>, port: u16) -> io::Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    let listener = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await?;
+    let listener = listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await?;
     info!(address = %listener.local_addr()?, services = services.len(), "listening");
     let fleet = FixedFleet::new(services);
     let autoscaler = Autoscaler::start(listener, fleet, WallClock::start(), Periods::default());

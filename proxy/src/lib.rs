@@ -1,6 +1,6 @@
 //! One HTTP hop, written once: queue-proxy and activator differ only in what admits a request.
 //!
-//! [`serve`] accepts connections (HTTP/1.1, and h2c by prior knowledge, on one port) and hands each request
+//! [`listen`] binds a port; [`serve`] accepts connections (HTTP/1.1, and h2c by prior knowledge, on one port) and hands each request
 //! to a [`Handler`]; [`forward`] sends it on through an [`Upstream`] and streams the answer back; [`Drain`]
 //! ends all of it without losing a request. Nothing here decides who may pass: admission is the caller's.
 //!
@@ -12,6 +12,7 @@ mod clock;
 mod drain;
 mod fetch;
 pub mod forward;
+mod listen;
 pub mod program;
 pub mod reply;
 mod rewind;
@@ -25,6 +26,7 @@ pub use clock::WallClock;
 pub use drain::{Cut, Drain, Quiet};
 pub use fetch::{FetchError, fetch};
 pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, copy_without_body, forward, is_safe};
+pub use listen::listen;
 pub use reply::Reply;
 pub use server::{Handler, Limits, serve};
 pub use upstream::{SendError, Upstream, UpstreamLimits};

@@ -1,7 +1,7 @@
-use std::{io, net::Ipv4Addr, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use ebb_core::Tick;
-use ebb_proxy::{Cut, Drain, Limits, Quiet, Upstream, UpstreamLimits, WallClock, serve};
+use ebb_proxy::{Cut, Drain, Limits, Quiet, Upstream, UpstreamLimits, WallClock, listen, serve};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -34,28 +34,11 @@ impl Listeners {
     /// Which address could not be bound, and why.
     pub async fn bind(config: &Config) -> io::Result<Self> {
         Ok(Self {
-            serving: bind(config.serving).await?,
-            stats: bind(config.stats).await?,
-            admin: Some(bind(config.admin).await?),
+            serving: listen(config.serving).await?,
+            stats: listen(config.stats).await?,
+            admin: Some(listen(config.admin).await?),
         })
     }
-}
-
-async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let bound = match TcpListener::bind(address).await {
-        // `[::]` takes both families; where the node has no IPv6, everywhere is `0.0.0.0`.
-        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && lacks_family(&error) => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
-        }
-        bound => bound,
-    };
-    bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
-}
-
-/// IPv6 is not compiled in (`EAFNOSUPPORT`), or switched off (`EADDRNOTAVAIL`).
-fn lacks_family(error: &io::Error) -> bool {
-    const EAFNOSUPPORT: i32 = 97;
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 /// An app that does not listen refuses at once. One that accepts slowly lets its backlog overflow, and the
