@@ -235,8 +235,10 @@ fn unacceptable<B>(request: &Request<B>) -> Option<Reply> {
         Version::HTTP_11 => 1..=1,
         _ => 0..=1,
     };
-    let text = format!("{hosts} Host headers; want exactly one");
-    (!wanted.contains(&hosts)).then(|| Reply::new(StatusCode::BAD_REQUEST, "host", text))
+    (!wanted.contains(&hosts)).then(|| {
+        let text = format!("{hosts} Host headers; want exactly one");
+        Reply::new(StatusCode::BAD_REQUEST, "host", text)
+    })
 }
 
 #[cfg(test)]
