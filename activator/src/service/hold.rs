@@ -15,12 +15,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{Service, State};
+use super::{Known, Service};
 use crate::{
     errors::Refused,
     pod::Pod,
     running::HeldDispatch,
-    throttler::{Outcome, PodId, Ticket},
+    throttler::{Outcome, Ticket},
 };
 
 /// Bytes of a held request's body that are read ahead. Enough for most forms and calls; a client whose
@@ -133,9 +133,9 @@ impl Service {
         }
         if ticket.is_none()
             && let Some(pod) = state.throttler.try_dispatch(now, &mut rand::rng())
-            && let Some(lease) = self.lease_of(&state, pod, None)
+            && let Some(known) = state.pods.get(&pod)
         {
-            return Ok(Entered::Lease(lease));
+            return Ok(Entered::Lease(self.lease_on(known, None, false)));
         }
         let cold = state.throttler.ready_pods() == 0;
         let ticket = match ticket {
@@ -153,9 +153,8 @@ impl Service {
         Ok(Entered::Waiting(waiting))
     }
 
-    fn lease_of(self: &Arc<Self>, state: &State, pod: PodId, ticket: Option<Ticket>) -> Option<Lease> {
-        let pod = state.pods.get(&pod)?.pod.clone();
-        Some(Lease { service: self.clone(), pod, ticket, is_first: false, outcome: Outcome::Ended })
+    fn lease_on(self: &Arc<Self>, known: &Known, ticket: Option<Ticket>, is_first: bool) -> Lease {
+        Lease { service: self.clone(), pod: known.pod.clone(), ticket, is_first, outcome: Outcome::Ended }
     }
 
     /// Tells whoever watches of the first held request that a pod took.
@@ -201,11 +200,11 @@ impl Service {
                 .grants(now, &mut rand::rng())
                 .into_iter()
                 .filter_map(|grant| {
-                    let mut lease = self.lease_of(&state, grant.pod, Some(grant.ticket))?;
-                    // Settled here, oldest first: whose task runs first is chance.
+                    // Settled here, oldest first: whose task runs first is chance. And before there is a
+                    // lease: one that was dropped here would wait for the lock that we hold.
                     let known = state.pods.get_mut(&grant.pod)?;
-                    lease.is_first = !std::mem::replace(&mut known.used, true);
-                    Some((grant.waiter, lease))
+                    let is_first = !std::mem::replace(&mut known.used, true);
+                    Some((grant.waiter, self.lease_on(known, Some(grant.ticket), is_first)))
                 })
                 .collect();
             let pace = state.throttler.next_wake(now).filter(|_| !state.pacing);
