@@ -1,6 +1,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ebb_core::ServiceKey;
+use ebb_proxy::metrics::registered;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -24,7 +25,7 @@ struct RefusedLabels {
 /// What the activator tells of itself. Series of a service go when the service goes.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    registry: Mutex<Registry>,
+    pub(crate) registry: Registry,
     /// How many speak for the same service: one that moves to another port has a successor before it ends.
     speakers: Mutex<HashMap<Labels, usize>>,
     requests: Family<Labels, Counter>,
@@ -59,48 +60,38 @@ const REASONS: [&str; 7] = [
 
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
-        let metrics = Self {
-            registry: Mutex::new(Registry::with_prefix("ebb_activator")),
+        let mut registry = Registry::with_prefix("ebb_activator");
+        Arc::new(Self {
             speakers: Mutex::default(),
-            requests: Family::default(),
-            held: Family::default(),
-            pod_failures: Family::default(),
-            refused: Family::default(),
-            lost_pokes: Counter::default(),
-            lost_observations: Counter::default(),
-            link_up: Gauge::default(),
-        };
-        {
-            let mut registry = metrics.registry.lock();
-            registry.register("requests", "Requests that came in", metrics.requests.clone());
-            registry.register("held_requests", "Requests that no pod could take yet", metrics.held.clone());
-            registry.register(
+            requests: registered(&mut registry, "requests", "Requests that came in"),
+            held: registered(&mut registry, "held_requests", "Requests that no pod could take yet"),
+            pod_failures: registered(
+                &mut registry,
                 "pod_failures",
                 "Requests that a pod did not take, or broke off; a rise means pods vanish before they drain",
-                metrics.pod_failures.clone(),
-            );
-            registry.register(
+            ),
+            refused: registered(
+                &mut registry,
                 "refused_requests",
                 "Requests that were not served; activation-deadline means pods do not become ready",
-                metrics.refused.clone(),
-            );
-            registry.register(
+            ),
+            lost_pokes: registered(
+                &mut registry,
                 "lost_pokes",
                 "First requests that could not be told at once, because the queue to the autoscaler was full",
-                metrics.lost_pokes.clone(),
-            );
-            registry.register(
+            ),
+            lost_observations: registered(
+                &mut registry,
                 "lost_observations",
                 "Cold starts that nobody was told of, because who watches was too slow",
-                metrics.lost_observations.clone(),
-            );
-            registry.register(
+            ),
+            link_up: registered(
+                &mut registry,
                 "autoscaler_link_up",
                 "Whether the stream to the autoscaler is open; while it is 0 nothing wakes from zero",
-                metrics.link_up.clone(),
-            );
-        }
-        Arc::new(metrics)
+            ),
+            registry,
+        })
     }
 
     pub(crate) fn service(self: &Arc<Self>, key: &ServiceKey) -> ServiceMetrics {
@@ -114,14 +105,6 @@ impl Metrics {
             metrics: self.clone(),
             labels,
         }
-    }
-
-    /// The text that Prometheus reads.
-    pub(crate) fn encode(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry.lock());
-        text
     }
 }
 

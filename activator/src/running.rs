@@ -1,7 +1,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use ebb_core::{ServiceKey, Tick, link::Hello};
-use ebb_proxy::{Drain, Handler, Limits, Quiet, Reply, ResponseBody, WallClock, listen, reply, serve};
+use ebb_proxy::{Drain, Handler, Limits, Quiet, Reply, ResponseBody, WallClock, listen, metrics, serve};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
@@ -121,7 +121,7 @@ impl Handler for Observe {
 
     async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
         match request.uri().path() {
-            "/metrics" => reply::metrics(self.metrics.encode()),
+            "/metrics" => metrics::reply(&self.metrics.registry),
             "/healthz" => Response::new(ResponseBody::own("ok\n")),
             _ => Reply::new(StatusCode::NOT_FOUND, "not-found", "only /metrics and /healthz are served here")
                 .into_response(),

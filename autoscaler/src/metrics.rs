@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use ebb_core::ServiceKey;
-use parking_lot::Mutex;
+use ebb_proxy::metrics::registered;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -25,9 +25,9 @@ impl From<&ServiceKey> for Labels {
 type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 /// What the autoscaler tells of itself. Series of a service go when the service goes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
-    registry: Mutex<Registry>,
+    pub(crate) registry: Registry,
     desired: Family<Labels, Gauge>,
     ready: Family<Labels, Gauge>,
     stable: Family<Labels, FloatGauge>,
@@ -42,40 +42,36 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
-        let metrics =
-            Self { registry: Mutex::new(Registry::with_prefix("ebb_autoscaler")), ..Self::default() };
-        metrics.register();
-        Arc::new(metrics)
-    }
-
-    fn register(&self) {
-        let mut registry = self.registry.lock();
-        registry.register("desired_pods", "Pods that were decided, within the bounds", self.desired.clone());
-        registry.register("ready_pods", "Pods that take traffic", self.ready.clone());
-        registry.register("stable_load", "The metric averaged over the stable window", self.stable.clone());
-        registry.register("panic_load", "The metric averaged over the panic window", self.panic.clone());
-        registry.register("panicking", "Whether the panic average rules", self.panicking.clone());
-        registry.register(
-            "no_data",
-            "Whether a service has no fresh data: while it is 1, its pods stay as they are",
-            self.no_data.clone(),
-        );
-        registry.register(
-            "scrape_failures",
-            "Rounds in which too few pods answered; a rise means pods are overloaded or cannot be reached",
-            self.scrape_failures.clone(),
-        );
-        registry.register(
-            "write_failures",
-            "Times that a scale target or endpoints could not be written; they are written again",
-            self.write_failures.clone(),
-        );
-        registry.register(
-            "insane_reports",
-            "Reports with numbers that cannot be; a pod is faulty or hostile",
-            self.insane_reports.clone(),
-        );
-        registry.register("activators", "Activators whose stream is open", self.activators.clone());
+        let mut registry = Registry::with_prefix("ebb_autoscaler");
+        Arc::new(Self {
+            desired: registered(&mut registry, "desired_pods", "Pods that were decided, within the bounds"),
+            ready: registered(&mut registry, "ready_pods", "Pods that take traffic"),
+            stable: registered(&mut registry, "stable_load", "The metric averaged over the stable window"),
+            panic: registered(&mut registry, "panic_load", "The metric averaged over the panic window"),
+            panicking: registered(&mut registry, "panicking", "Whether the panic average rules"),
+            no_data: registered(
+                &mut registry,
+                "no_data",
+                "Whether a service has no fresh data: while it is 1, its pods stay as they are",
+            ),
+            scrape_failures: registered(
+                &mut registry,
+                "scrape_failures",
+                "Rounds in which too few pods answered; a rise means pods are overloaded or cannot be reached",
+            ),
+            write_failures: registered(
+                &mut registry,
+                "write_failures",
+                "Times that a scale target or endpoints could not be written; they are written again",
+            ),
+            insane_reports: registered(
+                &mut registry,
+                "insane_reports",
+                "Reports with numbers that cannot be; a pod is faulty or hostile",
+            ),
+            activators: registered(&mut registry, "activators", "Activators whose stream is open"),
+            registry,
+        })
     }
 
     pub(crate) fn service(self: &Arc<Self>, key: &ServiceKey) -> ServiceMetrics {
@@ -92,14 +88,6 @@ impl Metrics {
             metrics: self.clone(),
             labels,
         }
-    }
-
-    /// The text that Prometheus reads.
-    pub(crate) fn encode(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry.lock());
-        text
     }
 }
 

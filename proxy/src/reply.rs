@@ -16,16 +16,6 @@ pub struct Reply {
     grpc: Option<u8>,
 }
 
-/// Content type of the text that Prometheus reads.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// An answer with metrics in the `OpenMetrics` format.
-pub fn metrics<G>(text: String) -> Response<ResponseBody<G>> {
-    let mut response = Response::new(ResponseBody::own(text));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
-    response
-}
-
 /// gRPC's `UNAVAILABLE`: the client may try again.
 const GRPC_UNAVAILABLE: u8 = 14;
 /// gRPC's `DEADLINE_EXCEEDED`.

@@ -1,5 +1,6 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
+use ebb_proxy::metrics::registered;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -28,28 +29,22 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("ebb_queue_proxy");
-        let metrics = Self {
-            requests: Counter::default(),
-            refused: Family::default(),
-            pending: Gauge::default(),
-            executing: Gauge::default(),
-            in_flight: Gauge::default(),
-            registry: Registry::default(),
-        };
-        registry.register("requests", "Requests that came in, probes apart", metrics.requests.clone());
-        registry.register(
-            "refused_requests",
-            "Requests that did not get the app's answer; a rise of queue-full means pods are too few or too slow, of app-refused that the app is down",
-            metrics.refused.clone(),
-        );
-        registry.register("pending_requests", "Requests that wait for a slot", metrics.pending.clone());
-        registry.register("executing_requests", "Requests that hold a slot", metrics.executing.clone());
-        registry.register(
-            "in_flight_requests",
-            "Requests that came in and have not ended",
-            metrics.in_flight.clone(),
-        );
-        Arc::new(Self { registry, ..metrics })
+        Arc::new(Self {
+            requests: registered(&mut registry, "requests", "Requests that came in, probes apart"),
+            refused: registered(
+                &mut registry,
+                "refused_requests",
+                "Requests that did not get the app's answer; a rise of queue-full means pods are too few or too slow, of app-refused that the app is down",
+            ),
+            pending: registered(&mut registry, "pending_requests", "Requests that wait for a slot"),
+            executing: registered(&mut registry, "executing_requests", "Requests that hold a slot"),
+            in_flight: registered(
+                &mut registry,
+                "in_flight_requests",
+                "Requests that came in and have not ended",
+            ),
+            registry,
+        })
     }
 
     pub(crate) fn request(&self) {
@@ -60,14 +55,11 @@ impl Metrics {
         self.refused.get_or_create_owned(&Reason { reason }).inc();
     }
 
-    /// The text that Prometheus reads. Gauges are read off their source at this moment.
-    pub(crate) fn encode(&self, occupancy: Occupancy, in_flight: f64) -> String {
+    /// What a scrape reads. Gauges are read off their source at this moment.
+    pub(crate) fn scraped(&self, occupancy: Occupancy, in_flight: f64) -> &Registry {
         self.pending.set(i64::try_from(occupancy.pending).unwrap_or(i64::MAX));
         self.executing.set(i64::try_from(occupancy.executing).unwrap_or(i64::MAX));
         self.in_flight.set(in_flight);
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
+        &self.registry
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::stat::{self, Stat};
-use ebb_proxy::{Handler, Reply, ResponseBody, reply};
+use ebb_proxy::{Handler, Reply, ResponseBody, metrics};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prost::Message;
@@ -29,7 +29,7 @@ impl Handler for StatsHandler {
         }
         if wants_text(request.headers()) {
             let in_flight = self.pod.stats.lock().in_flight();
-            return reply::metrics(self.pod.metrics.encode(self.pod.occupancy(), in_flight));
+            return metrics::reply(self.pod.metrics.scraped(self.pod.occupancy(), in_flight));
         }
         let mut response = Response::new(ResponseBody::own(self.pod.stat().encode_to_vec()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(stat::CONTENT_TYPE));

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use ebb_core::link::{Frames, PATH, Up};
-use ebb_proxy::{Drain, Handler, Reply, ResponseBody, reply, stream::ChannelBody};
+use ebb_proxy::{Drain, Handler, Reply, ResponseBody, metrics, stream::ChannelBody};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -47,7 +47,7 @@ impl Handler for Intake {
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<()>> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, PATH) => self.open(request.into_body(), peer).await,
-            (&Method::GET, "/metrics") => reply::metrics(self.metrics.encode()),
+            (&Method::GET, "/metrics") => metrics::reply(&self.metrics.registry),
             (&Method::GET, "/healthz") => Response::new(ResponseBody::own("ok\n")),
             _ => Reply::new(
                 StatusCode::NOT_FOUND,
