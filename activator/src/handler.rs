@@ -5,10 +5,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::headers;
 use ebb_proxy::{
-    ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, ResponseBody, SendError, Timeouts,
+    ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, ResponseBody, SendError, Speaks, Timeouts,
     copy_without_body, forward, is_safe,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -45,13 +45,12 @@ impl Handler for ServiceHandler {
         for name in headers::FOR_EBB_ALONE {
             request.headers_mut().remove(name);
         }
-        let kind = request.headers().get(header::CONTENT_TYPE).cloned();
+        let speaks = Speaks::of(request.headers());
         match self.relay(request, peer).await {
             Ok(response) => response,
             Err(refused) => {
                 self.service.metrics.refused(refused.reason());
-                let asked = kind.into_iter().map(|kind| (header::CONTENT_TYPE, kind)).collect();
-                refused.reply().for_request(&asked).into_response()
+                refused.reply().speaking(speaks).into_response()
             }
         }
     }

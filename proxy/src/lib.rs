@@ -28,6 +28,6 @@ pub use drain::{Cut, Drain, Quiet};
 pub use fetch::{FetchError, fetch};
 pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, copy_without_body, forward, is_safe};
 pub use listen::listen;
-pub use reply::Reply;
+pub use reply::{Reply, Speaks};
 pub use server::{Handler, Limits, serve};
 pub use upstream::{SendError, Upstream, UpstreamLimits};

@@ -16,6 +16,25 @@ pub struct Reply {
     grpc: Option<u8>,
 }
 
+/// What a client speaks. Asked of a request before it is sent on, for the reply if that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP and no more.
+    Http,
+    /// gRPC.
+    Grpc,
+}
+
+impl Speaks {
+    /// What the client speaks that sent a request with these headers.
+    pub fn of(request: &HeaderMap) -> Self {
+        match request.get(header::CONTENT_TYPE) {
+            Some(kind) if kind.as_bytes().starts_with(b"application/grpc") => Self::Grpc,
+            _ => Self::Http,
+        }
+    }
+}
+
 /// gRPC's `UNAVAILABLE`: the client may try again.
 const GRPC_UNAVAILABLE: u8 = 14;
 /// gRPC's `DEADLINE_EXCEEDED`.
@@ -36,20 +55,17 @@ impl Reply {
         self
     }
 
-    /// Speaks gRPC if the request with these headers did: its clients look at `grpc-status`, not at the
-    /// HTTP status.
+    /// Says it in the client's words: one of gRPC looks at `grpc-status`, not at the HTTP status.
     #[must_use]
-    pub fn for_request(mut self, request: &HeaderMap) -> Self {
-        let grpc = request
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        if grpc {
-            self.grpc = Some(match self.status {
+    pub fn speaking(mut self, client: Speaks) -> Self {
+        self.grpc = match client {
+            Speaks::Http => None,
+            Speaks::Grpc => Some(match self.status {
                 StatusCode::GATEWAY_TIMEOUT => GRPC_DEADLINE_EXCEEDED,
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => GRPC_UNAVAILABLE,
                 _ => GRPC_INTERNAL,
-            });
-        }
+            }),
+        };
         self
     }
 
@@ -101,7 +117,7 @@ mod tests {
         let mut request = HeaderMap::new();
         request.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
         let reply = Reply::new(StatusCode::SERVICE_UNAVAILABLE, "no-pod", "no pod\nfor 5 %");
-        let response = reply.for_request(&request).into_response::<()>();
+        let response = reply.speaking(Speaks::of(&request)).into_response::<()>();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "14");
         assert_eq!(response.headers()["grpc-message"], "no pod%0Afor 5 %25");
@@ -110,7 +126,7 @@ mod tests {
     #[test]
     fn other_clients_get_the_status_and_the_reason() {
         let reply = Reply::new(StatusCode::SERVICE_UNAVAILABLE, "queue-full", "full").retry_after(1);
-        let response = reply.for_request(&HeaderMap::new()).into_response::<()>();
+        let response = reply.speaking(Speaks::of(&HeaderMap::new())).into_response::<()>();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[headers::REASON], "queue-full");
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, pin::pin, sync::Arc};
 
 use ebb_core::{headers, request_stats::Origin};
 use ebb_proxy::{
-    Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, SendError, Timeouts, Upstream, WallClock,
-    forward,
+    Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, SendError, Speaks, Timeouts, Upstream,
+    WallClock, forward,
 };
 use http::{
     HeaderValue, Request, Response, Uri, Version, header,
@@ -86,13 +86,12 @@ impl Handler for RequestHandler {
         let mut request = request;
         let origin = take_origin(&mut request, pod.config.nonce.as_deref());
         let in_flight = InFlight::begin(pod, origin);
-        let grpc = request.headers().get(header::CONTENT_TYPE).cloned();
+        let speaks = Speaks::of(request.headers());
         match self.relay(request, peer, in_flight).await {
             Ok(response) => response,
             Err(refused) => {
                 pod.metrics.refused(refused.reason());
-                let asked = grpc.into_iter().map(|kind| (header::CONTENT_TYPE, kind)).collect();
-                refused.reply().for_request(&asked).into_response()
+                refused.reply().speaking(speaks).into_response()
             }
         }
     }
