@@ -1,6 +1,10 @@
 //! The life of a request in the pod: probe or request, whose word counts, a slot, the app, the end.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, OnceLock},
+};
 
 use ebb_core::{headers, request_stats::Origin};
 use ebb_proxy::{
@@ -35,7 +39,7 @@ pub(crate) struct Pod {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
-    pub(crate) first_request: Mutex<Option<ebb_core::Tick>>,
+    pub(crate) first_request: OnceLock<ebb_core::Tick>,
     pub(crate) breaker: Option<Arc<Breaker>>,
     pub(crate) app: Arc<Upstream>,
 }
@@ -111,7 +115,7 @@ impl RequestHandler {
             let turn = timeout_at(timeouts.head_due(), take_turn(breaker, request.body_mut())).await;
             in_flight.slot = Some(turn.unwrap_or(Err(Refused::WaitedTooLong))?);
         }
-        self.note_first_request();
+        pod.first_request.get_or_init(|| pod.clock.now());
         let forwarded = match forward(&pod.app, request, timeouts).await {
             Ok(mut forwarded) => {
                 // Only Ebb gives Ebb's reasons: an activator acts on them.
@@ -134,13 +138,6 @@ impl RequestHandler {
             deadline: arrived + config.request_timeout,
             response_start: config.response_start_timeout.map(|limit| arrived + limit),
             idle: config.idle_timeout,
-        }
-    }
-
-    fn note_first_request(&self) {
-        let mut first = self.pod.first_request.lock();
-        if first.is_none() {
-            *first = Some(self.pod.clock.now());
         }
     }
 }

@@ -1,4 +1,8 @@
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use ebb_core::Tick;
 use ebb_proxy::{Cut, Drain, Limits, Quiet, Upstream, UpstreamLimits, WallClock, listen, serve};
@@ -104,7 +108,7 @@ impl QueueProxy {
 
     /// When the first request was sent to the app.
     pub fn first_request_at(&self) -> Option<Tick> {
-        *self.pod.first_request.lock()
+        self.pod.first_request.get().copied()
     }
 
     /// Leaves without losing a request, within `plan`'s limit; then everything has ended.
@@ -151,7 +155,7 @@ impl Pod {
             readiness: Readiness::new(config.app, config.probes.clone()),
             metrics: Metrics::new(),
             drain: Drain::default(),
-            first_request: Mutex::new(None),
+            first_request: OnceLock::new(),
             breaker,
             app: Upstream::new(config.app, limits),
             config,
