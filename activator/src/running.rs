@@ -72,12 +72,7 @@ impl Activator {
         let beside = Drain::default();
         if let Some(address) = config.metrics {
             let listener = listen(address).await?;
-            let serving = serve(listener, Arc::new(Observe { metrics }), beside.clone(), Limits::default());
-            tasks.spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "metrics listener failed");
-                }
-            });
+            tasks.spawn(serve(listener, Arc::new(Observe { metrics }), beside.clone(), Limits::default()));
         }
         let hello = Hello { name: config.name.clone(), address: config.advertised.to_string() };
         let link = Link { autoscaler: config.autoscaler, hello, shared, services: services.clone(), pokes };

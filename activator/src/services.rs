@@ -201,11 +201,5 @@ impl Services {
 
 fn accept(service: &Arc<Service>, listener: TcpListener) -> AbortOnDropHandle<()> {
     let handler = Arc::new(ServiceHandler { service: service.clone() });
-    let accepting = serve(listener, handler, service.drain.clone(), Limits::default());
-    let key = service.key.clone();
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Err(error) = accepting.await {
-            tracing::error!(service = %key, %error, "listener failed");
-        }
-    }))
+    AbortOnDropHandle::new(tokio::spawn(serve(listener, handler, service.drain.clone(), Limits::default())))
 }

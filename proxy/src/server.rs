@@ -75,26 +75,19 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Accepts on `listener` until `drain` closes it.
 ///
-/// # Errors
-///
-/// If the listener itself fails. Failures of single connections are theirs alone; where descriptors or
-/// memory are short, accepting pauses.
-pub async fn serve<H: Handler>(
-    listener: TcpListener,
-    handler: Arc<H>,
-    drain: Drain,
-    limits: Limits,
-) -> io::Result<()> {
+/// Failures of single connections are theirs alone; where descriptors or memory are short, accepting pauses.
+pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, drain: Drain, limits: Limits) {
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let mut closing = pin!(drain.reached(Stage::Closing));
     loop {
         let place = tokio::select! {
-            place = places.clone().acquire_owned() => place.map_err(io::Error::other)?,
-            () = &mut closing => return Ok(()),
+            // The semaphore is never closed.
+            Ok(place) = places.clone().acquire_owned() => place,
+            () = &mut closing => return,
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut closing => return Ok(()),
+            () = &mut closing => return,
         };
         match accepted {
             Ok((stream, peer)) => {

@@ -69,16 +69,12 @@ impl QueueProxy {
         let readiness = pod.readiness.clone();
         tasks.spawn(async move { readiness.run().await });
         let requests = Arc::new(RequestHandler { pod: pod.clone() });
-        spawn(
-            &mut tasks,
-            "serving",
-            serve(listeners.serving, requests, pod.drain.clone(), Limits::default()),
-        );
+        tasks.spawn(serve(listeners.serving, requests, pod.drain.clone(), Limits::default()));
         let stats = Arc::new(StatsHandler { pod: pod.clone() });
-        spawn(&mut tasks, "stats", serve(listeners.stats, stats, beside.clone(), few()));
+        tasks.spawn(serve(listeners.stats, stats, beside.clone(), few()));
         if let Some(listener) = listeners.admin {
             let admin = Arc::new(AdminHandler { pod: pod.clone() });
-            spawn(&mut tasks, "admin", serve(listener, admin, beside.clone(), few()));
+            tasks.spawn(serve(listener, admin, beside.clone(), few()));
         }
         Self { pod, beside, tasks }
     }
@@ -166,16 +162,4 @@ impl Pod {
 /// Scrapers and hooks are few.
 fn few() -> Limits {
     Limits { max_connections: 64, ..Limits::default() }
-}
-
-fn spawn(
-    tasks: &mut JoinSet<()>,
-    port: &'static str,
-    serving: impl Future<Output = io::Result<()>> + Send + 'static,
-) {
-    tasks.spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::error!(port, %error, "listener failed");
-        }
-    });
 }

@@ -43,9 +43,7 @@ impl Autoscaler {
         let (listens, listening) = mpsc::channel(1_000);
         let (stat, stats) = mpsc::channel(1_000);
         let handler = Arc::new(Streams { away: away.clone(), session, listens, stat });
-        let serving = tokio::spawn(async move {
-            serve(listener, handler, Drain::default(), Limits::default()).await.expect("a listener");
-        });
+        let serving = tokio::spawn(serve(listener, handler, Drain::default(), Limits::default()));
         let serving = AbortOnDropHandle::new(serving);
         Self { address, away, sessions, listening, stats, down: None, _serving: serving }
     }

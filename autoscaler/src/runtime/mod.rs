@@ -4,7 +4,6 @@ mod work;
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -100,8 +99,7 @@ impl Autoscaler {
             work: JoinSet::new(),
         };
         let mut tasks = JoinSet::new();
-        let serving = serve(listener, intake, drain.clone(), Limits::default());
-        tasks.spawn(async move { report_failure(serving.await) });
+        tasks.spawn(serve(listener, intake, drain.clone(), Limits::default()));
         tasks.spawn(runtime.run(said, asked, fleet));
         Self { views, asks, drain, tasks }
     }
@@ -126,12 +124,6 @@ impl Autoscaler {
     pub async fn shut_down(mut self) {
         self.drain.abort();
         self.tasks.shutdown().await;
-    }
-}
-
-fn report_failure(served: io::Result<()>) {
-    if let Err(error) = served {
-        tracing::error!(%error, "the activators' listener failed");
     }
 }
 
