@@ -112,6 +112,13 @@ impl World {
         .await
         .expect("the platform is told in time")
     }
+
+    /// Waits until traffic goes to `address` alone.
+    async fn until_published(&mut self, address: &str) {
+        let wanted: [SocketAddr; 1] = [address.parse().unwrap()];
+        let reached = |told| matches!(told, Told::Publish(endpoints) if endpoints.addresses == wanted);
+        self.until(|told| reached(told).then_some(())).await;
+    }
 }
 
 /// An activator at the other end of a stream.
@@ -123,14 +130,22 @@ struct Activator {
 
 impl Activator {
     async fn join(address: SocketAddr, name: &str, ip: &str) -> Self {
+        let activator = Self::connect(address).await;
+        activator.introduce(name, ip).await;
+        activator
+    }
+
+    async fn connect(address: SocketAddr) -> Self {
         let (up, body) = ChannelBody::new(16);
         let request = Request::post(format!("http://{address}{PATH}")).body(body).unwrap();
         let response = open(address, request, SOON).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        let activator = Self { up, down: response.into_body(), frames: Frames::default() };
+        Self { up, down: response.into_body(), frames: Frames::default() }
+    }
+
+    async fn introduce(&self, name: &str, ip: &str) {
         let hello = Hello { name: name.to_owned(), address: ip.to_owned() };
-        activator.say(&Up { hello: Some(hello), ..Up::default() }).await;
-        activator
+        self.say(&Up { hello: Some(hello), ..Up::default() }).await;
     }
 
     async fn say(&self, message: &Up) {
@@ -138,9 +153,7 @@ impl Activator {
     }
 
     async fn listening(&self, port: u32, error: &str) {
-        let listening =
-            Listening { namespace: "ns".into(), name: "web".into(), port, error: error.to_owned() };
-        self.say(&Up { listening: vec![listening], ..Up::default() }).await;
+        self.say(&Up { listening: vec![listening(port, error)], ..Up::default() }).await;
     }
 
     async fn report(&self, concurrency: f64) {
@@ -168,6 +181,10 @@ impl Activator {
             }
         }
     }
+}
+
+fn listening(port: u32, error: &str) -> Listening {
+    Listening { namespace: "ns".into(), name: "web".into(), port, error: error.to_owned() }
 }
 
 fn pod(ready: bool) -> Pod {
@@ -211,6 +228,28 @@ async fn traffic_goes_to_activators_that_answer_and_to_pods_once_there_is_room()
         })
         .await;
     assert_eq!(nobody, Path::Serve, "an activator that cannot listen gets no traffic");
+}
+
+#[tokio::test]
+async fn an_address_that_comes_late_moves_the_services_that_are_answered_for_there() {
+    let mut world = world().await;
+    let mut activator = Activator::connect(world.address).await;
+    activator.until(|entry| entry.name == "web").await;
+    activator.listening(30_001, "").await;
+    for ip in ["10.0.1.1", "10.0.1.2"] {
+        activator.introduce("a", ip).await;
+        world.until_published(&format!("{ip}:30001")).await;
+    }
+}
+
+#[tokio::test]
+async fn services_that_are_named_with_the_introduction_get_their_traffic_there() {
+    let mut world = world().await;
+    let mut activator = Activator::connect(world.address).await;
+    activator.until(|entry| entry.name == "web").await;
+    let hello = Hello { name: "a".into(), address: "10.0.1.1".into() };
+    activator.say(&Up { hello: Some(hello), listening: vec![listening(30_001, "")], ..Up::default() }).await;
+    world.until_published("10.0.1.1:30001").await;
 }
 
 #[tokio::test]

@@ -72,6 +72,11 @@ impl Activators {
         }
     }
 
+    /// The services that it answers for.
+    pub(crate) fn services_of(&self, id: LinkId) -> impl Iterator<Item = &ServiceKey> {
+        self.links.get(&id).into_iter().flat_map(|activator| activator.ports.keys())
+    }
+
     pub(crate) fn leave(&mut self, id: LinkId) {
         if let Some(activator) = self.links.remove(&id) {
             info!(activator = activator.name, "activator left");

@@ -189,12 +189,18 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             LinkEvent::Joined(id, down) => {
                 let all = self.services.iter().map(|(key, service)| service.entry(key)).collect();
                 self.activators.join(id, down, all);
-                self.activators_changed();
+                // It answers for nothing before it has said so.
+                self.count_activators();
             }
             LinkEvent::Said(id, up) => self.on_up(id, &up),
             LinkEvent::Left(id) => {
                 self.activators.leave(id);
-                self.activators_changed();
+                self.count_activators();
+                // All, because what it answered for may be forgotten: one that did not keep up was let go of.
+                let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
+                for key in keys {
+                    self.activators_of_changed(&key);
+                }
             }
         }
     }
@@ -203,12 +209,17 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         if let Some(hello) = &up.hello {
             self.activators.hello(id, hello);
         }
+        let mut changed: HashSet<ServiceKey> = HashSet::new();
         for news in &up.listening {
             self.activators.listening(id, news);
-            self.activators_of_changed(&news.service());
+            changed.insert(news.service());
         }
         if up.hello.is_some() {
-            self.activators_changed();
+            // Its address is a part of wherever it answers.
+            changed.extend(self.activators.services_of(id).cloned());
+        }
+        for key in changed {
+            self.activators_of_changed(&key);
         }
         let now = self.clock.now();
         for message in up.stats.iter().flat_map(|stats| &stats.messages) {
@@ -229,12 +240,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    fn activators_changed(&mut self) {
+    fn count_activators(&self) {
         self.metrics.activators.set(i64::try_from(self.activators.len()).unwrap_or(i64::MAX));
-        let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
-        for key in keys {
-            self.activators_of_changed(&key);
-        }
     }
 
     fn activators_of_changed(&mut self, key: &ServiceKey) {
