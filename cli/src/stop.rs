@@ -1,34 +1,29 @@
 //! Ctrl-C once drains, twice ends; so do SIGTERM, and SIGHUP when the terminal goes.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
+use ebb_proxy::program;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A shell's exit status for what Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Ctrl-C, SIGTERM and SIGHUP.
+/// What stops any of our programs, and SIGHUP.
 pub(crate) struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
+    stop: program::Stop,
     hang_up: Signal,
 }
 
 impl Stop {
     /// From here on the signals are ours.
-    pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self { stop: program::Stop::listen()?, hang_up: signal(SignalKind::hangup())? })
     }
 
     /// Resolves when we are told to stop; again when we are told a second time.
     pub(crate) async fn told(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            () = self.stop.told() => {}
             _ = self.hang_up.recv() => {}
         }
     }

@@ -46,13 +46,15 @@ fn nothing_outlives_an_ebb_that_was_killed() {
 }
 
 #[test]
-fn ctrl_c_drains_and_ends_well() {
-    let (ebb, all) = running("drains");
-    ebb.signal(Signal::INT);
-    ebb.line("word of the drain", |line| line.contains("draining").then_some(()));
-    let ended = ebb.end();
-    assert_eq!((ended.status.code(), ended.errors.as_str()), (Some(0), ""));
-    nothing_is_left(&all, "drains");
+fn ctrl_c_or_a_terminal_that_goes_drains_and_ends_well() {
+    for (signal, name) in [(Signal::INT, "drains"), (Signal::HUP, "hung-up")] {
+        let (ebb, all) = running(name);
+        ebb.signal(signal);
+        ebb.line("word of the drain", |line| line.contains("draining").then_some(()));
+        let ended = ebb.end();
+        assert_eq!((ended.status.code(), ended.errors.as_str()), (Some(0), ""), "{name}");
+        nothing_is_left(&all, name);
+    }
 }
 
 #[test]
