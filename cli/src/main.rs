@@ -2,6 +2,7 @@
 
 mod demo;
 mod load;
+mod open_files;
 mod run;
 mod stop;
 mod terminal;

@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     load::{Arrivals, Generator, Limits, LoadMeter, Outcome, Target},
+    open_files,
     stop::Stop,
 };
 use live::Live;
@@ -87,7 +88,7 @@ struct Seen {
 /// Runs the demo. The exit status is 0 only if nothing was lost.
 pub(crate) async fn demo(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
-    let open_files = raise_open_files();
+    let open_files = open_files::raise();
     let script = Script::new(Duration::from_secs(args.seconds), args.rate, args.arrivals);
     let (cluster, lines) =
         Cluster::start(vec![service(args).understand(&local_defaults())?], options()?).await?;
@@ -218,19 +219,5 @@ fn heed(cluster: &Cluster, printed: &Line, live: &mut Live) {
     match at.and_then(|(_, at)| at.parse().ok()) {
         Some(micros) => cluster.app_listened(&printed.pod, Tick::from_epoch(Duration::from_micros(micros))),
         None => live.note(&format!("{} | {}", printed.pod, printed.text)),
-    }
-}
-
-/// Each connection is a descriptor, on both sides: takes as many as the system lets us have, and answers how
-/// many that is.
-pub(crate) fn raise_open_files() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    let before = limit.current;
-    limit.current = limit.maximum;
-    if setrlimit(Resource::Nofile, limit).is_ok() {
-        limit.current.unwrap_or(u64::MAX)
-    } else {
-        before.unwrap_or(u64::MAX)
     }
 }

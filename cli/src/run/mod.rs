@@ -16,7 +16,7 @@ use ebb_local::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::level_filters::LevelFilter;
 
-use crate::{stop::Stop, terminal::Terminal};
+use crate::{open_files, stop::Stop, terminal::Terminal};
 use watch::Watch;
 
 /// How often what changed is looked for.
@@ -128,7 +128,7 @@ async fn serve(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Re
     }
     let targets: Vec<String> = understood.iter().map(|one| describe(&one.service, &one.spec)).collect();
     let mut stop = Stop::listen().context("cannot listen for signals")?;
-    crate::demo::raise_open_files();
+    open_files::raise();
     let launcher = std::env::current_exe().context("cannot find this program to run it again")?;
     let (cluster, mut lines) = Cluster::start(understood, Options::new(launcher)).await?;
     for (status, target) in cluster.status().iter().zip(targets) {
