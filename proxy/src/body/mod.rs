@@ -259,11 +259,16 @@ impl Relay {
         }
     }
 
-    /// Gives the connection back: the body has ended.
+    /// The body had ended before anybody asked for it.
     fn finish(mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
+        give_back(&mut self.lease);
+    }
+}
+
+/// Gives the connection back, once: all of the body was read.
+fn give_back(lease: &mut Option<Lease>) {
+    if let Some(lease) = lease.take() {
+        lease.give_back();
     }
 }
 
@@ -279,24 +284,20 @@ impl Body for Relay {
         let mut inner = this.inner;
         match inner.as_mut().poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                let now = Instant::now();
                 if let Some((gap, sleep)) = this.idle {
-                    sleep.as_mut().reset(Instant::now() + *gap);
+                    sleep.as_mut().reset(now + *gap);
                 }
-                // An upstream that never pauses never lets the timer be looked at.
-                if Instant::now() >= this.deadline.deadline() && !inner.is_end_stream() {
+                if inner.is_end_stream() {
+                    give_back(this.lease);
+                } else if now >= this.deadline.deadline() {
+                    // An upstream that never pauses never lets the timer be looked at.
                     return Poll::Ready(Some(Err(BodyError::RequestTimeout)));
-                }
-                if inner.is_end_stream()
-                    && let Some(lease) = this.lease.take()
-                {
-                    lease.give_back();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                if let Some(lease) = this.lease.take() {
-                    lease.give_back();
-                }
+                give_back(this.lease);
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
