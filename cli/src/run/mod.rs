@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duratio
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
-use ebb_core::scaling::{ClusterDefaults, full_key};
+use ebb_core::scaling::full_key;
 use ebb_local::{
     Cluster, Options,
     config::{self, Service, Understood},
@@ -96,13 +96,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         environment: BTreeMap::new(),
         annotations,
     };
-    serve(vec![service], &config::local_defaults()).await
+    serve(vec![service]).await
 }
 
 /// Runs the services of a file until told to stop.
 pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
-    let (services, defaults) = config::read_file(&args.file)?;
-    serve(services, &defaults).await
+    serve(config::read_file(&args.file)?).await
 }
 
 /// The last part of the program's name, as far as it can be a service's.
@@ -118,9 +117,9 @@ fn name_of_command(command: &[String]) -> String {
     if name.is_empty() { "app".to_owned() } else { name.to_owned() }
 }
 
-async fn serve(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Result<ExitCode> {
+async fn serve(services: Vec<Service>) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
-    let understood = understand(services, defaults)?;
+    let understood = understand(services)?;
     for Understood { service, warnings, .. } in &understood {
         for warning in warnings {
             eprintln!("ebb: {}: warning: {warning}", service.name);
@@ -159,11 +158,12 @@ async fn serve(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Re
     Ok(stop.finish(ending).await)
 }
 
-fn understand(services: Vec<Service>, defaults: &ClusterDefaults) -> anyhow::Result<Vec<Understood>> {
+fn understand(services: Vec<Service>) -> anyhow::Result<Vec<Understood>> {
+    let defaults = config::local_defaults();
     let mut understood = Vec::with_capacity(services.len());
     let mut faults = Vec::new();
     for service in services {
-        match service.understand(defaults) {
+        match service.understand(&defaults) {
             Ok(one) => understood.push(one),
             Err(fault) => faults.push(fault.to_string()),
         }

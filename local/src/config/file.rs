@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ebb_core::scaling::{ClusterDefaults, full_key};
+use ebb_core::scaling::full_key;
 use serde::Deserialize;
 
-use super::{ConfigError, Service, local_defaults, manifest};
+use super::{ConfigError, Service, manifest};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +38,7 @@ struct Entry {
 /// # Errors
 ///
 /// If it cannot be read, or is not of this form.
-pub fn read(path: &Path) -> Result<(Vec<Service>, ClusterDefaults), ConfigError> {
+pub fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
     let text = super::text::read(path)?;
     let malformed = |problem| ConfigError::Malformed { path: path.to_owned(), problem };
     let file: File =
@@ -60,7 +60,7 @@ pub fn read(path: &Path) -> Result<(Vec<Service>, ClusterDefaults), ConfigError>
         }
         services.push(service(folder, name, entry)?);
     }
-    Ok((services, local_defaults()))
+    Ok(services)
 }
 
 fn service(folder: &Path, name: String, entry: Entry) -> Result<Service, ConfigError> {
@@ -96,7 +96,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("ebb.yaml");
         fs::write(&path, text).unwrap();
-        let read = read(&path).map(|(services, _)| services).map_err(|error| error.to_string());
+        let read = read(&path).map_err(|error| error.to_string());
         fs::remove_dir_all(&folder).unwrap();
         read
     }
