@@ -94,7 +94,6 @@ pub enum StartError {
 /// Services running on this machine, until they are shut down.
 #[derive(Debug)]
 pub struct Cluster {
-    clock: WallClock,
     services: Vec<(ServiceKey, SocketAddr)>,
     fleet: Arc<Fleet>,
     activator: Activator,
@@ -208,7 +207,6 @@ impl Cluster {
             ended: HashMap::new(),
         };
         Ok(Self {
-            clock,
             services: addresses,
             fleet,
             activator,
@@ -216,11 +214,6 @@ impl Cluster {
             drain: options.drain,
             starts: Mutex::new(starts),
         })
-    }
-
-    /// The clock by which everything here is timed.
-    pub fn clock(&self) -> WallClock {
-        self.clock
     }
 
     /// What is seen of all services now.

@@ -63,8 +63,6 @@ pub struct PodStatus {
     pub in_flight: f64,
     /// How often its process was started again.
     pub restarts: u32,
-    /// When its process was first started.
-    pub started_at: Tick,
 }
 
 /// When a pod's steps happened: what a cold start is made of.
@@ -212,13 +210,7 @@ impl Pod {
     pub(crate) fn status(&self) -> PodStatus {
         let in_flight = self.in_flight();
         let state = self.state.lock();
-        PodStatus {
-            name: self.name.clone(),
-            phase: state.phase.clone(),
-            in_flight,
-            restarts: state.restarts,
-            started_at: state.timeline.spawned_at.unwrap_or(state.created_at),
-        }
+        PodStatus { name: self.name.clone(), phase: state.phase.clone(), in_flight, restarts: state.restarts }
     }
 }
 
