@@ -14,6 +14,8 @@ mod defaults;
 mod duration;
 mod effective;
 mod fault;
+#[cfg(test)]
+mod fixtures;
 mod hex_float;
 pub mod keys;
 mod number;

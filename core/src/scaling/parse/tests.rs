@@ -3,37 +3,11 @@ use std::{num::NonZeroU16, time::Duration};
 use proptest::prelude::*;
 
 use super::*;
-use crate::scaling::{Aggregation, TargetBurstCapacity, compat, full_key};
-
-fn texts(pairs: &[(&str, &str)]) -> Texts {
-    pairs.iter().map(|(key, value)| (full_key(key), (*value).to_owned())).collect()
-}
-
-/// Parses under the cluster's stock settings.
-fn parse_stock(pairs: &[(&str, &str)]) -> Result<Parsed, Vec<Fault>> {
-    parse(&texts(pairs), &ClusterDefaults::default(), Reachability::Reachable)
-}
-
-#[track_caller]
-fn spec(pairs: &[(&str, &str)]) -> ScalingSpec {
-    parse_stock(pairs).unwrap().spec
-}
-
-/// What is said about annotations that are refused.
-#[track_caller]
-fn refusal(pairs: &[(&str, &str)]) -> String {
-    refusal_under(&ClusterDefaults::default(), pairs)
-}
-
-#[track_caller]
-fn refusal_under(defaults: &ClusterDefaults, pairs: &[(&str, &str)]) -> String {
-    let faults = parse(&texts(pairs), defaults, Reachability::Reachable).unwrap_err();
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-fn capped_at(pods: u32) -> ClusterDefaults {
-    ClusterDefaults { max_scale: NonZeroU32::new(pods), ..ClusterDefaults::default() }
-}
+use crate::scaling::{
+    Aggregation, TargetBurstCapacity, compat,
+    fixtures::{capped_at, parse_stock, refusal, refusal_under, spec, texts},
+    full_key,
+};
 
 #[test]
 fn no_annotations_mean_the_defaults() {
