@@ -96,9 +96,17 @@ pub const RESPONSE_START_TIMEOUT: Key = Key::new("ebb.dev/response-start-timeout
 pub const IDLE_TIMEOUT: Key = Key::new("ebb.dev/idle-timeout");
 /// The HTTP path that tells whether a pod is ready; absent, a TCP connection does.
 pub const READINESS_PATH: Key = Key::new("ebb.dev/readiness-path");
+/// Whose rules hold where Ebb knows better ones: `none` (Ebb's, the default) or `knative`.
+pub const COMPATIBILITY: Key = Key::new("ebb.dev/compatibility");
+/// Whether starting pods count as capacity to come; default true, false under `compatibility: knative`.
+pub const STARTUP_AWARE: Key = Key::new("ebb.dev/startup-aware");
+/// Pods that may be starting at once: 0 (no bound of its own, the default) to 2147483647.
+pub const MAX_STARTING_PODS: Key = Key::new("ebb.dev/max-starting-pods");
+/// Whether a scale-down names the least busy pods; default true.
+pub const IDLE_FIRST: Key = Key::new("ebb.dev/idle-first");
 
 /// Every known key.
-pub const KNOWN: [Key; 26] = [
+pub const KNOWN: [Key; 30] = [
     CLASS,
     METRIC,
     TARGET,
@@ -125,6 +133,10 @@ pub const KNOWN: [Key; 26] = [
     RESPONSE_START_TIMEOUT,
     IDLE_TIMEOUT,
     READINESS_PATH,
+    COMPATIBILITY,
+    STARTUP_AWARE,
+    MAX_STARTING_PODS,
+    IDLE_FIRST,
 ];
 
 /// The class that scales by requests, the only one that Ebb has.
@@ -204,6 +216,10 @@ mod tests {
             ("autoscaling.knative.dev/stable-window", None),
             ("autoscaling.knative.dev/panic-treshold-percentage", Some(PANIC_THRESHOLD.name)),
             ("ebb.dev/request-timeuot", Some(REQUEST_TIMEOUT.name)),
+            ("ebb.dev/compatability", Some(COMPATIBILITY.name)),
+            ("ebb.dev/startupAware", Some(STARTUP_AWARE.name)),
+            ("ebb.dev/max-starting", Some(MAX_STARTING_PODS.name)),
+            ("ebb.dev/idleFirst", Some(IDLE_FIRST.name)),
             ("ebb.dev/zebra", None),
         ] {
             assert!(is_unknown(slip), "{slip}");

@@ -8,6 +8,7 @@
 
 mod admission;
 mod annotations;
+mod beyond;
 mod binding;
 pub mod compat;
 mod defaults;
@@ -34,5 +35,5 @@ pub use effective::{Effective, Reachability};
 pub use fault::{Fault, FaultKind, Warning};
 pub use keys::full_key;
 pub use parse::{Parsed, parse};
-pub use spec::{Aggregation, Metric, ScalingSpec, ServingSpec, TargetBurstCapacity};
+pub use spec::{Aggregation, Metric, Rules, ScalingSpec, ServingSpec, TargetBurstCapacity};
 pub use syntax::Unreadable;

@@ -3,6 +3,7 @@ use std::num::NonZeroU32;
 use super::{
     Metric, ScalingSpec, ServingSpec, admission,
     annotations::Annotations,
+    beyond::{self, Beyond},
     binding,
     binding::Binding,
     defaults::ClusterDefaults,
@@ -43,19 +44,25 @@ pub fn parse(
         }
     }
     let serving = serving::read(annotations, &mut faults);
+    let beyond = beyond::read(annotations, &mut faults);
     let binding = binding::read(annotations, &mut faults);
     if !faults.is_empty() {
         faults.sort_by(|a, b| a.key.cmp(&b.key));
         return Err(faults);
     }
     let effective = Effective::resolve(&read, defaults, serving.container_concurrency, reachability);
-    let spec = scaling_spec(&effective, defaults, serving);
+    let spec = scaling_spec(&effective, defaults, serving, &beyond);
     Ok(Parsed { spec, binding, warnings: warnings(annotations) })
 }
 
 /// The spec that values without faults come to. The conversions cannot fail then; they saturate, so that
 /// none could panic.
-fn scaling_spec(effective: &Effective, defaults: &ClusterDefaults, serving: ServingSpec) -> ScalingSpec {
+fn scaling_spec(
+    effective: &Effective,
+    defaults: &ClusterDefaults,
+    serving: ServingSpec,
+    beyond: &Beyond,
+) -> ScalingSpec {
     ScalingSpec {
         metric: if effective.metric == Metric::Rps.as_str() { Metric::Rps } else { Metric::Concurrency },
         target: effective.target,
@@ -79,6 +86,10 @@ fn scaling_spec(effective: &Effective, defaults: &ClusterDefaults, serving: Serv
         progress_deadline: effective.progress_deadline.to_std(),
         reachable: effective.reachability == Reachability::Reachable,
         serving,
+        rules: beyond.rules,
+        startup_aware: beyond.startup_aware,
+        max_starting_pods: beyond.max_starting_pods,
+        idle_first: beyond.idle_first,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A setting as it was found, and the rules that many settings share.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use super::{
     duration::GoDuration,
@@ -121,4 +121,16 @@ impl Reading<'_, GoDuration> {
     pub(super) fn not_whole_seconds_from(&self, low: GoDuration) -> Option<Fault> {
         self.below(low).or_else(|| self.not_whole_seconds())
     }
+}
+
+/// An integer within `low..=high`; `None` if it is absent, 0, or at fault, which is added to `faults`.
+pub(super) fn count(
+    texts: &Texts,
+    key: &Key,
+    (low, high): (i32, i32),
+    faults: &mut Vec<Fault>,
+) -> Option<NonZeroU32> {
+    let reading: Reading<'_, i32> = Reading::find(texts, key)?;
+    faults.extend(reading.outside(low, high));
+    NonZeroU32::new(u32::try_from(reading.value.ok()?).ok()?)
 }

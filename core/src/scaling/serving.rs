@@ -9,7 +9,7 @@ use super::{
     duration::GoDuration,
     fault::{Fault, FaultKind},
     keys::{self, Key},
-    reading::{Reading, Texts},
+    reading::{Reading, Texts, count},
 };
 
 /// Largest capacity of a pod, the reference's default limit.
@@ -65,13 +65,6 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> ServingSpec {
         idle_timeout: partial_timeout(texts, &keys::IDLE_TIMEOUT, request_timeout, faults),
         readiness_path: readiness_path(texts, faults),
     }
-}
-
-/// An integer within `low..=high`; `None` if it is absent, at fault, or 0.
-fn count(texts: &Texts, key: &Key, (low, high): (i32, i32), faults: &mut Vec<Fault>) -> Option<NonZeroU32> {
-    let reading: Reading<'_, i32> = Reading::find(texts, key)?;
-    faults.extend(reading.outside(low, high));
-    NonZeroU32::new(u32::try_from(reading.value.ok()?).ok()?)
 }
 
 fn deadline(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<Duration> {

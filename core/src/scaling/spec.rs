@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 ///
 /// Parsed once; after it, nobody looks at an annotation again.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own, and none a state")]
 pub struct ScalingSpec {
     /// What the windows average.
     pub metric: Metric,
@@ -49,6 +50,14 @@ pub struct ScalingSpec {
     pub reachable: bool,
     /// How requests are admitted and timed.
     pub serving: ServingSpec,
+    /// Whose rules hold where Ebb knows better ones than the reference.
+    pub rules: Rules,
+    /// Whether pods that are starting count as capacity to come.
+    pub startup_aware: bool,
+    /// Pods that may be starting at once; `None`: no bound of its own.
+    pub max_starting_pods: Option<NonZeroU32>,
+    /// Whether a scale-down names the least busy pods.
+    pub idle_first: bool,
 }
 
 impl ScalingSpec {
@@ -97,6 +106,16 @@ pub enum Metric {
     Concurrency,
     /// Requests per second.
     Rps,
+}
+
+/// Whose rules hold where a complaint about the reference is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rules {
+    /// Ebb's: what the complaint is about is mended.
+    #[default]
+    Mended,
+    /// The reference's, to the number.
+    Reference,
 }
 
 /// How a window weighs its seconds.

@@ -1,0 +1,60 @@
+//! What the reference has no setting for: the `ebb.dev/*` annotations that steer decisions.
+
+use std::num::NonZeroU32;
+
+use super::{
+    Rules,
+    fault::Fault,
+    keys::{self, Key},
+    reading::{Reading, Texts, count},
+    syntax::{Syntax, Unreadable},
+};
+
+/// Their values.
+#[derive(Debug)]
+pub(super) struct Beyond {
+    pub(super) rules: Rules,
+    pub(super) startup_aware: bool,
+    pub(super) max_starting_pods: Option<NonZeroU32>,
+    pub(super) idle_first: bool,
+}
+
+impl Syntax for Rules {
+    const NOUN: &'static str = "a known compatibility";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        match text {
+            "none" => Ok(Self::Mended),
+            "knative" => Ok(Self::Reference),
+            _ => Err(Unreadable::Malformed),
+        }
+    }
+}
+
+/// Reads the annotations, and adds what is wrong with them to `faults`.
+pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Beyond {
+    let rules = rules(texts, faults);
+    Beyond {
+        rules,
+        // The reference asks again for pods that it asked for already; exactly its numbers means that too.
+        startup_aware: flag(texts, &keys::STARTUP_AWARE, faults).unwrap_or(rules == Rules::Mended),
+        max_starting_pods: count(texts, &keys::MAX_STARTING_PODS, (0, i32::MAX), faults),
+        // The reference's numbers say how many go and never who.
+        idle_first: flag(texts, &keys::IDLE_FIRST, faults).unwrap_or(true),
+    }
+}
+
+fn rules(texts: &Texts, faults: &mut Vec<Fault>) -> Rules {
+    let Some(reading) = Reading::find(texts, &keys::COMPATIBILITY) else { return Rules::default() };
+    faults.extend(reading.value.as_ref().err().map(|why| reading.unreadable(*why, "none or knative")));
+    reading.value.unwrap_or_default()
+}
+
+fn flag(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<bool> {
+    let reading = Reading::find(texts, key)?;
+    faults.extend(reading.no_value());
+    reading.value.ok()
+}
+
+#[cfg(test)]
+mod tests;
