@@ -3,10 +3,12 @@
 use std::num::NonZeroU32;
 
 use super::{
-    Rules,
+    ClusterDefaults, Rules, Signal,
+    annotations::Annotations,
     fault::Fault,
     keys::{self, Key},
     reading::{Reading, Texts, count},
+    second,
     syntax::{Syntax, Unreadable},
 };
 
@@ -17,6 +19,7 @@ pub(super) struct Beyond {
     pub(super) startup_aware: bool,
     pub(super) max_starting_pods: Option<NonZeroU32>,
     pub(super) idle_first: bool,
+    pub(super) second: Option<Signal>,
 }
 
 impl Syntax for Rules {
@@ -31,8 +34,15 @@ impl Syntax for Rules {
     }
 }
 
-/// Reads the annotations, and adds what is wrong with them to `faults`.
-pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Beyond {
+/// Reads the annotations, of which `shared` are the reference's, and adds what is wrong with them to
+/// `faults`. Pods execute at most `container_concurrency` requests at once (`None`: unlimited).
+pub(super) fn read(
+    texts: &Texts,
+    shared: &Annotations<'_>,
+    defaults: &ClusterDefaults,
+    container_concurrency: Option<NonZeroU32>,
+    faults: &mut Vec<Fault>,
+) -> Beyond {
     let rules = rules(texts, faults);
     Beyond {
         rules,
@@ -41,6 +51,7 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Beyond {
         max_starting_pods: count(texts, &keys::MAX_STARTING_PODS, (0, i32::MAX), faults),
         // The reference's numbers say how many go and never who.
         idle_first: flag(texts, &keys::IDLE_FIRST, faults).unwrap_or(true),
+        second: second::read(texts, shared, defaults, container_concurrency, rules, faults),
     }
 }
 

@@ -136,9 +136,9 @@ fn targets(
     container_concurrency: Option<NonZeroU32>,
 ) -> (f64, f64) {
     let capacity = container_concurrency.map(|capacity| f64::from(capacity.get()));
-    let (mut total, mut utilization) = match metric {
-        "rps" => (defaults.rps_total, RPS_UTILIZATION),
-        _ => (capacity.unwrap_or(defaults.total), defaults.utilization),
+    let mut total = match metric {
+        "rps" => defaults.rps_total,
+        _ => capacity.unwrap_or(defaults.total),
     };
     if let Some(wanted) = value_of(annotations.target.as_ref()) {
         total = match capacity {
@@ -146,10 +146,20 @@ fn targets(
             _ => wanted,
         };
     }
-    if let Some(percentage) = value_of(annotations.target_utilization.as_ref()) {
-        utilization = percentage / 100.0;
-    }
-    (larger(MIN_TARGET, total * utilization), total)
+    (target(annotations, defaults, metric, total), total)
+}
+
+/// What is wanted per pod of which each can take `total`: the share of it that the annotation says, or the
+/// one usual for the metric.
+pub(super) fn target(
+    annotations: &Annotations<'_>,
+    defaults: &ClusterDefaults,
+    metric: &str,
+    total: f64,
+) -> f64 {
+    let usual = if metric == "rps" { RPS_UTILIZATION } else { defaults.utilization };
+    let annotated = value_of(annotations.target_utilization.as_ref());
+    larger(MIN_TARGET, total * annotated.map_or(usual, |percentage| percentage / 100.0))
 }
 
 /// The smaller one; not a number if either is not.

@@ -104,9 +104,13 @@ pub const STARTUP_AWARE: Key = Key::new("ebb.dev/startup-aware");
 pub const MAX_STARTING_PODS: Key = Key::new("ebb.dev/max-starting-pods");
 /// Whether a scale-down names the least busy pods; default true.
 pub const IDLE_FIRST: Key = Key::new("ebb.dev/idle-first");
+/// Requests in flight that one pod can take, where the metric is another one: at least 0.01, or 0 (off).
+pub const TARGET_CONCURRENCY: Key = Key::new("ebb.dev/target-concurrency");
+/// Requests per second that one pod can take, where the metric is another one: at least 0.01, or 0 (off).
+pub const TARGET_RPS: Key = Key::new("ebb.dev/target-rps");
 
 /// Every known key.
-pub const KNOWN: [Key; 30] = [
+pub const KNOWN: [Key; 32] = [
     CLASS,
     METRIC,
     TARGET,
@@ -137,6 +141,8 @@ pub const KNOWN: [Key; 30] = [
     STARTUP_AWARE,
     MAX_STARTING_PODS,
     IDLE_FIRST,
+    TARGET_CONCURRENCY,
+    TARGET_RPS,
 ];
 
 /// The class that scales by requests, the only one that Ebb has.
@@ -220,6 +226,8 @@ mod tests {
             ("ebb.dev/startupAware", Some(STARTUP_AWARE.name)),
             ("ebb.dev/max-starting", Some(MAX_STARTING_PODS.name)),
             ("ebb.dev/idleFirst", Some(IDLE_FIRST.name)),
+            ("ebb.dev/target-concurency", Some(TARGET_CONCURRENCY.name)),
+            ("ebb.dev/targetRPS", Some(TARGET_RPS.name)),
             ("ebb.dev/zebra", None),
         ] {
             assert!(is_unknown(slip), "{slip}");

@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 
 use super::{
-    Metric, ScalingSpec, ServingSpec, admission,
+    Metric, ScalingSpec, ServingSpec, Signal, admission,
     annotations::Annotations,
     beyond::{self, Beyond},
     binding,
@@ -44,7 +44,7 @@ pub fn parse(
         }
     }
     let serving = serving::read(annotations, &mut faults);
-    let beyond = beyond::read(annotations, &mut faults);
+    let beyond = beyond::read(annotations, &read, defaults, serving.container_concurrency, &mut faults);
     let binding = binding::read(annotations, &mut faults);
     if !faults.is_empty() {
         faults.sort_by(|a, b| a.key.cmp(&b.key));
@@ -63,10 +63,14 @@ fn scaling_spec(
     serving: ServingSpec,
     beyond: &Beyond,
 ) -> ScalingSpec {
+    let metric = Metric::named(&effective.metric).unwrap_or(Metric::Concurrency);
     ScalingSpec {
-        metric: if effective.metric == Metric::Rps.as_str() { Metric::Rps } else { Metric::Concurrency },
+        metric,
         target: effective.target,
         total: effective.total,
+        second: beyond.second,
+        pod_concurrency: pod_concurrency(metric, effective.total, beyond.second, &serving)
+            .unwrap_or(defaults.total),
         target_burst_capacity: effective.target_burst_capacity,
         min_scale: pods(effective.min_scale),
         max_scale: NonZeroU32::new(pods(effective.max_scale)),
@@ -90,6 +94,15 @@ fn scaling_spec(
         startup_aware: beyond.startup_aware,
         max_starting_pods: beyond.max_starting_pods,
         idle_first: beyond.idle_first,
+    }
+}
+
+/// Requests in flight that one pod can take, if any annotation tells: a total, or else the limit.
+fn pod_concurrency(metric: Metric, total: f64, second: Option<Signal>, serving: &ServingSpec) -> Option<f64> {
+    match (metric, second) {
+        (Metric::Concurrency, _) => Some(total),
+        (Metric::Rps, Some(concurrency)) => Some(concurrency.total),
+        (Metric::Rps, None) => serving.container_concurrency.map(|limit| f64::from(limit.get())),
     }
 }
 

@@ -12,6 +12,10 @@ pub struct ScalingSpec {
     pub target: f64,
     /// What one pod can take, in units of the metric.
     pub total: f64,
+    /// A second signal, of the other metric; `None`: there is only the one.
+    pub second: Option<Signal>,
+    /// Requests in flight that one pod can take, whatever the metric; burst capacity is counted in it.
+    pub pod_concurrency: f64,
     /// Spare requests wanted on top of the current load.
     pub target_burst_capacity: TargetBurstCapacity,
     /// Least pods; 0 allows scale to zero.
@@ -118,6 +122,17 @@ pub enum Rules {
     Reference,
 }
 
+/// One thing to scale by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Signal {
+    /// What the windows average.
+    pub metric: Metric,
+    /// Wanted per pod, in units of the metric: `total × utilization`, at least 0.01.
+    pub target: f64,
+    /// What one pod can take, in units of the metric.
+    pub total: f64,
+}
+
 /// How a window weighs its seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregation {
@@ -144,6 +159,11 @@ impl TargetBurstCapacity {
 }
 
 impl Metric {
+    /// The metric that an annotation's value names.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        [Self::Concurrency, Self::Rps].into_iter().find(|metric| metric.as_str() == text)
+    }
+
     /// The annotation's value.
     pub const fn as_str(self) -> &'static str {
         match self {
