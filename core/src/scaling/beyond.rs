@@ -1,14 +1,14 @@
 //! What the reference has no setting for: the `ebb.dev/*` annotations that steer decisions.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
-    ClusterDefaults, Rules, Signal,
+    ClusterDefaults, Rules, Schedule, Signal,
     annotations::Annotations,
     fault::Fault,
     keys::{self, Key},
     reading::{Reading, Texts, count},
-    second,
+    second, strict,
     syntax::{Syntax, Unreadable},
 };
 
@@ -20,6 +20,7 @@ pub(super) struct Beyond {
     pub(super) max_starting_pods: Option<NonZeroU32>,
     pub(super) idle_first: bool,
     pub(super) second: Option<Signal>,
+    pub(super) schedule: Option<Arc<Schedule>>,
 }
 
 impl Syntax for Rules {
@@ -52,6 +53,7 @@ pub(super) fn read(
         // The reference's numbers say how many go and never who.
         idle_first: flag(texts, &keys::IDLE_FIRST, faults).unwrap_or(true),
         second: second::read(texts, shared, defaults, container_concurrency, rules, faults),
+        schedule: schedule(texts, strict::max_in_effect(shared, defaults), faults),
     }
 }
 
@@ -65,6 +67,20 @@ fn flag(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<bool> {
     let reading = Reading::find(texts, key)?;
     faults.extend(reading.no_value());
     reading.value.ok()
+}
+
+/// The schedule, none of whose entries may ask for more pods than `max` (`None`: unlimited).
+fn schedule(texts: &Texts, max: Option<i64>, faults: &mut Vec<Fault>) -> Option<Arc<Schedule>> {
+    match Schedule::parse(texts.get(keys::SCHEDULE.name)?) {
+        Ok(schedule) => {
+            faults.extend(max.into_iter().flat_map(|max| schedule.faults_above(max)));
+            Some(Arc::new(schedule))
+        }
+        Err(wrong) => {
+            faults.extend(wrong);
+            None
+        }
+    }
 }
 
 #[cfg(test)]

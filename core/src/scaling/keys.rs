@@ -108,9 +108,11 @@ pub const IDLE_FIRST: Key = Key::new("ebb.dev/idle-first");
 pub const TARGET_CONCURRENCY: Key = Key::new("ebb.dev/target-concurrency");
 /// Requests per second that one pod can take, where the metric is another one: at least 0.01, or 0 (off).
 pub const TARGET_RPS: Key = Key::new("ebb.dev/target-rps");
+/// Least pods by time: `CRON [ZONE] for DURATION min PODS`, and so on after a `;`.
+pub const SCHEDULE: Key = Key::new("ebb.dev/schedule");
 
 /// Every known key.
-pub const KNOWN: [Key; 32] = [
+pub const KNOWN: [Key; 33] = [
     CLASS,
     METRIC,
     TARGET,
@@ -143,6 +145,7 @@ pub const KNOWN: [Key; 32] = [
     IDLE_FIRST,
     TARGET_CONCURRENCY,
     TARGET_RPS,
+    SCHEDULE,
 ];
 
 /// The class that scales by requests, the only one that Ebb has.
@@ -228,6 +231,8 @@ mod tests {
             ("ebb.dev/idleFirst", Some(IDLE_FIRST.name)),
             ("ebb.dev/target-concurency", Some(TARGET_CONCURRENCY.name)),
             ("ebb.dev/targetRPS", Some(TARGET_RPS.name)),
+            ("ebb.dev/schedules", Some(SCHEDULE.name)),
+            ("autoscaling.knative.dev/shedule", Some(SCHEDULE.name)),
             ("ebb.dev/zebra", None),
         ] {
             assert!(is_unknown(slip), "{slip}");

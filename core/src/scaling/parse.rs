@@ -51,7 +51,7 @@ pub fn parse(
         return Err(faults);
     }
     let effective = Effective::resolve(&read, defaults, serving.container_concurrency, reachability);
-    let spec = scaling_spec(&effective, defaults, serving, &beyond);
+    let spec = scaling_spec(&effective, defaults, serving, beyond);
     Ok(Parsed { spec, binding, warnings: warnings(annotations) })
 }
 
@@ -61,7 +61,7 @@ fn scaling_spec(
     effective: &Effective,
     defaults: &ClusterDefaults,
     serving: ServingSpec,
-    beyond: &Beyond,
+    beyond: Beyond,
 ) -> ScalingSpec {
     let metric = Metric::named(&effective.metric).unwrap_or(Metric::Concurrency);
     ScalingSpec {
@@ -73,6 +73,7 @@ fn scaling_spec(
             .unwrap_or(defaults.total),
         target_burst_capacity: effective.target_burst_capacity,
         min_scale: pods(effective.min_scale),
+        schedule: beyond.schedule,
         max_scale: NonZeroU32::new(pods(effective.max_scale)),
         initial_scale: pods(effective.initial_scale),
         activation_scale: NonZeroU32::new(pods(effective.activation_scale)),

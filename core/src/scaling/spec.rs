@@ -1,4 +1,6 @@
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use super::Schedule;
 
 /// How one service is scaled and served: every annotation and cluster-wide setting, resolved.
 ///
@@ -20,6 +22,8 @@ pub struct ScalingSpec {
     pub target_burst_capacity: TargetBurstCapacity,
     /// Least pods; 0 allows scale to zero.
     pub min_scale: u32,
+    /// Least pods by time, on top of the above; never more than `max_scale`.
+    pub schedule: Option<Arc<Schedule>>,
     /// Most pods; `None` is unlimited.
     pub max_scale: Option<NonZeroU32>,
     /// Pods at creation, until the service was first ready.

@@ -81,9 +81,7 @@ fn progress_deadline(annotations: &Annotations<'_>) -> Option<Fault> {
 /// The reference compares annotations among themselves only; here the values in effect must fit together.
 /// Reachability plays no part: what is accepted must not depend on the state of the moment.
 fn effective_bounds(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Vec<Fault> {
-    let annotated_max = value_of(annotations.max_scale.as_ref()).map(i64::from);
-    let max = annotated_max.or_else(|| defaults.max_scale.map(|max| i64::from(max.get())));
-    let Some(max) = max.filter(|max| *max > 0) else { return Vec::new() };
+    let Some(max) = max_in_effect(annotations, defaults) else { return Vec::new() };
     [
         LowerBound::new("min-scale", annotations.min_scale.as_ref(), i64::from(defaults.min_scale)),
         LowerBound::new(
@@ -96,6 +94,13 @@ fn effective_bounds(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -
     .into_iter()
     .filter_map(|bound| bound.fault_above(max, annotations.max_scale.as_ref()))
     .collect()
+}
+
+/// Most pods: the annotation's, or the cluster's; `None` is unlimited.
+pub(super) fn max_in_effect(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Option<i64> {
+    let annotated = value_of(annotations.max_scale.as_ref()).map(i64::from);
+    let max = annotated.or_else(|| defaults.max_scale.map(|max| i64::from(max.get())));
+    max.filter(|max| *max > 0)
 }
 
 /// A lower bound in effect, and where it comes from.
