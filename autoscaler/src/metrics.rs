@@ -1,132 +1,159 @@
-use std::sync::Arc;
+//! What the autoscaler tells of itself. Series of a service are made when they are read, from what is shown of it:
+//! they take no memory of their own, and go when the service goes.
+
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use ebb_core::ServiceKey;
 use ebb_proxy::metrics::registered;
+use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder},
+    metrics::{MetricType, counter::Counter, gauge::Gauge},
     registry::Registry,
 };
 
 use crate::service::View;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    namespace: String,
-    service: String,
-}
-
-impl From<&ServiceKey> for Labels {
-    fn from(key: &ServiceKey) -> Self {
-        Self { namespace: key.namespace.clone(), service: key.name.clone() }
-    }
-}
-
-type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
-
-/// What the autoscaler tells of itself. Series of a service go when the service goes.
+/// Metrics of the whole.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
-    desired: Family<Labels, Gauge>,
-    ready: Family<Labels, Gauge>,
-    stable: Family<Labels, FloatGauge>,
-    panic: Family<Labels, FloatGauge>,
-    panicking: Family<Labels, Gauge>,
-    no_data: Family<Labels, Gauge>,
-    scrape_failures: Family<Labels, Counter>,
-    write_failures: Family<Labels, Counter>,
     pub(crate) insane_reports: Counter,
     pub(crate) activators: Gauge,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(views: &Views) -> Arc<Self> {
         let mut registry = Registry::with_prefix("ebb_autoscaler");
-        Arc::new(Self {
-            desired: registered(&mut registry, "desired_pods", "Pods that were decided, within the bounds"),
-            ready: registered(&mut registry, "ready_pods", "Pods that take traffic"),
-            stable: registered(&mut registry, "stable_load", "The metric averaged over the stable window"),
-            panic: registered(&mut registry, "panic_load", "The metric averaged over the panic window"),
-            panicking: registered(&mut registry, "panicking", "Whether the panic average rules"),
-            no_data: registered(
-                &mut registry,
-                "no_data",
-                "Whether a service has no fresh data: while it is 1, its pods stay as they are",
-            ),
-            scrape_failures: registered(
-                &mut registry,
-                "scrape_failures",
-                "Rounds in which too few pods answered; a rise means pods are overloaded or cannot be reached",
-            ),
-            write_failures: registered(
-                &mut registry,
-                "write_failures",
-                "Times that a scale target or endpoints could not be written; they are written again",
-            ),
-            insane_reports: registered(
-                &mut registry,
-                "insane_reports",
-                "Reports with numbers that cannot be; a pod is faulty or hostile",
-            ),
-            activators: registered(&mut registry, "activators", "Activators whose stream is open"),
-            registry,
-        })
+        let insane_reports = registered(
+            &mut registry,
+            "insane_reports",
+            "Reports with numbers that cannot be; a pod is faulty or hostile",
+        );
+        let activators = registered(&mut registry, "activators", "Activators whose stream is open");
+        registry.register_collector(Box::new(views.clone()));
+        Arc::new(Self { registry, insane_reports, activators })
+    }
+}
+
+/// What is shown of each service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Views(Arc<Mutex<HashMap<Arc<ServiceKey>, Shown>>>);
+
+/// What is shown of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    pub(crate) view: View,
+    scrape_failures: u64,
+    write_failures: u64,
+}
+
+impl Views {
+    pub(crate) fn get(&self, service: &ServiceKey) -> Option<Shown> {
+        self.0.lock().get(service).copied()
     }
 
-    pub(crate) fn service(self: &Arc<Self>, key: &ServiceKey) -> ServiceMetrics {
-        let labels = Labels::from(key);
-        ServiceMetrics {
-            desired: self.desired.get_or_create_owned(&labels),
-            ready: self.ready.get_or_create_owned(&labels),
-            stable: self.stable.get_or_create_owned(&labels),
-            panic: self.panic.get_or_create_owned(&labels),
-            panicking: self.panicking.get_or_create_owned(&labels),
-            no_data: self.no_data.get_or_create_owned(&labels),
-            scrape_failures: self.scrape_failures.get_or_create_owned(&labels),
-            write_failures: self.write_failures.get_or_create_owned(&labels),
-            metrics: self.clone(),
-            labels,
+    pub(crate) fn show(&self, service: &Arc<ServiceKey>, view: View) {
+        let mut all = self.0.lock();
+        match all.get_mut(service) {
+            Some(shown) => shown.view = view,
+            None => drop(all.insert(service.clone(), Shown { view, scrape_failures: 0, write_failures: 0 })),
         }
     }
-}
 
-/// One service's series, resolved once.
-#[derive(Debug)]
-pub(crate) struct ServiceMetrics {
-    desired: Gauge,
-    ready: Gauge,
-    stable: FloatGauge,
-    panic: FloatGauge,
-    panicking: Gauge,
-    no_data: Gauge,
-    pub(crate) scrape_failures: Counter,
-    pub(crate) write_failures: Counter,
-    metrics: Arc<Metrics>,
-    labels: Labels,
-}
+    pub(crate) fn count_scrape_failure(&self, service: &ServiceKey) {
+        if let Some(shown) = self.0.lock().get_mut(service) {
+            shown.scrape_failures += 1;
+        }
+    }
 
-impl ServiceMetrics {
-    pub(crate) fn show(&self, view: &View) {
-        self.desired.set(i64::from(view.desired_pods));
-        self.ready.set(i64::from(view.ready_pods));
-        self.stable.set(view.stable.unwrap_or(0.0));
-        self.panic.set(view.panic.unwrap_or(0.0));
-        self.panicking.set(i64::from(view.panicking));
-        self.no_data.set(i64::from(view.stable.is_none()));
+    pub(crate) fn count_write_failure(&self, service: &ServiceKey) {
+        if let Some(shown) = self.0.lock().get_mut(service) {
+            shown.write_failures += 1;
+        }
+    }
+
+    pub(crate) fn remove(&self, service: &ServiceKey) {
+        self.0.lock().remove(service);
     }
 }
 
-impl Drop for ServiceMetrics {
-    fn drop(&mut self) {
-        let Self { metrics, labels, .. } = self;
-        metrics.desired.remove(labels);
-        metrics.ready.remove(labels);
-        metrics.stable.remove(labels);
-        metrics.panic.remove(labels);
-        metrics.panicking.remove(labels);
-        metrics.no_data.remove(labels);
-        metrics.scrape_failures.remove(labels);
-        metrics.write_failures.remove(labels);
+/// A number of a service: the series, what it means, and how to read it.
+type Series<T> = (&'static str, &'static str, fn(&Shown) -> T);
+
+const COUNTS: [Series<i64>; 6] = [
+    ("desired_pods", "Pods that were decided, within the bounds", |shown| shown.view.desired_pods.into()),
+    ("ready_pods", "Pods that take traffic", |shown| shown.view.ready_pods.into()),
+    ("excess_burst_capacity", "Requests that could come on top before pods are full", |shown| {
+        shown.view.excess_burst_capacity
+    }),
+    ("panicking", "Whether the panic average rules", |shown| shown.view.panicking.into()),
+    ("no_data", "Whether a service has no fresh data: while it is 1, no pod of it goes", |shown| {
+        (!shown.view.fresh).into()
+    }),
+    ("proxied", "Whether activators are in the path", |shown| {
+        (shown.view.path == crate::zero::Path::Proxy).into()
+    }),
+];
+
+const LOADS: [Series<f64>; 4] = [
+    ("stable_load", "The metric averaged over the stable window", |shown| shown.view.stable.unwrap_or(0.0)),
+    ("panic_load", "The metric averaged over the panic window", |shown| shown.view.panic.unwrap_or(0.0)),
+    ("target_load", "The metric wanted per pod", |shown| shown.view.target),
+    ("startup_seconds", "How long pods take to start; 0 if none was seen to", |shown| {
+        shown.view.startup.unwrap_or_default().as_secs_f64()
+    }),
+];
+
+const FAILURES: [Series<u64>; 2] = [
+    (
+        "scrape_failures",
+        "Seconds for which too few pods answered; a rise means pods are overloaded or cannot be reached",
+        |shown| shown.scrape_failures,
+    ),
+    (
+        "write_failures",
+        "Times that a scale target or endpoints could not be written; they are written again",
+        |shown| shown.write_failures,
+    ),
+];
+
+impl Collector for Views {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        // Copied, because the task that decides waits for whoever holds it.
+        let all: Vec<(Arc<ServiceKey>, Shown)> =
+            self.0.lock().iter().map(|(service, shown)| (service.clone(), *shown)).collect();
+        for (name, help, read) in COUNTS {
+            let mut series = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (service, shown) in &all {
+                of(&mut series, service, |mut one| one.encode_gauge(&read(shown)))?;
+            }
+        }
+        for (name, help, read) in LOADS {
+            let mut series = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (service, shown) in &all {
+                of(&mut series, service, |mut one| one.encode_gauge(&read(shown)))?;
+            }
+        }
+        for (name, help, read) in FAILURES {
+            let mut series = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (service, shown) in &all {
+                of(&mut series, service, |mut one| {
+                    one.encode_counter::<[(&str, &str); 0], u64, u64>(&read(shown), None)
+                })?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// Writes the number of `service` to a series.
+fn of(
+    series: &mut MetricEncoder<'_>,
+    service: &ServiceKey,
+    write: impl FnOnce(MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    let labels = [("namespace", service.namespace.as_str()), ("service", service.name.as_str())];
+    write(series.encode_family(&labels)?)
 }

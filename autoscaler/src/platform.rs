@@ -52,6 +52,9 @@ pub enum FleetEvent {
         /// Why there are fewer pods than wanted, for those who wait; empty if nothing is wrong.
         trouble: String,
     },
+    /// All services that there are were told, each with its pods. Until then, one that is not among them may
+    /// still come: activators keep what they have.
+    Complete,
 }
 
 /// Tells which services and pods there are.
@@ -63,11 +66,12 @@ pub trait PodSource {
 /// Has more pods, or fewer.
 pub trait ScaleTarget: Send + Sync + 'static {
     /// Wants `pods` pods of `service`; resolves when that was written, not when they run. Where pods must
-    /// go, the least busy go first.
+    /// go, those named in `first_to_go` go first, in that order; it may name none.
     fn scale(
         &self,
         service: &ServiceKey,
         pods: u32,
+        first_to_go: &[String],
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 }
 

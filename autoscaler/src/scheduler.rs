@@ -9,35 +9,46 @@ use std::{
 
 use ebb_core::{ServiceKey, Tick};
 
-/// Due times. A service that is not scheduled costs nothing until somebody schedules it.
-#[derive(Debug, Default)]
-pub struct Scheduler {
-    due: HashMap<ServiceKey, Tick>,
+/// Due times. What is not scheduled costs nothing until somebody schedules it.
+#[derive(Debug)]
+pub struct Scheduler<K> {
+    due: HashMap<K, Tick>,
     /// May hold entries that `due` no longer agrees with; they are skipped when their time comes.
-    queue: BinaryHeap<Reverse<(Tick, ServiceKey)>>,
+    queue: BinaryHeap<Reverse<(Tick, K)>>,
 }
 
-impl Scheduler {
-    /// `service` is due at `at`, instead of whenever it was due before.
-    pub fn schedule(&mut self, service: &ServiceKey, at: Tick) {
-        if self.due.insert(service.clone(), at) != Some(at) {
-            self.queue.push(Reverse((at, service.clone())));
+impl<K> Default for Scheduler<K> {
+    fn default() -> Self {
+        Self { due: HashMap::new(), queue: BinaryHeap::new() }
+    }
+}
+
+impl<K: Clone + Hash + Ord> Scheduler<K> {
+    /// `key` is due at `at`, instead of whenever it was due before.
+    pub fn schedule(&mut self, key: &K, at: Tick) {
+        if self.due.insert(key.clone(), at) != Some(at) {
+            self.queue.push(Reverse((at, key.clone())));
         }
-        // Services that are rescheduled before they are due must not fill the queue.
+        // What is rescheduled before it is due must not fill the queue.
         if self.queue.len() > 64 + 2 * self.due.len() {
             self.queue = self.due.iter().map(|(key, at)| Reverse((*at, key.clone()))).collect();
         }
     }
 
-    /// `service` is not due until it is scheduled again.
-    pub fn forget(&mut self, service: &ServiceKey) {
-        self.due.remove(service);
+    /// Whether `key` is due at any time.
+    pub fn is_scheduled(&self, key: &K) -> bool {
+        self.due.contains_key(key)
     }
 
-    /// When the next service is due.
+    /// `key` is not due until it is scheduled again.
+    pub fn forget(&mut self, key: &K) {
+        self.due.remove(key);
+    }
+
+    /// When the next one is due.
     pub fn next_due(&mut self) -> Option<Tick> {
-        while let Some(Reverse((at, service))) = self.queue.peek() {
-            if self.due.get(service) == Some(at) {
+        while let Some(Reverse((at, key))) = self.queue.peek() {
+            if self.due.get(key) == Some(at) {
                 return Some(*at);
             }
             self.queue.pop();
@@ -45,24 +56,28 @@ impl Scheduler {
         None
     }
 
-    /// A service that is due at `now`; it is not scheduled any more.
-    pub fn pop(&mut self, now: Tick) -> Option<ServiceKey> {
+    /// One that is due at `now`, and when it was; it is not scheduled any more.
+    pub fn pop(&mut self, now: Tick) -> Option<(K, Tick)> {
         if self.next_due()? > now {
             return None;
         }
-        let Reverse((_, service)) = self.queue.pop()?;
-        self.due.remove(&service);
-        Some(service)
+        let Reverse((at, key)) = self.queue.pop()?;
+        self.due.remove(&key);
+        Some((key, at))
     }
 }
 
-/// The first regular tick of `service` after `now`: each service has its own phase within the `period`, so
-/// that the work is spread over it.
-pub fn first_tick(service: &ServiceKey, now: Tick, period: Duration) -> Tick {
-    let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1);
+/// The first regular tick of `service` after `now`: each service has its own phase within the `period`, which it
+/// keeps whatever happens in between, so that the work is spread over it.
+pub fn next_tick(service: &ServiceKey, now: Tick, period: Duration) -> Tick {
+    let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1);
+    let now = u64::try_from(now.since_epoch().as_nanos()).unwrap_or(u64::MAX);
     let mut hasher = DefaultHasher::new();
     service.hash(&mut hasher);
-    now.after(Duration::from_nanos(hasher.finish() % period_ns))
+    let phase = hasher.finish() % period;
+    // How long ago the last tick was, were there always ticks.
+    let passed = (now % period + (period - phase)) % period;
+    Tick::from_nanos(now.saturating_add(period - passed))
 }
 
 #[cfg(test)]
@@ -73,8 +88,8 @@ mod tests {
         ServiceKey::new("ns", name)
     }
 
-    fn due(scheduler: &mut Scheduler, now: u64) -> Vec<String> {
-        std::iter::from_fn(|| scheduler.pop(Tick::from_secs(now))).map(|key| key.name).collect()
+    fn due(scheduler: &mut Scheduler<ServiceKey>, now: u64) -> Vec<String> {
+        std::iter::from_fn(|| scheduler.pop(Tick::from_secs(now))).map(|(key, _)| key.name).collect()
     }
 
     #[test]
@@ -114,14 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_spread_over_the_period() {
+    fn ticks_are_spread_over_the_period_and_keep_their_phase() {
         let period = Duration::from_secs(2);
-        let offsets: Vec<u128> = (0..100)
-            .map(|n| first_tick(&key(&n.to_string()), Tick::ZERO, period).since_epoch().as_millis())
-            .collect();
+        let now = Tick::from_millis(1_000_333);
+        let ticks: Vec<Tick> = (0..100).map(|n| next_tick(&key(&n.to_string()), now, period)).collect();
         for quarter in 0..4 {
-            let within = offsets.iter().filter(|ms| **ms / 500 == quarter).count();
+            let within = ticks.iter().filter(|at| at.since(now).as_millis() / 500 == quarter).count();
             assert!((10..45).contains(&within), "{within} of 100 in quarter {quarter}");
+        }
+        for (n, first) in ticks.iter().enumerate() {
+            assert!(*first > now);
+            let key = key(&n.to_string());
+            assert_eq!(next_tick(&key, *first, period), first.after(period));
+            assert_eq!(next_tick(&key, first.after(Duration::from_millis(700)), period), first.after(period));
         }
     }
 }

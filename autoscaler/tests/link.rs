@@ -49,7 +49,7 @@ impl PodSource for Scripted {
 }
 
 impl ScaleTarget for Scripted {
-    async fn scale(&self, _: &ServiceKey, pods: u32) -> Result<(), PlatformError> {
+    async fn scale(&self, _: &ServiceKey, pods: u32, _: &[String]) -> Result<(), PlatformError> {
         self.told.send(Told::Scale(pods)).await.map_err(|_| PlatformError("the test is over".into()))
     }
 }
@@ -81,6 +81,7 @@ async fn world() -> World {
     let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
     let world = World { autoscaler, address, fleet, told };
     world.service().await;
+    world.fleet.send(FleetEvent::Complete).await.unwrap();
     world
 }
 

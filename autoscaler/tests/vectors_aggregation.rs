@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
-use autoscaler::windows::{MaxWindow, Smoothing, Window, WindowRules};
-use ebb_core::{Tick, scaling::Aggregation};
+use autoscaler::windows::{MaxWindow, Smoothing, Window};
+use ebb_core::{
+    Tick,
+    scaling::{Aggregation, Rules},
+};
 use ebb_vectors::{Vectors, agree, float};
 use serde_json::Value;
 
@@ -24,8 +27,7 @@ fn compare_windows(section: &str, aggregation: Aggregation, close: fn(f64, f64) 
     let mut compared = 0;
     for case in vectors.rows(section) {
         let granularity = millis(&case["granularity_ms"]);
-        let mut window =
-            Window::new(aggregation, millis(&case["window_ms"]), granularity, WindowRules::Reference);
+        let mut window = Window::new(aggregation, millis(&case["window_ms"]), granularity, Rules::Reference);
         for (index, op) in case["ops"].as_array().unwrap().iter().enumerate() {
             let now = at(case, &op[1]);
             let name = || format!("{section} {} op {index}: {op}", case["name"]);

@@ -6,14 +6,17 @@ mod stock;
 
 use std::{num::NonZeroU32, time::Duration};
 
-use autoscaler::decider::{Decider, Decision, Mode, Observation, Status};
+use autoscaler::{
+    decider::{Decider, Decision, Mode, Observation, Status},
+    windows::Averages,
+};
 use ebb_core::{
     Tick,
     scaling::{Metric, ScalingSpec},
 };
 use ebb_vectors::{Vectors, float};
 use serde_json::Value;
-use stock::{burst_capacity, stock_spec};
+use stock::{burst_capacity, reference_spec};
 
 /// What `flags` of the file says about a tick's inputs.
 mod flag {
@@ -41,7 +44,7 @@ fn spec_of(value: &Value) -> ScalingSpec {
         scale_down_delay: millis("scale_down_delay_ms"),
         activation_scale: NonZeroU32::new(number(&value["activation_scale"])),
         reachable: value["reachable"].as_bool().unwrap(),
-        ..stock_spec()
+        ..reference_spec()
     }
 }
 
@@ -52,10 +55,14 @@ fn compare_tick(decider: &mut Decider, spec: &ScalingSpec, epoch: Tick, row: &Va
     let asked = !flag::NOT_ASKED.contains(&flag);
     assert_eq!(asked, row[7] == 1, "{name}: whether the result is valid");
     if asked {
+        // The other metric holds unrelated numbers.
+        let averages = Averages { stable: float(&row[1]), panic: float(&row[2]) };
         let seen = Observation {
             ready_pods: if flag == flag::PODS_NOT_FOUND { 0 } else { number(&row[3]) },
-            stable: float(&row[1]),
-            panic: float(&row[2]),
+            concurrency: averages,
+            rps: averages,
+            fresh: true,
+            ..Observation::default()
         };
         let got = decider.decide(now, spec, &seen);
         let want = (number(&row[5]), row[6].as_i64().unwrap());
@@ -97,7 +104,7 @@ fn vectors_autoscaler_initial_status() {
             target_burst_capacity: burst_capacity(float(&row[0])),
             total: float(&row[1]),
             initial_scale: number(&row[2]),
-            ..stock_spec()
+            ..reference_spec()
         };
         let status = Status::initial(&spec);
         assert_eq!(row[3], -1, "the scale is unknown at first");
@@ -112,14 +119,14 @@ fn vectors_autoscaler_status_updates() {
     let vectors = Vectors::load("autoscaler.json");
     let mut compared = 0;
     for case in vectors.rows("status_updates") {
-        let mut status = Status::initial(&stock_spec());
+        let mut status = Status::initial(&reference_spec());
         let decision = |pods: &Value, capacity: &Value| Decision {
             desired_pods: number(pods),
             excess_burst_capacity: capacity.as_i64().unwrap(),
-            ..Decider::new(Tick::ZERO, 0, &stock_spec()).decide(
+            ..Decider::new(Tick::ZERO, 0, &reference_spec()).decide(
                 Tick::ZERO,
-                &stock_spec(),
-                &Observation { ready_pods: 0, stable: 0.0, panic: 0.0 },
+                &reference_spec(),
+                &Observation::default(),
             )
         };
         // An unknown scale is the initial status; its burst capacity only matters by its sign, and a

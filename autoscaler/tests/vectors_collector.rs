@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use autoscaler::{
     sampling::{Refusal, Sample, SampleError, sample_size},
-    windows::{Averages, MetricWindows, NoData, WindowRules},
+    windows::{Averages, MetricWindows, NoData},
 };
 use ebb_core::{
     Tick,
@@ -18,7 +18,7 @@ use ebb_core::{
 use ebb_vectors::{Vectors, agree, float};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
-use stock::{burst_capacity, stock_spec};
+use stock::{burst_capacity, reference_spec};
 
 fn millis(value: &Value) -> Duration {
     Duration::from_millis(value.as_u64().expect("milliseconds"))
@@ -61,9 +61,9 @@ impl Collection {
             panic_window: millis(&trace["panic_window_ms"]),
             // Without a scrape target nothing is scraped, and that follows from an unlimited capacity.
             target_burst_capacity: burst_capacity(if trace["scrape_target"] == "" { -1.0 } else { 211.0 }),
-            ..stock_spec()
+            ..reference_spec()
         };
-        let windows = Some(MetricWindows::new(&spec, WindowRules::Reference));
+        let windows = Some(MetricWindows::new(&spec));
         Self { spec, windows }
     }
 
@@ -113,7 +113,7 @@ impl Collection {
             "del" => self.windows = None,
             "create" => {
                 self.set_lengths(&op[2], &op[3]);
-                self.windows = Some(MetricWindows::new(&self.spec, WindowRules::Reference));
+                self.windows = Some(MetricWindows::new(&self.spec));
             }
             "q" => {
                 self.compare(Metric::Concurrency, now, &op[2..5], name);

@@ -17,7 +17,7 @@ use ebb_core::{
 };
 use ebb_vectors::{Vectors, float};
 use serde_json::{Value, json};
-use stock::{burst_capacity, stock_spec};
+use stock::{burst_capacity, reference_spec};
 
 /// Long after the epoch, so that times in the past can be said.
 const NOW: Tick = Tick::from_secs(1_000_000_000);
@@ -55,7 +55,7 @@ fn spec_of(config: &Value, annotations: &Value, reachability: &Value) -> Scaling
         max_scale: NonZeroU32::new(number(&config["max_scale"])),
         progress_deadline: millis(&config["progress_deadline_ms"]),
         reachable: reachability != "Unreachable",
-        ..stock_spec()
+        ..reference_spec()
     };
     let zero_allowed = config["allow_zero_initial_scale"].as_bool().unwrap();
     annotate(&mut spec, annotations, zero_allowed);
@@ -178,6 +178,7 @@ fn vectors_scale_to_zero_cases() {
             desired_pods: known(&case["desired"]),
             excess_burst_capacity: 0,
             ready_pods: 0,
+            scheduled_pods: 0,
             published: Some(published),
             service_known: true,
             activator_answer: ActivatorAnswer::NotAsked,
@@ -223,7 +224,7 @@ fn vectors_scale_to_zero_num_activators() {
             target_burst_capacity: burst_capacity(float(&row[1])),
             total: float(&row[2]),
             activator_capacity: float(&row[3]),
-            ..stock_spec()
+            ..reference_spec()
         };
         assert_eq!(num_activators(&spec, number(&row[0])), number(&row[4]), "num_activators {row}");
     }
@@ -235,7 +236,7 @@ fn vectors_scale_to_zero_active_condition() {
     let vectors = Vectors::load("scale_to_zero.json");
     let cases = vectors.rows("active_condition");
     for case in cases {
-        let mut spec = ScalingSpec { reachable: case["reachability"] != "Unreachable", ..stock_spec() };
+        let mut spec = ScalingSpec { reachable: case["reachability"] != "Unreachable", ..reference_spec() };
         annotate(&mut spec, &case["annotations"], case["allow_zero_initial_scale"] == true);
         let initialized = case["scale_target_initialized"] == true;
         let threshold = spec.active_threshold(initialized);
@@ -282,6 +283,7 @@ impl<'a> Followed<'a> {
             desired_pods: known(&row["desired"]),
             excess_burst_capacity: row["ebc"].as_i64().unwrap(),
             ready_pods: number(&row["pods"][0]),
+            scheduled_pods: 0,
             published,
             service_known: self.service_known,
             activator_answer: ActivatorAnswer::NotAsked,

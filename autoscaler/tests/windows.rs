@@ -5,10 +5,10 @@ mod stock;
 
 use std::time::Duration;
 
-use autoscaler::windows::{Averages, MetricWindows, NoData, Smoothing, Window, WindowRules};
+use autoscaler::windows::{Averages, MetricWindows, NoData, Smoothing, Window};
 use ebb_core::{
     Tick,
-    scaling::{Aggregation, Metric, ScalingSpec, TargetBurstCapacity},
+    scaling::{Aggregation, Metric, Rules, ScalingSpec, TargetBurstCapacity},
     stat::Stat,
 };
 use proptest::prelude::*;
@@ -23,12 +23,12 @@ fn at(second: u64) -> Tick {
     Tick::from_secs(START + second)
 }
 
-fn window(aggregation: Aggregation, secs: u64, rules: WindowRules) -> Window {
+fn window(aggregation: Aggregation, secs: u64, rules: Rules) -> Window {
     Window::new(aggregation, Duration::from_secs(secs), SECOND, rules)
 }
 
 fn linear(secs: u64) -> Window {
-    window(Aggregation::Linear, secs, WindowRules::Reference)
+    window(Aggregation::Linear, secs, Rules::Reference)
 }
 
 /// Records `value` in each of `seconds`.
@@ -62,7 +62,7 @@ fn a_step_of_load_moves_the_linear_average_second_by_second() {
 
 #[test]
 fn a_step_of_load_moves_the_weighted_average_faster() {
-    let mut window = window(Aggregation::WeightedExponential, 60, WindowRules::Reference);
+    let mut window = window(Aggregation::WeightedExponential, 60, Rules::Reference);
     fill(&mut window, 0..60, 10.0);
     for (seconds, want) in [(1, 28.0), (2, 42.4), (3, 53.92), (5, 70.509), (10, 90.336)] {
         let mut window = window.clone();
@@ -106,9 +106,7 @@ fn a_value_that_is_not_finite_is_dropped() {
 
 #[test]
 fn a_resize_invents_history_by_the_rules_of_the_reference_only() {
-    for (rules, longer, shorter) in
-        [(WindowRules::Reference, 0.833_333, 1.666_667), (WindowRules::Mended, 10.0, 10.0)]
-    {
+    for (rules, longer, shorter) in [(Rules::Reference, 0.833_333, 1.666_667), (Rules::Mended, 10.0, 10.0)] {
         for (secs, want) in [(120, longer), (30, shorter)] {
             let mut window = window(Aggregation::Linear, 60, rules);
             fill(&mut window, 0..5, 10.0);
@@ -120,7 +118,7 @@ fn a_resize_invents_history_by_the_rules_of_the_reference_only() {
 
 #[test]
 fn a_change_of_aggregation_keeps_the_records() {
-    let mut window = window(Aggregation::Linear, 60, WindowRules::Mended);
+    let mut window = window(Aggregation::Linear, 60, Rules::Mended);
     fill(&mut window, 0..60, 10.0);
     window.reshape(at(60), Aggregation::WeightedExponential, Duration::from_secs(60));
     assert!(close(window.average(at(59)), 10.0));
@@ -128,8 +126,8 @@ fn a_change_of_aggregation_keeps_the_records() {
 
 #[test]
 fn mended_a_constant_load_reads_as_itself_from_the_first_second() {
-    let mut mended = window(Aggregation::WeightedExponential, 60, WindowRules::Mended);
-    let mut reference = window(Aggregation::WeightedExponential, 60, WindowRules::Reference);
+    let mut mended = window(Aggregation::WeightedExponential, 60, Rules::Mended);
+    let mut reference = window(Aggregation::WeightedExponential, 60, Rules::Reference);
     for (second, read_by_reference) in [2.0, 3.6, 4.88].into_iter().enumerate() {
         let now = at(second as u64);
         mended.record(now, 10.0);
@@ -141,7 +139,7 @@ fn mended_a_constant_load_reads_as_itself_from_the_first_second() {
 
 #[test]
 fn mended_a_silent_window_is_empty_rather_than_zero() {
-    let mut window = window(Aggregation::Linear, 60, WindowRules::Mended);
+    let mut window = window(Aggregation::Linear, 60, Rules::Mended);
     window.record(at(0), 20.0);
     assert!(!window.is_empty(at(59)));
     assert!(window.is_empty(at(60)));
@@ -149,7 +147,7 @@ fn mended_a_silent_window_is_empty_rather_than_zero() {
 
 #[test]
 fn mended_a_huge_value_leaves_no_trace_in_the_total() {
-    let mut window = window(Aggregation::Linear, 6, WindowRules::Mended);
+    let mut window = window(Aggregation::Linear, 6, Rules::Mended);
     window.record(at(0), 1e18);
     fill(&mut window, 0..20, 3.0);
     assert_eq!(window.average(at(19)), 3.0);
@@ -157,8 +155,8 @@ fn mended_a_huge_value_leaves_no_trace_in_the_total() {
 
 #[test]
 fn mended_the_smallest_load_is_load_and_what_arithmetic_leaves_is_not() {
-    let mut mended = window(Aggregation::Linear, 60, WindowRules::Mended);
-    let mut reference = window(Aggregation::Linear, 60, WindowRules::Reference);
+    let mut mended = window(Aggregation::Linear, 60, Rules::Mended);
+    let mut reference = window(Aggregation::Linear, 60, Rules::Reference);
     for window in [&mut mended, &mut reference] {
         fill(window, 0..60, 0.0);
         window.record(at(59), 1e-6);
@@ -173,7 +171,7 @@ fn mended_the_smallest_load_is_load_and_what_arithmetic_leaves_is_not() {
 #[test]
 fn mended_silence_is_not_the_absence_of_load() {
     for aggregation in [Aggregation::Linear, Aggregation::WeightedExponential] {
-        let mut window = window(aggregation, 6, WindowRules::Mended);
+        let mut window = window(aggregation, 6, Rules::Mended);
         fill(&mut window, 0..6, 20.0);
         assert!(close(window.average(at(10)), 20.0));
         assert!(window.is_empty(at(11)));
@@ -183,15 +181,15 @@ fn mended_silence_is_not_the_absence_of_load() {
 #[test]
 fn silence_is_a_fault_where_pods_are_scraped_and_idleness_where_they_are_not() {
     let unscraped = ScalingSpec { target_burst_capacity: TargetBurstCapacity::Unlimited, ..stock_spec() };
-    let mut scraped = MetricWindows::new(&stock_spec(), WindowRules::Reference);
+    let mut scraped = MetricWindows::new(&stock_spec());
     assert_eq!(scraped.averages(Metric::Rps, at(0)), Err(NoData));
-    let mut unscraped = MetricWindows::new(&unscraped, WindowRules::Reference);
+    let mut unscraped = MetricWindows::new(&unscraped);
     assert_eq!(unscraped.averages(Metric::Rps, at(0)), Ok(Averages::default()));
 }
 
 #[test]
 fn reports_of_the_same_second_add_up_without_what_is_counted_elsewhere() {
-    let mut windows = MetricWindows::new(&stock_spec(), WindowRules::Reference);
+    let mut windows = MetricWindows::new(&stock_spec());
     let activator = Stat { average_concurrent_requests: 4.0, request_count: 8.0, ..Stat::default() };
     let pods = Stat {
         average_concurrent_requests: 6.0,
@@ -291,7 +289,7 @@ proptest! {
         let aggregation = if weighted { Aggregation::WeightedExponential } else { Aggregation::Linear };
         let slots = i64::try_from(secs).expect("a short window");
         let decay = if weighted { 1.0 - Smoothing::over(slots).weight() } else { 1.0 };
-        let mut window = window(aggregation, secs, WindowRules::Mended);
+        let mut window = window(aggregation, secs, Rules::Mended);
         for (&(second, value), read) in records.iter().zip(reads) {
             window.record(Tick::from_secs(second), value);
             if read {
@@ -313,7 +311,7 @@ proptest! {
         weighted in any::<bool>(),
     ) {
         let aggregation = if weighted { Aggregation::WeightedExponential } else { Aggregation::Linear };
-        let mut window = window(aggregation, secs, WindowRules::Mended);
+        let mut window = window(aggregation, secs, Rules::Mended);
         for (second, value) in (0..).zip(&values) {
             window.record(at(second), *value);
         }
@@ -330,7 +328,7 @@ proptest! {
         mended in any::<bool>(),
     ) {
         let aggregation = if weighted { Aggregation::WeightedExponential } else { Aggregation::Linear };
-        let rules = if mended { WindowRules::Mended } else { WindowRules::Reference };
+        let rules = if mended { Rules::Mended } else { Rules::Reference };
         let mut window = window(aggregation, 60, rules);
         for (second, value, secs) in ops {
             let now = Tick::from_secs(second);

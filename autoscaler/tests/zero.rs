@@ -48,6 +48,7 @@ impl Service {
             desired_pods,
             excess_burst_capacity: 0,
             ready_pods: self.replicas,
+            scheduled_pods: 0,
             published: Some(self.published),
             service_known: true,
             activator_answer: ActivatorAnswer::NotAsked,
@@ -156,6 +157,7 @@ fn nothing_is_scaled_before_traffic_has_somewhere_to_go() {
         desired_pods: Some(5),
         excess_burst_capacity: 100,
         ready_pods: 5,
+        scheduled_pods: 0,
         published: None,
         service_known: false,
         activator_answer: ActivatorAnswer::NotAsked,
@@ -199,7 +201,7 @@ proptest! {
             let spec = &service.spec;
             prop_assert!(pods >= spec.min_scale);
             prop_assert!(max_scale.is_none_or(|max| pods <= max.get()));
-            prop_assert_eq!(bounded(spec, initialized, pods), pods);
+            prop_assert_eq!(bounded(spec, initialized, 0, pods), pods);
         }
     }
 

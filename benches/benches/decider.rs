@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
 use autoscaler::{
     decider::{Decider, Observation},
-    windows::{MetricWindows, Window, WindowRules},
+    windows::{MetricWindows, Window},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use ebb_core::{
     Tick,
-    scaling::{Aggregation, ClusterDefaults, Metric, Reachability, ScalingSpec, parse},
+    scaling::{Aggregation, ClusterDefaults, Metric, Reachability, Rules, ScalingSpec, parse},
     stat::Stat,
 };
 
@@ -33,7 +33,7 @@ fn stat(in_flight: f64) -> Stat {
 }
 
 fn full_windows(spec: &ScalingSpec) -> MetricWindows {
-    let mut windows = MetricWindows::new(spec, WindowRules::Mended);
+    let mut windows = MetricWindows::new(spec);
     for second in 0..MINUTE.as_secs() {
         windows.record(Tick::from_secs(second), &stat(second as f64));
     }
@@ -57,12 +57,30 @@ fn record(c: &mut Criterion) {
 
 fn average(c: &mut Criterion) {
     for (aggregation, name) in AGGREGATIONS {
-        let mut window = Window::new(aggregation, MINUTE, Duration::from_secs(1), WindowRules::Mended);
-        for second in 0..MINUTE.as_secs() {
-            window.record(Tick::from_secs(second), second as f64);
+        for (rules, by) in [(Rules::Mended, ""), (Rules::Reference, ", the reference's arithmetic")] {
+            let mut window = Window::new(aggregation, MINUTE, Duration::from_secs(1), rules);
+            for second in 0..=MINUTE.as_secs() {
+                window.record(Tick::from_secs(second), second as f64);
+            }
+            c.bench_function(&format!("average/{name} 60 s{by}"), |b| {
+                b.iter(|| window.average(black_box(end_of_minute())));
+            });
         }
-        c.bench_function(&format!("average/{name} 60 s"), |b| {
-            b.iter(|| black_box(&window).average(black_box(end_of_minute())));
+    }
+}
+
+/// What a window costs a second: one record and one average, with whatever they put off now and then.
+fn second(c: &mut Criterion) {
+    for (aggregation, name) in AGGREGATIONS {
+        let mut window = Window::new(aggregation, MINUTE, Duration::from_secs(1), Rules::Mended);
+        let mut second = 0;
+        c.bench_function(&format!("record and average/{name} 60 s, second by second"), |b| {
+            b.iter(|| {
+                second += 1;
+                let now = Tick::from_secs(second);
+                window.record(now, black_box(7.0));
+                window.average(now)
+            });
         });
     }
 }
@@ -70,18 +88,20 @@ fn average(c: &mut Criterion) {
 fn decision(c: &mut Criterion) {
     for (aggregation, name) in AGGREGATIONS {
         let spec = ScalingSpec { scale_down_delay: MINUTE, ..spec(aggregation) };
-        let windows = full_windows(&spec);
+        let mut windows = full_windows(&spec);
         let mut decider = Decider::new(Tick::ZERO, 3, &spec);
         c.bench_function(&format!("decision/{name} with window reads"), |b| {
             b.iter(|| {
                 let now = black_box(end_of_minute());
-                let averages = windows.averages(Metric::Concurrency, now).expect("a full window has data");
-                let seen = Observation { ready_pods: 3, stable: averages.stable, panic: averages.panic };
+                let averages = |metric| windows.averages(metric, now).expect("a full window has data");
+                let [concurrency, rps] = [Metric::Concurrency, Metric::Rps].map(averages);
+                let seen =
+                    Observation { ready_pods: 3, concurrency, rps, fresh: true, ..Observation::default() };
                 decider.decide(now, &spec, &seen)
             });
         });
     }
 }
 
-criterion_group!(decider, record, average, decision);
+criterion_group!(decider, record, average, second, decision);
 criterion_main!(decider);

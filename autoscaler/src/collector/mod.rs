@@ -1,14 +1,10 @@
 //! Asks pods for their reports, over kept connections.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::{
     Tick,
+    scaling::{Rules, ScalingSpec},
     stat::{CONTENT_TYPE, MAX_STAT_BYTES, Stat},
 };
 use ebb_proxy::{Upstream, UpstreamLimits, fetch};
@@ -18,12 +14,17 @@ use prost::Message;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
+    idle_first::{Candidate, idle_first},
     platform::Pod,
-    sampling::{Refusal, Sample, SampleError},
+    sampling::{Estimate, Refusal, Sample, SampleError},
 };
 
 /// A pod must answer in so long (the reference's client time-out).
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// ... and in so long where others wait to see who may go.
+const ORDER_WITHIN: Duration = Duration::from_millis(500);
+/// Of more pods than this, the idle ones are not looked for.
+const MOST_ORDERED: usize = 1000;
 /// Pods asked at once, of all services together: enough for 1 000 services of a few pods each at 10 ms an
 /// answer, and far below the descriptors a process has.
 const ASKED_AT_ONCE: usize = 256;
@@ -41,37 +42,68 @@ impl Collector {
     }
 
     /// Forgets the connections to pods that are gone.
-    pub(crate) fn keep_only(&self, pods: &HashSet<SocketAddr>) {
-        self.upstreams.lock().retain(|address, _| pods.contains(address));
+    pub(crate) fn forget(&self, gone: impl Iterator<Item = SocketAddr>) {
+        let mut upstreams = self.upstreams.lock();
+        for address in gone {
+            upstreams.remove(&address);
+        }
     }
 
-    /// The load of all ready `pods`, from as many of their answers as it takes; `None` if none is ready.
+    /// The load of all ready `pods` at `now`, from as many of their answers as it takes; `None` if none is
+    /// ready.
     pub(crate) async fn scrape(
         self: &Arc<Self>,
         pods: &[Pod],
-        stable_window: Duration,
+        spec: &ScalingSpec,
         now: Tick,
-    ) -> Result<Option<Stat>, SampleError> {
+    ) -> Result<Option<Estimate>, SampleError> {
         let ready = pods.iter().filter(|pod| pod.ready).map(|pod| (pod.stats, now.since(pod.started_at)));
-        let sample = Sample::draw(ready, stable_window, &mut rand::rng());
+        let sample = Sample::draw(ready, spec.stable_window, &mut rand::rng());
         let mut rest = sample.candidates.iter().copied();
         let mut asked: JoinSet<Result<Stat, Refusal>> = JoinSet::new();
         for address in rest.by_ref().take(sample.size) {
-            asked.spawn(self.clone().ask(address));
+            asked.spawn(self.clone().ask(address, ANSWER_WITHIN));
         }
         let mut answers = Vec::with_capacity(sample.size);
         while let Some(answer) = asked.join_next().await {
             let answer = answer.unwrap_or(Err(Refusal::Other));
             // For each that fails, the next one is asked.
             if let (Err(_), Some(address)) = (&answer, rest.next()) {
-                asked.spawn(self.clone().ask(address));
+                asked.spawn(self.clone().ask(address, ANSWER_WITHIN));
             }
             answers.push(answer);
         }
-        sample.conclude(answers)
+        match spec.rules {
+            Rules::Mended => sample.estimate(answers),
+            Rules::Reference => Ok(sample.conclude(answers)?.map(|stat| Estimate { stat, fresh: true })),
+        }
     }
 
-    async fn ask(self: Arc<Self>, address: SocketAddr) -> Result<Stat, Refusal> {
+    /// The names of `pods` in the order in which they should go, by what they say now.
+    pub(crate) async fn idle_first(self: &Arc<Self>, pods: &[Pod]) -> Vec<String> {
+        let mut asked: JoinSet<(usize, Option<f64>)> = JoinSet::new();
+        for (index, pod) in pods.iter().enumerate().filter(|(_, pod)| pod.ready).take(MOST_ORDERED) {
+            let asking = self.clone().ask(pod.stats, ORDER_WITHIN);
+            asked.spawn(
+                async move { (index, asking.await.ok().map(|stat| stat.average_concurrent_requests)) },
+            );
+        }
+        let mut in_flight = vec![f64::INFINITY; pods.len()];
+        while let Some(answer) = asked.join_next().await {
+            if let Ok((index, Some(requests))) = answer {
+                in_flight[index] = requests;
+            }
+        }
+        let candidates = pods.iter().zip(in_flight).map(|(pod, in_flight)| Candidate {
+            pod: pod.name.clone(),
+            ready: pod.ready,
+            in_flight,
+            started_at: pod.started_at,
+        });
+        idle_first(candidates.collect())
+    }
+
+    async fn ask(self: Arc<Self>, address: SocketAddr, within: Duration) -> Result<Stat, Refusal> {
         let _place = self.places.acquire().await.map_err(|_| Refusal::Other)?;
         let upstream = self.upstream(address);
         let request = Request::get("/metrics")
@@ -79,7 +111,7 @@ impl Collector {
             .header(header::ACCEPT, CONTENT_TYPE)
             .body(())
             .map_err(|_| Refusal::Other)?;
-        let answer = fetch(&upstream, request, MAX_STAT_BYTES, ANSWER_WITHIN).await.map_err(|error| {
+        let answer = fetch(&upstream, request, MAX_STAT_BYTES, within).await.map_err(|error| {
             tracing::debug!(%address, %error, "scrape failed");
             Refusal::Other
         })?;

@@ -1,25 +1,30 @@
 //! How many pods a service should have (`spec/autoscaler.md`, section 6).
 //!
-//! [`Decider::decide`] is the whole of it: ready pods and two averages in, a [`Decision`] out. It owns
-//! the little that must outlast one decision: whether the service panics, and what delays a decrease.
+//! [`Decider::decide`] is the whole of it: pods and averages in, a [`Decision`] out. It owns the little that
+//! must outlast one decision: whether the service panics, what delays a decrease, since when pods are starting.
 //! Bounds (`min_scale` and its like) and the way down to zero come after it, in [`crate::zero`].
+//!
+//! By [`Rules::Reference`] it computes what the reference does, number by number. By [`Rules::Mended`], the
+//! default, it differs where a complaint about the reference is known; `docs/differences.md` lists them all.
 
 mod panic;
 mod proposal;
+mod startup;
 mod status;
 
 use std::time::Duration;
 
 use ebb_core::{
     Tick,
-    scaling::{ScalingSpec, TargetBurstCapacity},
+    scaling::{Metric, Rules, ScalingSpec, TargetBurstCapacity},
 };
 
 pub use panic::{Mode, Panic};
 use proposal::{Proposal, saturating};
+use startup::Startup;
 pub use status::Status;
 
-use crate::windows::MaxWindow;
+use crate::windows::{Averages, MaxWindow};
 
 /// Step of the scale-down delay: one decision interval (`spec/autoscaler.md`, sections 1 and 6.2).
 const DELAY_GRANULARITY: Duration = Duration::from_secs(2);
@@ -28,19 +33,37 @@ const DELAY_GRANULARITY: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Decider {
     panic: Panic,
-    delay: Option<MaxWindow>,
+    delay: Option<Box<MaxWindow>>,
+    startup: Startup,
+    last_desired: Option<u32>,
 }
 
 /// What one decision is made from. If the averages or the pods are not known, do not ask: a decision
 /// that is not made changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Observation {
     /// Pods that take traffic; 0 where none exist.
     pub ready_pods: u32,
-    /// Average over the stable window, in units of the metric. Not-a-number counts as no load.
-    pub stable: f64,
-    /// Average over the panic window, likewise.
-    pub panic: f64,
+    /// Pods that were asked for, do not take traffic yet, and are expected to.
+    pub coming_pods: u32,
+    /// Requests in flight. Not-a-number counts as no load, here and below.
+    pub concurrency: Averages,
+    /// Requests per second.
+    pub rps: Averages,
+    /// How long a request is in a pod, in seconds; `None` until enough were seen.
+    pub request_seconds: Option<f64>,
+    /// Whether everything that should have reported lately has. Without it no pod goes.
+    pub fresh: bool,
+}
+
+impl Observation {
+    /// The averages of `metric`.
+    pub const fn of(&self, metric: Metric) -> Averages {
+        match metric {
+            Metric::Concurrency => self.concurrency,
+            Metric::Rps => self.rps,
+        }
+    }
 }
 
 /// How many pods are wanted, and why.
@@ -53,6 +76,8 @@ pub struct Decision {
     pub excess_burst_capacity: i64,
     /// Which average ruled.
     pub mode: Mode,
+    /// Which metric asked for the most pods, where a service is scaled by two.
+    pub signal: Metric,
     /// Which rule set `desired_pods`.
     pub bound_by: Bound,
     /// Pods that the stable average asks for, within the rates.
@@ -72,10 +97,16 @@ pub enum Bound {
     ScaleDownRate,
     /// Whenever any pods are wanted, `activation_scale` are.
     ActivationScale,
-    /// A service that panics keeps the most pods it wanted since the panic began.
+    /// What waits for pods that are starting is not counted as if they never came.
+    Startup,
+    /// No more than `max_starting_pods` start at a time.
+    MaxStartingPods,
+    /// A service that panics keeps the most pods it wanted.
     PanicPeak,
     /// A decrease waits for `scale_down_delay`.
     ScaleDownDelay,
+    /// A decrease waits for data.
+    NoFreshData,
 }
 
 impl Decider {
@@ -84,37 +115,46 @@ impl Decider {
     /// With more than one it begins in panic: its windows are empty, and what a predecessor scaled up
     /// must not shrink before one stable window was seen.
     pub fn new(now: Tick, ready_at_start: u32, spec: &ScalingSpec) -> Self {
-        let mut decider = Self { panic: Panic::at_start(now, ready_at_start), delay: None };
+        let mut decider = Self {
+            panic: Panic::at_start(now, ready_at_start, spec.rules, spec.stable_window),
+            delay: None,
+            startup: Startup::default(),
+            last_desired: None,
+        };
         decider.set_scale_down_delay(spec.scale_down_delay);
         decider
     }
 
     /// Decides at `now`. An earlier `now` than before counts as no time having passed.
     pub fn decide(&mut self, now: Tick, spec: &ScalingSpec, seen: &Observation) -> Decision {
-        let stable = Proposal::of(seen.stable, seen.ready_pods, spec);
-        let panic = Proposal::of(seen.panic, seen.ready_pods, spec);
+        let limit = self.startup.limit(now, spec, seen);
+        let stable = Proposal::of(seen, |averages| averages.stable, limit, spec);
+        let panic = Proposal::of(seen, |averages| averages.panic, limit, spec);
 
-        let over = panic.per_ready_pod >= spec.panic_threshold;
+        let over = panic.per_pod >= spec.panic_threshold;
         let mode = self.panic.observe(now, over, spec.stable_window);
-        let (mut desired_pods, mut bound_by) = (stable.pods, stable.bound_by);
+        let mut ruling = stable;
         if mode == Mode::Panic {
-            if panic.pods > desired_pods {
-                (desired_pods, bound_by) = (panic.pods, panic.bound_by);
+            if panic.pods > ruling.pods {
+                ruling = panic;
             }
-            let peak = self.panic.raise_peak(desired_pods);
-            if peak > desired_pods {
-                (desired_pods, bound_by) = (peak, Bound::PanicPeak);
-            }
+            ruling.raise(self.panic.raise_peak(now, ruling.pods, spec.stable_window), Bound::PanicPeak);
         }
-        let delayed = self.delayed(now, spec, desired_pods);
-        if delayed > desired_pods {
-            (desired_pods, bound_by) = (delayed, Bound::ScaleDownDelay);
+        if let Some(most) = startup::most_pods(spec, seen) {
+            ruling.lower(most, Bound::MaxStartingPods);
         }
+        let delayed = self.delayed(now, spec, ruling.pods);
+        ruling.raise(delayed, Bound::ScaleDownDelay);
+        if let Some(last) = self.last_desired.filter(|_| !seen.fresh) {
+            ruling.raise(last, Bound::NoFreshData);
+        }
+        self.last_desired = Some(ruling.pods);
         Decision {
-            desired_pods,
+            desired_pods: ruling.pods,
             excess_burst_capacity: excess_burst_capacity(spec, seen),
             mode,
-            bound_by,
+            signal: ruling.signal,
+            bound_by: ruling.bound_by,
             stable_pods: stable.pods,
             panic_pods: panic.pods,
         }
@@ -133,7 +173,7 @@ impl Decider {
         match &mut self.delay {
             _ if delay.is_zero() => self.delay = None,
             Some(window) => window.resize(delay),
-            None => self.delay = Some(MaxWindow::new(delay, DELAY_GRANULARITY)),
+            None => self.delay = Some(Box::new(MaxWindow::new(delay, DELAY_GRANULARITY))),
         }
     }
 
@@ -151,12 +191,19 @@ impl Decider {
 
 /// `⌊ready × total − target burst capacity − panic average⌋`; 0 if no capacity is asked for, -1 if more
 /// than any number of pods could give is (step 10).
+///
+/// The burst capacity is a number of requests in flight. The reference subtracts it from requests per second
+/// where a service is scaled by those; mended, capacity and load are requests in flight always.
 fn excess_burst_capacity(spec: &ScalingSpec, seen: &Observation) -> i64 {
+    let (per_pod, load) = match spec.rules {
+        Rules::Reference => (spec.total, seen.of(spec.metric).panic),
+        Rules::Mended => (spec.pod_concurrency, seen.concurrency.panic),
+    };
     match spec.target_burst_capacity {
         TargetBurstCapacity::Unlimited => -1,
         TargetBurstCapacity::Requests(0.0) => 0,
         TargetBurstCapacity::Requests(wanted) => {
-            saturating((f64::from(seen.ready_pods) * spec.total - wanted - seen.panic).floor())
+            saturating((f64::from(seen.ready_pods) * per_pod - wanted - load).floor())
         }
     }
 }

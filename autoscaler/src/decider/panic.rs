@@ -1,27 +1,49 @@
 use std::time::Duration;
 
-use ebb_core::Tick;
+use ebb_core::{Tick, scaling::Rules};
+
+use super::DELAY_GRANULARITY;
+use crate::windows::MaxWindow;
 
 /// Which average rules a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The stable one.
     Stable,
-    /// The larger of both, and never less than before in the same panic.
+    /// The larger of both, and not less than it wanted before.
     Panic,
 }
 
 /// Since when a service panics, and the most pods it wanted meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Panic {
     last_cause: Option<Tick>,
-    peak: u32,
+    peak: Peak,
+}
+
+/// The most pods wanted.
+#[derive(Clone, Debug)]
+enum Peak {
+    /// Since the panic began: the reference's. Before the first panic, the pods ready at the start.
+    Ever(u32),
+    /// Within the last stable window, so that one spike does not outlive it in a panic that goes on. Not kept
+    /// outside of a panic.
+    Lately(Option<Box<MaxWindow>>),
 }
 
 impl Panic {
     /// The state of a new decider; more than one ready pod counts as a cause (section 6, "Creation").
-    pub(super) fn at_start(now: Tick, ready_pods: u32) -> Self {
-        Self { last_cause: (ready_pods > 1).then_some(now), peak: ready_pods }
+    pub(super) fn at_start(now: Tick, ready_pods: u32, rules: Rules, stable_window: Duration) -> Self {
+        let last_cause = (ready_pods > 1).then_some(now);
+        let peak = match rules {
+            Rules::Reference => Peak::Ever(ready_pods),
+            Rules::Mended => Peak::Lately(None),
+        };
+        let mut panic = Self { last_cause, peak };
+        if last_cause.is_some() {
+            panic.peak.raise(now, ready_pods, stable_window);
+        }
+        panic
     }
 
     /// Advances to `now` and returns the mode to scale by (step 7).
@@ -29,15 +51,16 @@ impl Panic {
         if over_threshold {
             self.last_cause = Some(now); // a burst that goes on keeps extending the panic
         } else if self.last_cause.is_some_and(|cause| now.since(cause) > stable_window) {
-            *self = Self { last_cause: None, peak: 0 };
+            self.last_cause = None;
+            self.peak.clear();
         }
         self.mode()
     }
 
-    /// Counts `pods` in and returns the most pods wanted in this panic (step 8).
-    pub(super) fn raise_peak(&mut self, pods: u32) -> u32 {
-        self.peak = self.peak.max(pods);
-        self.peak
+    /// Counts `pods` in at `now` and returns the most pods wanted in this panic (step 8).
+    pub(super) fn raise_peak(&mut self, now: Tick, pods: u32, stable_window: Duration) -> u32 {
+        self.peak.raise(now, pods, stable_window);
+        self.peak()
     }
 
     /// Whether the service panics.
@@ -53,9 +76,34 @@ impl Panic {
         self.last_cause
     }
 
-    /// The most pods wanted in this panic. Before the first panic, the pods ready at the start.
-    pub const fn peak(&self) -> u32 {
-        self.peak
+    /// The most pods wanted in this panic, or in its last stable window.
+    pub fn peak(&self) -> u32 {
+        match &self.peak {
+            Peak::Ever(pods) => *pods,
+            Peak::Lately(window) => window.as_ref().map_or(0, |window| window.current()),
+        }
+    }
+}
+
+impl Peak {
+    fn raise(&mut self, now: Tick, pods: u32, stable_window: Duration) {
+        match self {
+            Self::Ever(peak) => *peak = pods.max(*peak),
+            Self::Lately(window) => window
+                // A step longer, so that it does not end before a panic of one cause.
+                .get_or_insert_with(|| {
+                    let length = stable_window.saturating_add(DELAY_GRANULARITY);
+                    Box::new(MaxWindow::new(length, DELAY_GRANULARITY))
+                })
+                .record(now, pods),
+        }
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Self::Ever(peak) => *peak = 0,
+            Self::Lately(window) => *window = None,
+        }
     }
 }
 
@@ -65,20 +113,42 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(60);
 
+    fn panic(rules: Rules, ready_pods: u32) -> Panic {
+        Panic::at_start(Tick::ZERO, ready_pods, rules, WINDOW)
+    }
+
     #[test]
     fn panic_outlives_its_last_cause_by_one_stable_window() {
-        let mut panic = Panic::at_start(Tick::ZERO, 1);
-        assert_eq!(panic.observe(Tick::from_secs(1), false, WINDOW), Mode::Stable);
-        assert_eq!(panic.observe(Tick::from_secs(2), true, WINDOW), Mode::Panic);
-        assert_eq!(panic.observe(Tick::from_secs(4), true, WINDOW), Mode::Panic);
-        assert_eq!(panic.observe(Tick::from_secs(64), false, WINDOW), Mode::Panic);
-        assert_eq!(panic.observe(Tick::from_secs(65), false, WINDOW), Mode::Stable);
-        assert_eq!((panic.last_cause(), panic.peak()), (None, 0));
+        for rules in [Rules::Reference, Rules::Mended] {
+            let mut panic = panic(rules, 1);
+            assert_eq!(panic.observe(Tick::from_secs(1), false, WINDOW), Mode::Stable);
+            assert_eq!(panic.observe(Tick::from_secs(2), true, WINDOW), Mode::Panic);
+            assert_eq!(panic.observe(Tick::from_secs(4), true, WINDOW), Mode::Panic);
+            assert_eq!(panic.observe(Tick::from_secs(64), false, WINDOW), Mode::Panic);
+            assert_eq!(panic.observe(Tick::from_secs(65), false, WINDOW), Mode::Stable);
+            assert_eq!((panic.last_cause(), panic.peak()), (None, 0));
+        }
     }
 
     #[test]
     fn several_pods_at_the_start_are_a_cause() {
-        assert_eq!(Panic::at_start(Tick::ZERO, 1).mode(), Mode::Stable);
-        assert_eq!(Panic::at_start(Tick::ZERO, 2).mode(), Mode::Panic);
+        for rules in [Rules::Reference, Rules::Mended] {
+            assert_eq!(panic(rules, 1).mode(), Mode::Stable);
+            assert_eq!((panic(rules, 2).mode(), panic(rules, 2).peak()), (Mode::Panic, 2));
+        }
+    }
+
+    #[test]
+    fn a_spike_pins_a_panic_that_goes_on_for_one_window_only() {
+        let peak = |rules, second| {
+            let mut panic = panic(rules, 1);
+            for at in (0..=second).step_by(2) {
+                panic.observe(Tick::from_secs(at), true, WINDOW);
+                panic.raise_peak(Tick::from_secs(at), if at == 0 { 300 } else { 10 }, WINDOW);
+            }
+            panic.peak()
+        };
+        assert_eq!([peak(Rules::Mended, 60), peak(Rules::Mended, 62)], [300, 10]);
+        assert_eq!(peak(Rules::Reference, 600), 300);
     }
 }

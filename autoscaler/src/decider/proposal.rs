@@ -1,31 +1,40 @@
-use ebb_core::scaling::ScalingSpec;
+use ebb_core::scaling::{Metric, Rules, ScalingSpec};
 
-use super::Bound;
+use super::{Bound, Observation, startup::Limit};
+use crate::windows::Averages;
 
 /// Most pods that any decision asks for: Kubernetes counts replicas in 32 bits with a sign.
 const MOST_PODS: f64 = i32::MAX as f64;
 
-/// How many pods one average asks for (`spec/autoscaler.md`, section 6, steps 3 to 6).
+/// How many pods the averages over one window ask for (`spec/autoscaler.md`, section 6, steps 3 to 6).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Proposal {
     /// Pods, within the rates and not below the activation scale.
     pub(super) pods: u32,
+    /// The metric that asked for the most.
+    pub(super) signal: Metric,
     /// What set them.
     pub(super) bound_by: Bound,
-    /// Pods that the load alone asks for, per ready pod (at least one): what the panic threshold is
-    /// compared with.
-    pub(super) per_ready_pod: f64,
+    /// Pods that the load alone asks for, per pod that is there or coming (at least one): what the panic
+    /// threshold is compared with.
+    pub(super) per_pod: f64,
 }
 
 impl Proposal {
-    /// For an average of `load`; not-a-number counts as no load.
-    pub(super) fn of(load: f64, ready_pods: u32, spec: &ScalingSpec) -> Self {
+    /// For the averages that `of` picks, of which no more requests in flight count than `limit` allows.
+    pub(super) fn of(
+        seen: &Observation,
+        of: impl Fn(Averages) -> f64,
+        limit: Option<Limit>,
+        spec: &ScalingSpec,
+    ) -> Self {
+        let (load, signal) = largest(seen, &of, f64::INFINITY, spec);
         // From zero pods one may grow as from one.
-        let ready = f64::from(ready_pods.max(1));
+        let ready = f64::from(seen.ready_pods.max(1));
         let most = (spec.max_scale_up_rate * ready).ceil();
         let least = if spec.reachable { (ready / spec.max_scale_down_rate).floor() } else { 0.0 };
 
-        let wanted = (load / spec.target).ceil();
+        let wanted = load.ceil();
         // `max` and `min` prefer a number over not-a-number.
         let within = wanted.max(least).min(most);
         let bound_by = if within < wanted {
@@ -35,13 +44,70 @@ impl Proposal {
         } else {
             Bound::ScaleDownRate
         };
-        let mut proposal = Self { pods: pods(within), bound_by, per_ready_pod: wanted / ready };
-        if let Some(least) = spec.activation_scale.filter(|least| wanted > 0.0 && least.get() > proposal.pods)
-        {
-            proposal.pods = least.get();
-            proposal.bound_by = Bound::ActivationScale;
+        let mut proposal = Self { pods: pods(within), signal, bound_by, per_pod: per_pod(load, seen, spec) };
+        if let Some(limit) = limit {
+            let (load, signal) = largest(seen, &of, limit.of(of(seen.rps)), spec);
+            // None of those that are coming is turned away, and no load is counted out entirely.
+            let there =
+                if seen.coming_pods > 0 { seen.ready_pods.saturating_add(seen.coming_pods) } else { 0 };
+            if proposal.lower(pods(load.ceil().max(least).max(1.0)).max(there), Bound::Startup) {
+                proposal.signal = signal;
+            }
+        }
+        if let Some(least) = spec.activation_scale.filter(|_| wanted > 0.0) {
+            proposal.raise(least.get(), Bound::ActivationScale);
         }
         proposal
+    }
+
+    /// At least `pods`, because of `why`.
+    pub(super) fn raise(&mut self, pods: u32, why: Bound) {
+        if pods > self.pods {
+            (self.pods, self.bound_by) = (pods, why);
+        }
+    }
+
+    /// At most `pods`, because of `why`; whether that is fewer than it was.
+    pub(super) fn lower(&mut self, pods: u32, why: Bound) -> bool {
+        let lowers = pods < self.pods;
+        if lowers {
+            (self.pods, self.bound_by) = (pods, why);
+        }
+        lowers
+    }
+}
+
+/// Pods that the load asks for, with their fraction, and the metric that asks for the most.
+fn largest(
+    seen: &Observation,
+    of: &impl Fn(Averages) -> f64,
+    most_in_flight: f64,
+    spec: &ScalingSpec,
+) -> (f64, Metric) {
+    let asked = |metric: Metric, target: f64| {
+        let load = of(seen.of(metric));
+        let counted =
+            if metric == Metric::Concurrency && load > most_in_flight { most_in_flight } else { load };
+        (counted / target, metric)
+    };
+    let main = asked(spec.metric, spec.target);
+    match &spec.second {
+        Some(second) => {
+            let second = asked(second.metric, second.target);
+            if second.0 > main.0 || main.0.is_nan() { second } else { main }
+        }
+        None => main,
+    }
+}
+
+/// What the panic threshold is compared with. The reference rounds up first, so that a single pod panics at
+/// once its target, whatever the threshold; and it knows nothing of pods that are coming.
+fn per_pod(load: f64, seen: &Observation, spec: &ScalingSpec) -> f64 {
+    let coming = if spec.startup_aware { seen.coming_pods } else { 0 };
+    let there = f64::from(seen.ready_pods.saturating_add(coming).max(1));
+    match spec.rules {
+        Rules::Reference => load.ceil() / there,
+        Rules::Mended => load / there,
     }
 }
 

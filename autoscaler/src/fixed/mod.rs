@@ -5,7 +5,7 @@
 mod file;
 mod watch;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use ebb_core::ServiceKey;
 use tokio::sync::mpsc;
@@ -36,16 +36,24 @@ impl FixedFleet {
 impl PodSource for FixedFleet {
     fn watch(&self) -> mpsc::Receiver<FleetEvent> {
         let (events, watched) = mpsc::channel(CAPACITY);
+        let (told, mut all_told) = mpsc::channel::<Infallible>(1);
         for service in &self.services {
             // Each ends when nobody receives its events any more.
-            tokio::spawn(watch::watch(service.clone(), events.clone()));
+            tokio::spawn(watch::watch(service.clone(), events.clone(), told.clone()));
         }
+        drop(told);
+        tokio::spawn(async move {
+            // Nothing is sent on it: it ends when the last of them lets go.
+            while all_told.recv().await.is_some() {}
+            // The autoscaler may have ended.
+            let _ = events.send(FleetEvent::Complete).await;
+        });
         watched
     }
 }
 
 impl ScaleTarget for FixedFleet {
-    async fn scale(&self, service: &ServiceKey, pods: u32) -> Result<(), PlatformError> {
+    async fn scale(&self, service: &ServiceKey, pods: u32, _: &[String]) -> Result<(), PlatformError> {
         info!(%service, pods, "would scale; these pods are fixed");
         Ok(())
     }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use ebb_core::headers;
 use ebb_proxy::{Upstream, UpstreamLimits, WallClock, fetch};
@@ -15,8 +15,13 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 /// A probe's answer has five bytes.
 const MAX_PROBE_BYTES: usize = 1024;
 
-/// Tells of `service`, and then of its pods whenever one becomes ready or ceases to be.
-pub(super) async fn watch(service: Arc<FixedService>, events: mpsc::Sender<FleetEvent>) {
+/// Tells of `service`, and then of its pods whenever one becomes ready or ceases to be. Lets go of `told` once it
+/// has told of them for the first time.
+pub(super) async fn watch(
+    service: Arc<FixedService>,
+    events: mpsc::Sender<FleetEvent>,
+    told: mpsc::Sender<Infallible>,
+) {
     let clock = WallClock::start();
     let known =
         FleetEvent::Service { key: service.key.clone(), spec: service.spec.clone(), port: service.port };
@@ -26,7 +31,7 @@ pub(super) async fn watch(service: Arc<FixedService>, events: mpsc::Sender<Fleet
     let mut pods: Vec<Pod> = service.pods.iter().map(|pod| starting(pod, clock)).collect();
     let upstreams: Vec<Arc<Upstream>> =
         pods.iter().map(|pod| Upstream::new(pod.serving, UpstreamLimits::default())).collect();
-    let mut told = false;
+    let mut told = Some(told);
     loop {
         let mut changed = false;
         for (pod, upstream) in pods.iter_mut().zip(&upstreams) {
@@ -34,11 +39,11 @@ pub(super) async fn watch(service: Arc<FixedService>, events: mpsc::Sender<Fleet
             changed |= ready != pod.ready;
             pod.ready = ready;
         }
-        if changed || !told {
-            told = true;
+        if changed || told.is_some() {
             if events.send(tell(&service, &pods)).await.is_err() {
                 return;
             }
+            told = None;
         }
         sleep(ASK_EVERY).await;
     }

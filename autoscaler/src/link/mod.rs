@@ -12,7 +12,7 @@ use ebb_core::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::{platform::Pod, service::ServiceState};
+use crate::{platform::Pod, services::Service};
 
 pub(crate) use intake::{Intake, LinkEvent};
 
@@ -30,9 +30,10 @@ pub(crate) struct Activators {
 struct Activator {
     name: String,
     address: Option<std::net::IpAddr>,
-    down: mpsc::Sender<Bytes>,
+    /// Closed once it did not keep up: it comes again, and gets everything anew.
+    down: Option<mpsc::Sender<Bytes>>,
     /// The port on which it answers for a service.
-    ports: HashMap<ServiceKey, u16>,
+    ports: HashMap<Arc<ServiceKey>, u16>,
 }
 
 impl Activators {
@@ -40,12 +41,18 @@ impl Activators {
         self.links.len()
     }
 
-    /// A stream was opened: it gets all tables.
-    pub(crate) fn join(&mut self, id: LinkId, down: mpsc::Sender<Bytes>, services: Vec<ServiceEntry>) {
-        let activator = Activator { name: String::new(), address: None, down, ports: HashMap::new() };
-        let all = Down { services, complete: true, ..Down::default() };
+    /// A stream was opened: it gets all tables. As long as they are not `complete`, it keeps what it has beside.
+    pub(crate) fn join(
+        &mut self,
+        id: LinkId,
+        down: mpsc::Sender<Bytes>,
+        services: Vec<ServiceEntry>,
+        complete: bool,
+    ) {
+        let activator =
+            Activator { name: String::new(), address: None, down: Some(down), ports: HashMap::new() };
         self.links.insert(id, activator);
-        self.send_to(id, frame(&all));
+        self.send_to(id, frame(&Down { services, complete, ..Down::default() }));
     }
 
     pub(crate) fn hello(&mut self, id: LinkId, hello: &Hello) {
@@ -56,31 +63,32 @@ impl Activators {
         }
     }
 
-    pub(crate) fn listening(&mut self, id: LinkId, news: &Listening) {
-        let Some(activator) = self.links.get_mut(&id) else { return };
-        match u16::try_from(news.port) {
-            Ok(port) if news.error.is_empty() => {
-                activator.ports.insert(news.service(), port);
-            }
-            _ => {
-                warn!(
-                    activator = activator.name, service = %news.service(), port = news.port, error = news.error,
-                    "activator cannot answer for a service"
-                );
-                activator.ports.remove(&news.service());
-            }
-        }
-    }
-
-    /// The services that it answers for.
-    pub(crate) fn services_of(&self, id: LinkId) -> impl Iterator<Item = &ServiceKey> {
+    /// The services that the activator answers for.
+    pub(crate) fn services_of(&self, id: LinkId) -> impl Iterator<Item = &Arc<ServiceKey>> {
         self.links.get(&id).into_iter().flat_map(|activator| activator.ports.keys())
     }
 
-    pub(crate) fn leave(&mut self, id: LinkId) {
-        if let Some(activator) = self.links.remove(&id) {
-            info!(activator = activator.name, "activator left");
+    pub(crate) fn listening(&mut self, id: LinkId, service: Arc<ServiceKey>, news: &Listening) {
+        let Some(activator) = self.links.get_mut(&id) else { return };
+        match u16::try_from(news.port) {
+            Ok(port) if news.error.is_empty() => {
+                activator.ports.insert(service, port);
+            }
+            _ => {
+                warn!(
+                    activator = activator.name, %service, port = news.port, error = news.error,
+                    "activator cannot answer for a service"
+                );
+                activator.ports.remove(&service);
+            }
         }
+    }
+
+    /// A stream has ended. Answers what it was there for.
+    pub(crate) fn leave(&mut self, id: LinkId) -> Vec<Arc<ServiceKey>> {
+        let Some(activator) = self.links.remove(&id) else { return Vec::new() };
+        info!(activator = activator.name, "activator left");
+        activator.ports.into_keys().collect()
     }
 
     /// Where activators answer for `service`.
@@ -94,6 +102,11 @@ impl Activators {
     /// Tells all of them about a service.
     pub(crate) fn tell(&mut self, entry: ServiceEntry) {
         self.send(&Down { services: vec![entry], ..Down::default() });
+    }
+
+    /// Tells all of them of all services that there are.
+    pub(crate) fn tell_all(&mut self, services: Vec<ServiceEntry>) {
+        self.send(&Down { services, complete: true, ..Down::default() });
     }
 
     /// Tells all of them that a service is gone.
@@ -112,30 +125,30 @@ impl Activators {
         }
     }
 
-    /// One that cannot keep up is let go of: it comes again and gets everything anew.
+    /// One that cannot keep up is let go of. What it answers for stays until its stream has ended.
     fn send_to(&mut self, id: LinkId, message: Bytes) {
-        let Some(activator) = self.links.get(&id) else { return };
-        if activator.down.try_send(message).is_err() {
+        let Some(activator) = self.links.get_mut(&id) else { return };
+        if activator.down.as_ref().is_some_and(|down| down.try_send(message).is_err()) {
             warn!(activator = activator.name, "activator does not keep up; closing its stream");
-            self.leave(id);
+            activator.down = None;
         }
     }
 }
 
 /// What an activator must know of a service.
-pub(crate) fn entry(key: &ServiceKey, service: &ServiceState, port: u16, trouble: &str) -> ServiceEntry {
-    let serving = &service.spec().serving;
+pub(crate) fn entry(key: &ServiceKey, service: &Service) -> ServiceEntry {
+    let serving = &service.state.spec().serving;
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     ServiceEntry {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
-        port: u32::from(port),
+        port: u32::from(service.port),
         container_concurrency: serving.container_concurrency.map_or(0, std::num::NonZeroU32::get),
         queue_depth: serving.queue_depth.get(),
         activation_deadline_ms: millis(serving.activation_deadline),
         request_timeout_ms: millis(serving.request_timeout),
-        trouble: trouble.to_owned(),
-        pods: service.pods().iter().map(pod_entry).collect(),
+        trouble: service.trouble.clone(),
+        pods: service.state.pods().iter().map(pod_entry).collect(),
     }
 }
 

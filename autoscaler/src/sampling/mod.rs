@@ -108,25 +108,74 @@ impl<T> Sample<T> {
     }
 }
 
+/// What a round says by Ebb's own rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// The load of all pods.
+    pub stat: Stat,
+    /// Whether enough of them answered to let one go by it.
+    pub fresh: bool,
+}
+
+impl<T> Sample<T> {
+    /// What the answers of a round say about all pods, if fewer answered than were asked as well: who does not
+    /// answer is taken to be as busy as the busiest that does, because it may be too busy to answer. `None` if
+    /// there are no pods to ask.
+    ///
+    /// A round in which half of the pods or more were silent is not fresh: it may have more pods started, but
+    /// none stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`SampleError`] if no pod answered.
+    pub fn estimate(
+        &self,
+        answers: impl IntoIterator<Item = Result<Stat, Refusal>>,
+    ) -> Result<Option<Estimate>, SampleError> {
+        let answers: Vec<_> = answers.into_iter().collect();
+        let stats: Vec<Stat> = answers.iter().flatten().cloned().collect();
+        if stats.is_empty() || stats.len() >= self.size {
+            let stat = self.conclude(answers)?;
+            return Ok(stat.map(|stat| Estimate { stat, fresh: true }));
+        }
+        // Everyone was asked, or there would be more answers.
+        let pods = self.candidates.len();
+        let silent = pods.saturating_sub(stats.len());
+        let fresh = stats.len() > silent;
+        Ok(Some(Estimate { stat: with_silent(&stats, silent), fresh }))
+    }
+}
+
+/// The load of the pods that answered with `stats`, and of as many `silent` ones as busy as the busiest.
+fn with_silent(stats: &[Stat], silent: usize) -> Stat {
+    let silent = silent as f64;
+    all_of(|of| {
+        let busiest = stats.iter().map(of).fold(0.0, f64::max);
+        stats.iter().map(of).sum::<f64>() + silent * busiest
+    })
+}
+
 /// The load of all `pods`, of which `stats` are some: every number is `sum ÷ answers × pods`.
 ///
-/// `None` without an answer. Fewer answers than [`sample_size`] make a less certain number, and a low one
-/// if it is the busy pods that did not answer; whether to take it is the caller's choice.
-pub fn extrapolate(stats: &[Stat], pods: usize) -> Option<Stat> {
+/// `None` without an answer.
+fn extrapolate(stats: &[Stat], pods: usize) -> Option<Stat> {
     if stats.is_empty() {
         return None;
     }
-    let answers = stats.len() as f64;
-    let pods = pods as f64;
-    let all = |of: fn(&Stat) -> f64| stats.iter().map(of).sum::<f64>() / answers * pods;
-    Some(Stat {
+    let (answers, pods) = (stats.len() as f64, pods as f64);
+    Some(all_of(|of| stats.iter().map(of).sum::<f64>() / answers * pods))
+}
+
+/// A stat about all pods, each number as `total` makes it.
+fn all_of(total: impl Fn(fn(&Stat) -> f64) -> f64) -> Stat {
+    Stat {
         pod_name: SAMPLED.to_owned(),
-        average_concurrent_requests: all(|stat| stat.average_concurrent_requests),
-        average_proxied_concurrent_requests: all(|stat| stat.average_proxied_concurrent_requests),
-        request_count: all(|stat| stat.request_count),
-        proxied_request_count: all(|stat| stat.proxied_request_count),
+        average_concurrent_requests: total(|stat| stat.average_concurrent_requests),
+        average_proxied_concurrent_requests: total(|stat| stat.average_proxied_concurrent_requests),
+        request_count: total(|stat| stat.request_count),
+        proxied_request_count: total(|stat| stat.proxied_request_count),
         ..Stat::default()
-    })
+    }
 }
 
 #[cfg(test)]
@@ -189,5 +238,34 @@ mod tests {
         assert_eq!(mixed, Err(SampleError::PodsExhausted));
         let some = sample.conclude([Ok(in_flight(1.0)), Err(Refusal::MeshLike)]);
         assert_eq!(some, Err(SampleError::PodsExhausted));
+    }
+
+    /// The estimate of `busy` answers and `silent` refusals of as many pods.
+    fn estimate(busy: &[f64], silent: usize) -> Option<(f64, bool)> {
+        let answers = busy.iter().map(|requests| Ok(in_flight(*requests)));
+        let refusals = std::iter::repeat_n(Err(Refusal::Other), silent);
+        let estimate = draw(busy.len() + silent, 0).estimate(answers.chain(refusals)).ok()??;
+        Some((estimate.stat.average_concurrent_requests, estimate.fresh))
+    }
+
+    #[test]
+    fn who_is_silent_may_be_the_busiest() {
+        assert_eq!(estimate(&[4.0, 2.0, 3.0], 0), Some((9.0, true)));
+        assert_eq!(
+            estimate(&[4.0, 2.0], 1),
+            Some((10.0, true)),
+            "one silent of three is as busy as the busiest"
+        );
+        assert_eq!(estimate(&[4.0], 1), Some((8.0, false)), "half is not enough to let a pod go by");
+        assert_eq!(estimate(&[4.0], 2), Some((12.0, false)));
+        assert_eq!(estimate(&[], 2), None);
+    }
+
+    #[test]
+    fn a_whole_sample_speaks_for_all_by_either_rule() {
+        let answers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0].map(|requests| Ok(in_flight(requests)));
+        let sample = draw(10, 0);
+        let estimate = sample.estimate(answers.clone()).unwrap().unwrap();
+        assert_eq!((Some(estimate.stat), estimate.fresh), (sample.conclude(answers).unwrap(), true));
     }
 }

@@ -1,16 +1,11 @@
 //! Why a service has the pods it has: its last decisions, each with what it was made from.
 
-use std::{collections::VecDeque, fmt};
+use std::fmt;
 
-use ebb_core::Tick;
+use ebb_core::{Tick, scaling::Metric};
+use serde_json::{Value, json};
 
-use crate::{
-    decider::{Bound, Decision, Mode},
-    zero::Path,
-};
-
-/// Decisions that are kept for each service: a minute of them at one each two seconds.
-const KEPT: usize = 30;
+use crate::decider::{Bound, Decision, Mode, Observation};
 
 /// Why a decision was made just then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +25,12 @@ pub struct Explained {
     pub at: Tick,
     /// Why then.
     pub cause: Cause,
-    /// Pods that took traffic.
-    pub ready_pods: u32,
-    /// The stable and the panic average; `None` without fresh data.
-    pub averages: Option<(f64, f64)>,
-    /// What the averages asked for; `None` without fresh data: then the last decision stands.
+    /// What was seen; without a decision, only the pods of it.
+    pub seen: Observation,
+    /// What the averages asked for; `None` without data: then the last decision stands.
     pub decision: Option<Decision>,
+    /// The minimum that the schedule sets; 0 if none.
+    pub scheduled_pods: u32,
     /// Pods wanted within the service's bounds; `None` if that is not known.
     pub wanted_pods: Option<u32>,
     /// What the scale target was told, if it was told anything.
@@ -48,89 +43,128 @@ impl Explained {
         self.decision.is_some_and(|decision| decision.mode == Mode::Panic)
     }
 
+    /// Whether everything that should have reported had.
+    pub fn is_fresh(&self) -> bool {
+        self.decision.is_some() && self.seen.fresh
+    }
+
+    /// The record for programs. Times are in seconds, `at` since the Unix epoch; loads in requests in flight and
+    /// in requests per second; `null` is what was not known.
+    pub fn to_json(&self) -> Value {
+        let seen = &self.seen;
+        let averages = |metric| {
+            let averages = seen.of(metric);
+            self.decision.map(|_| json!({ "stable": averages.stable + 0.0, "panic": averages.panic + 0.0 }))
+        };
+        json!({
+            "at": self.at.since_epoch().as_secs_f64(),
+            "cause": self.cause.as_str(),
+            "ready_pods": seen.ready_pods,
+            "coming_pods": seen.coming_pods,
+            "concurrency": averages(Metric::Concurrency),
+            "rps": averages(Metric::Rps),
+            "request_seconds": seen.request_seconds,
+            "fresh": self.is_fresh(),
+            "decision": self.decision.map(|decision| json!({
+                "mode": decision.mode.as_str(),
+                "signal": decision.signal.as_str(),
+                "bound_by": decision.bound_by.as_str(),
+                "stable_pods": decision.stable_pods,
+                "panic_pods": decision.panic_pods,
+                "desired_pods": decision.desired_pods,
+                "excess_burst_capacity": decision.excess_burst_capacity,
+            })),
+            "scheduled_pods": self.scheduled_pods,
+            "wanted_pods": self.wanted_pods,
+            "scale_to": self.scale_to,
+            "text": self.to_string(),
+        })
+    }
+
     /// Whether it says the same as `other`, but for its time.
-    fn repeats(&self, other: &Self) -> bool {
+    pub(super) fn repeats(&self, other: &Self) -> bool {
         Self { at: other.at, cause: other.cause, ..self.clone() } == *other
+    }
+}
+
+impl Cause {
+    /// Its word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tick => "tick",
+            Self::Poke => "poke",
+            Self::Change => "change",
+        }
     }
 }
 
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some((stable, panic)), Some(decision)) = (self.averages, self.decision) else {
-            return write!(f, "no fresh data, so nothing changes; {} ready", self.ready_pods);
+        let seen = &self.seen;
+        let Some(decision) = self.decision else {
+            return write!(f, "no data, so nothing changes; {} ready", seen.ready_pods);
         };
-        let rule = match decision.bound_by {
-            Bound::Load => "by the load",
-            Bound::ScaleUpRate => "held back by max-scale-up-rate",
-            Bound::ScaleDownRate => "held up by max-scale-down-rate",
-            Bound::ActivationScale => "raised to activation-scale",
-            Bound::PanicPeak => "kept at the peak of the panic",
-            Bound::ScaleDownDelay => "kept up by scale-down-delay",
-        };
-        let mode = if decision.mode == Mode::Panic { "panic" } else { "stable" };
+        let averages = seen.of(decision.signal);
         write!(
             f,
-            "{mode}: stable {stable:.2}, panic {panic:.2}, {} ready: {} desired {rule}",
-            self.ready_pods, decision.desired_pods
+            "{}: {} stable {:.2}, panic {:.2}, {} ready",
+            decision.mode.as_str(),
+            decision.signal.as_str(),
+            averages.stable,
+            averages.panic,
+            seen.ready_pods
         )?;
+        if seen.coming_pods > 0 {
+            write!(f, ", {} coming", seen.coming_pods)?;
+        }
+        write!(f, ": {} desired {}", decision.desired_pods, decision.bound_by.why())?;
         match self.wanted_pods {
+            Some(wanted) if wanted != decision.desired_pods && wanted == self.scheduled_pods => {
+                write!(f, ", {wanted} by the schedule")
+            }
             Some(wanted) if wanted != decision.desired_pods => write!(f, ", {wanted} within the bounds"),
             _ => Ok(()),
         }
     }
 }
 
-/// The last decisions of a service, oldest first. One that repeats the last one takes no place.
-#[derive(Clone, Debug, Default)]
-pub struct History {
-    kept: VecDeque<Explained>,
+impl Bound {
+    /// Its word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::ScaleUpRate => "max-scale-up-rate",
+            Self::ScaleDownRate => "max-scale-down-rate",
+            Self::ActivationScale => "activation-scale",
+            Self::Startup => "startup-aware",
+            Self::MaxStartingPods => "max-starting-pods",
+            Self::PanicPeak => "panic-peak",
+            Self::ScaleDownDelay => "scale-down-delay",
+            Self::NoFreshData => "no-fresh-data",
+        }
+    }
+
+    const fn why(self) -> &'static str {
+        match self {
+            Self::Load => "by the load",
+            Self::ScaleUpRate => "held back by max-scale-up-rate",
+            Self::ScaleDownRate => "held up by max-scale-down-rate",
+            Self::ActivationScale => "raised to activation-scale",
+            Self::Startup => "as what waits is for the pods that are starting",
+            Self::MaxStartingPods => "held back by max-starting-pods",
+            Self::PanicPeak => "kept at the peak of the panic",
+            Self::ScaleDownDelay => "kept up by scale-down-delay",
+            Self::NoFreshData => "kept up for want of fresh data",
+        }
+    }
 }
 
-impl History {
-    pub(super) fn note(&mut self, decision: Explained) {
-        if self.kept.back().is_some_and(|last| decision.repeats(last)) {
-            return;
+impl Mode {
+    /// Its word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Panic => "panic",
         }
-        if self.kept.len() == KEPT {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(decision);
     }
-
-    /// The last one.
-    pub fn last(&self) -> Option<&Explained> {
-        self.kept.back()
-    }
-
-    /// All that are kept.
-    pub fn iter(&self) -> impl Iterator<Item = &Explained> {
-        self.kept.iter()
-    }
-}
-
-/// What others may see of a service.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct View {
-    /// Where its traffic goes.
-    pub path: Path,
-    /// Whether it serves.
-    pub active: bool,
-    /// Pods that take traffic.
-    pub ready_pods: u32,
-    /// Pods that were decided, within the bounds.
-    pub desired_pods: u32,
-    /// Pods that its scale target wants.
-    pub replicas: u32,
-    /// Average of the metric over the stable window; `None` without fresh data.
-    pub stable: Option<f64>,
-    /// Average of the metric over the panic window; `None` without fresh data.
-    pub panic: Option<f64>,
-    /// Requests per second, over the panic window.
-    pub rate: f64,
-    /// Whether the panic average rules.
-    pub panicking: bool,
-    /// Requests that could come on top before pods are full.
-    pub excess_burst_capacity: i64,
-    /// The metric wanted per pod.
-    pub target: f64,
 }

@@ -1,44 +1,61 @@
 //! One service: all that is known of it, and what is to be done about it.
 //!
-//! A value without clock, task or client. Facts go in ([`ServiceState::record`], [`ServiceState::set_pods`]
-//! and so on), [`ServiceState::evaluate`] says what to do and when to look again.
+//! A value without clock, task or client. Facts go in ([`ServiceState::report`], [`ServiceState::scraped`],
+//! [`ServiceState::set_pods`] and so on), [`ServiceState::evaluate`] says what to do and when to look again.
 
 mod explain;
+mod history;
+mod intake;
+mod routing;
+mod startup_time;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::{
     ServiceKey, Tick,
-    scaling::{Metric, ScalingSpec},
+    scaling::{Metric, Rules, ScalingSpec, Scheduled, TargetBurstCapacity},
     stat::Stat,
 };
 
 use crate::{
     decider::{Decider, Decision, Observation, Status},
-    endpoints::{Endpoints, endpoints},
+    endpoints::Endpoints,
     platform::Pod,
-    windows::{MetricWindows, WindowRules},
-    zero::{self, ActivatorAnswer, Activity, Facts, Path, Published, ScaleState},
+    sampling::{Estimate, SampleError},
+    windows::MetricWindows,
+    zero::{self, ActivatorAnswer, Facts, ScaleState},
 };
 
-pub use explain::{Cause, Explained, History, View};
+pub use explain::{Cause, Explained};
+pub use history::History;
+use intake::Intake;
+use routing::Routing;
+use startup_time::StartupTime;
+pub use view::View;
 
 /// One service's state.
 #[derive(Debug)]
 pub struct ServiceState {
-    key: ServiceKey,
+    key: Arc<ServiceKey>,
     spec: Arc<ScalingSpec>,
     windows: MetricWindows,
-    decider: Option<Decider>,
+    intake: Intake,
+    startup: StartupTime,
+    /// Made with the first decision; none where the service rests.
+    decider: Option<Box<Decider>>,
     status: Status,
     scale: ScaleState,
+    scheduled: Scheduled,
     pods: Vec<Pod>,
+    ready_pods: u32,
     /// What the scale target wants; `None` until its platform told.
     replicas: Option<u32>,
-    activators: Vec<SocketAddr>,
-    published: Option<(Endpoints, Published)>,
+    /// When more pods were last asked for.
+    asked_at: Tick,
+    routing: Routing,
     history: History,
 }
 
@@ -49,22 +66,37 @@ pub struct Actions {
     pub scale_to: Option<u32>,
     /// Endpoints that are to be published, where they are not.
     pub publish: Option<Endpoints>,
-    /// When to look again at the latest; `None` if nothing is to be expected but events.
-    pub look_again: Option<Duration>,
+    /// When to look again, whatever happens.
+    pub next: Next,
+}
+
+/// When a service is to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// With the next tick.
+    Tick,
+    /// After so long, or with the next tick if that is sooner.
+    Within(Duration),
+    /// It rests: when something happens, and if that is known, after so long.
+    Rest(Option<Duration>),
 }
 
 impl ServiceState {
     /// A service that was just heard of.
-    pub fn new(key: ServiceKey, spec: Arc<ScalingSpec>, now: Tick) -> Self {
+    pub fn new(key: Arc<ServiceKey>, spec: Arc<ScalingSpec>, now: Tick) -> Self {
         Self {
-            windows: MetricWindows::new(&spec, WindowRules::Mended),
+            windows: MetricWindows::new(&spec),
+            intake: Intake::default(),
+            startup: StartupTime::default(),
             decider: None,
             status: Status::initial(&spec),
             scale: ScaleState::new(now),
+            scheduled: scheduled(&spec, now),
             pods: Vec::new(),
+            ready_pods: 0,
             replicas: None,
-            activators: Vec::new(),
-            published: None,
+            asked_at: now,
+            routing: Routing::default(),
             history: History::default(),
             spec,
             key,
@@ -81,154 +113,228 @@ impl ServiceState {
         &self.pods
     }
 
+    /// What its scale target wants; `None` until its platform told of its pods.
+    pub fn replicas(&self) -> Option<u32> {
+        self.replicas
+    }
+
+    /// Whether its pods are to be asked for their load: not where the activators see everything.
+    pub fn is_scraped(&self) -> bool {
+        self.ready_pods > 0 && self.spec.target_burst_capacity != TargetBurstCapacity::Unlimited
+    }
+
     /// Its annotations changed; what was measured stays.
     pub fn set_spec(&mut self, spec: Arc<ScalingSpec>, now: Tick) {
         self.windows.resize(now, &spec);
+        if spec.rules != self.spec.rules {
+            self.decider = None;
+        }
         if let Some(decider) = &mut self.decider {
             decider.set_scale_down_delay(spec.scale_down_delay);
         }
+        self.scheduled = scheduled(&spec, now);
         self.spec = spec;
     }
 
     /// Its pods changed.
-    pub fn set_pods(&mut self, pods: Vec<Pod>, replicas: u32) {
+    pub fn set_pods(&mut self, pods: Vec<Pod>, replicas: u32, now: Tick) {
+        self.startup.learn(&self.pods, &pods, now);
         self.pods = pods;
-        self.replicas = Some(replicas);
+        self.ready_pods = count(self.pods.iter().filter(|pod| pod.ready));
+        if self.ready_pods == 0 {
+            self.intake.nobody_left();
+        }
+        self.set_replicas(replicas, now);
+        self.routing.changed();
     }
 
     /// Its scale target was told to have so many pods.
-    pub fn scaled(&mut self, replicas: u32) {
+    pub fn scaled(&mut self, replicas: u32, now: Tick) {
+        self.set_replicas(replicas, now);
+    }
+
+    fn set_replicas(&mut self, replicas: u32, now: Tick) {
+        if self.replicas.is_some_and(|before| before < replicas) {
+            self.asked_at = now;
+        }
         self.replicas = Some(replicas);
     }
 
     /// What was published did not get there: it is to be published again.
     pub fn publish_failed(&mut self) {
-        if let Some((endpoints, _)) = &mut self.published {
-            endpoints.addresses.clear();
-        }
+        self.routing.publish_failed();
     }
 
     /// The activators that answer for it changed.
     pub fn set_activators(&mut self, activators: Vec<SocketAddr>) {
-        self.activators = activators;
+        self.routing.set_activators(activators);
     }
 
-    /// Takes a report, and answers whether it must be decided on at once: the service has nothing, or the
-    /// report alone asks for more than was decided. Everything else waits for the tick.
-    pub fn record(&mut self, now: Tick, stat: &Stat) -> bool {
+    /// Takes an activator's report, and answers whether it must be decided on at once: the service has nothing,
+    /// or the report alone asks for more than was decided. Everything else waits for the tick.
+    pub fn report(&mut self, now: Tick, stat: &Stat) -> bool {
         if !stat.is_sane() {
             return false;
         }
         self.windows.record(now, stat);
-        let load = match self.spec.metric {
-            Metric::Concurrency => stat.own_concurrency(),
-            Metric::Rps => stat.own_rate(),
+        self.asks_for_more(stat.own_concurrency(), stat.own_rate())
+    }
+
+    /// Takes what the pods said when they were asked at `asked_at`: an error if none answered in time, and
+    /// `None` if there was none to ask. Answers as [`Self::report`] does.
+    pub fn scraped(&mut self, asked_at: Tick, round: Result<Option<Estimate>, SampleError>) -> bool {
+        let estimate = match round {
+            Ok(None) => return false,
+            Ok(Some(estimate)) if estimate.stat.is_sane() => Some(estimate),
+            Ok(Some(_)) | Err(_) => None,
         };
-        let decided = self.status.desired_pods().unwrap_or(0);
-        load > f64::from(decided) * self.spec.target
+        if self.spec.rules == Rules::Reference {
+            return estimate.is_some_and(|estimate| self.report(asked_at, &estimate.stat));
+        }
+        let alone = !self.routing.has_activators();
+        let capacity = f64::from(self.ready_pods) * self.spec.pod_concurrency;
+        let load = self.intake.heard(asked_at, estimate.as_ref(), alone, capacity);
+        self.windows.add(asked_at, load.in_flight, load.rate);
+        self.asks_for_more(load.in_flight, load.rate)
+    }
+
+    /// Whether so many requests in flight, or so many a second, are more than was decided for.
+    fn asks_for_more(&self, in_flight: f64, rate: f64) -> bool {
+        let decided = f64::from(self.status.desired_pods().unwrap_or(0));
+        let over = |metric, target: f64| match metric {
+            Metric::Concurrency => in_flight > decided * target,
+            Metric::Rps => rate > decided * target,
+        };
+        over(self.spec.metric, self.spec.target)
+            || self.spec.second.as_ref().is_some_and(|second| over(second.metric, second.target))
     }
 
     /// Decides at `now`, because of `cause`.
     pub fn evaluate(&mut self, now: Tick, cause: Cause) -> Actions {
-        let ready: Vec<SocketAddr> =
-            self.pods.iter().filter(|pod| pod.ready).map(|pod| pod.serving).collect();
-        let ready_pods = u32::try_from(ready.len()).unwrap_or(u32::MAX);
-        let averages = self.windows.averages(self.spec.metric, now).ok();
-        let decision = averages.map(|averages| {
-            let seen = Observation { ready_pods, stable: averages.stable, panic: averages.panic };
-            self.decide(now, &seen)
-        });
+        if self.scheduled.until.is_some_and(|until| until <= now) {
+            self.scheduled = scheduled(&self.spec, now);
+        }
+        let seen = self.observe(now);
+        let decision = seen.map(|seen| self.decide(now, &seen));
         let facts = Facts {
-            desired_pods: self.status.desired_pods(),
+            desired_pods: self.status.desired_pods().or_else(|| self.least_pods()),
             excess_burst_capacity: self.status.excess_burst_capacity(),
-            ready_pods,
-            published: self.published.as_ref().map(|(_, published)| *published),
-            service_known: self.published.is_some(),
-            activator_answer: if self.activators.is_empty() {
-                ActivatorAnswer::No
-            } else {
+            ready_pods: self.ready_pods,
+            scheduled_pods: self.scheduled.pods,
+            published: self.routing.published(),
+            service_known: self.routing.published().is_some(),
+            activator_answer: if self.routing.has_activators() {
                 ActivatorAnswer::Yes
+            } else {
+                ActivatorAnswer::No
             },
         };
         let outcome = zero::step(&self.spec, &self.scale, &facts, now);
         self.scale = outcome.state;
-        let first = self.published.is_none();
-        let publish = self.publish(self.path(&outcome), &ready, outcome.activators, now);
+        let first = facts.published.is_none();
+        let publish = self.routing.publish(&self.key, &outcome, &self.pods, now);
         let scale_to = outcome.apply.filter(|pods| self.replicas.is_some_and(|replicas| replicas != *pods));
         self.history.note(Explained {
             at: now,
             cause,
-            ready_pods,
-            averages: averages.map(|averages| (averages.stable, averages.panic)),
+            seen: seen.unwrap_or_else(|| self.unseen(now)),
             decision,
+            scheduled_pods: self.scheduled.pods,
             wanted_pods: outcome.wanted_pods,
             scale_to,
         });
-        Actions { scale_to, publish, look_again: self.look_again(first, outcome.wake_after) }
+        let next = if first {
+            Next::Within(Duration::ZERO)
+        } else {
+            self.next(outcome.wake_after, seen.as_ref(), now)
+        };
+        Actions { scale_to, publish, next }
+    }
+
+    /// What a decision at `now` is made from; `None` if the windows say nothing.
+    fn observe(&mut self, now: Tick) -> Option<Observation> {
+        let mended = self.spec.rules == Rules::Mended;
+        // Where activators see everything, what they do not report is not there.
+        if mended && !self.is_scraped() && self.routing.has_activators() && self.windows.has_records() {
+            self.windows.add(now, 0.0, 0.0);
+        }
+        let concurrency = self.windows.averages(Metric::Concurrency, now).ok()?;
+        let rps = self.windows.averages(Metric::Rps, now).ok()?;
+        let fresh = if self.is_scraped() { self.intake.is_fresh(now) } else { self.routing.has_activators() };
+        Some(Observation { concurrency, rps, fresh: fresh || !mended, ..self.unseen(now) })
+    }
+
+    /// What is seen of the service without its load.
+    fn unseen(&self, now: Tick) -> Observation {
+        Observation {
+            ready_pods: self.ready_pods,
+            coming_pods: self.coming_pods(now),
+            request_seconds: self.intake.request_seconds(),
+            ..Observation::default()
+        }
+    }
+
+    /// Pods that were asked for, are not ready, and are not overdue.
+    fn coming_pods(&self, now: Tick) -> u32 {
+        let starting = self.pods.iter().filter(|pod| !pod.ready && self.startup.expects(pod.started_at, now));
+        let missing = self.replicas.unwrap_or(0).saturating_sub(count(self.pods.iter()));
+        let to_come = if self.startup.expects(self.asked_at, now) { missing } else { 0 };
+        count(starting).saturating_add(to_come)
+    }
+
+    /// What the service has at least, if that is more than it has: it needs no data to be wanted.
+    fn least_pods(&self) -> Option<u32> {
+        let least = zero::bounded(&self.spec, self.scale.initialized, self.scheduled.pods, 0);
+        let lacks = self.replicas.is_some_and(|replicas| replicas < least);
+        (lacks && self.spec.rules == Rules::Mended).then_some(least)
     }
 
     fn decide(&mut self, now: Tick, seen: &Observation) -> Decision {
         let spec = &self.spec;
-        let decider = self.decider.get_or_insert_with(|| Decider::new(now, seen.ready_pods, spec));
+        let decider = self.decider.get_or_insert_with(|| Box::new(Decider::new(now, seen.ready_pods, spec)));
         let decision = decider.decide(now, spec, seen);
         // Whether it matters is seen in what there is to do.
         let _ = self.status.update(&decision);
         decision
     }
 
-    /// Where traffic goes. While nothing is known it goes where it went: an autoscaler that has just
-    /// started must not put activators before every service.
-    fn path(&self, outcome: &zero::Outcome) -> Path {
-        match (&self.published, outcome.wanted_pods) {
-            (Some((_, published)), None) => published.path,
-            _ => outcome.path,
+    /// A service that rests at zero is looked at again when something happens, and not before; what it keeps
+    /// for decisions is given back once it says nothing any more.
+    fn next(&mut self, wake_after: Option<Duration>, seen: Option<&Observation>, now: Tick) -> Next {
+        let rests = self.scale.activity.is_inactive()
+            && self.replicas == Some(0)
+            && self.pods.is_empty()
+            && self.scheduled.pods == 0;
+        if !rests {
+            return wake_after.map_or(Next::Tick, Next::Within);
         }
-    }
-
-    fn publish(&mut self, path: Path, ready: &[SocketAddr], activators: u32, now: Tick) -> Option<Endpoints> {
-        let wanted = endpoints(&self.key, path, ready, &self.activators, activators);
-        let before = self.published.as_ref();
-        let proxied_since = match wanted.path {
-            Path::Proxy => before.and_then(|(_, published)| published.proxied_since).or(Some(now)),
-            Path::Serve => None,
+        let minimum = self.scheduled.until.map(|until| until.since(now));
+        let quiet = |seen: &Observation| seen.concurrency.stable == 0.0 && seen.rps.stable == 0.0;
+        let says_nothing = match self.spec.rules {
+            Rules::Mended => seen.is_none_or(quiet),
+            // Its windows remember that nothing was there.
+            Rules::Reference => self.windows.is_empty(now),
         };
-        let changed = before.is_none_or(|(endpoints, _)| *endpoints != wanted);
-        let published = Published { path: wanted.path, proxied_since };
-        self.published = Some((wanted.clone(), published));
-        changed.then_some(wanted)
-    }
-
-    /// A service that rests at zero is looked at again when something happens, and not before.
-    fn look_again(&self, first: bool, wake_after: Option<Duration>) -> Option<Duration> {
-        if first {
-            return Some(Duration::ZERO);
+        if says_nothing {
+            self.windows.forget();
+            self.decider = None;
+            self.history.rest();
+            return Next::Rest(minimum);
         }
-        let resting = self.scale.activity.is_inactive() && self.replicas == Some(0) && self.pods.is_empty();
-        if resting { None } else { Some(wake_after.unwrap_or(Duration::MAX)) }
-    }
-
-    /// What others may see of it.
-    pub fn view(&mut self, now: Tick) -> View {
-        let averages = self.windows.averages(self.spec.metric, now).ok();
-        let rate = self.windows.averages(Metric::Rps, now).map_or(0.0, |averages| averages.panic);
-        View {
-            path: self.published.as_ref().map_or(Path::Proxy, |(_, published)| published.path),
-            active: matches!(self.scale.activity, Activity::Active { .. }),
-            ready_pods: u32::try_from(self.pods.iter().filter(|pod| pod.ready).count()).unwrap_or(u32::MAX),
-            desired_pods: self.scale.wanted_pods.unwrap_or(0),
-            replicas: self.replicas.unwrap_or(0),
-            // Rounding may leave a zero with a sign; adding zero takes it away.
-            stable: averages.map(|averages| averages.stable + 0.0),
-            panic: averages.map(|averages| averages.panic + 0.0),
-            rate,
-            panicking: self.history.last().is_some_and(Explained::panicking),
-            excess_burst_capacity: self.status.excess_burst_capacity(),
-            target: self.spec.target,
-        }
+        let window = self.spec.stable_window;
+        Next::Rest(Some(minimum.map_or(window, |minimum| minimum.min(window))))
     }
 
     /// The last decisions, oldest first.
     pub fn history(&self) -> &History {
         &self.history
     }
+}
+
+fn scheduled(spec: &ScalingSpec, now: Tick) -> Scheduled {
+    spec.schedule.as_ref().map_or(Scheduled { pods: 0, until: None }, |schedule| schedule.at(now))
+}
+
+fn count<'a>(pods: impl Iterator<Item = &'a Pod>) -> u32 {
+    u32::try_from(pods.count()).unwrap_or(u32::MAX)
 }

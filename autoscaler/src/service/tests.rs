@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use ebb_core::scaling::{ClusterDefaults, Reachability, full_key, parse};
 
 use super::*;
+use crate::zero::Path;
 
 const ACTIVATOR: &str = "10.0.1.1:30001";
 
@@ -24,7 +25,7 @@ impl World {
         let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
         let parsed = parse(&annotations, &defaults, Reachability::Reachable).unwrap();
         let now = Tick::from_secs(1_000_000);
-        let service = ServiceState::new(ServiceKey::new("ns", "web"), Arc::new(parsed.spec), now);
+        let service = ServiceState::new(Arc::new(ServiceKey::new("ns", "web")), Arc::new(parsed.spec), now);
         let mut world = Self { service, now, replicas: 0, starting: 0, ready: 0, published: None };
         world.service.set_activators(vec![ACTIVATOR.parse().unwrap()]);
         world.pods_changed();
@@ -42,12 +43,12 @@ impl World {
                 started_at: self.now,
             })
             .collect();
-        self.service.set_pods(pods, self.replicas);
+        self.service.set_pods(pods, self.replicas, self.now);
         self.act(Cause::Change);
     }
 
     /// Evaluates until nothing more is to be done at this moment, and does what it says.
-    fn act(&mut self, cause: Cause) -> Option<Duration> {
+    fn act(&mut self, cause: Cause) -> Next {
         loop {
             let actions = self.service.evaluate(self.now, cause);
             if let Some(endpoints) = actions.publish {
@@ -55,15 +56,15 @@ impl World {
             }
             if let Some(pods) = actions.scale_to {
                 self.replicas = pods;
-                self.service.scaled(pods);
+                self.service.scaled(pods, self.now);
                 let all = self.ready + self.starting;
                 self.starting += pods.saturating_sub(all);
                 self.ready = self.ready.min(pods);
                 self.starting = self.starting.min(pods - self.ready);
                 self.pods_changed();
             }
-            if actions.look_again != Some(Duration::ZERO) {
-                return actions.look_again;
+            if actions.next != Next::Within(Duration::ZERO) {
+                return actions.next;
             }
         }
     }
@@ -77,10 +78,20 @@ impl World {
     fn pass(&mut self, seconds: u64, in_flight: f64) {
         for _ in 0..seconds {
             self.now = self.now.after(Duration::from_secs(1));
-            self.service.record(self.now, &load(in_flight));
+            self.say(Some(in_flight));
             if self.now.as_secs().is_multiple_of(2) {
                 self.act(Cause::Tick);
             }
+        }
+    }
+
+    /// The pods say that they have so much, or nothing; without pods, the activators do.
+    fn say(&mut self, in_flight: Option<f64>) {
+        if self.service.is_scraped() {
+            let round = in_flight.map(|in_flight| Some(Estimate { stat: load(in_flight), fresh: true }));
+            self.service.scraped(self.now, round.ok_or(SampleError::PodsExhausted));
+        } else if let Some(in_flight) = in_flight {
+            self.service.report(self.now, &load(in_flight));
         }
     }
 
@@ -90,14 +101,15 @@ impl World {
 }
 
 fn load(in_flight: f64) -> Stat {
-    Stat { average_concurrent_requests: in_flight, ..Stat::default() }
+    // Requests that take a second.
+    Stat { average_concurrent_requests: in_flight, request_count: in_flight, ..Stat::default() }
 }
 
 #[test]
 fn the_first_request_wakes_a_service_at_once() {
     let mut world = World::with(&[("initial-scale", "0")]);
     assert_eq!((world.replicas, world.path()), (0, Path::Proxy));
-    assert!(world.service.record(world.now, &load(1.0)), "a poke, not a tick");
+    assert!(world.service.report(world.now, &load(1.0)), "a poke, not a tick");
     world.act(Cause::Poke);
     assert_eq!(world.replicas, 1);
     assert_eq!(world.path(), Path::Proxy, "no pod is ready yet");
@@ -106,11 +118,11 @@ fn the_first_request_wakes_a_service_at_once() {
 #[test]
 fn a_report_of_more_than_was_decided_for_is_not_left_to_the_tick() {
     let mut world = World::with(&[("initial-scale", "0"), ("target", "10")]);
-    assert!(world.service.record(world.now, &load(1.0)));
+    assert!(world.service.report(world.now, &load(1.0)));
     world.act(Cause::Poke);
-    assert!(!world.service.record(world.now, &load(3.0)), "one pod is enough for that");
+    assert!(!world.service.report(world.now, &load(3.0)), "one pod is enough for that");
     world.now = world.now.after(Duration::from_secs(1));
-    assert!(world.service.record(world.now, &load(499.0)));
+    assert!(world.service.report(world.now, &load(499.0)));
     world.act(Cause::Poke);
     assert!(world.replicas >= 36, "{} pods for 250 on average at 7 each", world.replicas);
 }
@@ -118,7 +130,7 @@ fn a_report_of_more_than_was_decided_for_is_not_left_to_the_tick() {
 #[test]
 fn clients_reach_the_pods_once_there_is_capacity_to_spare() {
     let mut world = World::with(&[("target", "10"), ("target-burst-capacity", "10"), ("initial-scale", "0")]);
-    world.service.record(world.now, &load(1.0));
+    world.service.report(world.now, &load(1.0));
     world.act(Cause::Poke);
     world.all_ready();
     world.pass(10, 40.0);
@@ -131,7 +143,7 @@ fn clients_reach_the_pods_once_there_is_capacity_to_spare() {
 #[test]
 fn a_service_without_traffic_goes_to_zero_and_costs_nothing_there() {
     let mut world = World::with(&[("window", "6s"), ("initial-scale", "0"), ("target-burst-capacity", "0")]);
-    world.service.record(world.now, &load(1.0));
+    world.service.report(world.now, &load(1.0));
     world.act(Cause::Poke);
     world.all_ready();
     world.pass(10, 1.0);
@@ -140,32 +152,159 @@ fn a_service_without_traffic_goes_to_zero_and_costs_nothing_there() {
     assert_eq!((world.replicas, world.path()), (1, Path::Proxy), "activators have the grace period first");
     world.pass(30, 0.0);
     assert_eq!(world.replicas, 0);
-    assert_eq!(world.act(Cause::Tick), None, "nothing to be looked at again");
+    assert_eq!(world.act(Cause::Tick), Next::Rest(None), "nothing to be looked at again");
 }
 
 #[test]
 fn missing_data_is_not_missing_load() {
     let mut world = World::with(&[("window", "6s"), ("target", "10"), ("initial-scale", "0")]);
-    world.service.record(world.now, &load(1.0));
+    world.service.report(world.now, &load(1.0));
     world.act(Cause::Poke);
     world.all_ready();
     world.pass(10, 70.0);
     world.all_ready();
+    world.pass(10, 70.0);
     let pods = world.replicas;
     assert!(pods >= 10);
-    for _ in 0..100 {
-        world.now = world.now.after(Duration::from_secs(2));
+    for _ in 0..300 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.say(None);
         world.act(Cause::Tick);
-        assert_eq!(world.replicas, pods, "no report, no change");
+        assert_eq!(world.replicas, pods, "no answer, no change");
     }
-    assert!(world.service.view(world.now).stable.is_none());
+    let view = world.service.view();
+    assert_eq!(
+        (view.fresh, view.stable),
+        (false, Some(70.0)),
+        "a metric says so, and the load is the last known"
+    );
+    world.pass(20, 7.0);
+    assert_eq!(world.replicas, 1, "with data it goes on");
+}
+
+#[test]
+fn one_answer_in_three_does_not_make_load_look_like_a_third_of_it() {
+    let annotations = [("target", "10"), ("initial-scale", "0")];
+    let mut averages = [annotations.to_vec(), [&annotations[..], &[("compatibility", "knative")]].concat()]
+        .map(|annotations| {
+            let mut world = World::with(&annotations);
+            world.service.report(world.now, &load(1.0));
+            world.act(Cause::Poke);
+            world.all_ready();
+            for second in 0..180 {
+                world.now = world.now.after(Duration::from_secs(1));
+                world.say((second % 3 == 0).then_some(30.0));
+                world.act(Cause::Tick);
+                world.all_ready();
+            }
+            world.service.view().stable.unwrap_or_default()
+        })
+        .into_iter();
+    assert_eq!(averages.next(), Some(30.0));
+    assert!(averages.next() < Some(10.5), "the reference's");
+}
+
+#[test]
+fn without_activators_nobody_else_counts_what_they_pass_on() {
+    let mut world = World::with(&[("target", "10"), ("initial-scale", "0"), ("window", "6s")]);
+    world.service.report(world.now, &load(1.0));
+    world.act(Cause::Poke);
+    world.all_ready();
+    let proxied = Stat { average_proxied_concurrent_requests: 50.0, ..load(50.0) };
+    let mut pods = |activators: Vec<SocketAddr>| {
+        world.service.set_activators(activators);
+        for _ in 0..40 {
+            world.now = world.now.after(Duration::from_secs(1));
+            world.service.scraped(world.now, Ok(Some(Estimate { stat: proxied.clone(), fresh: true })));
+            world.act(Cause::Tick);
+            world.all_ready();
+        }
+        world.replicas
+    };
+    assert_eq!(pods(vec![]), 8);
+    assert!(pods(vec![ACTIVATOR.parse().unwrap()]) < 8, "an activator would report it");
+}
+
+#[test]
+fn a_service_that_only_activators_see_is_idle_when_they_are_silent() {
+    let mut world = World::with(&[("target", "10"), ("target-burst-capacity", "-1"), ("initial-scale", "0")]);
+    for _ in 0..60 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.service.report(world.now, &load(50.0));
+        world.act(Cause::Tick);
+        world.all_ready();
+    }
+    assert_eq!(world.replicas, 8);
+    for _ in 0..30 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.act(Cause::Tick);
+    }
+    let stable = world.service.view().stable.unwrap_or_default();
+    assert!((20.0..=26.0).contains(&stable), "half of the window was silent: {stable}");
+    let silent = world.now;
+    world.service.set_activators(vec![]);
+    let pods = world.replicas;
+    while world.now.since(silent) < Duration::from_secs(300) {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.act(Cause::Tick);
+        assert_eq!(world.replicas, pods, "without activators silence says nothing");
+    }
+}
+
+#[test]
+fn a_schedule_sets_a_minimum_and_takes_it_back() {
+    // World begins at 1970-01-12 13:46:40 UTC.
+    let mut world = World::with(&[
+        ("initial-scale", "0"),
+        ("window", "6s"),
+        ("ebb.dev/schedule", "0 14 * * * for 1h min 3"),
+    ]);
+    let Next::Rest(Some(until)) = world.act(Cause::Tick) else {
+        panic!("it rests until the schedule begins")
+    };
+    assert_eq!((until, world.replicas), (Duration::from_secs(800), 0));
+    world.now = world.now.after(until);
+    world.act(Cause::Tick);
+    assert_eq!(world.replicas, 3, "although nobody ever called");
+    world.all_ready();
+    world.pass(3590, 0.0);
+    assert_eq!(world.replicas, 3);
+    assert!(world.service.history().last().unwrap().to_string().ends_with("3 by the schedule"));
+    world.pass(120, 0.0);
+    assert_eq!(world.replicas, 0);
+}
+
+#[test]
+fn the_larger_of_two_signals_wins() {
+    let mut world = World::with(&[
+        ("target", "10"),
+        ("target-utilization-percentage", "100"),
+        ("initial-scale", "0"),
+        ("ebb.dev/target-rps", "100"),
+    ]);
+    world.service.report(world.now, &load(1.0));
+    world.act(Cause::Poke);
+    world.all_ready();
+    let mut pods = |in_flight: f64, rate: f64| {
+        for _ in 0..130 {
+            world.now = world.now.after(Duration::from_secs(1));
+            let stat = Stat { request_count: rate, ..load(in_flight) };
+            world.service.scraped(world.now, Ok(Some(Estimate { stat, fresh: true })));
+            world.act(Cause::Tick);
+            world.all_ready();
+        }
+        (world.replicas, world.service.history().last().unwrap().decision.unwrap().signal)
+    };
+    assert_eq!(pods(30.0, 100.0), (3, Metric::Concurrency));
+    assert_eq!(pods(30.0, 700.0), (7, Metric::Rps));
+    assert_eq!(pods(90.0, 700.0), (9, Metric::Concurrency));
 }
 
 #[test]
 fn reports_that_cannot_be_are_ignored() {
     let mut world = World::with(&[("initial-scale", "0")]);
     for bad in [f64::NAN, f64::INFINITY, -5.0] {
-        assert!(!world.service.record(world.now, &load(bad)));
+        assert!(!world.service.report(world.now, &load(bad)));
     }
     world.act(Cause::Tick);
     assert_eq!(world.replicas, 0);
@@ -174,13 +313,13 @@ fn reports_that_cannot_be_are_ignored() {
 #[test]
 fn every_decision_can_be_explained() {
     let mut world = World::with(&[("target", "10"), ("initial-scale", "0"), ("max-scale", "3")]);
-    world.service.record(world.now, &load(50.0));
+    world.service.report(world.now, &load(50.0));
     world.act(Cause::Poke);
     let last = world.service.history().iter().find(|one| one.scale_to.is_some()).unwrap();
     assert_eq!((last.cause, last.scale_to), (Cause::Poke, Some(3)));
     assert_eq!(
         last.to_string(),
-        "panic: stable 50.00, panic 50.00, 0 ready: 8 desired by the load, 3 within the bounds"
+        "panic: concurrency stable 50.00, panic 50.00, 0 ready: 8 desired by the load, 3 within the bounds"
     );
     world.pass(1_000, 1.0);
     assert!(world.service.history().iter().count() <= 30, "bounded");

@@ -51,7 +51,7 @@ impl Exact {
             }
             Recorded::Into(slot) => match (self.pivot, ring.last()) {
                 (Some(pivot), Some(last)) if slot > pivot => {
-                    self.after_pivot += value * self.aged(last - slot)
+                    self.after_pivot += value * self.aged(last - slot);
                 }
                 // Too late for a sum that is kept: they are taken anew.
                 _ => self.pivot = None,

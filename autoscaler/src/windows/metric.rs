@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use ebb_core::{
     Tick,
-    scaling::{Aggregation, Metric, ScalingSpec, TargetBurstCapacity},
+    scaling::{Aggregation, Metric, Rules, ScalingSpec, TargetBurstCapacity},
     stat::Stat,
 };
 use thiserror::Error;
 
-use super::{Window, WindowRules};
+use super::Window;
 
 /// Length of one bucket: stats arrive once a second (`spec/autoscaler.md`, section 1).
 const GRANULARITY: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ struct Shape {
     aggregation: Aggregation,
     stable: Duration,
     panic: Duration,
-    rules: WindowRules,
+    rules: Rules,
 }
 
 /// The averages of one metric, both in its units: requests in flight, or requests per second.
@@ -69,9 +69,9 @@ enum Silence {
 
 impl MetricWindows {
     /// Empty windows as `spec` wants them.
-    pub fn new(spec: &ScalingSpec, rules: WindowRules) -> Self {
+    pub fn new(spec: &ScalingSpec) -> Self {
         let silence = Silence::under(spec.target_burst_capacity);
-        Self { series: None, shape: Shape::of(spec, rules), silence }
+        Self { series: None, shape: Shape::of(spec), silence }
     }
 
     /// Adds one report, about a pod or about all of them, to all four series.
@@ -108,12 +108,27 @@ impl MetricWindows {
 
     /// Takes over a changed `spec`; what was recorded stays as far as old and new windows reach.
     pub fn resize(&mut self, now: Tick, spec: &ScalingSpec) {
-        self.shape = Shape::of(spec, self.shape.rules);
+        let rules = self.shape.rules;
+        self.shape = Shape::of(spec);
+        if self.shape.rules != rules {
+            // What one way of counting has made of the past is of no use to the other.
+            self.forget();
+        }
         self.silence = Silence::under(spec.target_burst_capacity);
         if let Some(series) = &mut self.series {
             series.concurrency.reshape(now, &self.shape);
             series.rps.reshape(now, &self.shape);
         }
+    }
+
+    /// Whether anything was recorded.
+    pub fn has_records(&self) -> bool {
+        self.series.is_some()
+    }
+
+    /// Whether nothing was recorded for a whole stable window.
+    pub fn is_empty(&self, now: Tick) -> bool {
+        self.series.as_ref().is_none_or(|series| series.concurrency.stable.is_empty(now))
     }
 
     /// Forgets everything, and the memory that it took.
@@ -136,8 +151,13 @@ impl Series {
 }
 
 impl Shape {
-    fn of(spec: &ScalingSpec, rules: WindowRules) -> Self {
-        Self { aggregation: spec.aggregation, stable: spec.stable_window, panic: spec.panic_window, rules }
+    fn of(spec: &ScalingSpec) -> Self {
+        Self {
+            aggregation: spec.aggregation,
+            stable: spec.stable_window,
+            panic: spec.panic_window,
+            rules: spec.rules,
+        }
     }
 }
 

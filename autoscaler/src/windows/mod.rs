@@ -3,6 +3,10 @@
 //! Formulas: `spec/autoscaler.md`, section 5. Every window is a ring of buckets that is allocated once;
 //! recording and reading are O(1), and silence (no record at all) is told apart from zero.
 //!
+//! By [`Rules::Mended`] a window without a record in it has no data instead of the value 0, a resize invents no
+//! history, the weighted average is the mean of what was seen even before the window is full, the smallest load
+//! is not rounded away, and a rounding error does not outlive what caused it (complaints 4, 10, 11 and 25).
+//!
 //! Read first: [`MetricWindows`], the four series of one service, and [`Window`], one of the four.
 //! [`MaxWindow`] is the maximum that delays a scale-down.
 
@@ -15,7 +19,10 @@ mod smoothing;
 
 use std::time::Duration;
 
-use ebb_core::{Tick, scaling::Aggregation};
+use ebb_core::{
+    Tick,
+    scaling::{Aggregation, Rules},
+};
 
 use exact::Exact;
 pub use max::MaxWindow;
@@ -23,20 +30,6 @@ pub use metric::{Averages, MetricWindows, NoData};
 use reference::Reference;
 use ring::Ring;
 pub use smoothing::Smoothing;
-
-/// Which of the reference's window semantics hold.
-///
-/// The numbers are those of the list "Known complaints" in `spec/autoscaler.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindowRules {
-    /// Exactly what the reference computes.
-    Reference,
-    /// The reference with its mends: a window without a record in it has no data instead of the value 0 (4), a
-    /// resize invents no history (10), the weighted average is the mean of what was seen even before the window
-    /// is full (11), the smallest load is not rounded away (25), and a rounding error does not outlive what
-    /// caused it.
-    Mended,
-}
 
 /// Less than this, in requests in flight or per second, is no load: what is left of a number by arithmetic, not
 /// by a request. A request that takes a microsecond makes more.
@@ -61,12 +54,7 @@ impl Window {
     ///
     /// `granularity` counts in whole seconds, at least one; `length` is rounded up to whole buckets,
     /// at least one and at most as many as a day has seconds.
-    pub fn new(
-        aggregation: Aggregation,
-        length: Duration,
-        granularity: Duration,
-        rules: WindowRules,
-    ) -> Self {
+    pub fn new(aggregation: Aggregation, length: Duration, granularity: Duration, rules: Rules) -> Self {
         let ring = Ring::new(length, granularity, rules);
         Self { sums: Sums::over(&ring, aggregation), ring }
     }
@@ -113,8 +101,8 @@ impl Sums {
             Aggregation::WeightedExponential => Some(Smoothing::over(ring.slots())),
         };
         match ring.rules() {
-            WindowRules::Mended => Self::Exact(Exact::over(ring, smoothing)),
-            WindowRules::Reference => Self::Reference(Reference::over(ring, smoothing)),
+            Rules::Mended => Self::Exact(Exact::over(ring, smoothing)),
+            Rules::Reference => Self::Reference(Reference::over(ring, smoothing)),
         }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ebb_core::Tick;
-
-use super::WindowRules;
+use ebb_core::{Tick, scaling::Rules};
 
 /// Most buckets of one ring: windows are at most 1 h long, so this only stops a nonsensical length from
 /// taking all memory.
@@ -23,7 +21,7 @@ pub(super) struct Ring {
     last: Option<Slot>,
     length: Duration,
     granularity: Duration,
-    rules: WindowRules,
+    rules: Rules,
 }
 
 /// What became of a record.
@@ -40,7 +38,7 @@ pub(super) enum Recorded {
 }
 
 impl Ring {
-    pub(super) fn new(length: Duration, granularity: Duration, rules: WindowRules) -> Self {
+    pub(super) fn new(length: Duration, granularity: Duration, rules: Rules) -> Self {
         let granularity = Duration::from_secs(granularity.as_secs().max(1));
         Self {
             buckets: empty_buckets(length, granularity),
@@ -112,8 +110,8 @@ impl Ring {
             }
             let as_if_full = last - (old_slots - 1);
             resized.first = Some(match self.rules {
-                WindowRules::Reference => as_if_full,
-                WindowRules::Mended => self.first.map_or(as_if_full, |first| first.max(as_if_full)),
+                Rules::Reference => as_if_full,
+                Rules::Mended => self.first.map_or(as_if_full, |first| first.max(as_if_full)),
             });
         }
         *self = resized;
@@ -126,8 +124,8 @@ impl Ring {
 
     pub(super) fn is_empty(&self, now: Tick) -> bool {
         self.silence(now).is_none_or(|silent| match self.rules {
-            WindowRules::Reference => silent > self.whole_slots(),
-            WindowRules::Mended => silent >= self.slots(),
+            Rules::Reference => silent > self.whole_slots(),
+            Rules::Mended => silent >= self.slots(),
         })
     }
 
@@ -156,7 +154,7 @@ impl Ring {
         self.last
     }
 
-    pub(super) fn rules(&self) -> WindowRules {
+    pub(super) fn rules(&self) -> Rules {
         self.rules
     }
 

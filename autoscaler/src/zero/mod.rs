@@ -48,6 +48,8 @@ pub struct Facts {
     pub excess_burst_capacity: i64,
     /// Pods that take traffic.
     pub ready_pods: u32,
+    /// The least pods by the service's schedule; 0 if it sets no minimum now.
+    pub scheduled_pods: u32,
     /// Where traffic goes now; `None` before anything was published.
     pub published: Option<Published>,
     /// Whether clients have a name for the service. Without one it is not active, whoever is ready.

@@ -64,7 +64,7 @@ pub fn scale(
     let Some(desired) = facts.desired_pods.or(state.activity.is_activating().then_some(0)) else {
         return Scaling::unknown(); // fail static: without a decision nothing that runs is touched
     };
-    match bounded(spec, state.initialized, desired) {
+    match bounded(spec, state.initialized, facts.scheduled_pods, desired) {
         0 if !spec.scale_to_zero => Scaling::apply(1),
         0 => to_zero(spec, state.activity, facts.activator_answer, published, now),
         pods => Scaling::apply(pods),

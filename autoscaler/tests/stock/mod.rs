@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use ebb_core::scaling::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, parse};
+use ebb_core::scaling::{ClusterDefaults, Reachability, Rules, ScalingSpec, TargetBurstCapacity, parse};
 
 /// Target 70 of 100 requests in flight, burst capacity 211, windows of 60 s and 6 s.
+#[allow(dead_code, reason = "each test program uses its part of this module")]
 pub(crate) fn stock_spec() -> ScalingSpec {
     parse(&BTreeMap::default(), &ClusterDefaults::default(), Reachability::Reachable)
         .expect("no annotation, no fault")
         .spec
+}
+
+/// The same, decided on exactly as the reference does.
+#[allow(dead_code, reason = "each test program uses its part of this module")]
+pub(crate) fn reference_spec() -> ScalingSpec {
+    ScalingSpec { rules: Rules::Reference, startup_aware: false, ..stock_spec() }
 }
 
 /// The annotation's or the vectors' number, where -1 means unlimited.

@@ -76,14 +76,19 @@ impl Fleet {
     /// Starts the pods that each service has at its beginning.
     pub(crate) async fn begin(self: &Arc<Self>) {
         for (key, entry) in &self.services {
-            let pods = bounded(&entry.spec, false, entry.spec.initial_scale);
-            if let Err(error) = self.set_replicas(key, pods).await {
+            let pods = bounded(&entry.spec, false, 0, entry.spec.initial_scale);
+            if let Err(error) = self.set_replicas(key, pods, &[]).await {
                 tracing::warn!(service = %key, %error, "cannot start the first pods; trying again when asked");
             }
         }
     }
 
-    async fn set_replicas(self: &Arc<Self>, key: &ServiceKey, wanted: u32) -> Result<(), PlatformError> {
+    async fn set_replicas(
+        self: &Arc<Self>,
+        key: &ServiceKey,
+        wanted: u32,
+        first_to_go: &[String],
+    ) -> Result<(), PlatformError> {
         let entry = self.services.get(key).ok_or_else(|| PlatformError(format!("no service {key}")))?;
         let fleet = Arc::downgrade(self);
         let service = key.clone();
@@ -92,7 +97,7 @@ impl Fleet {
                 fleet.tell(&service);
             }
         };
-        let scaled = entry.pods.set_replicas(wanted, &self.tasks, changed).await;
+        let scaled = entry.pods.set_replicas(wanted, first_to_go, &self.tasks, changed).await;
         self.tell(key);
         scaled.map_err(|error| PlatformError(error.to_string()))
     }
@@ -163,21 +168,27 @@ pub(crate) struct Platform(pub(crate) Arc<Fleet>);
 
 impl PodSource for Platform {
     fn watch(&self) -> mpsc::Receiver<FleetEvent> {
-        let (events, watched) = mpsc::channel(CAPACITY.max(2 * self.0.services.len()));
+        let (events, watched) = mpsc::channel(CAPACITY.max(2 * self.0.services.len() + 1));
         for (key, entry) in &self.0.services {
             // The channel has room for all.
             let _ =
                 events.try_send(FleetEvent::Service { key: key.clone(), spec: entry.spec.clone(), port: 0 });
             let _ = events.try_send(entry.pods.event());
         }
+        let _ = events.try_send(FleetEvent::Complete);
         *self.0.events.lock() = Some(events);
         watched
     }
 }
 
 impl ScaleTarget for Platform {
-    async fn scale(&self, service: &ServiceKey, pods: u32) -> Result<(), PlatformError> {
-        self.0.set_replicas(service, pods).await
+    async fn scale(
+        &self,
+        service: &ServiceKey,
+        pods: u32,
+        first_to_go: &[String],
+    ) -> Result<(), PlatformError> {
+        self.0.set_replicas(service, pods, first_to_go).await
     }
 }
 

@@ -5,7 +5,7 @@ use ebb_core::Tick;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-use super::victims::{self, Candidate};
+use super::victims;
 use crate::pod::{Machine, Pod, PodStatus, Template, Timeline};
 
 /// Pods that are gone and whose timeline is still known.
@@ -37,11 +37,12 @@ impl ServicePods {
         Self { template, machine, state: Mutex::default(), scaling: tokio::sync::Mutex::default() }
     }
 
-    /// Has `wanted` pods, those that drain apart. `changed` is called whenever one of them changes: it looks at
-    /// all of them.
+    /// Has `wanted` pods, those that drain apart. Where some must go, those named in `first_to_go` do before the
+    /// others. `changed` is called whenever one of them changes: it looks at all of them.
     pub(super) async fn set_replicas(
         self: &Arc<Self>,
         wanted: u32,
+        first_to_go: &[String],
         tasks: &TaskTracker,
         changed: impl Fn() + Clone + Send + Sync + 'static,
     ) -> io::Result<()> {
@@ -49,7 +50,7 @@ impl ServicePods {
         let decided_at = self.machine.clock.now();
         let from_zero = self.state.lock().wanted == 0;
         let woken_at = from_zero.then_some(decided_at);
-        let missing = self.want(wanted);
+        let missing = self.want(wanted, first_to_go);
         for _ in 0..missing {
             if let Some(pod) = self.create(woken_at).await? {
                 self.keep_alive(pod, tasks, changed.clone());
@@ -59,7 +60,7 @@ impl ServicePods {
     }
 
     /// Lets go of those that are too many, and answers how many are too few.
-    fn want(&self, wanted: u32) -> usize {
+    fn want(&self, wanted: u32, first_to_go: &[String]) -> usize {
         let mut state = self.state.lock();
         let count = usize::try_from(wanted).unwrap_or(usize::MAX);
         let staying: Vec<Arc<Pod>> = state.staying().cloned().collect();
@@ -67,18 +68,8 @@ impl ServicePods {
             return 0;
         }
         state.wanted = wanted;
-        let candidates: Vec<Candidate> = staying
-            .iter()
-            .map(|pod| Candidate {
-                ready: pod.is_ready(),
-                in_flight: pod.in_flight(),
-                created_at: pod.created_at(),
-            })
-            .collect();
-        for victim in victims::choose(&candidates, staying.len().saturating_sub(count)) {
-            if let Some(pod) = staying.get(victim) {
-                pod.leave();
-            }
+        for victim in victims::choose(&staying, first_to_go).take(staying.len().saturating_sub(count)) {
+            victim.leave();
         }
         count.saturating_sub(staying.len())
     }

@@ -1,41 +1,23 @@
-//! Who goes when pods must go: idle first.
+//! Who goes when pods must go.
 
-use ebb_core::Tick;
+use std::sync::Arc;
 
-/// What is known of a pod that might go.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Candidate {
-    pub(super) ready: bool,
-    pub(super) in_flight: f64,
-    pub(super) created_at: Tick,
-}
+use autoscaler::idle_first::{Candidate, idle_first};
 
-/// The indices of the `count` that go: those that do not serve yet before those that do, the less busy
-/// before the busy, and of equals the youngest, whose caches are the coldest.
-pub(super) fn choose(candidates: &[Candidate], count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by(|&a, &b| {
-        let (a, b) = (&candidates[a], &candidates[b]);
-        a.ready.cmp(&b.ready).then(a.in_flight.total_cmp(&b.in_flight)).then(b.created_at.cmp(&a.created_at))
+use crate::pod::Pod;
+
+/// `pods` in the order in which they go: those that were named, as they were named, and then the idle before the
+/// busy.
+pub(super) fn choose<'a>(pods: &'a [Arc<Pod>], named: &[String]) -> impl Iterator<Item = &'a Arc<Pod>> {
+    let place = |pod: &Arc<Pod>| named.iter().position(|name| **name == *pod.name);
+    let mut first: Vec<(usize, &Arc<Pod>)> = pods.iter().filter_map(|pod| Some((place(pod)?, pod))).collect();
+    first.sort_by_key(|(place, _)| *place);
+    let others = pods.iter().filter(|pod| place(pod).is_none()).map(|pod| Candidate {
+        pod,
+        ready: pod.is_ready(),
+        in_flight: pod.in_flight(),
+        started_at: pod.created_at(),
     });
-    order.truncate(count);
-    order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pod(ready: bool, in_flight: f64, created: u64) -> Candidate {
-        Candidate { ready, in_flight, created_at: Tick::from_secs(created) }
-    }
-
-    #[test]
-    fn idle_pods_go_before_busy_ones_and_newborn_before_all() {
-        let pods =
-            [pod(true, 5.0, 1), pod(true, 0.0, 2), pod(false, 0.0, 4), pod(true, 0.0, 3), pod(true, 1.0, 5)];
-        assert_eq!(choose(&pods, 4), [2, 3, 1, 4]);
-        assert_eq!(choose(&pods, 9).len(), 5);
-        assert_eq!(choose(&pods, 0), [0; 0]);
-    }
+    let others = idle_first(others.collect());
+    first.into_iter().map(|(_, pod)| pod).chain(others)
 }

@@ -1,0 +1,140 @@
+//! What is wanted for a service and what is under way: one thing of a kind at a time, and what is wanted meanwhile
+//! replaces what was wanted before.
+
+use crate::endpoints::Endpoints;
+
+/// For one service.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    scale: Option<u32>,
+    scaling: Option<u32>,
+    /// Who goes first, if pods are to go; asked for before the first does.
+    order: Order,
+    publish: Option<Endpoints>,
+    publishing: bool,
+    pub(crate) scraping: bool,
+}
+
+/// Whether it is known which pods are idle.
+#[derive(Debug, Default)]
+enum Order {
+    #[default]
+    Unknown,
+    Asked,
+    Known(Vec<String>),
+}
+
+/// What to do next about the number of pods.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NextScale {
+    /// Find out which pods are idle.
+    Ask,
+    /// Have so many pods; of those that go, these go first.
+    Scale(u32, Vec<String>),
+}
+
+impl Pending {
+    pub(crate) fn want_scale(&mut self, pods: u32) {
+        self.scale = (self.scaling != Some(pods)).then_some(pods);
+    }
+
+    pub(crate) fn want_published(&mut self, endpoints: Endpoints) {
+        self.publish = Some(endpoints);
+    }
+
+    /// What to do now to have the pods that are wanted, of which there are `replicas`. Pods that go are to be
+    /// named where `idle_first`; for more pods nobody waits.
+    pub(crate) fn next_scale(&mut self, replicas: u32, idle_first: bool) -> Option<NextScale> {
+        let pods = self.scale.filter(|_| self.scaling.is_none())?;
+        let order = match &mut self.order {
+            _ if !idle_first || pods >= replicas => Vec::new(),
+            // All go.
+            _ if pods == 0 => Vec::new(),
+            Order::Known(order) => std::mem::take(order),
+            Order::Asked => return None,
+            Order::Unknown => {
+                self.order = Order::Asked;
+                return Some(NextScale::Ask);
+            }
+        };
+        if !matches!(self.order, Order::Asked) {
+            self.order = Order::Unknown;
+        }
+        self.scaling = self.scale.take();
+        Some(NextScale::Scale(pods, order))
+    }
+
+    /// It is known which pods are idle.
+    pub(crate) fn order_known(&mut self, first_to_go: Vec<String>) {
+        // Whom nobody waits for any more would be out of date by the next time.
+        self.order = if self.scale.is_some() { Order::Known(first_to_go) } else { Order::Unknown };
+    }
+
+    pub(crate) fn scaled(&mut self) {
+        self.scaling = None;
+    }
+
+    pub(crate) fn next_publish(&mut self) -> Option<Endpoints> {
+        let next = if self.publishing { None } else { self.publish.take() };
+        self.publishing |= next.is_some();
+        next
+    }
+
+    pub(crate) fn published(&mut self) {
+        self.publishing = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scale(pods: u32, first: &[&str]) -> Option<NextScale> {
+        Some(NextScale::Scale(pods, first.iter().map(|name| (*name).to_owned()).collect()))
+    }
+
+    #[test]
+    fn pods_that_go_are_named_and_nobody_waits_for_more() {
+        let mut pending = Pending::default();
+        pending.want_scale(2);
+        assert_eq!(pending.next_scale(5, true), Some(NextScale::Ask));
+        assert_eq!(pending.next_scale(5, true), None, "asked already");
+        pending.order_known(vec!["idle".into()]);
+        assert_eq!(pending.next_scale(5, true), scale(2, &["idle"]));
+        assert_eq!(pending.next_scale(5, true), None, "under way");
+        pending.scaled();
+
+        pending.want_scale(9);
+        assert_eq!(pending.next_scale(2, true), scale(9, &[]));
+        pending.scaled();
+        pending.want_scale(1);
+        assert_eq!(pending.next_scale(9, false), scale(1, &[]), "whoever");
+        pending.scaled();
+        pending.want_scale(0);
+        assert_eq!(pending.next_scale(1, true), scale(0, &[]), "all of them");
+    }
+
+    #[test]
+    fn who_was_idle_is_out_of_date_when_more_pods_were_wanted_meanwhile() {
+        let mut pending = Pending::default();
+        pending.want_scale(2);
+        assert_eq!(pending.next_scale(5, true), Some(NextScale::Ask));
+        pending.want_scale(8);
+        assert_eq!(pending.next_scale(5, true), scale(8, &[]));
+        pending.order_known(vec!["idle".into()]);
+        pending.scaled();
+        pending.want_scale(3);
+        assert_eq!(pending.next_scale(8, true), Some(NextScale::Ask));
+    }
+
+    #[test]
+    fn what_is_wanted_last_is_done_next() {
+        let mut pending = Pending::default();
+        pending.want_scale(3);
+        assert_eq!(pending.next_scale(0, true), scale(3, &[]));
+        pending.want_scale(5);
+        pending.want_scale(3);
+        pending.scaled();
+        assert_eq!(pending.next_scale(3, true), None, "that was done");
+    }
+}

@@ -1,0 +1,44 @@
+use std::collections::VecDeque;
+
+use super::Explained;
+
+/// Decisions that are kept for each service.
+const KEPT: usize = 16;
+
+/// Decisions that are kept of a service that rests.
+const KEPT_AT_REST: usize = 2;
+
+/// The last decisions of a service, oldest first. One that repeats the last one takes no place.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    kept: VecDeque<Explained>,
+}
+
+impl History {
+    pub(super) fn note(&mut self, decision: Explained) {
+        if self.kept.back().is_some_and(|last| decision.repeats(last)) {
+            return;
+        }
+        if self.kept.len() >= KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(decision);
+    }
+
+    /// Keeps no more than tells why the service rests.
+    pub(super) fn rest(&mut self) {
+        let surplus = self.kept.len().saturating_sub(KEPT_AT_REST);
+        self.kept.drain(..surplus);
+        self.kept.shrink_to_fit();
+    }
+
+    /// The last one.
+    pub fn last(&self) -> Option<&Explained> {
+        self.kept.back()
+    }
+
+    /// All that are kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Explained> {
+        self.kept.iter()
+    }
+}

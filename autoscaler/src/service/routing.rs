@@ -1,0 +1,80 @@
+use std::net::SocketAddr;
+
+use ebb_core::{ServiceKey, Tick};
+
+use crate::{
+    endpoints::{Endpoints, endpoints},
+    platform::Pod,
+    zero::{Outcome, Path, Published},
+};
+
+/// Where a service's traffic goes, and who could take it.
+#[derive(Debug, Default)]
+pub(super) struct Routing {
+    activators: Vec<SocketAddr>,
+    published: Option<(Endpoints, Published)>,
+    /// What was published for; nothing else is to be published as long as that does not change.
+    decided: Option<(Path, u32)>,
+}
+
+impl Routing {
+    /// Pods came, went or changed.
+    pub(super) fn changed(&mut self) {
+        self.decided = None;
+    }
+
+    pub(super) fn set_activators(&mut self, activators: Vec<SocketAddr>) {
+        self.activators = activators;
+        self.decided = None;
+    }
+
+    pub(super) fn has_activators(&self) -> bool {
+        !self.activators.is_empty()
+    }
+
+    /// It did not get there.
+    pub(super) fn publish_failed(&mut self) {
+        if let Some((endpoints, _)) = &mut self.published {
+            endpoints.addresses.clear();
+        }
+        self.decided = None;
+    }
+
+    /// Where traffic was sent; `None` before anything was published.
+    pub(super) fn published(&self) -> Option<Published> {
+        self.published.as_ref().map(|(_, published)| *published)
+    }
+
+    /// What is to be published now, if it is not.
+    pub(super) fn publish(
+        &mut self,
+        service: &ServiceKey,
+        outcome: &Outcome,
+        pods: &[Pod],
+        now: Tick,
+    ) -> Option<Endpoints> {
+        let path = self.path(outcome);
+        if self.decided.replace((path, outcome.activators)) == Some((path, outcome.activators)) {
+            return None;
+        }
+        let ready: Vec<SocketAddr> = pods.iter().filter(|pod| pod.ready).map(|pod| pod.serving).collect();
+        let wanted = endpoints(service, path, &ready, &self.activators, outcome.activators);
+        let before = self.published.as_ref();
+        let proxied_since = match wanted.path {
+            Path::Proxy => before.and_then(|(_, published)| published.proxied_since).or(Some(now)),
+            Path::Serve => None,
+        };
+        let changed = before.is_none_or(|(endpoints, _)| *endpoints != wanted);
+        self.published = Some((wanted.clone(), Published { path: wanted.path, proxied_since }));
+        changed.then_some(wanted)
+    }
+
+    /// While nothing is known traffic goes where it went: an autoscaler that has just started must not put
+    /// activators before every service.
+    fn path(&self, outcome: &Outcome) -> Path {
+        match (&self.published, outcome.wanted_pods) {
+            (Some((_, published)), None) => published.path,
+            _ => outcome.path,
+        }
+    }
+}

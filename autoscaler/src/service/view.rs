@@ -1,0 +1,84 @@
+use std::time::Duration;
+
+use ebb_core::scaling::Metric;
+use serde_json::{Value, json};
+
+use super::{Explained, ServiceState};
+use crate::zero::{Activity, Path};
+
+/// What others may see of a service.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct View {
+    /// Where its traffic goes.
+    pub path: Path,
+    /// Whether it serves.
+    pub active: bool,
+    /// Pods that take traffic.
+    pub ready_pods: u32,
+    /// Pods that were decided, within the bounds.
+    pub desired_pods: u32,
+    /// Pods that its scale target wants.
+    pub replicas: u32,
+    /// Average of the metric over the stable window; `None` without data.
+    pub stable: Option<f64>,
+    /// Average of the metric over the panic window; `None` without data.
+    pub panic: Option<f64>,
+    /// Requests per second, over the panic window.
+    pub rate: f64,
+    /// Whether everything that should have reported lately has; as long as it has not, no pod goes.
+    pub fresh: bool,
+    /// Whether the panic average rules.
+    pub panicking: bool,
+    /// Requests that could come on top before pods are full.
+    pub excess_burst_capacity: i64,
+    /// The metric wanted per pod.
+    pub target: f64,
+    /// How long its pods take to start; `None` if none was seen to.
+    pub startup: Option<Duration>,
+}
+
+impl View {
+    /// The view for programs: loads in units of the metric, times in seconds, `null` what is not known.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "path": match self.path { Path::Serve => "serve", Path::Proxy => "proxy" },
+            "active": self.active,
+            "ready_pods": self.ready_pods,
+            "desired_pods": self.desired_pods,
+            "replicas": self.replicas,
+            "stable": self.stable,
+            "panic": self.panic,
+            "rate": self.rate,
+            "fresh": self.fresh,
+            "panicking": self.panicking,
+            "excess_burst_capacity": self.excess_burst_capacity,
+            "target": self.target,
+            "startup_seconds": self.startup.map(|startup| startup.as_secs_f64()),
+        })
+    }
+}
+
+impl ServiceState {
+    /// What others may see of it, as of the last decision.
+    pub fn view(&self) -> View {
+        let last = self.history.last();
+        let seen = last.filter(|last| last.decision.is_some()).map(|last| last.seen);
+        let averages = seen.map(|seen| seen.of(self.spec.metric));
+        View {
+            path: self.routing.published().map_or(Path::Proxy, |published| published.path),
+            active: matches!(self.scale.activity, Activity::Active { .. }),
+            ready_pods: self.ready_pods,
+            desired_pods: self.scale.wanted_pods.unwrap_or(0),
+            replicas: self.replicas.unwrap_or(0),
+            // Rounding may leave a zero with a sign; adding zero takes it away.
+            stable: averages.map(|averages| averages.stable + 0.0),
+            panic: averages.map(|averages| averages.panic + 0.0),
+            rate: seen.map_or(0.0, |seen| seen.of(Metric::Rps).panic + 0.0),
+            fresh: last.is_some_and(Explained::is_fresh),
+            panicking: last.is_some_and(Explained::panicking),
+            excess_burst_capacity: self.status.excess_burst_capacity(),
+            target: self.spec.target,
+            startup: self.startup.learned(),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What services cost the autoscaler, by their number: a whole tick, the memory of each, and how soon all decisions
+//! are out when many are called for the first time at one moment.
+//!
+//! `cargo bench -p ebb-benches --bench services`
+
+use std::{
+    collections::BTreeMap, error::Error, fs, net::SocketAddr, ops::Range, process::Command, sync::Arc,
+    time::Duration,
+};
+
+use autoscaler::{
+    Autoscaler, Periods,
+    endpoints::Endpoints,
+    platform::{EndpointSink, FleetEvent, PlatformError, Pod, PodSource, ScaleTarget},
+    sampling::Estimate,
+    service::Cause,
+    services::Services,
+};
+use ebb_core::{
+    ServiceKey, Tick,
+    link::{Hello, PATH, Up, frame},
+    scaling::{ClusterDefaults, Reachability, ScalingSpec, parse},
+    stat::{Stat, WireStatMessage, WireStatMessages},
+};
+use ebb_proxy::{
+    WallClock,
+    stream::{ChannelBody, open},
+};
+use http::Request;
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+/// Pods of a busy service.
+const PODS: u8 = 3;
+/// Seconds that services have lived before anything is measured: windows and histories are full.
+const LIVED: u64 = 120;
+const SOON: Duration = Duration::from_secs(60);
+/// Before the name of a life whose memory is to be measured.
+const MEMORY: &str = "--memory";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != MEMORY);
+    if let Some(life) = arguments.nth(1).and_then(|name| Life::named(&name)) {
+        println!("{}", memory(life)?);
+        return Ok(());
+    }
+    println!("one tick of all services: 2 s of reports recorded, and each service that is due decided on");
+    println!("{:>9} {:>9} {:>12} {:>14}", "services", "busy", "a tick, ms", "of a core, %");
+    for services in [1_000, 10_000, 100_000] {
+        for busy in [0, services / 10] {
+            ticks(services, busy);
+        }
+    }
+    println!("\nmemory of one service, bytes resident");
+    for life in [Life::NeverCalled, Life::AtRest, Life::Busy] {
+        // Each in a process of its own, so that none finds what another one has left to the allocator.
+        let measured = Command::new(std::env::current_exe()?).args([MEMORY, life.name()]).output()?;
+        println!("{:>28} {:>8}", life.name(), String::from_utf8(measured.stdout)?.trim());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    println!(
+        "\nfirst requests of many services in one report: from its first byte to the last scale written, ms"
+    );
+    for services in [100, 1_000, 10_000] {
+        let took = runtime.block_on(first_requests(services))?;
+        println!("{services:>9} services {:>8.1}", took.as_secs_f64() * 1e3);
+    }
+    Ok(())
+}
+
+fn spec() -> Arc<ScalingSpec> {
+    let annotations: BTreeMap<String, String> =
+        [("autoscaling.knative.dev/initial-scale".to_owned(), "0".to_owned())].into();
+    let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
+    let parsed = parse(&annotations, &defaults, Reachability::Reachable);
+    Arc::new(parsed.expect("annotations without a fault").spec)
+}
+
+fn key(n: usize) -> ServiceKey {
+    ServiceKey::new(format!("team-{}", n % 100), format!("service-{n}"))
+}
+
+fn load(in_flight: f64) -> Stat {
+    Stat { average_concurrent_requests: in_flight, request_count: in_flight * 10.0, ..Stat::default() }
+}
+
+fn pods(n: usize, now: Tick) -> Vec<Pod> {
+    let [.., high, low] = n.to_be_bytes();
+    let address = |pod: u8, port| SocketAddr::from(([10, pod, high, low], port));
+    (0..PODS)
+        .map(|pod| Pod {
+            name: format!("service-{n}-6c9f8d7b5-{pod}xyz"),
+            serving: address(pod, 8012),
+            stats: address(pod, 9090),
+            nonce: "0123456789abcdef0123456789abcdef".to_owned(),
+            ready: true,
+            started_at: now,
+        })
+        .collect()
+}
+
+/// What has happened to a service.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    NeverCalled,
+    AtRest,
+    Busy,
+}
+
+impl Life {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::NeverCalled => "never called",
+            Self::AtRest => "at rest, called before",
+            Self::Busy => "busy, 3 pods",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::NeverCalled, Self::AtRest, Self::Busy].into_iter().find(|life| life.name() == name)
+    }
+}
+
+/// Many services, some of which live, and the time that they have come to.
+struct World {
+    services: Services,
+    now: Tick,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { services: Services::new(Periods::default()), now: Tick::from_secs(1_000_000) }
+    }
+
+    /// Services without pods.
+    fn add(&mut self, services: Range<usize>) {
+        for n in services {
+            self.services.set_spec(key(n), spec(), 30_000, self.now);
+            self.service(n).state.set_activators(vec![SocketAddr::from(([10, 200, 0, 1], 30_000))]);
+            self.set_pods(n, Vec::new());
+        }
+    }
+
+    fn set_pods(&mut self, n: usize, pods: Vec<Pod>) {
+        let (now, replicas) = (self.now, u32::try_from(pods.len()).unwrap_or(0));
+        self.service(n).state.set_pods(pods, replicas, now);
+        // The second pass follows the first, as endpoints were published by it.
+        for _ in 0..2 {
+            self.services.evaluate(&key(n), now, Cause::Change);
+        }
+    }
+
+    fn service(&mut self, n: usize) -> &mut autoscaler::services::Service {
+        self.services.get_mut(&key(n)).expect("a service that was made")
+    }
+
+    /// One second: each busy service's pods have answered, and its activator reported.
+    fn report(&mut self, keys: &[ServiceKey]) {
+        self.now = self.now.after(Duration::from_secs(1));
+        let now = self.now;
+        for key in keys {
+            let Some(service) = self.services.get_mut(key) else { continue };
+            // A load that moves, so that no decision is like the last.
+            let in_flight = 90.0 + (now.as_secs() % 60) as f64;
+            let estimate = Estimate { stat: load(in_flight), fresh: true };
+            service.state.scraped(now, Ok(Some(estimate)));
+            service.state.report(now, &load(0.5));
+        }
+    }
+
+    /// Decides on whatever is due. Pods stay as they are: what is to be done is not done here.
+    fn decide(&mut self) -> usize {
+        let mut decided = 0;
+        while let Some(key) = self.services.due(self.now) {
+            self.services.evaluate(&key, self.now, Cause::Tick);
+            decided += 1;
+        }
+        while self.services.due_to_be_asked(self.now).is_some() {}
+        decided
+    }
+
+    /// These services have pods, and enough to do for windows and histories to be full.
+    fn live(&mut self, services: Range<usize>) {
+        let keys: Vec<ServiceKey> = services.clone().map(key).collect();
+        for n in services {
+            self.set_pods(n, pods(n, self.now));
+        }
+        for _ in 0..LIVED {
+            self.report(&keys);
+            self.decide();
+        }
+    }
+
+    /// These services rest again, and nobody calls them.
+    fn rest(&mut self, services: Range<usize>) {
+        for n in services {
+            self.set_pods(n, Vec::new());
+        }
+        for _ in 0..LIVED {
+            self.now = self.now.after(Duration::from_secs(1));
+            self.decide();
+        }
+        assert_eq!(self.services.next_due(), None, "nothing is to be done about a service that rests");
+    }
+}
+
+fn ticks(count: usize, busy: usize) {
+    let mut world = World::new();
+    world.add(0..count);
+    world.live(0..busy);
+    let keys: Vec<ServiceKey> = (0..busy).map(key).collect();
+    let mut took: Vec<Duration> = Vec::new();
+    for _ in 0..15 {
+        let started = Instant::now();
+        world.report(&keys);
+        let first = world.decide();
+        world.report(&keys);
+        let decided = first + world.decide();
+        took.push(started.elapsed());
+        assert_eq!(decided, busy, "each busy service is decided on once in two seconds, and no other");
+    }
+    took.sort_unstable();
+    let tick = took[took.len() / 2].as_secs_f64();
+    println!("{count:>9} {busy:>9} {:>12.3} {:>14.3}", tick * 1e3, tick / 2.0 * 100.0);
+}
+
+fn memory(life: Life) -> Result<usize, Box<dyn Error>> {
+    const COUNT: usize = 20_000;
+    let mut world = World::new();
+    let before = resident()?;
+    match life {
+        Life::NeverCalled => world.add(0..COUNT),
+        Life::Busy => {
+            world.add(0..COUNT);
+            world.live(0..COUNT);
+        }
+        // Few at a time: what one gave back the next one takes, so that what grows is what they keep.
+        Life::AtRest => {
+            for first in (0..COUNT).step_by(100) {
+                world.add(first..first + 100);
+                world.live(first..first + 100);
+                world.rest(first..first + 100);
+            }
+        }
+    }
+    Ok((resident()?.saturating_sub(before)) / COUNT)
+}
+
+/// Bytes of this process in memory.
+fn resident() -> Result<usize, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<usize>()? * 1024)
+}
+
+/// A platform that notes when it was told to scale.
+#[derive(Debug)]
+struct Noting {
+    events: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
+    scaled: mpsc::Sender<Instant>,
+}
+
+impl PodSource for Noting {
+    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
+        self.events.lock().take().expect("watched once")
+    }
+}
+
+impl ScaleTarget for Noting {
+    async fn scale(&self, _: &ServiceKey, _: u32, _: &[String]) -> Result<(), PlatformError> {
+        // The bench may be over.
+        let _ = self.scaled.send(Instant::now()).await;
+        Ok(())
+    }
+}
+
+impl EndpointSink for Noting {
+    async fn publish(&self, _: &ServiceKey, _: &Endpoints) -> Result<(), PlatformError> {
+        Ok(())
+    }
+}
+
+async fn first_requests(count: usize) -> Result<Duration, Box<dyn Error>> {
+    let (events, watched) = mpsc::channel(1024);
+    let (scaled, mut told) = mpsc::channel(count);
+    let platform = Arc::new(Noting { events: Mutex::new(Some(watched)), scaled });
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
+    for n in 0..count {
+        events.send(FleetEvent::Service { key: key(n), spec: spec(), port: 30_000 }).await?;
+        let (pods, trouble) = (Vec::new(), String::new());
+        events.send(FleetEvent::Pods { key: key(n), pods, replicas: 0, trouble }).await?;
+    }
+    events.send(FleetEvent::Complete).await?;
+    let (up, body) = ChannelBody::new(16);
+    let request = Request::post(format!("http://{address}{PATH}")).body(body)?;
+    let mut down = open(address, request, SOON).await?.into_body();
+    let hello = Hello { name: "bench".into(), address: "10.0.0.1".into() };
+    up.send(frame(&Up { hello: Some(hello), ..Up::default() })).await?;
+    // The tables are here once the last service is known.
+    while autoscaler.view(&key(count - 1)).is_none() {
+        tokio::task::yield_now().await;
+    }
+    timeout(SOON, down.frame()).await?;
+    tokio::spawn(async move { while let Some(Ok(_)) = down.frame().await {} });
+
+    let messages = (0..count).map(|n| WireStatMessage::new(&key(n), load(1.0))).collect();
+    let report = frame(&Up { stats: Some(WireStatMessages { messages }), ..Up::default() });
+    let started = Instant::now();
+    up.send(report).await?;
+    let mut last = started;
+    for _ in 0..count {
+        last = timeout(SOON, told.recv()).await?.ok_or("the autoscaler has ended")?;
+    }
+    autoscaler.shut_down().await;
+    Ok(last.duration_since(started))
+}
