@@ -89,8 +89,8 @@ impl Pending {
 mod tests {
     use super::*;
 
-    fn scale(pods: u32, first: &[&str]) -> Option<NextScale> {
-        Some(NextScale::Scale(pods, first.iter().map(|name| (*name).to_owned()).collect()))
+    fn scale(pods: u32, first: &[&str]) -> NextScale {
+        NextScale::Scale(pods, first.iter().map(|name| (*name).to_owned()).collect())
     }
 
     #[test]
@@ -100,18 +100,18 @@ mod tests {
         assert_eq!(pending.next_scale(5, true), Some(NextScale::Ask));
         assert_eq!(pending.next_scale(5, true), None, "asked already");
         pending.order_known(vec!["idle".into()]);
-        assert_eq!(pending.next_scale(5, true), scale(2, &["idle"]));
+        assert_eq!(pending.next_scale(5, true), Some(scale(2, &["idle"])));
         assert_eq!(pending.next_scale(5, true), None, "under way");
         pending.scaled();
 
         pending.want_scale(9);
-        assert_eq!(pending.next_scale(2, true), scale(9, &[]));
+        assert_eq!(pending.next_scale(2, true), Some(scale(9, &[])));
         pending.scaled();
         pending.want_scale(1);
-        assert_eq!(pending.next_scale(9, false), scale(1, &[]), "whoever");
+        assert_eq!(pending.next_scale(9, false), Some(scale(1, &[])), "whoever");
         pending.scaled();
         pending.want_scale(0);
-        assert_eq!(pending.next_scale(1, true), scale(0, &[]), "all of them");
+        assert_eq!(pending.next_scale(1, true), Some(scale(0, &[])), "all of them");
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
         pending.want_scale(2);
         assert_eq!(pending.next_scale(5, true), Some(NextScale::Ask));
         pending.want_scale(8);
-        assert_eq!(pending.next_scale(5, true), scale(8, &[]));
+        assert_eq!(pending.next_scale(5, true), Some(scale(8, &[])));
         pending.order_known(vec!["idle".into()]);
         pending.scaled();
         pending.want_scale(3);
@@ -131,7 +131,7 @@ mod tests {
     fn what_is_wanted_last_is_done_next() {
         let mut pending = Pending::default();
         pending.want_scale(3);
-        assert_eq!(pending.next_scale(0, true), scale(3, &[]));
+        assert_eq!(pending.next_scale(0, true), Some(scale(3, &[])));
         pending.want_scale(5);
         pending.want_scale(3);
         pending.scaled();

@@ -104,6 +104,11 @@ fn pods(n: usize, now: Tick) -> Vec<Pod> {
         .collect()
 }
 
+/// A load that is another one each second, so that no decision is like the last.
+fn moving(second: u64) -> f64 {
+    90.0 + (second % 60) as f64
+}
+
 /// What has happened to a service.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
@@ -159,17 +164,15 @@ impl World {
         self.services.get_mut(&key(n)).expect("a service that was made")
     }
 
-    /// One second: each busy service's pods have answered, and its activator reported.
-    fn report(&mut self, keys: &[ServiceKey]) {
+    /// One second: each busy service's pods have answered, and its activator reported, half of it each.
+    fn report(&mut self, keys: &[ServiceKey], in_flight: impl Fn(u64) -> f64) {
         self.now = self.now.after(Duration::from_secs(1));
         let now = self.now;
         for key in keys {
             let Some(service) = self.services.get_mut(key) else { continue };
-            // A load that moves, so that no decision is like the last.
-            let in_flight = 90.0 + (now.as_secs() % 60) as f64;
-            let estimate = Estimate { stat: load(in_flight), fresh: true };
-            service.state.scraped(now, Ok(Some(estimate)));
-            service.state.report(now, &load(0.5));
+            let half = load(in_flight(now.as_secs()) / 2.0);
+            service.state.scraped(now, Ok(Some(Estimate { stat: half.clone(), fresh: true })));
+            service.state.report(now, &half);
         }
     }
 
@@ -191,19 +194,20 @@ impl World {
             self.set_pods(n, pods(n, self.now));
         }
         for _ in 0..LIVED {
-            self.report(&keys);
+            self.report(&keys, moving);
             self.decide();
         }
     }
 
-    /// These services rest again, and nobody calls them.
+    /// Nobody calls these services any more, and they rest.
     fn rest(&mut self, services: Range<usize>) {
+        let keys: Vec<ServiceKey> = services.clone().map(key).collect();
+        for _ in 0..2 * LIVED {
+            self.report(&keys, |_| 0.0);
+            self.decide();
+        }
         for n in services {
             self.set_pods(n, Vec::new());
-        }
-        for _ in 0..LIVED {
-            self.now = self.now.after(Duration::from_secs(1));
-            self.decide();
         }
         assert_eq!(self.services.next_due(), None, "nothing is to be done about a service that rests");
     }
@@ -217,9 +221,9 @@ fn ticks(count: usize, busy: usize) {
     let mut took: Vec<Duration> = Vec::new();
     for _ in 0..15 {
         let started = Instant::now();
-        world.report(&keys);
+        world.report(&keys, moving);
         let first = world.decide();
-        world.report(&keys);
+        world.report(&keys, moving);
         let decided = first + world.decide();
         took.push(started.elapsed());
         assert_eq!(decided, busy, "each busy service is decided on once in two seconds, and no other");

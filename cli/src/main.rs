@@ -1,6 +1,7 @@
 //! `ebb`: the whole system on one machine, with processes as pods.
 
 mod demo;
+mod explain;
 mod load;
 mod open_files;
 mod run;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::Args),
     /// Run the services of an ebb.yaml
     Up(run::UpArgs),
+    /// Say why a service has the pods it has: its last decisions, and what they were made from
+    Explain(explain::Args),
     /// The app of the demo: an HTTP server that starts and answers as slowly as it is told
     #[command(hide = true)]
     SampleApp(sample_app::Args),
@@ -66,6 +69,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => {
             log(args.common.level());
             runtime()?.block_on(run::up(args))
+        }
+        Command::Explain(args) => {
+            log(LevelFilter::ERROR);
+            runtime()?.block_on(explain::explain(&args))
         }
         Command::SampleApp(args) => {
             let app = Builder::new_current_thread().enable_all().build()?;

@@ -8,10 +8,7 @@ use std::{
 };
 
 use activator::{Activator, HeldDispatch, Load};
-use autoscaler::{
-    Autoscaler, Periods,
-    service::{Explained, View},
-};
+use autoscaler::{Autoscaler, Periods, service::View};
 use ebb_core::{ServiceKey, Tick};
 use ebb_proxy::{Quiet, WallClock};
 use parking_lot::Mutex;
@@ -34,6 +31,29 @@ const LINE_CAPACITY: usize = 1024;
 /// Cold starts that may wait to be noted, and that are kept.
 const OBSERVER_CAPACITY: usize = 1024;
 
+/// Where the autoscaler answers, where nobody says otherwise.
+pub const DEFAULT_API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8079);
+
+/// Where the autoscaler answers: why decisions were made, and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// There, or nothing is started.
+    At(SocketAddr),
+    /// There if the port is free, else at any other.
+    Preferably(SocketAddr),
+}
+
+impl Api {
+    async fn listen(self) -> Result<TcpListener, StartError> {
+        let (Self::At(address) | Self::Preferably(address)) = self;
+        match (TcpListener::bind(address).await, self) {
+            (Ok(listener), _) => Ok(listener),
+            (Err(_), Self::Preferably(_)) => Ok(TcpListener::bind(SocketAddr::new(address.ip(), 0)).await?),
+            (Err(source), Self::At(_)) => Err(StartError::Api { address, source }),
+        }
+    }
+}
+
 /// How the machine plays cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -41,6 +61,8 @@ pub struct Options {
     pub launcher: PathBuf,
     /// The address of the services.
     pub host: IpAddr,
+    /// Where the autoscaler answers.
+    pub api: Api,
     /// How often what is done.
     pub periods: Periods,
     /// How a pod leaves. Its quiet time must be longer than clients keep idle connections, or a request may
@@ -56,6 +78,7 @@ impl Options {
         Self {
             launcher,
             host: Ipv4Addr::LOCALHOST.into(),
+            api: Api::Preferably(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             periods: Periods::default(),
             drain: Quiet { quiet: Duration::from_secs(2), limit: Duration::from_secs(60) },
             stop_grace: Duration::from_secs(10),
@@ -86,6 +109,14 @@ pub enum StartError {
         /// What may be meant.
         hint: &'static str,
     },
+    /// The autoscaler's port is taken, or not ours to take.
+    #[error("the autoscaler cannot listen on {address}")]
+    Api {
+        /// Where it should.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// Something of our own failed.
     #[error("cannot start")]
     Io(#[from] io::Error),
@@ -94,6 +125,7 @@ pub enum StartError {
 /// Services running on this machine, until they are shut down.
 #[derive(Debug)]
 pub struct Cluster {
+    api: SocketAddr,
     services: Vec<(ServiceKey, SocketAddr)>,
     fleet: Arc<Fleet>,
     activator: Activator,
@@ -186,12 +218,13 @@ impl Cluster {
         let machine = Machine { clock, spawner, ports: Arc::new(Ports::new()), lines };
         let fleet = Fleet::new(&machine, services);
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = TcpListener::bind(loopback).await?;
+        let listener = options.api.listen().await?;
+        let api = listener.local_addr()?;
         let config = activator::Config {
             name: "activator".to_owned(),
             advertised: loopback.ip(),
             listen: loopback.ip(),
-            autoscaler: listener.local_addr()?,
+            autoscaler: api,
             metrics: None,
             drain: options.drain,
         };
@@ -207,6 +240,7 @@ impl Cluster {
             ended: HashMap::new(),
         };
         Ok(Self {
+            api,
             services: addresses,
             fleet,
             activator,
@@ -231,9 +265,9 @@ impl Cluster {
             .collect()
     }
 
-    /// The last decisions about a service, oldest first.
-    pub async fn explain(&self, service: &str) -> Vec<Explained> {
-        self.autoscaler.history(&ServiceKey::new(NAMESPACE, service)).await
+    /// Where the autoscaler answers.
+    pub fn api(&self) -> SocketAddr {
+        self.api
     }
 
     /// An app told when it began to listen, which is more exact than when it was found to.

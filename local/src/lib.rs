@@ -16,7 +16,7 @@ mod pod;
 pub mod process;
 pub mod sample_app;
 
-pub use cluster::{Cluster, Options, ServiceStatus, StartError};
+pub use cluster::{Api, Cluster, DEFAULT_API, Options, ServiceStatus, StartError};
 pub use cold_start::{ColdStart, Phases};
 pub use pod::{PodPhase, PodStatus};
 pub use process::{Line, Stream};

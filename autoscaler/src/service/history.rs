@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use super::Explained;
 
 /// Decisions that are kept for each service.
-const KEPT: usize = 16;
+const KEPT: usize = 12;
 
 /// Decisions that are kept of a service that rests.
 const KEPT_AT_REST: usize = 2;
@@ -21,6 +21,10 @@ impl History {
         }
         if self.kept.len() >= KEPT {
             self.kept.pop_front();
+        }
+        // One place at a time would be many allocations, and twice as many places more than there will be.
+        if self.kept.capacity() < KEPT {
+            self.kept.reserve_exact(KEPT - self.kept.len());
         }
         self.kept.push_back(decision);
     }

@@ -122,19 +122,19 @@ mod tests {
         Estimate { stat, fresh }
     }
 
-    fn heard(intake: &mut Intake, second: u64, estimate: Option<Estimate>) -> f64 {
-        intake.heard(at(second), estimate.as_ref(), false, 100.0).in_flight
+    fn heard(intake: &mut Intake, second: u64, estimate: Option<&Estimate>) -> f64 {
+        intake.heard(at(second), estimate, false, 100.0).in_flight
     }
 
     #[test]
     fn a_second_without_an_answer_counts_as_the_last_one_did() {
         let mut intake = Intake::default();
-        assert_eq!(heard(&mut intake, 0, Some(estimate(8.0, true))), 8.0);
+        assert_eq!(heard(&mut intake, 0, Some(&estimate(8.0, true))), 8.0);
         assert_eq!(heard(&mut intake, 1, None), 8.0);
-        assert_eq!(heard(&mut intake, 2, Some(estimate(5.0, false))), 8.0, "few pods, and less: no");
-        assert_eq!(heard(&mut intake, 3, Some(estimate(9.0, false))), 9.0, "few pods, and more already");
+        assert_eq!(heard(&mut intake, 2, Some(&estimate(5.0, false))), 8.0, "few pods, and less: no");
+        assert_eq!(heard(&mut intake, 3, Some(&estimate(9.0, false))), 9.0, "few pods, and more already");
         assert_eq!((intake.is_fresh(at(4)), intake.is_fresh(at(5))), (true, false));
-        assert_eq!(heard(&mut intake, 5, Some(estimate(2.0, true))), 2.0);
+        assert_eq!(heard(&mut intake, 5, Some(&estimate(2.0, true))), 2.0);
         assert!(intake.is_fresh(at(5)));
         intake.nobody_left();
         assert_eq!((heard(&mut intake, 6, None), intake.is_fresh(at(6))), (0.0, false));

@@ -322,7 +322,7 @@ fn every_decision_can_be_explained() {
         "panic: concurrency stable 50.00, panic 50.00, 0 ready: 8 desired by the load, 3 within the bounds"
     );
     world.pass(1_000, 1.0);
-    assert!(world.service.history().iter().count() <= 30, "bounded");
+    assert!(world.service.history().iter().count() <= 12, "bounded");
 }
 
 #[test]

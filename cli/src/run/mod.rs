@@ -4,13 +4,13 @@ mod watch;
 
 pub(crate) use watch::cold_start as cold_start_line;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
 use ebb_core::scaling::full_key;
 use ebb_local::{
-    Cluster, Options,
+    Api, Cluster, DEFAULT_API, Options,
     config::{self, Service, Understood},
 };
 use tokio::time::{MissedTickBehavior, interval};
@@ -28,9 +28,16 @@ pub(crate) struct Common {
     /// Say more of what Ebb does; twice for everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// Where the autoscaler answers `ebb explain` and Prometheus [default: 127.0.0.1:8079, or any port if taken]
+    #[arg(long, value_name = "ADDRESS")]
+    api: Option<SocketAddr>,
 }
 
 impl Common {
+    fn api(&self) -> Api {
+        self.api.map_or(Api::Preferably(DEFAULT_API), Api::At)
+    }
+
     pub(crate) fn level(&self) -> LevelFilter {
         match self.verbose {
             0 => LevelFilter::WARN,
@@ -96,12 +103,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         environment: BTreeMap::new(),
         annotations,
     };
-    serve(vec![service]).await
+    serve(vec![service], args.common.api()).await
 }
 
 /// Runs the services of a file until told to stop.
 pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
-    serve(config::read_file(&args.file)?).await
+    serve(config::read_file(&args.file)?, args.common.api()).await
 }
 
 /// The last part of the program's name, as far as it can be a service's.
@@ -117,7 +124,7 @@ fn name_of_command(command: &[String]) -> String {
     if name.is_empty() { "app".to_owned() } else { name.to_owned() }
 }
 
-async fn serve(services: Vec<Service>) -> anyhow::Result<ExitCode> {
+async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
     let understood = understand(services)?;
     for Understood { service, warnings, .. } in &understood {
@@ -129,11 +136,15 @@ async fn serve(services: Vec<Service>) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     open_files::raise();
     let launcher = std::env::current_exe().context("cannot find this program to run it again")?;
-    let (cluster, mut lines) = Cluster::start(understood, Options::new(launcher)).await?;
+    let options = Options { api, ..Options::new(launcher) };
+    let (cluster, mut lines) = Cluster::start(understood, options).await?;
     for (status, target) in cluster.status().iter().zip(targets) {
         terminal.say(&format!("{}: http://{} → {target}", status.name, status.address));
     }
-    terminal.say("Ctrl-C drains and stops everything");
+    let at = if cluster.api() == DEFAULT_API { String::new() } else { format!(" --api {}", cluster.api()) };
+    terminal.say(&format!(
+        "Ctrl-C drains and stops everything; `ebb explain NAME{at}` says why there are so many pods"
+    ));
     let mut watch = Watch::default();
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
