@@ -230,7 +230,7 @@ fn the_first_spike_of_all_is_bounded_too() {
     };
     let (ours, reference) = (first(&[]), first(&[KNATIVE]));
     println!("pods at the peak: {}, the reference {}", ours.most_pods(0), reference.most_pods(0));
-    // What arrives within the panic window counts, as long as nobody knows how long a request takes.
+    // What arrives within 6 s counts, as long as nobody knows how long a request takes.
     assert!(ours.most_pods(0) <= 600, "{} pods", ours.most_pods(0));
     assert!(reference.most_pods(0) > 3 * ours.most_pods(0), "{} pods", reference.most_pods(0));
     assert!(ours.last().in_flight < 60.0 && ours.last().pods < 20, "{:?}", ours.last());

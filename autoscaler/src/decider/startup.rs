@@ -19,6 +19,9 @@ use super::Observation;
 /// How many times what arrives may be in flight: half of it works off what has piled up.
 const HEADROOM: f64 = 2.0;
 
+/// Of how many seconds all arrivals count, as long as nobody knows how long a request takes.
+const UNKNOWN_SECONDS: f64 = 6.0;
+
 /// How many requests in flight count, of those that a window shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
@@ -69,8 +72,7 @@ impl Startup {
             self.coming = Some(Coming { since, until: now });
         }
         self.coming?;
-        let known = seen.request_seconds.map(|seconds| HEADROOM * seconds);
-        let each_arrival = known.unwrap_or(spec.panic_window.as_secs_f64());
+        let each_arrival = seen.request_seconds.map_or(UNKNOWN_SECONDS, |seconds| HEADROOM * seconds);
         Some(Limit { each_arrival, executing: executing(spec, seen) })
     }
 }

@@ -54,6 +54,11 @@ impl Intake {
         Load { in_flight: load.in_flight.max(self.last.in_flight), rate: load.rate.max(self.last.rate) }
     }
 
+    /// Takes what an activator says of a service whose pods are not asked.
+    pub(super) fn passed_on(&mut self, stat: &Stat, capacity: f64) {
+        self.request_time.saw(stat, stat.average_concurrent_requests > capacity);
+    }
+
     /// There is nobody left to ask; what they said does not hold for those to come.
     pub(super) fn nobody_left(&mut self) {
         (self.last, self.fresh_at) = (Load::default(), None);

@@ -177,7 +177,16 @@ impl ServiceState {
             return false;
         }
         self.windows.record(now, stat);
+        if self.ready_pods > 0 && !self.is_scraped() {
+            // Activators see everything, what waits for a pod among it.
+            self.intake.passed_on(stat, self.capacity());
+        }
         self.asks_for_more(stat.own_concurrency(), stat.own_rate())
+    }
+
+    /// Requests that its pods can have in flight.
+    fn capacity(&self) -> f64 {
+        f64::from(self.ready_pods) * self.spec.pod_concurrency
     }
 
     /// Takes what the pods said when they were asked at `asked_at`: an error if none answered in time, and
@@ -192,8 +201,7 @@ impl ServiceState {
             return estimate.is_some_and(|estimate| self.report(asked_at, &estimate.stat));
         }
         let alone = !self.routing.has_activators();
-        let capacity = f64::from(self.ready_pods) * self.spec.pod_concurrency;
-        let load = self.intake.heard(asked_at, estimate.as_ref(), alone, capacity);
+        let load = self.intake.heard(asked_at, estimate.as_ref(), alone, self.capacity());
         self.windows.add(asked_at, load.in_flight, load.rate);
         self.asks_for_more(load.in_flight, load.rate)
     }

@@ -79,7 +79,13 @@ pub(crate) async fn until(cluster: &Cluster, mut reached: impl FnMut(&[ServiceSt
         if reached(&status) {
             return;
         }
-        assert!(began.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; last seen: {status:#?}");
+        if began.elapsed() >= DEADLINE {
+            for one in &status {
+                let why = client::get(cluster.api(), &format!("/explain/local/{}", one.name)).await;
+                println!("why {} has its pods: {}", one.name, why.body);
+            }
+            panic!("not within {DEADLINE:?}: {what}; last seen: {status:#?}");
+        }
     }
 }
 
