@@ -1,10 +1,8 @@
 use std::{num::NonZeroU16, time::Duration};
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::scaling::{
-    Aggregation, TargetBurstCapacity, compat,
+    Aggregation, TargetBurstCapacity,
     fixtures::{capped_at, parse_stock, refusal, refusal_under, spec, texts},
     full_key,
 };
@@ -206,58 +204,4 @@ fn unknown_keys_are_warned_of_and_have_no_effect() {
         ]
     );
     assert_eq!(parsed.spec.min_scale, 0);
-}
-
-/// Texts that are often values, and now and then anything.
-fn any_value() -> impl Strategy<Value = String> {
-    prop_oneof![
-        "-?[0-9]{1,4}",
-        "[0-9]{1,3}(\\.[0-9]{1,3})?",
-        "[0-9]{1,3}(ns|ms|s|m|h)",
-        proptest::sample::select(vec![
-            "concurrency",
-            "rps",
-            "linear",
-            "kpa.autoscaling.knative.dev",
-            "NaN",
-            "Inf",
-            ""
-        ])
-        .prop_map(str::to_owned),
-        ".*",
-    ]
-}
-
-fn any_annotations() -> impl Strategy<Value = Texts> {
-    let spellings: Vec<_> = keys::KNOWN.iter().flat_map(keys::Key::spellings).map(str::to_owned).collect();
-    let key = prop_oneof![9 => proptest::sample::select(spellings), 1 => "(autoscaling.knative|ebb).dev/.*"];
-    proptest::collection::btree_map(key, any_value(), 0..6)
-}
-
-proptest! {
-    #[test]
-    fn accepted_values_lie_within_their_ranges(annotations in any_annotations(), cap in 0_u32..20) {
-        let Ok(Parsed { spec, .. }) = parse(&annotations, &capped_at(cap), Reachability::Reachable) else {
-            return Ok(());
-        };
-        prop_assert!(spec.target.is_finite() && spec.target >= 0.01);
-        prop_assert!(spec.total.is_finite() && spec.total >= 0.01);
-        prop_assert!((1.1..=10.0).contains(&spec.panic_threshold));
-        prop_assert!((Duration::from_secs(6)..=Duration::from_secs(3600)).contains(&spec.stable_window));
-        prop_assert!(spec.panic_window >= Duration::from_secs(1) && spec.panic_window <= spec.stable_window);
-        prop_assert!(spec.scale_down_delay <= Duration::from_secs(3600));
-        prop_assert!(spec.pod_retention_period <= Duration::from_secs(3600));
-        let max = spec.max_scale.map_or(u32::MAX, NonZeroU32::get);
-        prop_assert!(spec.lower_bound(false) <= max && spec.lower_bound(true) <= max);
-        prop_assert!(spec.serving.idle_timeout.is_none_or(|gap| gap <= spec.serving.request_timeout));
-        prop_assert!(spec.serving.readiness_path.is_none_or(|path| path.starts_with('/')));
-    }
-
-    #[test]
-    fn what_ebb_accepts_the_reference_accepts(annotations in any_annotations()) {
-        let defaults = ClusterDefaults::default();
-        if parse(&annotations, &defaults, Reachability::Reachable).is_ok() {
-            prop_assert_eq!(compat::faults(&annotations, &defaults), []);
-        }
-    }
 }
