@@ -48,6 +48,8 @@ fn fields(stat: &Stat) -> [f64; 4] {
 struct Collection {
     spec: ScalingSpec,
     windows: Option<MetricWindows>,
+    /// The error of the last scrape, as whoever watches was told.
+    error: String,
 }
 
 impl Collection {
@@ -64,7 +66,7 @@ impl Collection {
             ..reference_spec()
         };
         let windows = Some(MetricWindows::new(&spec));
-        Self { spec, windows }
+        Self { spec, windows, error: String::new() }
     }
 
     fn record(&mut self, now: Tick, stat: &Stat) {
@@ -102,6 +104,11 @@ impl Collection {
             "scr" => {
                 if let Some(numbers) = op[3].as_array() {
                     self.record(now, &stat_of(numbers));
+                }
+                if self.windows.is_some() {
+                    let error = op[2].as_str().unwrap().to_owned();
+                    let informed = std::mem::replace(&mut self.error, error) != self.error;
+                    assert_eq!(informed, op[4].as_bool().unwrap(), "{name}: informed");
                 }
             }
             "upd" => {
@@ -154,26 +161,37 @@ fn vectors_collector_sample_size() {
     println!("sample_size: {} values", rows.len());
 }
 
+/// How a round reaches the pods.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Directly,
+    ThroughService,
+}
+
 /// Asks the pods of a round in the order of the sample until enough answered.
-fn scrape_directly(round: &Value, window: Duration, rng: &mut StdRng) -> Result<Option<Stat>, SampleError> {
+fn scrape(round: &Value, way: Way, window: Duration, rng: &mut StdRng) -> Result<Option<Stat>, SampleError> {
     let pods = round["pods"]
         .as_array()
         .unwrap()
         .iter()
         .filter(|pod| pod["phase"] == "Running" && pod["ready"] == true && pod["terminating"] == false);
     let sample = Sample::draw(pods.map(|pod| (pod, millis(&pod["age_ms"]))), window, rng);
-    sample.conclude(sample.candidates.iter().map(|pod| match pod["direct"].as_str().unwrap() {
-        "ok" => Ok(stat_of(pod["stat"].as_array().unwrap())),
-        "mesh" => Err(Refusal::MeshLike),
-        _ => Err(Refusal::Other),
+    sample.conclude(sample.candidates.iter().map(|pod| {
+        let outcome = if way == Way::Directly { &pod["direct"] } else { &round["service"] };
+        match outcome.as_str().unwrap() {
+            "ok" => Ok(stat_of(pod["stat"].as_array().unwrap())),
+            "mesh" => Err(Refusal::MeshLike),
+            _ => Err(Refusal::Other),
+        }
     }))
 }
 
-fn compare_round(got: Result<Option<Stat>, SampleError>, round: &Value, name: &str) {
-    let error = match got {
-        Ok(_) => "",
-        Err(SampleError::PodsExhausted) => "pods_exhausted",
-        Err(SampleError::DirectScrapingNotAvailable) => "direct_scraping_not_available",
+fn compare_round(got: Result<Option<Stat>, SampleError>, way: Way, round: &Value, name: &str) {
+    let error = match (&got, way) {
+        (Ok(_), _) => "",
+        (Err(_), Way::ThroughService) => "other",
+        (Err(SampleError::PodsExhausted), _) => "pods_exhausted",
+        (Err(SampleError::DirectScrapingNotAvailable), _) => "direct_scraping_not_available",
     };
     assert_eq!(error, round["error"].as_str().unwrap(), "{name}");
     let got = got.ok().flatten();
@@ -185,28 +203,36 @@ fn compare_round(got: Result<Option<Stat>, SampleError>, round: &Value, name: &s
     }
 }
 
-/// Rounds that asked the pods themselves. Ebb has no scrape through a service's address, so a scraper is
-/// followed until the reference takes that way.
+/// What a round says, whichever way it took. Ebb asks pods directly always; which way the reference takes is
+/// followed here, so that its samples through a service's address are compared, too.
 #[test]
-fn vectors_collector_direct_scrapes() {
+fn vectors_collector_scrapes() {
     let vectors = Vectors::load("collector.json");
     let mut rng = StdRng::seed_from_u64(1);
     let mut compared = 0;
-    for case in vectors.rows("scrapes").iter().filter(|case| case["mesh_mode"] != "enabled") {
-        let falls_back = case["mesh_mode"] == "auto" && case["passthrough"] == false;
+    for case in vectors.rows("scrapes") {
+        let window = millis(&case["window_ms"]);
+        let (mesh_mode, falls_back) =
+            (case["mesh_mode"].as_str().unwrap(), case["mesh_mode"] == "auto" && case["passthrough"] == false);
+        let mut addressable = true;
         for (index, round) in case["rounds"].as_array().unwrap().iter().enumerate() {
             let name = format!("{} round {index}", case["name"]);
-            let got = scrape_directly(round, millis(&case["window_ms"]), &mut rng);
-            compared += 1;
-            if falls_back && got == Err(SampleError::DirectScrapingNotAvailable) {
-                if round["pods_addressable_after"] == false {
-                    break;
-                }
-                continue;
+            let mut way = match mesh_mode {
+                "enabled" => Way::ThroughService,
+                _ if falls_back && !addressable => Way::ThroughService,
+                _ => Way::Directly,
+            };
+            let mut got = scrape(round, way, window, &mut rng);
+            if way == Way::Directly && falls_back && got == Err(SampleError::DirectScrapingNotAvailable) {
+                way = Way::ThroughService;
+                got = scrape(round, way, window, &mut rng);
+                addressable &= got.is_err();
             }
-            compare_round(got, round, &name);
+            compare_round(got, way, round, &name);
+            assert_eq!(addressable, round["pods_addressable_after"].as_bool().unwrap(), "{name}");
+            compared += 1;
         }
     }
-    println!("scrapes: {compared} direct rounds");
+    println!("scrapes: {compared} rounds");
     assert_ne!(compared, 0);
 }
