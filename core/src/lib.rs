@@ -9,6 +9,7 @@
 pub mod environment;
 pub mod headers;
 pub mod link;
+pub mod probe;
 pub mod request_stats;
 pub mod scaling;
 mod service_key;
