@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-pub use probe::{InvalidProbe, Probe, ProbeKind, decode};
+pub use probe::{Probe, ProbeKind, decode};
 
 /// What is known of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

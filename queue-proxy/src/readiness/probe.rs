@@ -1,9 +1,8 @@
-//! The pod's own readiness probe, as `SERVING_READINESS_PROBE` carries it: a Kubernetes Probe in JSON.
+//! How the app is asked, from the pod's own readiness probe as `SERVING_READINESS_PROBE` carries it.
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use thiserror::Error;
+use ebb_core::probe::{self, InvalidProbe};
 
 /// One way to ask the app whether it is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,66 +42,35 @@ impl Probe {
     }
 }
 
-/// A probe that cannot be read.
-#[derive(Debug, Error)]
-#[error("want a Kubernetes Probe as JSON, or a list of them: {0}")]
-pub struct InvalidProbe(#[from] serde_json::Error);
-
 /// Reads one probe or a list. Empty text, `null` and empty lists are no probe: the app counts as ready.
 ///
-/// gRPC and exec probes are tried as TCP here: that the port accepts is what a sidecar can see of them.
+/// The reference has a second variable that tells which of the two it is; the text itself tells as well.
 ///
 /// # Errors
 ///
-/// [`InvalidProbe`] with the place in the JSON.
+/// [`InvalidProbe`], which says where the fault is.
 pub fn decode(text: &str) -> Result<Vec<Probe>, InvalidProbe> {
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    let wire = match serde_json::from_str::<OneOrMany>(text)? {
-        OneOrMany::Many(list) => list,
-        OneOrMany::One(one) => vec![one],
+    let text = text.trim();
+    let probes = if text.is_empty() {
+        Vec::new()
+    } else if text.starts_with('[') {
+        probe::Probe::decode_multiple(text)?
+    } else {
+        vec![probe::Probe::decode(text)?]
     };
-    Ok(wire.into_iter().flatten().map(Probe::from).collect())
+    Ok(probes.into_iter().flatten().map(Probe::from).collect())
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    Many(Vec<Option<WireProbe>>),
-    One(Option<WireProbe>),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireProbe {
-    http_get: Option<WireHttpGet>,
-    #[serde(default)]
-    timeout_seconds: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireHttpGet {
-    #[serde(default)]
-    path: String,
-    #[serde(default)]
-    http_headers: Vec<WireHeader>,
-}
-
-#[derive(Deserialize)]
-struct WireHeader {
-    name: String,
-    value: String,
-}
-
-impl From<WireProbe> for Probe {
-    fn from(wire: WireProbe) -> Self {
-        let kind = wire.http_get.map_or(ProbeKind::Tcp, |get| ProbeKind::Http {
+/// gRPC and exec probes are tried as TCP: that the port accepts is what a sidecar can see of them. A time-out
+/// of 0 is Kubernetes' second.
+impl From<probe::Probe> for Probe {
+    fn from(probe: probe::Probe) -> Self {
+        let kind = probe.http_get.map_or(ProbeKind::Tcp, |get| ProbeKind::Http {
             path: if get.path.starts_with('/') { get.path } else { format!("/{}", get.path) },
             headers: get.http_headers.into_iter().map(|header| (header.name, header.value)).collect(),
         });
-        Self { kind, timeout: Duration::from_secs(u64::from(wire.timeout_seconds.max(1))) }
+        let timeout = u64::try_from(probe.timeout_seconds).unwrap_or(0).max(1);
+        Self { kind, timeout: Duration::from_secs(timeout) }
     }
 }
 
@@ -121,7 +89,12 @@ mod tests {
         assert_eq!(decode(http).unwrap(), [want]);
         let tcp = r#"{"tcpSocket":{"port":8080,"host":"127.0.0.1"},"successThreshold":1}"#;
         assert_eq!(decode(tcp).unwrap(), [Probe::tcp()]);
-        assert_eq!(decode(&format!("[{tcp},null,{tcp}]")).unwrap(), [Probe::tcp(), Probe::tcp()]);
+        assert_eq!(decode(&format!(" [{tcp},null,{tcp}]")).unwrap(), [Probe::tcp(), Probe::tcp()]);
+        for untimed in
+            [r#"{"grpc":{"port":8080},"timeoutSeconds":-1}"#, r#"{"exec":{},"timeoutSeconds":null}"#]
+        {
+            assert_eq!(decode(untimed).unwrap(), [Probe::tcp()], "{untimed}");
+        }
     }
 
     #[test]
