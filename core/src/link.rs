@@ -102,6 +102,15 @@ pub struct ServiceEntry {
     /// Its pods, those that are starting among them; not those that drain.
     #[prost(message, repeated, tag = "9")]
     pub pods: Vec<PodEntry>,
+    /// How many activators take the service's requests; 0 and 1 are this one alone.
+    #[prost(uint32, tag = "10")]
+    pub activators: u32,
+    /// Which of them this one is ([`activator_index`]); means nothing if it is alone.
+    #[prost(uint32, tag = "11")]
+    pub activator_index: u32,
+    /// Whether pods are chosen as the reference does, and not as Ebb does.
+    #[prost(bool, tag = "12")]
+    pub reference_placement: bool,
 }
 
 /// One pod of a service.
@@ -130,6 +139,17 @@ impl ServiceEntry {
     pub fn service(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
+}
+
+/// Which of the activators at `addresses` the one at `own` is, in ascending order of their text; `None` if it is
+/// none of them. All must count alike: by this each knows which pods are its own.
+pub fn activator_index<'a>(addresses: impl IntoIterator<Item = &'a str>, own: &str) -> Option<u32> {
+    let (mut before, mut found) = (0, false);
+    for address in addresses {
+        before += u32::from(address < own);
+        found |= address == own;
+    }
+    found.then_some(before)
 }
 
 /// A message that cannot be read. The stream cannot be read on after it.
@@ -194,6 +214,39 @@ mod tests {
 
     fn hello(name: &str) -> Up {
         Up { hello: Some(Hello { name: name.into(), address: "10.0.0.1".into() }), ..Up::default() }
+    }
+
+    /// A [`ServiceEntry`] of before activators shared a service, as far as it matters.
+    #[derive(Clone, PartialEq, Message)]
+    struct OldEntry {
+        #[prost(string, tag = "2")]
+        name: String,
+        #[prost(message, repeated, tag = "9")]
+        pods: Vec<PodEntry>,
+    }
+
+    #[test]
+    fn an_entry_of_an_older_peer_means_one_activator_alone_and_a_newer_one_is_read_by_it() {
+        let pods = vec![PodEntry { name: "pod".into(), ..PodEntry::default() }];
+        let old = OldEntry { name: "hello".into(), pods: pods.clone() };
+        let alone = ServiceEntry { name: "hello".into(), pods, ..ServiceEntry::default() };
+        assert_eq!(ServiceEntry::decode(&*old.encode_to_vec()).unwrap(), alone);
+        let shared = ServiceEntry { activators: 3, activator_index: 2, reference_placement: true, ..alone };
+        assert_eq!(OldEntry::decode(&*shared.encode_to_vec()).unwrap(), old);
+    }
+
+    #[test]
+    fn vectors_throttler_infer_index() {
+        let vectors = ebb_vectors::Vectors::load("throttler.json");
+        let rows = vectors.rows("infer_index");
+        for row in rows {
+            let addresses = row[0].as_array().unwrap().iter().map(|address| address.as_str().unwrap());
+            let own = row[1].as_str().unwrap();
+            let index = u32::try_from(row[2].as_i64().unwrap()).ok();
+            assert_eq!(activator_index(addresses.clone(), own), index, "{row}");
+            assert_eq!(activator_index(addresses.rev(), own), index, "{row}, in another order");
+        }
+        println!("{} places compared", rows.len());
     }
 
     #[test]

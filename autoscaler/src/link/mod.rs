@@ -149,6 +149,10 @@ pub(crate) fn entry(key: &ServiceKey, service: &Service) -> ServiceEntry {
         request_timeout_ms: millis(serving.request_timeout),
         trouble: service.trouble.clone(),
         pods: service.state.pods().iter().map(pod_entry).collect(),
+        // Zeros: each activator uses every pod.
+        activators: 0,
+        activator_index: 0,
+        reference_placement: false,
     }
 }
 
