@@ -159,7 +159,7 @@ impl Service {
             tracing::warn!(service = %self.key, pod = entry.name, address = entry.address, "pod has no usable address");
             return;
         };
-        state.throttler.add_pod(id);
+        state.throttler.add_pod(id, &entry.address);
         let probing = self.probe(pod.clone(), Duration::ZERO);
         state.pods.insert(id, Known { pod, used: false, probing });
     }
@@ -220,7 +220,7 @@ impl Service {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.gone = true;
-        state.throttler = Throttler::new(Limits { per_pod: None, queue_depth: 0 });
+        state.throttler = Throttler::new(Limits { queue_depth: 0, ..limits(&ServiceEntry::default()) });
         state.pods.clear();
         self.metrics.held.set(0);
     }
@@ -259,5 +259,6 @@ fn limits(entry: &ServiceEntry) -> Limits {
     Limits {
         per_pod: std::num::NonZeroU32::new(entry.container_concurrency),
         queue_depth: usize::try_from(entry.queue_depth).unwrap_or(usize::MAX).max(1),
+        reference_placement: entry.reference_placement,
     }
 }

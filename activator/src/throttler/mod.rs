@@ -5,21 +5,25 @@
 //!
 //! - **First come, first served.** Nobody overtakes the queue; a request that comes back because its pod
 //!   could not be reached returns to where it stood.
-//! - **A pod gets what it declared, or a growing share.** Where a service declares how many requests a pod
+//! - **A pod gets what it declared, or a growing allowance.** Where a service declares how many requests a pod
 //!   may execute, no pod gets more. Where it does not, a newborn pod gets a few and then more and more
 //!   ([`slow_start`]): all that was held at once could kill it.
-//! - **The less busy of two random pods.** Nearly as even as looking at all, without the herd that follows
-//!   whoever looks best at the moment.
+//! - **Of the pods that have room, the less busy of two random ones**, or the reference's choice
+//!   ([`placement`]).
 
+mod placement;
 mod slow_start;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
 
 use ebb_core::Tick;
-use rand::{Rng, RngExt};
+use rand::Rng;
 
+use placement::{Candidate, Placement, Policy};
 use slow_start::SlowStart;
 
 /// Names a pod for as long as it is known.
@@ -37,6 +41,14 @@ pub struct Limits {
     pub per_pod: Option<NonZeroU32>,
     /// Requests held at most.
     pub queue_depth: usize,
+    /// Whether pods are chosen as the reference does.
+    pub reference_placement: bool,
+}
+
+impl Limits {
+    const fn policy(self) -> Policy {
+        if self.reference_placement { Policy::of_reference(self.per_pod) } else { Policy::LessBusyOfTwo }
+    }
 }
 
 /// How a request ended at its pod, as far as the pod is to be judged by it.
@@ -63,7 +75,9 @@ pub struct Grant<W> {
 #[derive(Debug)]
 pub struct Throttler<W> {
     limits: Limits,
+    /// Sorted by address.
     pods: Vec<Pod>,
+    placement: Placement,
     /// Sorted by ticket.
     queue: VecDeque<(Ticket, W)>,
     next_ticket: u64,
@@ -72,23 +86,16 @@ pub struct Throttler<W> {
 #[derive(Debug)]
 struct Pod {
     id: PodId,
+    address: Box<str>,
     in_flight: u32,
     ready: Option<SlowStart>,
 }
 
-impl Pod {
-    fn has_room(&self, limits: Limits, now: Tick) -> bool {
-        self.ready.is_some_and(|since| {
-            let most = limits.per_pod.map_or_else(|| since.allowance(now), NonZeroU32::get);
-            self.in_flight < most
-        })
-    }
-}
-
 impl<W> Throttler<W> {
     /// A queue without pods.
-    pub const fn new(limits: Limits) -> Self {
-        Self { limits, pods: Vec::new(), queue: VecDeque::new(), next_ticket: 0 }
+    pub fn new(limits: Limits) -> Self {
+        let placement = Placement::default();
+        Self { limits, pods: Vec::new(), placement, queue: VecDeque::new(), next_ticket: 0 }
     }
 
     /// Requests held.
@@ -112,9 +119,10 @@ impl<W> Throttler<W> {
     }
 
     /// A pod appeared. It takes nothing before it is ready.
-    pub fn add_pod(&mut self, id: PodId) {
+    pub fn add_pod(&mut self, id: PodId, address: &str) {
         if !self.pods.iter().any(|pod| pod.id == id) {
-            self.pods.push(Pod { id, in_flight: 0, ready: None });
+            let at = self.pods.partition_point(|pod| *pod.address < *address);
+            self.pods.insert(at, Pod { id, address: address.into(), in_flight: 0, ready: None });
         }
     }
 
@@ -207,24 +215,32 @@ impl<W> Throttler<W> {
         self.pods.iter().filter_map(|pod| pod.ready?.grows_in(now)).min()
     }
 
-    /// Takes a place at the less busy of two random pods that have room.
+    /// Takes a place at a pod.
     fn occupy(&mut self, now: Tick, rng: &mut impl Rng) -> Option<PodId> {
-        let limits = self.limits;
-        let roomy: Vec<usize> =
-            (0..self.pods.len()).filter(|&i| self.pods[i].has_room(limits, now)).collect();
-        let one = *roomy.get(random_below(roomy.len(), rng)?)?;
-        let other = *roomy.get(random_below(roomy.len(), rng)?)?;
-        let chosen = if self.pods[other].in_flight < self.pods[one].in_flight { other } else { one };
-        let pod = self.pods.get_mut(chosen)?;
+        let pods = u32::try_from(self.ready_pods()).unwrap_or(u32::MAX);
+        let roomy = self.roomy(now);
+        let chosen = self.placement.choose(self.limits.policy(), &roomy, pods, rng)?;
+        let pod = self.pods.get_mut(chosen.at)?;
         pod.in_flight += 1;
         Some(pod.id)
+    }
+
+    /// The pods that have room. In one loop: iterators in its place took five to ten times as long.
+    fn roomy(&self, now: Tick) -> Vec<Candidate> {
+        let limit = self.limits.per_pod.map(NonZeroU32::get);
+        let mut roomy = Vec::new();
+        let mut place = 0;
+        for (at, pod) in self.pods.iter().enumerate() {
+            let Some(since) = pod.ready else { continue };
+            if pod.in_flight < limit.unwrap_or_else(|| since.allowance(now)) {
+                roomy.push(Candidate { place, at, in_flight: pod.in_flight });
+            }
+            place += 1;
+        }
+        roomy
     }
 
     fn pod_mut(&mut self, id: PodId) -> Option<&mut Pod> {
         self.pods.iter_mut().find(|pod| pod.id == id)
     }
-}
-
-fn random_below(bound: usize, rng: &mut impl Rng) -> Option<usize> {
-    (bound > 0).then(|| rng.random_range(0..bound))
 }

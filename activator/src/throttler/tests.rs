@@ -6,12 +6,22 @@ use super::*;
 const NOW: Tick = Tick::from_secs(100);
 
 fn throttler(per_pod: u32, queue_depth: usize) -> Throttler<u32> {
-    Throttler::new(Limits { per_pod: NonZeroU32::new(per_pod), queue_depth })
+    Throttler::new(limits(per_pod, queue_depth))
+}
+
+fn limits(per_pod: u32, queue_depth: usize) -> Limits {
+    let per_pod = NonZeroU32::new(per_pod);
+    Limits { per_pod, queue_depth, reference_placement: false }
+}
+
+/// An address by which pods are in the order of their ids.
+fn address(id: u64) -> String {
+    format!("10.0.0.{id:03}:8012")
 }
 
 fn with_ready_pods(mut throttler: Throttler<u32>, pods: u64) -> Throttler<u32> {
     for id in 0..pods {
-        throttler.add_pod(PodId(id));
+        throttler.add_pod(PodId(id), &address(id));
         throttler.pod_ready(PodId(id), NOW);
     }
     throttler
@@ -36,7 +46,7 @@ fn the_queue_is_bounded_and_gives_back_what_it_refuses() {
 #[test]
 fn a_pod_that_is_not_ready_gets_nothing() {
     let mut throttler = throttler(1, 9);
-    throttler.add_pod(PodId(0));
+    throttler.add_pod(PodId(0), &address(0));
     assert_eq!(throttler.try_dispatch(NOW, &mut rng()), None);
     assert!(throttler.hold(1).is_ok());
     assert_eq!(woken(&mut throttler, NOW), [0; 0]);
@@ -47,7 +57,7 @@ fn a_pod_that_is_not_ready_gets_nothing() {
 #[test]
 fn a_declared_limit_is_never_exceeded_and_each_end_lets_the_oldest_in() {
     let mut throttler = throttler(2, 9);
-    throttler.add_pod(PodId(0));
+    throttler.add_pod(PodId(0), &address(0));
     for waiter in 0..5 {
         throttler.hold(waiter).unwrap();
     }
@@ -142,22 +152,40 @@ fn load_spreads_over_all_pods() {
     assert!(busiest <= Some(60) && idlest >= Some(40), "{idlest:?} to {busiest:?} of 50 each");
 }
 
+#[test]
+fn the_references_placement_goes_by_address_and_limit() {
+    let order = |limit| {
+        let mut throttler = throttler(limit, 9);
+        throttler.set_limits(Limits { reference_placement: true, ..throttler.limits });
+        for id in [2, 0, 1] {
+            throttler.add_pod(PodId(id), &address(id));
+            throttler.pod_ready(PodId(id), NOW);
+        }
+        let pods = (0..6).map_while(|_| throttler.try_dispatch(NOW, &mut rng()).map(|pod| pod.0));
+        pods.collect::<Vec<u64>>()
+    };
+    assert_eq!(order(2), [0, 0, 1, 1, 2, 2]);
+    assert_eq!(order(4), [0, 1, 2, 0, 1, 2]);
+}
+
 proptest! {
     #[test]
     fn no_request_is_lost_or_doubled_and_no_limit_exceeded(
         per_pod in 1_u32..4,
         ops in prop::collection::vec((0_u8..7, 0_u64..3), 0..120),
+        reference_placement: bool,
         seed: u64,
     ) {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut throttler = throttler(per_pod, 8);
+        throttler.limits.reference_placement = reference_placement;
         let mut running: Vec<(u32, Ticket, PodId)> = Vec::new();
         let mut tickets: Vec<Ticket> = Vec::new();
         let (mut next, mut accepted, mut left) = (0, 0_usize, 0_usize);
         for (op, pod) in ops {
             let pod = PodId(pod);
             match op {
-                0 => throttler.add_pod(pod),
+                0 => throttler.add_pod(pod, &address(pod.0)),
                 1 => throttler.pod_ready(pod, NOW),
                 2 => throttler.remove_pod(pod),
                 3 => if let Ok(ticket) = throttler.hold(next) { tickets.push(ticket); accepted += 1; next += 1; },

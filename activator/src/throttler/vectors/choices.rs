@@ -1,0 +1,99 @@
+use std::collections::HashMap;
+
+use super::*;
+
+fn policy_of(name: &Value) -> Policy {
+    match name.as_str().unwrap() {
+        "random_choice_2" => Policy::RandomChoiceOfTwo,
+        "first_available" => Policy::FirstAvailable,
+        "round_robin" => Policy::RoundRobin,
+        other => panic!("unknown policy {other}"),
+    }
+}
+
+#[test]
+fn vectors_throttler_policy_selection() {
+    let vectors = vectors();
+    let rows = vectors.rows("policy_selection");
+    for row in rows {
+        let mut throttler = throttler(number(&row[0]));
+        assert_eq!(throttler.limits.policy(), policy_of(&row[1]), "{row}");
+        let breaker = if throttler.limits.per_pod.is_some() { "bounded" } else { "infinite" };
+        assert_eq!(breaker, row[2], "{row}");
+        assert_eq!(number(&row[3]), 0, "{row}");
+        assert_eq!(throttler.try_dispatch(LATER, &mut rng()), None, "{row}");
+    }
+    println!("{} services compared", rows.len());
+}
+
+/// Pods with a capacity each, and a policy that chooses among them.
+struct Balancer {
+    policy: Policy,
+    placement: Placement,
+    pods: Vec<Balanced>,
+}
+
+struct Balanced {
+    in_flight: u32,
+    /// `None` is unlimited.
+    capacity: Option<u32>,
+}
+
+impl Balancer {
+    fn new(case: &Value) -> Self {
+        let placement = Placement::default();
+        Self { policy: policy_of(&case["policy"]), placement, pods: idle(&case["capacities"]) }
+    }
+
+    fn acquire(&mut self) -> Option<usize> {
+        let roomy: Vec<Candidate> = (0..)
+            .zip(self.pods.iter().enumerate())
+            .filter(|(_, (_, pod))| pod.capacity.is_none_or(|capacity| pod.in_flight < capacity))
+            .map(|(place, (at, pod))| Candidate { place, at, in_flight: pod.in_flight })
+            .collect();
+        let pods = u32::try_from(self.pods.len()).unwrap();
+        let chosen = self.placement.choose(self.policy, &roomy, pods, &mut rng())?;
+        self.pods[chosen.at].in_flight += 1;
+        Some(chosen.at)
+    }
+}
+
+fn idle(capacities: &Value) -> Vec<Balanced> {
+    let capacity = |value: &Value| u32::try_from(value.as_i64().unwrap()).ok();
+    let pods = capacities.as_array().unwrap().iter();
+    pods.map(|value| Balanced { in_flight: 0, capacity: capacity(value) }).collect()
+}
+
+#[test]
+fn vectors_throttler_lb() {
+    let vectors = vectors();
+    let cases = vectors.rows("lb");
+    let mut choices = 0;
+    for case in cases {
+        let mut balancer = Balancer::new(case);
+        let mut held: HashMap<Option<u64>, usize> = HashMap::new();
+        for (step, op) in case["ops"].as_array().unwrap().iter().enumerate() {
+            let index = |value: &Value| value.as_u64().and_then(|index| usize::try_from(index).ok());
+            match op[0].as_str().unwrap() {
+                "acq" => {
+                    let chosen = balancer.acquire();
+                    assert_eq!(chosen, index(&op[2]), "{}: step {step}, {op}", case["name"]);
+                    held.extend(chosen.map(|at| (op[1].as_u64(), at)));
+                    choices += 1;
+                }
+                "rel" => {
+                    let at = held.remove(&op[1].as_u64()).unwrap();
+                    balancer.pods[at].in_flight -= 1;
+                }
+                "addw" => balancer.pods[index(&op[1]).unwrap()].in_flight += 1,
+                "cap" => balancer.pods[index(&op[1]).unwrap()].capacity = Some(number(&op[2])),
+                "trk" => {
+                    balancer.pods = idle(&op[1]);
+                    held.clear();
+                }
+                other => panic!("{}: unknown operation {other}", case["name"]),
+            }
+        }
+    }
+    println!("{choices} choices compared, of {} cases", cases.len());
+}
