@@ -24,7 +24,7 @@ use crate::{
     pod::Pod,
     reporter::Reporter,
     running::HeldDispatch,
-    throttler::{Limits, PodId, Throttler},
+    throttler::{Limits, PodId, Share, Throttler},
 };
 
 pub(crate) use hold::Lease;
@@ -259,6 +259,7 @@ fn limits(entry: &ServiceEntry) -> Limits {
     Limits {
         per_pod: std::num::NonZeroU32::new(entry.container_concurrency),
         queue_depth: usize::try_from(entry.queue_depth).unwrap_or(usize::MAX).max(1),
+        share: Share::new(entry.activators, entry.activator_index),
         reference_placement: entry.reference_placement,
     }
 }

@@ -8,10 +8,13 @@
 //! - **A pod gets what it declared, or a growing allowance.** Where a service declares how many requests a pod
 //!   may execute, no pod gets more. Where it does not, a newborn pod gets a few and then more and more
 //!   ([`slow_start`]): all that was held at once could kill it.
-//! - **Of the pods that have room, the less busy of two random ones**, or the reference's choice
-//!   ([`placement`]).
+//! - **A part of the pods, where there is a limit and other activators.** So that they keep to it together
+//!   ([`share`]). Which pod of its part takes a request is a [`placement`]'s choice.
+//!
+//! What changes moves nothing: a request stays at the pod that it is at, though it be no longer one of ours.
 
 mod placement;
+mod share;
 mod slow_start;
 #[cfg(test)]
 mod tests;
@@ -24,7 +27,10 @@ use ebb_core::Tick;
 use rand::Rng;
 
 use placement::{Candidate, Placement, Policy};
+use share::Part;
 use slow_start::SlowStart;
+
+pub use share::Share;
 
 /// Names a pod for as long as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,20 +40,34 @@ pub struct PodId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// What a service allows.
+/// What a service allows, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Requests that one pod may execute at once; `None` is unlimited.
     pub per_pod: Option<NonZeroU32>,
     /// Requests held at most.
     pub queue_depth: usize,
-    /// Whether pods are chosen as the reference does.
+    /// This activator's place among those that keep to `per_pod` together.
+    pub share: Share,
+    /// Whether pods are chosen, and shared by more activators than there are pods, as the reference does.
     pub reference_placement: bool,
 }
 
 impl Limits {
     const fn policy(self) -> Policy {
         if self.reference_placement { Policy::of_reference(self.per_pod) } else { Policy::LessBusyOfTwo }
+    }
+
+    /// This activator's part of `pods` pods. Without a limit there is nothing that could be exceeded together.
+    fn part_of(self, pods: usize) -> Part {
+        let share = if self.per_pod.is_some() { self.share } else { Share::ALONE };
+        share.part_of(u32::try_from(pods).unwrap_or(u32::MAX))
+    }
+
+    /// Requests that this activator may have at once at a pod of its `part`; `None` is unlimited.
+    fn at_each_of(self, part: &Part) -> Option<u32> {
+        let limit = self.per_pod?;
+        Some(if self.reference_placement { limit.get() } else { part.of_limit(limit) })
     }
 }
 
@@ -75,7 +95,7 @@ pub struct Grant<W> {
 #[derive(Debug)]
 pub struct Throttler<W> {
     limits: Limits,
-    /// Sorted by address.
+    /// Sorted by address, so that all activators know them by the same places.
     pods: Vec<Pod>,
     placement: Placement,
     /// Sorted by ticket.
@@ -103,7 +123,7 @@ impl<W> Throttler<W> {
         self.queue.len()
     }
 
-    /// Pods that take requests.
+    /// Pods that take requests, those that are left to other activators among them.
     pub fn ready_pods(&self) -> usize {
         self.pods.iter().filter(|pod| pod.ready.is_some()).count()
     }
@@ -113,7 +133,7 @@ impl<W> Throttler<W> {
         self.pods.iter().map(|pod| pod.id)
     }
 
-    /// The service's annotations changed. Less interrupts nobody.
+    /// The service's annotations changed, or who shares it. Less interrupts nobody.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
@@ -215,27 +235,30 @@ impl<W> Throttler<W> {
         self.pods.iter().filter_map(|pod| pod.ready?.grows_in(now)).min()
     }
 
-    /// Takes a place at a pod.
+    /// Takes a place at one of this activator's pods.
     fn occupy(&mut self, now: Tick, rng: &mut impl Rng) -> Option<PodId> {
-        let pods = u32::try_from(self.ready_pods()).unwrap_or(u32::MAX);
-        let roomy = self.roomy(now);
-        let chosen = self.placement.choose(self.limits.policy(), &roomy, pods, rng)?;
+        let part = self.limits.part_of(self.ready_pods());
+        let roomy = self.roomy(&part, now);
+        let chosen = self.placement.choose(self.limits.policy(), &roomy, part.pods(), rng)?;
         let pod = self.pods.get_mut(chosen.at)?;
         pod.in_flight += 1;
         Some(pod.id)
     }
 
-    /// The pods that have room. In one loop: iterators in its place took five to ten times as long.
-    fn roomy(&self, now: Tick) -> Vec<Candidate> {
-        let limit = self.limits.per_pod.map(NonZeroU32::get);
+    /// The pods of `part` that have room. In one loop: iterators in its place took five to ten times as long.
+    fn roomy(&self, part: &Part, now: Tick) -> Vec<Candidate> {
+        let limit = self.limits.at_each_of(part);
         let mut roomy = Vec::new();
-        let mut place = 0;
+        let (mut ready, mut place) = (0, 0);
         for (at, pod) in self.pods.iter().enumerate() {
             let Some(since) = pod.ready else { continue };
-            if pod.in_flight < limit.unwrap_or_else(|| since.allowance(now)) {
-                roomy.push(Candidate { place, at, in_flight: pod.in_flight });
+            if part.contains(ready) {
+                if pod.in_flight < limit.unwrap_or_else(|| since.allowance(now)) {
+                    roomy.push(Candidate { place, at, in_flight: pod.in_flight });
+                }
+                place += 1;
             }
-            place += 1;
+            ready += 1;
         }
         roomy
     }

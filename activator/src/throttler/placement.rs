@@ -1,4 +1,4 @@
-//! Which of several pods takes the next request.
+//! Which of an activator's pods takes the next request.
 //!
 //! Ebb looks at two random pods and takes the less busy one: nearly as even as looking at all, without the herd
 //! that follows whoever looks best at the moment. The reference chooses by the declared limit
@@ -36,11 +36,11 @@ impl Policy {
 /// A pod that has room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// Its place among the pods, those without room counted.
+    /// Its place among the activator's pods, those without room counted.
     pub(super) place: u32,
     /// Where the throttler keeps it.
     pub(super) at: usize,
-    /// Requests that it has.
+    /// Requests of this activator that it has.
     pub(super) in_flight: u32,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// Chooses among `roomy`, which is sorted by place, of `pods` pods in all.
+    /// Chooses among `roomy`, which is sorted by place, of an activator that has `pods` pods.
     pub(super) fn choose(
         &mut self,
         policy: Policy,

@@ -11,7 +11,7 @@ fn throttler(per_pod: u32, queue_depth: usize) -> Throttler<u32> {
 
 fn limits(per_pod: u32, queue_depth: usize) -> Limits {
     let per_pod = NonZeroU32::new(per_pod);
-    Limits { per_pod, queue_depth, reference_placement: false }
+    Limits { per_pod, queue_depth, share: Share::ALONE, reference_placement: false }
 }
 
 /// An address by which pods are in the order of their ids.
@@ -152,6 +152,76 @@ fn load_spreads_over_all_pods() {
     assert!(busiest <= Some(60) && idlest >= Some(40), "{idlest:?} to {busiest:?} of 50 each");
 }
 
+/// What each of `activators` activators has at each pod when more is held everywhere than can go.
+fn filled(pods: u64, activators: u32, limits: Limits) -> Vec<Vec<u32>> {
+    let fill = |index| {
+        let mut throttler = with_ready_pods(throttler(0, 0), pods);
+        throttler.set_limits(Limits { share: Share::new(activators, index), queue_depth: 10_000, ..limits });
+        (0..5_000).for_each(|waiter| assert!(throttler.hold(waiter).is_ok()));
+        throttler.grants(NOW, &mut rng());
+        throttler.pods.iter().map(|pod| pod.in_flight).collect()
+    };
+    (0..activators).map(fill).collect()
+}
+
+#[test]
+fn with_other_activators_a_declared_limit_is_kept_together() {
+    assert_eq!(filled(5, 2, limits(3, 0)), [[3, 3, 0, 0, 3], [0, 0, 3, 3, 0]]);
+    assert_eq!(filled(2, 3, limits(4, 0)), [[2, 0], [0, 4], [2, 0]]);
+}
+
+#[test]
+fn the_reference_gives_each_activator_the_whole_limit_of_a_pod_that_they_share() {
+    let limits = Limits { reference_placement: true, ..limits(4, 0) };
+    assert_eq!(filled(5, 2, limits), [[4, 4, 0, 0, 4], [0, 0, 4, 4, 0]]);
+    assert_eq!(filled(2, 3, limits), [[4, 0], [0, 4], [4, 0]]);
+}
+
+#[test]
+fn without_a_limit_every_activator_uses_every_pod() {
+    assert_eq!(filled(3, 2, limits(0, 0)), [[10, 10, 10]; 2]);
+}
+
+#[test]
+fn an_activator_whose_part_was_not_ready_uses_what_is() {
+    let mut throttler = throttler(1, 9);
+    // Of five pods, the last activator's would be the fifth; but it is the second that becomes ready.
+    throttler.set_limits(Limits { share: Share::new(5, 4), ..throttler.limits });
+    (0..5).for_each(|id| throttler.add_pod(PodId(id), &address(id)));
+    throttler.hold(1).unwrap();
+    assert_eq!(woken(&mut throttler, NOW), [0; 0]);
+    throttler.pod_ready(PodId(1), NOW);
+    let grant = throttler.grants(NOW, &mut rng()).remove(0);
+    assert_eq!((grant.waiter, grant.pod), (1, PodId(1)));
+}
+
+#[test]
+fn a_part_that_changes_moves_nothing_and_lets_those_that_wait_go_on() {
+    let mut throttler = with_ready_pods(throttler(1, 9), 4);
+    let all = throttler.limits;
+    throttler.set_limits(Limits { share: Share::new(2, 0), ..all });
+    for waiter in 0..6 {
+        throttler.hold(waiter).unwrap();
+    }
+    assert_eq!(woken(&mut throttler, NOW), [0, 1], "pods 0 and 1");
+    throttler.set_limits(Limits { share: Share::new(2, 1), ..all });
+    assert_eq!(woken(&mut throttler, NOW), [2, 3], "pods 2 and 3, whatever the others have");
+    throttler.release(PodId(0), Outcome::Ended);
+    assert_eq!(woken(&mut throttler, NOW), [0; 0], "pod 0 is another's now");
+    throttler.set_limits(all);
+    assert_eq!(woken(&mut throttler, NOW), [4], "the other is gone: pod 0 has room, pod 1 not yet");
+}
+
+#[test]
+fn a_pod_that_fails_leaves_its_activator_others() {
+    let mut throttler = with_ready_pods(throttler(1, 9), 2);
+    throttler.set_limits(Limits { share: Share::new(2, 1), ..throttler.limits });
+    assert_eq!(throttler.try_dispatch(NOW, &mut rng()), Some(PodId(1)));
+    throttler.hold(1).unwrap();
+    throttler.release(PodId(1), Outcome::PodFailed);
+    assert_eq!(throttler.grants(NOW, &mut rng()).remove(0).pod, PodId(0));
+}
+
 #[test]
 fn the_references_placement_goes_by_address_and_limit() {
     let order = |limit| {
@@ -170,9 +240,26 @@ fn the_references_placement_goes_by_address_and_limit() {
 
 proptest! {
     #[test]
+    fn together_activators_fill_every_pod_and_none_beyond_its_limit_but_for_one_each(
+        pods in 1_u64..20,
+        activators in 1_u32..20,
+        per_pod in 1_u32..10,
+        reference_placement: bool,
+    ) {
+        let limits = Limits { reference_placement, ..limits(per_pod, 0) };
+        let filled = filled(pods, activators, limits);
+        for pod in 0..usize::try_from(pods).unwrap() {
+            let users = u32::try_from(filled.iter().filter(|has| has[pod] > 0).count()).unwrap();
+            let has: u32 = filled.iter().map(|has| has[pod]).sum();
+            prop_assert!(users > 0, "nobody uses pod {}", pod);
+            prop_assert_eq!(has, if reference_placement { per_pod * users } else { per_pod.max(users) });
+        }
+    }
+
+    #[test]
     fn no_request_is_lost_or_doubled_and_no_limit_exceeded(
         per_pod in 1_u32..4,
-        ops in prop::collection::vec((0_u8..7, 0_u64..3), 0..120),
+        ops in prop::collection::vec((0_u8..8, 0_u64..3), 0..120),
         reference_placement: bool,
         seed: u64,
     ) {
@@ -194,6 +281,7 @@ proptest! {
                     throttler.release(pod, Outcome::PodFailed);
                     throttler.hold_again(ticket, waiter);
                 },
+                6 => throttler.limits.share = Share::new(3, u32::try_from(pod.0).unwrap()),
                 _ => if let Some(ticket) = tickets.pop() {
                     left += usize::from(throttler.cancel(ticket).is_some());
                 },
@@ -207,6 +295,11 @@ proptest! {
             prop_assert_eq!(throttler.held() + running.len() + left, accepted);
             for pod in &throttler.pods {
                 prop_assert!(pod.in_flight <= per_pod);
+            }
+            if throttler.held() > 0 && throttler.ready_pods() > 0 {
+                let part = throttler.limits.part_of(throttler.ready_pods());
+                prop_assert!(part.pods() > 0, "who waits waits for a pod that can come free");
+                prop_assert_eq!(throttler.roomy(&part, NOW), []);
             }
         }
     }
