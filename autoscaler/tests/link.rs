@@ -17,7 +17,7 @@ use ebb_core::{
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
 use ebb_proxy::{
-    WallClock,
+    Upstream, UpstreamLimits, WallClock, fetch,
     stream::{ChannelBody, open},
 };
 use http::{Request, StatusCode};
@@ -61,6 +61,14 @@ impl EndpointSink for Scripted {
     }
 }
 
+fn service_event() -> FleetEvent {
+    let annotations =
+        [("autoscaling.knative.dev/initial-scale".to_owned(), "0".to_owned())].into_iter().collect();
+    let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
+    let spec = parse(&annotations, &defaults, Reachability::Reachable).unwrap().spec;
+    FleetEvent::Service { key: key(), spec: Arc::new(spec), port: 30_001 }
+}
+
 struct World {
     autoscaler: Autoscaler,
     address: SocketAddr,
@@ -73,26 +81,26 @@ fn key() -> ServiceKey {
 }
 
 async fn world() -> World {
+    let world = young_world().await;
+    world.service().await;
+    world.fleet.send(FleetEvent::Complete).await.unwrap();
+    world
+}
+
+/// A world whose platform has told of nothing yet.
+async fn young_world() -> World {
     let (fleet, events) = mpsc::channel(64);
     let (tell, told) = mpsc::channel(64);
     let platform = Arc::new(Scripted { events: Mutex::new(Some(events)), told: tell });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
-    let world = World { autoscaler, address, fleet, told };
-    world.service().await;
-    world.fleet.send(FleetEvent::Complete).await.unwrap();
-    world
+    World { autoscaler, address, fleet, told }
 }
 
 impl World {
     async fn service(&self) {
-        let annotations =
-            [("autoscaling.knative.dev/initial-scale".to_owned(), "0".to_owned())].into_iter().collect();
-        let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
-        let spec = parse(&annotations, &defaults, Reachability::Reachable).unwrap().spec;
-        let service = FleetEvent::Service { key: key(), spec: Arc::new(spec), port: 30_001 };
-        self.fleet.send(service).await.unwrap();
+        self.fleet.send(service_event()).await.unwrap();
         self.pods(Vec::new(), 0, "").await;
     }
 
@@ -280,8 +288,7 @@ async fn an_activator_that_comes_back_gets_all_tables_again() {
     first.listening(30_001, "").await;
     drop(first);
     let mut again = Activator::join(world.address, "a", "10.0.1.1").await;
-    let table = again.table().await.unwrap();
-    assert!(table.complete && table.services.len() == 1);
+    while !again.table().await.is_some_and(|table| table.complete && table.services.len() == 1) {}
     again.report(1.0).await;
     world.until(|told| (told == Told::Scale(1)).then_some(())).await;
 }
@@ -307,4 +314,66 @@ async fn it_can_be_asked_why() {
     let history = world.autoscaler.history(&key()).await;
     assert!(history.iter().any(|one| one.scale_to == Some(1)), "{history:?}");
     assert!(world.autoscaler.history(&ServiceKey::new("no", "body")).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_autoscaler_that_has_just_started_takes_nothing_from_activators() {
+    let world = young_world().await;
+    let mut activator = Activator::join(world.address, "a", "10.0.1.1").await;
+    let table = activator.table().await.unwrap();
+    assert!(!table.complete && table.services.is_empty(), "what it has may still come");
+    world.fleet.send(service_event()).await.unwrap();
+    world.pods(vec![pod(true)], 1, "").await;
+    let entry = activator.until(|entry| entry.name == "web").await;
+    assert_eq!(entry.pods.len(), 1, "not without the pods that it has");
+    world.fleet.send(FleetEvent::Complete).await.unwrap();
+    while !activator.table().await.is_some_and(|table| table.complete && table.services.len() == 1) {}
+}
+
+#[tokio::test]
+async fn activators_that_share_a_service_are_told_which_part_is_theirs() {
+    let world = world().await;
+    let mut activators = Vec::new();
+    for ip in ["10.0.1.2", "10.0.1.10"] {
+        let activator = Activator::join(world.address, ip, ip).await;
+        activator.listening(30_001, "").await;
+        activators.push(activator);
+    }
+    let mut parts = Vec::new();
+    for activator in &mut activators {
+        let entry = activator.until(|entry| entry.activators == 2).await;
+        parts.push(entry.activator_index);
+    }
+    assert_eq!(parts, [1, 0], "in the order of their addresses' text");
+    drop(activators.pop());
+    let alone = activators[0].until(|entry| entry.activators == 0).await;
+    assert_eq!(alone.activator_index, 0);
+}
+
+#[tokio::test]
+async fn programs_are_told_why_over_http() {
+    let mut world = world().await;
+    let activator = Activator::join(world.address, "a", "10.0.1.1").await;
+    activator.report(1.0).await;
+    world.until(|told| (told == Told::Scale(1)).then_some(())).await;
+    let ask = async |path: &str| {
+        let upstream = Upstream::new(world.address, UpstreamLimits::default());
+        let request = Request::get(path).header("host", "autoscaler").body(()).unwrap();
+        let answer = fetch(&upstream, request, 1 << 20, SOON).await.unwrap();
+        (answer.status(), String::from_utf8(answer.body().to_vec()).unwrap())
+    };
+    let (status, text) = ask("/explain/ns/web").await;
+    assert_eq!(status, StatusCode::OK);
+    let why: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&why["service"], &why["now"]["desired_pods"]), (&"ns/web".into(), &1.into()), "{text}");
+    let woke = why["decisions"].as_array().unwrap().iter().find(|one| one["scale_to"] == 1).unwrap();
+    assert_eq!((&woke["cause"], &woke["decision"]["bound_by"]), (&"poke".into(), &"load".into()), "{text}");
+    for unknown in ["/explain/ns/nobody", "/explain/web", "/explain/", "/explain/a/b/c"] {
+        assert_eq!(ask(unknown).await.0, StatusCode::NOT_FOUND, "{unknown}");
+    }
+    let (_, metrics) = ask("/metrics").await;
+    for series in ["desired_pods", "no_data", "stable_load", "scrape_failures_total"] {
+        let line = format!("ebb_autoscaler_{series}{{namespace=\"ns\",service=\"web\"}}");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
 }

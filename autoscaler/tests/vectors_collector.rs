@@ -212,8 +212,10 @@ fn vectors_collector_scrapes() {
     let mut compared = 0;
     for case in vectors.rows("scrapes") {
         let window = millis(&case["window_ms"]);
-        let (mesh_mode, falls_back) =
-            (case["mesh_mode"].as_str().unwrap(), case["mesh_mode"] == "auto" && case["passthrough"] == false);
+        let (mesh_mode, falls_back) = (
+            case["mesh_mode"].as_str().unwrap(),
+            case["mesh_mode"] == "auto" && case["passthrough"] == false,
+        );
         let mut addressable = true;
         for (index, round) in case["rounds"].as_array().unwrap().iter().enumerate() {
             let name = format!("{} round {index}", case["name"]);

@@ -45,7 +45,7 @@ pub fn endpoints(
 
 /// `wanted` of the activators, chosen by the service's name: a change among the others changes nothing
 /// here (rendezvous hashing).
-fn subset(service: &ServiceKey, activators: &[SocketAddr], wanted: u32) -> Vec<SocketAddr> {
+pub fn subset(service: &ServiceKey, activators: &[SocketAddr], wanted: u32) -> Vec<SocketAddr> {
     let mut ranked = activators.to_vec();
     // The port differs from service to service and says nothing about the activator.
     ranked.sort_by_key(|address| {

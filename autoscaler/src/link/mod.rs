@@ -7,7 +7,8 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use ebb_core::{
     ServiceKey,
-    link::{Down, Hello, Listening, PodEntry, ServiceEntry, frame},
+    link::{Down, Hello, Listening, PodEntry, ServiceEntry, activator_index, frame},
+    scaling::Rules,
 };
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -93,20 +94,40 @@ impl Activators {
 
     /// Where activators answer for `service`.
     pub(crate) fn answering(&self, service: &ServiceKey) -> Vec<SocketAddr> {
-        self.links
-            .values()
-            .filter_map(|activator| Some(SocketAddr::new(activator.address?, *activator.ports.get(service)?)))
-            .collect()
+        self.links.keys().filter_map(|id| self.address_of(*id, service)).collect()
     }
 
-    /// Tells all of them about a service.
-    pub(crate) fn tell(&mut self, entry: ServiceEntry) {
-        self.send(&Down { services: vec![entry], ..Down::default() });
+    /// Tells all of them about a service, and each of those that share it which part is its own.
+    pub(crate) fn tell(&mut self, service: &Service) {
+        let alone = entry(service);
+        let sharing: Vec<String> = service.state.sharing().iter().map(ToString::to_string).collect();
+        let of_all = frame(&Down { services: vec![alone.clone()], ..Down::default() });
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            let index = self
+                .address_of(id, &service.key)
+                .and_then(|own| activator_index(sharing.iter().map(String::as_str), &own.to_string()));
+            let message = match index {
+                Some(activator_index) if sharing.len() > 1 => {
+                    let activators = u32::try_from(sharing.len()).unwrap_or(u32::MAX);
+                    let part = ServiceEntry { activators, activator_index, ..alone.clone() };
+                    frame(&Down { services: vec![part], ..Down::default() })
+                }
+                _ => of_all.clone(),
+            };
+            self.send_to(id, message);
+        }
     }
 
-    /// Tells all of them of all services that there are.
-    pub(crate) fn tell_all(&mut self, services: Vec<ServiceEntry>) {
+    /// Tells all of them that they know of all services.
+    pub(crate) fn tell_complete(&mut self, services: Vec<ServiceEntry>) {
         self.send(&Down { services, complete: true, ..Down::default() });
+    }
+
+    /// Where an activator answers for `service`.
+    fn address_of(&self, id: LinkId, service: &ServiceKey) -> Option<SocketAddr> {
+        let activator = self.links.get(&id)?;
+        Some(SocketAddr::new(activator.address?, *activator.ports.get(service)?))
     }
 
     /// Tells all of them that a service is gone.
@@ -136,8 +157,9 @@ impl Activators {
 }
 
 /// What an activator must know of a service.
-pub(crate) fn entry(key: &ServiceKey, service: &Service) -> ServiceEntry {
-    let serving = &service.state.spec().serving;
+pub(crate) fn entry(service: &Service) -> ServiceEntry {
+    let (key, spec) = (&service.key, service.state.spec());
+    let serving = &spec.serving;
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     ServiceEntry {
         namespace: key.namespace.clone(),
@@ -149,10 +171,10 @@ pub(crate) fn entry(key: &ServiceKey, service: &Service) -> ServiceEntry {
         request_timeout_ms: millis(serving.request_timeout),
         trouble: service.trouble.clone(),
         pods: service.state.pods().iter().map(pod_entry).collect(),
-        // Zeros: each activator uses every pod.
+        // Alone, until it is told which part is its own.
         activators: 0,
         activator_index: 0,
-        reference_placement: false,
+        reference_placement: spec.rules == Rules::Reference,
     }
 }
 

@@ -185,7 +185,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     /// the pods that they have.
     fn entries(&self) -> Vec<ebb_core::link::ServiceEntry> {
         let known = self.services.iter().filter(|service| service.state.replicas().is_some());
-        known.map(|service| entry(&service.key, service)).collect()
+        known.map(entry).collect()
     }
 
     fn on_up(&mut self, id: LinkId, up: &Up) {
@@ -261,13 +261,17 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             FleetEvent::Complete => {
                 self.complete = true;
                 let all = self.entries();
-                return self.activators.tell_all(all);
+                self.activators.tell_complete(all);
+                for service in self.services.iter().filter(|service| service.state.sharing().len() > 1) {
+                    self.activators.tell(service);
+                }
+                return;
             }
         };
         let Some(service) = self.services.get(&key) else { return };
         if service.state.replicas().is_some() {
             // Activators first: who waits should not wait for what is decided below.
-            self.activators.tell(entry(&key, service));
+            self.activators.tell(service);
         }
         self.evaluate(&key, Cause::Change);
     }
@@ -301,6 +305,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             service.pending.want_published(endpoints);
         }
         self.views.show(&service.key, service.state.view());
+        if actions.sharing_changed && service.state.replicas().is_some() {
+            self.activators.tell(service);
+        }
         self.do_pending(key);
     }
 }

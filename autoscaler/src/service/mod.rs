@@ -66,6 +66,8 @@ pub struct Actions {
     pub scale_to: Option<u32>,
     /// Endpoints that are to be published, where they are not.
     pub publish: Option<Endpoints>,
+    /// Whether activators must be told anew which part of the service is theirs.
+    pub sharing_changed: bool,
     /// When to look again, whatever happens.
     pub next: Next,
 }
@@ -165,6 +167,11 @@ impl ServiceState {
         self.routing.publish_failed();
     }
 
+    /// The activators that are to pass its traffic on, each its part of it, in the order of their addresses' text.
+    pub fn sharing(&self) -> &[SocketAddr] {
+        self.routing.sharing()
+    }
+
     /// The activators that answer for it changed.
     pub fn set_activators(&mut self, activators: Vec<SocketAddr>) {
         self.routing.set_activators(activators);
@@ -256,7 +263,7 @@ impl ServiceState {
         } else {
             self.next(outcome.wake_after, seen.as_ref(), now)
         };
-        Actions { scale_to, publish, next }
+        Actions { scale_to, publish, sharing_changed: self.routing.take_sharing_changed(), next }
     }
 
     /// What a decision at `now` is made from; `None` if the windows say nothing.

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use ebb_core::{ServiceKey, Tick};
 
 use crate::{
-    endpoints::{Endpoints, endpoints},
+    endpoints::{Endpoints, endpoints, subset},
     platform::Pod,
     zero::{Outcome, Path, Published},
 };
@@ -15,6 +15,10 @@ pub(super) struct Routing {
     published: Option<(Endpoints, Published)>,
     /// What was published for; nothing else is to be published as long as that does not change.
     decided: Option<(Path, u32)>,
+    /// The activators that are to pass the traffic on, each its part of it, in the order of their addresses' text.
+    sharing: Vec<SocketAddr>,
+    /// They are others than the activators were told.
+    sharing_changed: bool,
 }
 
 impl Routing {
@@ -30,6 +34,16 @@ impl Routing {
 
     pub(super) fn has_activators(&self) -> bool {
         !self.activators.is_empty()
+    }
+
+    /// The activators that share the service.
+    pub(super) fn sharing(&self) -> &[SocketAddr] {
+        &self.sharing
+    }
+
+    /// Whether they are others than at the last time that this was asked.
+    pub(super) fn take_sharing_changed(&mut self) -> bool {
+        std::mem::take(&mut self.sharing_changed)
     }
 
     /// It did not get there.
@@ -56,6 +70,11 @@ impl Routing {
         let path = self.path(outcome);
         if self.decided.replace((path, outcome.activators)) == Some((path, outcome.activators)) {
             return None;
+        }
+        let mut sharing = subset(service, &self.activators, outcome.activators);
+        sharing.sort_unstable_by_key(ToString::to_string);
+        if sharing != self.sharing {
+            (self.sharing, self.sharing_changed) = (sharing, true);
         }
         let ready: Vec<SocketAddr> = pods.iter().filter(|pod| pod.ready).map(|pod| pod.serving).collect();
         let wanted = endpoints(service, path, &ready, &self.activators, outcome.activators);
