@@ -102,7 +102,10 @@ impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seen = &self.seen;
         let Some(decision) = self.decision else {
-            return write!(f, "no data, so nothing changes; {} ready", seen.ready_pods);
+            return match seen.ready_pods.saturating_add(seen.coming_pods) {
+                0 => write!(f, "no data, and no pods"),
+                _ => write!(f, "no data, so nothing changes; {} ready", seen.ready_pods),
+            };
         };
         let averages = seen.of(decision.signal);
         write!(

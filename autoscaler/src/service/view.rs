@@ -25,7 +25,8 @@ pub struct View {
     pub panic: Option<f64>,
     /// Requests per second, over the panic window.
     pub rate: f64,
-    /// Whether everything that should have reported lately has; as long as it has not, no pod goes.
+    /// Whether everything that should have reported lately has; as long as it has not, no pod goes. True where
+    /// there is no pod that could.
     pub fresh: bool,
     /// Whether the panic average rules.
     pub panicking: bool,
@@ -74,7 +75,7 @@ impl ServiceState {
             stable: averages.map(|averages| averages.stable + 0.0),
             panic: averages.map(|averages| averages.panic + 0.0),
             rate: seen.map_or(0.0, |seen| seen.of(Metric::Rps).panic + 0.0),
-            fresh: last.is_some_and(Explained::is_fresh),
+            fresh: last.is_some_and(Explained::is_fresh) || self.pods.is_empty(),
             panicking: last.is_some_and(Explained::panicking),
             excess_burst_capacity: self.status.excess_burst_capacity(),
             target: self.spec.target,
