@@ -7,8 +7,8 @@ use ebb_core::Tick;
 pub struct Candidate<T> {
     /// The pod.
     pub pod: T,
-    /// Whether it takes traffic.
-    pub ready: bool,
+    /// Whether it takes traffic, or did.
+    pub serves: bool,
     /// Its requests in flight; infinite if it did not say, since it may be too busy to.
     pub in_flight: f64,
     /// When it started.
@@ -20,7 +20,7 @@ pub struct Candidate<T> {
 pub fn idle_first<T>(mut pods: Vec<Candidate<T>>) -> Vec<T> {
     pods.sort_by(|a, b| {
         let by_load = a.in_flight.total_cmp(&b.in_flight);
-        a.ready.cmp(&b.ready).then(by_load).then(b.started_at.cmp(&a.started_at))
+        a.serves.cmp(&b.serves).then(by_load).then(b.started_at.cmp(&a.started_at))
     });
     pods.into_iter().map(|candidate| candidate.pod).collect()
 }
@@ -31,9 +31,9 @@ mod tests {
 
     #[test]
     fn newborn_pods_go_before_idle_ones_and_those_before_the_busy() {
-        let pod = |pod, ready, in_flight, started| Candidate {
+        let pod = |pod, serves, in_flight, started| Candidate {
             pod,
-            ready,
+            serves,
             in_flight,
             started_at: Tick::from_secs(started),
         };

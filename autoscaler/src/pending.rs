@@ -34,8 +34,10 @@ pub(crate) enum NextScale {
 }
 
 impl Pending {
-    pub(crate) fn want_scale(&mut self, pods: u32) {
-        self.scale = (self.scaling != Some(pods)).then_some(pods);
+    /// The last decision: `pods`, or what there is. Whatever was wanted before and is not under way is not wanted
+    /// any more.
+    pub(crate) fn want_scale(&mut self, pods: Option<u32>) {
+        self.scale = pods.filter(|pods| self.scaling != Some(*pods));
     }
 
     pub(crate) fn want_published(&mut self, endpoints: Endpoints) {
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn pods_that_go_are_named_and_nobody_waits_for_more() {
         let mut pending = Pending::default();
-        pending.want_scale(2);
+        pending.want_scale(Some(2));
         assert_eq!(pending.next_scale(5, true), Some(NextScale::Ask));
         assert_eq!(pending.next_scale(5, true), None, "asked already");
         pending.order_known(vec!["idle".into()]);
@@ -104,36 +106,48 @@ mod tests {
         assert_eq!(pending.next_scale(5, true), None, "under way");
         pending.scaled();
 
-        pending.want_scale(9);
+        pending.want_scale(Some(9));
         assert_eq!(pending.next_scale(2, true), Some(scale(9, &[])));
         pending.scaled();
-        pending.want_scale(1);
+        pending.want_scale(Some(1));
         assert_eq!(pending.next_scale(9, false), Some(scale(1, &[])), "whoever");
         pending.scaled();
-        pending.want_scale(0);
+        pending.want_scale(Some(0));
         assert_eq!(pending.next_scale(1, true), Some(scale(0, &[])), "all of them");
     }
 
     #[test]
     fn who_was_idle_is_out_of_date_when_more_pods_were_wanted_meanwhile() {
         let mut pending = Pending::default();
-        pending.want_scale(2);
+        pending.want_scale(Some(2));
         assert_eq!(pending.next_scale(5, true), Some(NextScale::Ask));
-        pending.want_scale(8);
+        pending.want_scale(Some(8));
         assert_eq!(pending.next_scale(5, true), Some(scale(8, &[])));
         pending.order_known(vec!["idle".into()]);
         pending.scaled();
-        pending.want_scale(3);
+        pending.want_scale(Some(3));
         assert_eq!(pending.next_scale(8, true), Some(NextScale::Ask));
+    }
+
+    #[test]
+    fn a_decrease_that_was_taken_back_is_not_carried_out() {
+        let mut pending = Pending::default();
+        pending.want_scale(Some(2));
+        assert_eq!(pending.next_scale(5, true), Some(NextScale::Ask));
+        pending.want_scale(None);
+        pending.order_known(vec!["idle".into()]);
+        assert_eq!(pending.next_scale(5, true), None);
+        pending.want_scale(Some(3));
+        assert_eq!(pending.next_scale(5, true), Some(NextScale::Ask), "who was idle then may be busy now");
     }
 
     #[test]
     fn what_is_wanted_last_is_done_next() {
         let mut pending = Pending::default();
-        pending.want_scale(3);
+        pending.want_scale(Some(3));
         assert_eq!(pending.next_scale(0, true), Some(scale(3, &[])));
-        pending.want_scale(5);
-        pending.want_scale(3);
+        pending.want_scale(Some(5));
+        pending.want_scale(Some(3));
         pending.scaled();
         assert_eq!(pending.next_scale(3, true), None, "that was done");
     }

@@ -18,7 +18,16 @@ use stock::{burst_capacity, reference_spec, stock_spec};
 const fn seen(ready_pods: u32, stable: f64, panic: f64) -> Observation {
     let none = Averages { stable: 0.0, panic: 0.0 };
     let concurrency = Averages { stable, panic };
-    Observation { ready_pods, coming_pods: 0, concurrency, rps: none, request_seconds: None, fresh: true }
+    Observation {
+        ready_pods,
+        coming_pods: 0,
+        replicas: ready_pods,
+        concurrency,
+        rps: none,
+        request_seconds: None,
+        fresh: true,
+        regular: true,
+    }
 }
 
 fn spec(target: f64, total: f64) -> ScalingSpec {
@@ -196,12 +205,15 @@ fn no_more_pods_start_at_a_time_than_are_allowed() {
     let three = ScalingSpec { max_starting_pods: NonZeroU32::new(3), ..spec(10.0, 10.0) };
     let bound = |coming_pods| {
         let rps = Averages { stable: 200.0, panic: 200.0 };
-        let decision = decide(&three, Observation { coming_pods, rps, ..seen(2, 200.0, 200.0) });
+        let replicas = 2 + coming_pods;
+        let decision = decide(&three, Observation { coming_pods, replicas, rps, ..seen(2, 200.0, 200.0) });
         (decision.desired_pods, decision.bound_by)
     };
     assert_eq!(bound(0), (5, Bound::MaxStartingPods));
     assert_eq!(bound(2), (5, Bound::MaxStartingPods));
     assert_eq!(bound(7).0, 9, "those that start already are not stopped");
+    let blip = Observation { replicas: 25, ..seen(8, 280.0, 280.0) };
+    assert!(decide(&three, blip).desired_pods >= 25, "nor those that are not ready for a moment");
 }
 
 #[test]
@@ -214,6 +226,27 @@ fn no_pod_goes_without_fresh_data() {
     assert_eq!((kept.desired_pods, kept.bound_by), (4, Bound::NoFreshData));
     assert_eq!(decider.decide(Tick::from_secs(6), &spec, &stale(60.0)).desired_pods, 6, "more may come");
     assert_eq!(decider.decide(Tick::from_secs(8), &spec, &seen(6, 30.0, 30.0)).desired_pods, 3);
+}
+
+#[test]
+fn pods_go_at_ticks_only() {
+    let spec = spec(10.0, 10.0);
+    let mut decider = Decider::new(Tick::ZERO, 0, &spec);
+    let between = |load| Observation { regular: false, ..seen(4, load, load) };
+    assert_eq!(decider.decide(Tick::from_secs(2), &spec, &seen(4, 40.0, 40.0)).desired_pods, 4);
+    let kept = decider.decide(Tick::from_millis(2_100), &spec, &between(10.0));
+    assert_eq!((kept.desired_pods, kept.bound_by), (4, Bound::NextTick));
+    assert_eq!(decider.decide(Tick::from_millis(2_200), &spec, &between(60.0)).desired_pods, 6);
+    assert_eq!(decider.decide(Tick::from_secs(4), &spec, &seen(6, 10.0, 10.0)).desired_pods, 3);
+}
+
+#[test]
+fn the_last_pod_stays_without_fresh_data_although_nothing_was_wanted() {
+    let spec = spec(10.0, 10.0);
+    let mut decider = Decider::new(Tick::ZERO, 0, &spec);
+    assert_eq!(decider.decide(Tick::from_secs(2), &spec, &seen(1, 0.0, 0.0)).desired_pods, 0);
+    let stale = Observation { fresh: false, ..seen(1, 0.0, 0.0) };
+    assert_eq!(decider.decide(Tick::from_secs(4), &spec, &stale).desired_pods, 1);
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Simulated {
         let limit = spec.serving.container_concurrency.map_or(f64::INFINITY, |limit| f64::from(limit.get()));
         let now = Tick::from_secs(1_000_000);
         let mut state = ServiceState::new(Arc::new(ServiceKey::new("ns", "web")), Arc::new(spec), now);
-        state.set_activators(vec![SocketAddr::from(([10, 0, 1, 1], 80))]);
+        state.set_activators(vec![SocketAddr::from(([10, 0, 1, 1], 80))], now);
         let startup = Duration::from_secs(startup);
         let mut simulated = Self {
             state,
@@ -150,8 +150,10 @@ impl Simulated {
                 };
                 poke |= self.state.scraped(self.now, Ok(Some(Estimate { stat, fresh: true })));
             }
-            if poke || self.now.as_secs().is_multiple_of(2) {
+            if self.now.as_secs().is_multiple_of(2) {
                 self.decide(Cause::Tick);
+            } else if poke {
+                self.decide(Cause::Poke);
             }
             self.seen.push(Seen { pods: self.pods.len(), in_flight: self.in_flight });
         }
@@ -280,4 +282,15 @@ fn a_service_that_lately_started_goes_to_zero_no_sooner_than_another() {
     assert!(stopped.last().pods >= 1, "{:?}", stopped.last());
     stopped.pass(60, 0.0);
     assert_eq!(stopped.last().pods, 0);
+}
+
+/// Requests were short, and then connections come that stay: they are no pile either, as nothing ends.
+#[test]
+fn connections_that_stay_are_noticed_where_requests_were_short() {
+    let mut changed = Simulated::new(&[("target", "10"), ("initial-scale", "0")], 20, 0.05);
+    changed.pass(120, 20.0);
+    changed.request_seconds = 3600.0;
+    changed.pass(1, 500.0);
+    changed.pass(44, 0.0);
+    assert!(changed.last().pods >= 70, "{:?}", changed.last());
 }

@@ -62,6 +62,7 @@ fn compare_tick(decider: &mut Decider, spec: &ScalingSpec, epoch: Tick, row: &Va
             concurrency: averages,
             rps: averages,
             fresh: true,
+            regular: true,
             ..Observation::default()
         };
         let got = decider.decide(now, spec, &seen);

@@ -179,6 +179,14 @@ fn mended_silence_is_not_the_absence_of_load() {
 }
 
 #[test]
+fn mended_a_window_without_data_has_none_after_a_resize_either() {
+    let mut window = window(Aggregation::Linear, 6, Rules::Mended);
+    fill(&mut window, 0..6, 20.0);
+    window.reshape(at(15), Aggregation::Linear, Duration::from_secs(60));
+    assert!(window.is_empty(at(15)));
+}
+
+#[test]
 fn silence_is_a_fault_where_pods_are_scraped_and_idleness_where_they_are_not() {
     let unscraped = ScalingSpec { target_burst_capacity: TargetBurstCapacity::Unlimited, ..stock_spec() };
     let mut scraped = MetricWindows::new(&stock_spec());

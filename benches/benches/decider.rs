@@ -95,8 +95,14 @@ fn decision(c: &mut Criterion) {
                 let now = black_box(end_of_minute());
                 let averages = |metric| windows.averages(metric, now).expect("a full window has data");
                 let [concurrency, rps] = [Metric::Concurrency, Metric::Rps].map(averages);
-                let seen =
-                    Observation { ready_pods: 3, concurrency, rps, fresh: true, ..Observation::default() };
+                let seen = Observation {
+                    ready_pods: 3,
+                    concurrency,
+                    rps,
+                    fresh: true,
+                    regular: true,
+                    ..Observation::default()
+                };
                 decider.decide(now, &spec, &seen)
             });
         });

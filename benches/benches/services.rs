@@ -146,7 +146,8 @@ impl World {
     fn add(&mut self, services: Range<usize>) {
         for n in services {
             self.services.set_spec(key(n), spec(), 30_000, self.now);
-            self.service(n).state.set_activators(vec![SocketAddr::from(([10, 200, 0, 1], 30_000))]);
+            let now = self.now;
+            self.service(n).state.set_activators(vec![SocketAddr::from(([10, 200, 0, 1], 30_000))], now);
             self.set_pods(n, Vec::new());
         }
     }

@@ -40,7 +40,11 @@ pub(crate) async fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     let text = String::from_utf8_lossy(answer.body());
     if answer.status() != StatusCode::OK {
-        bail!("{}", text.trim());
+        bail!(
+            "{} (asked at {}; `ebb run` says where its own autoscaler answers: --api)",
+            text.trim(),
+            args.api
+        );
     }
     if args.json {
         println!("{text}");

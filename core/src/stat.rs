@@ -11,6 +11,9 @@ pub const MAX_STAT_BYTES: usize = 336;
 /// The content type of an encoded [`Stat`].
 pub const CONTENT_TYPE: &str = "application/protobuf";
 
+/// More requests in flight, requests a second, or seconds than any pod has.
+const MOST: f64 = 1e9;
+
 /// One pod's report about the last second.
 #[derive(Clone, PartialEq, Message)]
 pub struct Stat {
@@ -48,8 +51,8 @@ impl Stat {
         self.request_count - self.proxied_request_count
     }
 
-    /// Whether every number is finite and not negative: a report that a faulty or hostile pod made up
-    /// must not reach the windows.
+    /// Whether every number is one that a pod may come to, not negative and at most 1e9: a report that a
+    /// faulty or hostile pod made up must not reach the windows.
     pub fn is_sane(&self) -> bool {
         [
             self.average_concurrent_requests,
@@ -59,7 +62,7 @@ impl Stat {
             self.process_uptime,
         ]
         .iter()
-        .all(|value| value.is_finite() && *value >= 0.0)
+        .all(|value| (0.0..=MOST).contains(value))
     }
 }
 
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn made_up_numbers_are_not_sane() {
         assert!(Stat::default().is_sane());
-        for bad in [f64::NAN, f64::INFINITY, -1.0] {
+        for bad in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
             assert!(!Stat { request_count: bad, ..Stat::default() }.is_sane(), "{bad}");
         }
     }

@@ -228,11 +228,12 @@ impl Cluster {
             metrics: None,
             drain: options.drain,
         };
+        // Before anybody looks: a service that has nothing then counts as one that rests.
+        fleet.begin().await;
         let platform = Arc::new(Platform(fleet.clone()));
         let autoscaler = Autoscaler::start(listener, platform, clock, options.periods);
         let (observer, dispatches) = mpsc::channel(OBSERVER_CAPACITY);
         let activator = Activator::start(&config, clock, Some(observer)).await?;
-        fleet.begin().await;
         let starts = Starts {
             observed: dispatches,
             pending: Vec::new(),

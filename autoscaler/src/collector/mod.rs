@@ -82,7 +82,7 @@ impl Collector {
     /// The names of `pods` in the order in which they should go, by what they say now.
     pub(crate) async fn idle_first(self: &Arc<Self>, pods: &[Pod]) -> Vec<String> {
         let mut asked: JoinSet<(usize, Option<f64>)> = JoinSet::new();
-        for (index, pod) in pods.iter().enumerate().filter(|(_, pod)| pod.ready).take(MOST_ORDERED) {
+        for (index, pod) in pods.iter().enumerate().take(MOST_ORDERED) {
             let asking = self.clone().ask(pod.stats, ORDER_WITHIN);
             asked.spawn(
                 async move { (index, asking.await.ok().map(|stat| stat.average_concurrent_requests)) },
@@ -96,7 +96,8 @@ impl Collector {
         }
         let candidates = pods.iter().zip(in_flight).map(|(pod, in_flight)| Candidate {
             pod: pod.name.clone(),
-            ready: pod.ready,
+            // One that is not, and has requests, has taken traffic and may be too busy to say that it can take more.
+            serves: pod.ready || (in_flight.is_finite() && in_flight > 0.0),
             in_flight,
             started_at: pod.started_at,
         });

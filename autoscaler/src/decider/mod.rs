@@ -46,6 +46,8 @@ pub struct Observation {
     pub ready_pods: u32,
     /// Pods that were asked for, do not take traffic yet, and are expected to.
     pub coming_pods: u32,
+    /// Pods that were asked for, whatever they do.
+    pub replicas: u32,
     /// Requests in flight. Not-a-number counts as no load, here and below.
     pub concurrency: Averages,
     /// Requests per second.
@@ -54,6 +56,9 @@ pub struct Observation {
     pub request_seconds: Option<f64>,
     /// Whether everything that should have reported lately has. Without it no pod goes.
     pub fresh: bool,
+    /// Whether this is a regular decision. In between, because something happened, pods may come; they go with
+    /// the next regular one, or the rates would be rates of whatever happens.
+    pub regular: bool,
 }
 
 impl Observation {
@@ -105,6 +110,8 @@ pub enum Bound {
     PanicPeak,
     /// A decrease waits for `scale_down_delay`.
     ScaleDownDelay,
+    /// A decrease waits for the next regular decision.
+    NextTick,
     /// A decrease waits for data.
     NoFreshData,
 }
@@ -145,8 +152,13 @@ impl Decider {
         }
         let delayed = self.delayed(now, spec, ruling.pods);
         ruling.raise(delayed, Bound::ScaleDownDelay);
-        if let Some(last) = self.last_desired.filter(|_| !seen.fresh) {
-            ruling.raise(last, Bound::NoFreshData);
+        let last = self.last_desired.unwrap_or(0);
+        if !seen.regular {
+            ruling.raise(last, Bound::NextTick);
+        }
+        if !seen.fresh {
+            // What is there may be busy, although nothing was wanted when last heard of.
+            ruling.raise(last.max(seen.replicas.min(1)), Bound::NoFreshData);
         }
         self.last_desired = Some(ruling.pods);
         Decision {

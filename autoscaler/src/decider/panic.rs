@@ -89,13 +89,14 @@ impl Peak {
     fn raise(&mut self, now: Tick, pods: u32, stable_window: Duration) {
         match self {
             Self::Ever(peak) => *peak = pods.max(*peak),
-            Self::Lately(window) => window
+            Self::Lately(window) => {
                 // A step longer, so that it does not end before a panic of one cause.
-                .get_or_insert_with(|| {
-                    let length = stable_window.saturating_add(DELAY_GRANULARITY);
-                    Box::new(MaxWindow::new(length, DELAY_GRANULARITY))
-                })
-                .record(now, pods),
+                let length = stable_window.saturating_add(DELAY_GRANULARITY);
+                let window =
+                    window.get_or_insert_with(|| Box::new(MaxWindow::new(length, DELAY_GRANULARITY)));
+                window.resize(length);
+                window.record(now, pods);
+            }
         }
     }
 

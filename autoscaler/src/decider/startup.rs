@@ -77,15 +77,22 @@ impl Startup {
     }
 }
 
-/// How many requests the pods are executing: no more than there are, and than they can.
+/// How many requests the pods are executing: no more than there are, and than they can. What a pod without a limit
+/// can is not known; of requests that take longer than the panic window it is all that there are, since whoever
+/// waits for them waits in the pod.
 fn executing(spec: &ScalingSpec, seen: &Observation) -> f64 {
-    let limit = spec.serving.container_concurrency.map(|limit| f64::from(limit.get()));
-    let can = f64::from(seen.ready_pods) * limit.unwrap_or(spec.pod_concurrency);
-    can.min(seen.concurrency.panic)
+    let all = seen.concurrency.panic;
+    let pods = f64::from(seen.ready_pods);
+    match spec.serving.container_concurrency {
+        Some(limit) => (pods * f64::from(limit.get())).min(all),
+        None if seen.ready_pods > 0 && seen.request_seconds >= Some(spec.panic_window.as_secs_f64()) => all,
+        None => (pods * spec.pod_concurrency).min(all),
+    }
 }
 
-/// The most pods that may be wanted, so that no more start at a time than the service allows.
+/// The most pods that may be wanted, so that no more start at a time than the service allows. Those that were asked
+/// for already are none too many.
 pub(super) fn most_pods(spec: &ScalingSpec, seen: &Observation) -> Option<u32> {
-    let starting = spec.max_starting_pods?.get().max(seen.coming_pods);
-    Some(seen.ready_pods.saturating_add(starting))
+    let starting = spec.max_starting_pods?.get();
+    Some(seen.ready_pods.saturating_add(starting).max(seen.replicas))
 }

@@ -232,7 +232,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     fn activators_of_changed(&mut self, key: &ServiceKey) {
         let answering = self.activators.answering(key);
         if let Some(service) = self.services.get_mut(key) {
-            service.state.set_activators(answering);
+            service.state.set_activators(answering, self.clock.now());
             self.evaluate(key, Cause::Change);
         }
     }
@@ -244,7 +244,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 let is_new = self.services.get(&key).is_none();
                 let service = self.services.set_spec(key.clone(), spec, port, now);
                 if is_new {
-                    service.state.set_activators(self.activators.answering(&key));
+                    service.state.set_activators(self.activators.answering(&key), now);
                 }
                 key
             }
@@ -298,9 +298,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let now = self.clock.now();
         let Some(actions) = self.services.evaluate(key, now, cause) else { return };
         let Some(service) = self.services.get_mut(key) else { return };
-        if let Some(pods) = actions.scale_to {
-            service.pending.want_scale(pods);
-        }
+        service.pending.want_scale(actions.scale_to);
         if let Some(endpoints) = actions.publish {
             service.pending.want_published(endpoints);
         }

@@ -86,13 +86,17 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 let Some(service) = self.services.get_mut(&key) else { return };
                 service.pending.scaled();
                 match result {
-                    Ok(()) => service.state.scaled(pods, self.clock.now()),
+                    Ok(()) => {
+                        service.state.scaled(pods, self.clock.now());
+                        // What was decided meanwhile may be what there was before.
+                        self.evaluate(&key, Cause::Change);
+                    }
                     Err(error) => {
                         self.views.count_write_failure(&key);
                         tracing::warn!(service = %key, pods, %error, "cannot scale; trying again");
+                        self.do_pending(&key);
                     }
                 }
-                self.do_pending(&key);
             }
             Done::Ordered(key, first_to_go) => {
                 let Some(service) = self.services.get_mut(&key) else { return };

@@ -5,7 +5,10 @@ use std::fmt;
 use ebb_core::{Tick, scaling::Metric};
 use serde_json::{Value, json};
 
-use crate::decider::{Bound, Decision, Mode, Observation};
+use crate::{
+    decider::{Bound, Decision, Mode, Observation},
+    zero::Held,
+};
 
 /// Why a decision was made just then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Explained {
     pub decision: Option<Decision>,
     /// The minimum that the schedule sets; 0 if none.
     pub scheduled_pods: u32,
+    /// Why the last pods stay although none are wanted.
+    pub held_by: Option<Held>,
     /// Pods wanted within the service's bounds; `None` if that is not known.
     pub wanted_pods: Option<u32>,
     /// What the scale target was told, if it was told anything.
@@ -75,6 +80,7 @@ impl Explained {
                 "excess_burst_capacity": decision.excess_burst_capacity,
             })),
             "scheduled_pods": self.scheduled_pods,
+            "held_by": self.held_by.map(Held::as_str),
             "wanted_pods": self.wanted_pods,
             "scale_to": self.scale_to,
             "text": self.to_string(),
@@ -102,31 +108,63 @@ impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seen = &self.seen;
         let Some(decision) = self.decision else {
-            return match seen.ready_pods.saturating_add(seen.coming_pods) {
-                0 => write!(f, "no data, and no pods"),
-                _ => write!(f, "no data, so nothing changes; {} ready", seen.ready_pods),
+            return match (self.scale_to, self.wanted_pods) {
+                (Some(pods), _) => write!(f, "nothing decided, and {pods} are the least"),
+                _ if seen.ready_pods == 0 && seen.coming_pods == 0 => {
+                    write!(f, "nothing decided, and no pods")
+                }
+                _ => write!(f, "nothing decided, so nothing changes; {} ready", seen.ready_pods),
             };
         };
         let averages = seen.of(decision.signal);
         write!(
             f,
-            "{}: {} stable {:.2}, panic {:.2}, {} ready",
+            "{}: {} stable {:.2}, panic {:.2}{}, {} ready",
             decision.mode.as_str(),
             decision.signal.as_str(),
             averages.stable,
             averages.panic,
+            if seen.fresh { "" } else { " as last known" },
             seen.ready_pods
         )?;
         if seen.coming_pods > 0 {
             write!(f, ", {} coming", seen.coming_pods)?;
         }
         write!(f, ": {} desired {}", decision.desired_pods, decision.bound_by.why())?;
-        match self.wanted_pods {
-            Some(wanted) if wanted != decision.desired_pods && wanted == self.scheduled_pods => {
+        match (self.held_by, self.wanted_pods) {
+            (Some(held_by), _) => write!(f, ", and the last stay: {}", held_by.why()),
+            (None, Some(wanted)) if wanted != decision.desired_pods && wanted == self.scheduled_pods => {
                 write!(f, ", {wanted} by the schedule")
             }
-            Some(wanted) if wanted != decision.desired_pods => write!(f, ", {wanted} within the bounds"),
+            (None, Some(wanted)) if wanted != decision.desired_pods => {
+                write!(f, ", {wanted} within the bounds")
+            }
             _ => Ok(()),
+        }
+    }
+}
+
+impl Held {
+    /// Its word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ScaleToZeroOff => "enable-scale-to-zero",
+            Self::Starting => "starting",
+            Self::StableWindow => "stable-window",
+            Self::NoActivator => "no-activator",
+            Self::GracePeriod => "scale-to-zero-grace-period",
+            Self::Retention => "scale-to-zero-pod-retention-period",
+        }
+    }
+
+    const fn why(self) -> &'static str {
+        match self {
+            Self::ScaleToZeroOff => "no service goes to zero here",
+            Self::Starting => "it is just starting",
+            Self::StableWindow => "it was active for less than a stable window",
+            Self::NoActivator => "no activator has taken over",
+            Self::GracePeriod => "activators have the grace period to take over",
+            Self::Retention => "for the retention period",
         }
     }
 }
@@ -143,6 +181,7 @@ impl Bound {
             Self::MaxStartingPods => "max-starting-pods",
             Self::PanicPeak => "panic-peak",
             Self::ScaleDownDelay => "scale-down-delay",
+            Self::NextTick => "next-tick",
             Self::NoFreshData => "no-fresh-data",
         }
     }
@@ -157,6 +196,7 @@ impl Bound {
             Self::MaxStartingPods => "held back by max-starting-pods",
             Self::PanicPeak => "kept at the peak of the panic",
             Self::ScaleDownDelay => "kept up by scale-down-delay",
+            Self::NextTick => "kept up until the next tick",
             Self::NoFreshData => "kept up for want of fresh data",
         }
     }

@@ -5,9 +5,6 @@ use super::Explained;
 /// Decisions that are kept for each service.
 const KEPT: usize = 12;
 
-/// Decisions that are kept of a service that rests.
-const KEPT_AT_REST: usize = 2;
-
 /// The last decisions of a service, oldest first. One that repeats the last one takes no place.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -29,11 +26,11 @@ impl History {
         self.kept.push_back(decision);
     }
 
-    /// Keeps no more than tells why the service rests.
+    /// Keeps no more than tells why the service rests: the last decision, and the last that scaled it.
     pub(super) fn rest(&mut self) {
-        let surplus = self.kept.len().saturating_sub(KEPT_AT_REST);
-        self.kept.drain(..surplus);
-        self.kept.shrink_to_fit();
+        let last = self.kept.pop_back();
+        let scaled = self.kept.iter().rev().find(|one| one.scale_to.is_some()).cloned();
+        self.kept = scaled.into_iter().chain(last).collect();
     }
 
     /// The last one.

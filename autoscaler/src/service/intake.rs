@@ -19,6 +19,7 @@ pub(super) struct Intake {
     last: Load,
     fresh_at: Option<Tick>,
     request_time: RequestTime,
+    passed_on: PassedOn,
 }
 
 /// A load that nobody else reports.
@@ -32,31 +33,39 @@ pub(super) struct Load {
 
 impl Intake {
     /// Takes what a round of the second `asked_at` says; `None` if no pod answered. Answers the load to count for
-    /// that second. Where no activator reports what it passes on (`alone`), the pods' word is all there is.
-    /// `capacity` is how many requests the pods can have in flight.
+    /// that second; `None` if nothing is known. Where no activator reports what it passes on (`alone`), or not all
+    /// of them do, the pods' word is all there is. `capacity` is how many requests the pods can have in flight.
     pub(super) fn heard(
         &mut self,
         asked_at: Tick,
         estimate: Option<&Estimate>,
         alone: bool,
         capacity: f64,
-    ) -> Load {
-        let Some(Estimate { stat, fresh }) = estimate else { return self.last };
-        self.request_time.saw(stat, stat.average_concurrent_requests > capacity);
+    ) -> Option<Load> {
+        let known = self.fresh_at.map(|_| self.last);
+        let Some(Estimate { stat, fresh }) = estimate else { return known };
+        self.request_time.saw(stat, capacity);
+        let alone = self.passed_on.is_unreported(stat) || alone;
         let load = Load {
             in_flight: if alone { stat.average_concurrent_requests } else { stat.own_concurrency() },
             rate: if alone { stat.request_count } else { stat.own_rate() },
         };
         if *fresh {
             (self.last, self.fresh_at) = (load, self.fresh_at.max(Some(asked_at)));
-            return load;
+            return Some(load);
         }
-        Load { in_flight: load.in_flight.max(self.last.in_flight), rate: load.rate.max(self.last.rate) }
+        let known = known.unwrap_or_default();
+        Some(Load { in_flight: load.in_flight.max(known.in_flight), rate: load.rate.max(known.rate) })
+    }
+
+    /// Takes what an activator says of a service whose pods are asked, too.
+    pub(super) fn reported(&mut self, stat: &Stat) {
+        self.passed_on.reported_since += stat.own_concurrency();
     }
 
     /// Takes what an activator says of a service whose pods are not asked.
     pub(super) fn passed_on(&mut self, stat: &Stat, capacity: f64) {
-        self.request_time.saw(stat, stat.average_concurrent_requests > capacity);
+        self.request_time.saw(stat, capacity);
     }
 
     /// There is nobody left to ask; what they said does not hold for those to come.
@@ -71,45 +80,85 @@ impl Intake {
 
     /// How long a request is in a pod; `None` until enough were seen.
     pub(super) fn request_seconds(&self) -> Option<f64> {
-        self.request_time.known
+        self.request_time.seconds()
+    }
+}
+
+/// Whether activators report what pods say came through an activator. One whose stream is away goes on passing
+/// requests on, and nobody would count them.
+#[derive(Clone, Copy, Debug, Default)]
+struct PassedOn {
+    /// In flight, by what the activators said since the last round.
+    reported_since: f64,
+    /// Both averaged over some rounds, as reports and rounds have phases of their own.
+    reported: f64,
+    proxied: f64,
+}
+
+impl PassedOn {
+    /// What the newest round weighs, as one part of so many.
+    const ROUNDS: f64 = 6.0;
+    /// As much more in the pods is nobody's error of measurement.
+    const SLACK: f64 = 1.5;
+
+    fn is_unreported(&mut self, stat: &Stat) -> bool {
+        let newest = 1.0 / Self::ROUNDS;
+        let reported = std::mem::take(&mut self.reported_since);
+        self.reported += (reported - self.reported) * newest;
+        self.proxied += (stat.average_proxied_concurrent_requests - self.proxied) * newest;
+        self.proxied > Self::SLACK * self.reported + 0.5
     }
 }
 
 /// How long a request is in a pod, by Little's law: requests in flight by requests that began each second, both
-/// summed up over about [`MEMORY`] rounds.
+/// summed up over about [`MEMORY`](Self::MEMORY) rounds in which pods had no more than they can have.
+///
+/// Of pods that have more one learns how long it takes to wait. A request takes then what those that are executed
+/// take: capacity by requests that end each second. That is little where pods are overrun, and much where
+/// connections stay.
 #[derive(Clone, Copy, Debug, Default)]
 struct RequestTime {
     busy: f64,
     began: f64,
     /// As of the last time that there were enough of them.
     known: Option<f64>,
+    in_flight: f64,
+    /// Requests that end each second, for each that the pods can have.
+    ending: f64,
+    /// As of the last round, if pods had more than they can have.
+    in_overload: Option<f64>,
 }
 
-/// Rounds after which an answer weighs little more than a third.
-const MEMORY: f64 = 30.0;
-
-/// Requests that must have begun before their time is believed.
-const ENOUGH: f64 = 5.0;
-
-/// Of pods that have too much to do one learns how long a request waits in them, which may be what it takes (a
-/// connection that stays) or not (a pod that is overrun). So the time grows no faster then than this a round, about
-/// twofold in a minute ...
-const GROWTH_IN_OVERLOAD: f64 = 1.012;
-
-/// ... from so many seconds if nothing else is known.
-const GUESS_IN_OVERLOAD: f64 = 1.0;
-
 impl RequestTime {
-    fn saw(&mut self, stat: &Stat, overloaded: bool) {
-        let keep = 1.0 - 1.0 / MEMORY;
-        self.busy = self.busy * keep + stat.average_concurrent_requests;
-        self.began = self.began * keep + stat.request_count;
-        if overloaded {
-            let most = self.known.unwrap_or(GUESS_IN_OVERLOAD) * GROWTH_IN_OVERLOAD;
-            self.busy = self.busy.min(self.began * most);
+    /// Rounds after which an answer weighs little more than a third.
+    const MEMORY: f64 = 30.0;
+    /// Requests that must have begun before their time is believed.
+    const ENOUGH: f64 = 5.0;
+    /// The same for requests that end, where pods have too much: that must be noticed sooner.
+    const ENDING_MEMORY: f64 = 6.0;
+
+    fn saw(&mut self, stat: &Stat, capacity: f64) {
+        let in_flight = stat.average_concurrent_requests;
+        let ended = (stat.request_count - (in_flight - self.in_flight)).max(0.0);
+        self.in_flight = in_flight;
+        self.ending += (ended / capacity.max(f64::MIN_POSITIVE) - self.ending) / Self::ENDING_MEMORY;
+        if in_flight > capacity {
+            self.in_overload = Some(1.0 / self.ending.max(f64::MIN_POSITIVE));
+            return;
         }
-        if self.began >= ENOUGH {
+        self.in_overload = None;
+        let keep = 1.0 - 1.0 / Self::MEMORY;
+        self.busy = self.busy * keep + in_flight;
+        self.began = self.began * keep + stat.request_count;
+        if self.began >= Self::ENOUGH {
             self.known = Some(self.busy / self.began);
+        }
+    }
+
+    fn seconds(&self) -> Option<f64> {
+        match (self.known, self.in_overload) {
+            (Some(known), Some(in_overload)) => Some(known.max(in_overload)),
+            (known, in_overload) => known.or(in_overload),
         }
     }
 }
@@ -128,12 +177,13 @@ mod tests {
     }
 
     fn heard(intake: &mut Intake, second: u64, estimate: Option<&Estimate>) -> f64 {
-        intake.heard(at(second), estimate, false, 100.0).in_flight
+        intake.heard(at(second), estimate, false, 100.0).map_or(-1.0, |load| load.in_flight)
     }
 
     #[test]
     fn a_second_without_an_answer_counts_as_the_last_one_did() {
         let mut intake = Intake::default();
+        assert_eq!(heard(&mut intake, 0, None), -1.0, "nothing is known, which is not nothing");
         assert_eq!(heard(&mut intake, 0, Some(&estimate(8.0, true))), 8.0);
         assert_eq!(heard(&mut intake, 1, None), 8.0);
         assert_eq!(heard(&mut intake, 2, Some(&estimate(5.0, false))), 8.0, "few pods, and less: no");
@@ -142,7 +192,7 @@ mod tests {
         assert_eq!(heard(&mut intake, 5, Some(&estimate(2.0, true))), 2.0);
         assert!(intake.is_fresh(at(5)));
         intake.nobody_left();
-        assert_eq!((heard(&mut intake, 6, None), intake.is_fresh(at(6))), (0.0, false));
+        assert_eq!((heard(&mut intake, 6, None), intake.is_fresh(at(6))), (-1.0, false));
     }
 
     #[test]
@@ -156,8 +206,8 @@ mod tests {
         };
         let estimate = Estimate { stat, fresh: true };
         let heard = |alone| Intake::default().heard(at(0), Some(&estimate), alone, 100.0);
-        assert_eq!(heard(false), Load { in_flight: 1.0, rate: 5.0 });
-        assert_eq!(heard(true), Load { in_flight: 3.0, rate: 9.0 });
+        assert_eq!(heard(false), Some(Load { in_flight: 1.0, rate: 5.0 }));
+        assert_eq!(heard(true), Some(Load { in_flight: 3.0, rate: 9.0 }));
     }
 
     #[test]
@@ -173,8 +223,59 @@ mod tests {
         let endless = Stat { average_concurrent_requests: 8.0, ..Stat::default() };
         let longer = saw(&endless).unwrap_or_default();
         assert!(longer > 1.0, "who is still there has taken that long at least: {longer}");
-        let too_many = Stat { average_concurrent_requests: 500.0, request_count: 1.0, ..Stat::default() };
-        let waited = saw(&too_many).unwrap_or_default();
-        assert!(waited > longer && waited < longer * 1.02, "that is time waited, most of it: {waited}");
+    }
+
+    /// A pod that can have ten, with four requests a second of half a second each, and then 500 at once of which
+    /// `ending` end each second.
+    fn after_too_many(ending: f64) -> f64 {
+        let mut time = RequestTime::default();
+        let stat = |in_flight, began| Stat {
+            average_concurrent_requests: in_flight,
+            request_count: began,
+            ..Stat::default()
+        };
+        for _ in 0..60 {
+            time.saw(&stat(2.0, 4.0), 10.0);
+        }
+        time.saw(&stat(502.0, 500.0), 10.0);
+        for _ in 0..20 {
+            time.saw(&stat(502.0, ending), 10.0);
+        }
+        time.seconds().unwrap_or_default()
+    }
+
+    #[test]
+    fn of_a_pod_that_has_too_much_one_learns_by_what_ends() {
+        let overrun = after_too_many(20.0);
+        assert!((0.4..=0.6).contains(&overrun), "ten at a time of half a second: {overrun}");
+        assert!(after_too_many(0.0) > 20.0, "connections that stay");
+    }
+
+    #[test]
+    fn what_an_activator_without_a_stream_passes_on_is_counted_by_the_pods() {
+        let stat = Stat {
+            average_concurrent_requests: 30.0,
+            average_proxied_concurrent_requests: 30.0,
+            ..Stat::default()
+        };
+        let estimate = Estimate { stat: stat.clone(), fresh: true };
+        let mut intake = Intake::default();
+        let mut round = |reports: &[f64]| {
+            for in_flight in reports {
+                intake.reported(&Stat { average_concurrent_requests: *in_flight, ..Stat::default() });
+            }
+            intake.heard(at(0), Some(&estimate), false, 100.0).map_or(0.0, |load| load.in_flight)
+        };
+        for second in 0..60 {
+            // Now and then a report comes late, and two of them the next time.
+            let counted = round(match second % 10 {
+                8 => &[],
+                9 => &[20.0, 10.0, 20.0, 10.0],
+                _ => &[20.0, 10.0],
+            });
+            assert!(counted == 0.0 || second < 10, "second {second}: {counted} counted twice");
+        }
+        let rounds = (0..20).map(|_| round(&[10.0])).filter(|counted| *counted == 30.0).count();
+        assert!(rounds >= 14, "noticed after {} rounds", 20 - rounds);
     }
 }

@@ -12,7 +12,7 @@ mod startup_time;
 mod tests;
 mod view;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::{
     ServiceKey, Tick,
@@ -50,6 +50,8 @@ pub struct ServiceState {
     scale: ScaleState,
     scheduled: Scheduled,
     pods: Vec<Pod>,
+    /// For each of them, whether it was seen to take traffic, or may have been before it was seen.
+    proven: Vec<bool>,
     ready_pods: u32,
     /// What the scale target wants; `None` until its platform told.
     replicas: Option<u32>,
@@ -95,6 +97,7 @@ impl ServiceState {
             scale: ScaleState::new(now),
             scheduled: scheduled(&spec, now),
             pods: Vec::new(),
+            proven: Vec::new(),
             ready_pods: 0,
             replicas: None,
             asked_at: now,
@@ -140,14 +143,39 @@ impl ServiceState {
 
     /// Its pods changed.
     pub fn set_pods(&mut self, pods: Vec<Pod>, replicas: u32, now: Tick) {
-        self.startup.learn(&self.pods, &pods, now);
-        self.pods = pods;
+        let proven = self.prove(&pods, now);
+        (self.pods, self.proven) = (pods, proven);
         self.ready_pods = count(self.pods.iter().filter(|pod| pod.ready));
-        if self.ready_pods == 0 {
+        if self.pods.is_empty() {
             self.intake.nobody_left();
+        }
+        if self.replicas.is_none() && replicas == 0 {
+            // It rested before anyone here knew of it.
+            self.scale = ScaleState::resting(now);
         }
         self.set_replicas(replicas, now);
         self.routing.changed();
+    }
+
+    /// Which of `pods` take traffic, or ever did. Learns from those that take it for the first time.
+    fn prove(&mut self, pods: &[Pod], now: Tick) -> Vec<bool> {
+        let known: HashMap<&str, bool> =
+            self.pods.iter().zip(&self.proven).map(|(pod, proven)| (&*pod.name, *proven)).collect();
+        let mut proven = Vec::with_capacity(pods.len());
+        for pod in pods {
+            let age = now.since(pod.started_at);
+            proven.push(match known.get(&*pod.name) {
+                Some(true) => true,
+                Some(false) => {
+                    if pod.ready {
+                        self.startup.learn(age);
+                    }
+                    pod.ready
+                }
+                None => pod.ready || age > StartupTime::SEEN_FROM_ITS_START,
+            });
+        }
+        proven
     }
 
     /// Its scale target was told to have so many pods.
@@ -173,8 +201,8 @@ impl ServiceState {
     }
 
     /// The activators that answer for it changed.
-    pub fn set_activators(&mut self, activators: Vec<SocketAddr>) {
-        self.routing.set_activators(activators);
+    pub fn set_activators(&mut self, activators: Vec<SocketAddr>, now: Tick) {
+        self.routing.set_activators(activators, now);
     }
 
     /// Takes an activator's report, and answers whether it must be decided on at once: the service has nothing,
@@ -184,11 +212,16 @@ impl ServiceState {
             return false;
         }
         self.windows.record(now, stat);
-        if self.ready_pods > 0 && !self.is_scraped() {
+        if self.is_scraped() {
+            self.intake.reported(stat);
+        } else if self.ready_pods > 0 {
             // Activators see everything, what waits for a pod among it.
             self.intake.passed_on(stat, self.capacity());
         }
-        self.asks_for_more(stat.own_concurrency(), stat.own_rate())
+        match self.spec.rules {
+            Rules::Mended => self.asks_for_more(stat.own_concurrency(), stat.own_rate()),
+            Rules::Reference => self.status.desired_pods() == Some(0) && stat.own_concurrency() != 0.0,
+        }
     }
 
     /// Requests that its pods can have in flight.
@@ -205,10 +238,15 @@ impl ServiceState {
             Ok(Some(_)) | Err(_) => None,
         };
         if self.spec.rules == Rules::Reference {
-            return estimate.is_some_and(|estimate| self.report(asked_at, &estimate.stat));
+            if let Some(estimate) = estimate {
+                self.windows.record(asked_at, &estimate.stat);
+            }
+            return false;
         }
         let alone = !self.routing.has_activators();
-        let load = self.intake.heard(asked_at, estimate.as_ref(), alone, self.capacity());
+        let Some(load) = self.intake.heard(asked_at, estimate.as_ref(), alone, self.capacity()) else {
+            return false;
+        };
         self.windows.add(asked_at, load.in_flight, load.rate);
         self.asks_for_more(load.in_flight, load.rate)
     }
@@ -229,10 +267,10 @@ impl ServiceState {
         if self.scheduled.until.is_some_and(|until| until <= now) {
             self.scheduled = scheduled(&self.spec, now);
         }
-        let seen = self.observe(now);
+        let seen = if self.decides(cause) { self.observe(now, cause) } else { None };
         let decision = seen.map(|seen| self.decide(now, &seen));
         let facts = Facts {
-            desired_pods: self.status.desired_pods().or_else(|| self.least_pods()),
+            desired_pods: self.last_desired(seen.is_some()).or_else(|| self.least_pods()),
             excess_burst_capacity: self.status.excess_burst_capacity(),
             ready_pods: self.ready_pods,
             scheduled_pods: self.scheduled.pods,
@@ -255,6 +293,7 @@ impl ServiceState {
             seen: seen.unwrap_or_else(|| self.unseen(now)),
             decision,
             scheduled_pods: self.scheduled.pods,
+            held_by: outcome.held_by,
             wanted_pods: outcome.wanted_pods,
             scale_to,
         });
@@ -266,17 +305,30 @@ impl ServiceState {
         Actions { scale_to, publish, sharing_changed: self.routing.take_sharing_changed(), next }
     }
 
+    /// Whether anything is decided because of `cause`. The reference decides at ticks, and when somebody calls a
+    /// service that has nothing.
+    fn decides(&self, cause: Cause) -> bool {
+        self.replicas.is_some() && (self.spec.rules == Rules::Mended || cause != Cause::Change)
+    }
+
     /// What a decision at `now` is made from; `None` if the windows say nothing.
-    fn observe(&mut self, now: Tick) -> Option<Observation> {
+    fn observe(&mut self, now: Tick, cause: Cause) -> Option<Observation> {
         let mended = self.spec.rules == Rules::Mended;
-        // Where activators see everything, what they do not report is not there.
-        if mended && !self.is_scraped() && self.routing.has_activators() && self.windows.has_records() {
+        // Pods that took traffic, cannot be asked, and may have it still.
+        let is_blind = self.ready_pods == 0
+            && self.proven.contains(&true)
+            && self.spec.target_burst_capacity != TargetBurstCapacity::Unlimited;
+        let all_report =
+            self.routing.has_activators() && !self.routing.has_lost_one(self.spec.stable_window, now);
+        let fresh = all_report && !is_blind && (!self.is_scraped() || self.intake.is_fresh(now));
+        if mended && fresh && !self.is_scraped() {
+            // Activators see everything: what they do not report is not there.
             self.windows.add(now, 0.0, 0.0);
         }
         let concurrency = self.windows.averages(Metric::Concurrency, now).ok()?;
         let rps = self.windows.averages(Metric::Rps, now).ok()?;
-        let fresh = if self.is_scraped() { self.intake.is_fresh(now) } else { self.routing.has_activators() };
-        Some(Observation { concurrency, rps, fresh: fresh || !mended, ..self.unseen(now) })
+        let (fresh, regular) = (fresh || !mended, cause == Cause::Tick || !mended);
+        Some(Observation { concurrency, rps, fresh, regular, ..self.unseen(now) })
     }
 
     /// What is seen of the service without its load.
@@ -284,6 +336,7 @@ impl ServiceState {
         Observation {
             ready_pods: self.ready_pods,
             coming_pods: self.coming_pods(now),
+            replicas: self.replicas.unwrap_or(0),
             request_seconds: self.intake.request_seconds(),
             ..Observation::default()
         }
@@ -295,6 +348,12 @@ impl ServiceState {
         let missing = self.replicas.unwrap_or(0).saturating_sub(count(self.pods.iter()));
         let to_come = if self.startup.expects(self.asked_at, now) { missing } else { 0 };
         count(starting).saturating_add(to_come)
+    }
+
+    /// What was decided last. What is there already is not taken away by a decision that could not be made anew.
+    fn last_desired(&self, is_new: bool) -> Option<u32> {
+        let stands = |desired: &u32| is_new || self.replicas.is_none_or(|replicas| *desired >= replicas);
+        self.status.desired_pods().filter(|desired| self.spec.rules == Rules::Reference || stands(desired))
     }
 
     /// What the service has at least, if that is more than it has: it needs no data to be wanted.

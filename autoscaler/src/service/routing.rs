@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use ebb_core::{ServiceKey, Tick};
 
@@ -12,6 +12,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Routing {
     activators: Vec<SocketAddr>,
+    /// When one of them left last.
+    lost_at: Option<Tick>,
     published: Option<(Endpoints, Published)>,
     /// What was published for; nothing else is to be published as long as that does not change.
     decided: Option<(Path, u32)>,
@@ -27,9 +29,17 @@ impl Routing {
         self.decided = None;
     }
 
-    pub(super) fn set_activators(&mut self, activators: Vec<SocketAddr>) {
+    pub(super) fn set_activators(&mut self, activators: Vec<SocketAddr>, now: Tick) {
+        if self.activators.iter().any(|before| !activators.contains(before)) {
+            self.lost_at = Some(now);
+        }
         self.activators = activators;
         self.decided = None;
+    }
+
+    /// Whether an activator left within `window` before `now`: it may still hold requests, and pass them on.
+    pub(super) fn has_lost_one(&self, window: Duration, now: Tick) -> bool {
+        self.lost_at.is_some_and(|at| now.since(at) < window)
     }
 
     pub(super) fn has_activators(&self) -> bool {

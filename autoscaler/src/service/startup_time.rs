@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use ebb_core::Tick;
 
-use crate::platform::Pod;
-
 /// As long as no pod was seen to start, one may take this long before it is not counted on any more: an image
 /// is pulled, a virtual machine warms up.
 const UNKNOWN: Duration = Duration::from_secs(60);
@@ -26,17 +24,15 @@ pub(super) struct StartupTime {
 }
 
 impl StartupTime {
-    /// Learns from the pods of `after` that were not ready in `before`.
-    pub(super) fn learn(&mut self, before: &[Pod], after: &[Pod], now: Tick) {
-        for pod in after.iter().filter(|pod| pod.ready) {
-            if before.iter().any(|known| known.name == pod.name && !known.ready) {
-                let took = now.since(pod.started_at);
-                self.learned = Some(match self.learned {
-                    Some(before) => (before * (NEWEST - 1) + took) / NEWEST,
-                    None => took,
-                });
-            }
-        }
+    /// Of a pod that was older when it was first seen nobody knows whether it took traffic before.
+    pub(super) const SEEN_FROM_ITS_START: Duration = Duration::from_secs(10);
+
+    /// A pod took so long from its start to its first traffic.
+    pub(super) fn learn(&mut self, took: Duration) {
+        self.learned = Some(match self.learned {
+            Some(before) => (before * (NEWEST - 1) + took) / NEWEST,
+            None => took,
+        });
     }
 
     /// What pods take; `None` if none was seen to start.
@@ -55,19 +51,6 @@ impl StartupTime {
 mod tests {
     use super::*;
 
-    fn pod(name: &str, ready: bool) -> Pod {
-        let address = "10.0.0.1:80".parse().expect("an address");
-        let started_at = Tick::from_secs(100);
-        Pod {
-            name: name.to_owned(),
-            serving: address,
-            stats: address,
-            nonce: String::new(),
-            ready,
-            started_at,
-        }
-    }
-
     #[test]
     fn starts_are_learned_and_waited_for() {
         let mut startup = StartupTime::default();
@@ -75,15 +58,11 @@ mod tests {
         let expects =
             |startup: &StartupTime, secs| startup.expects(from, from.after(Duration::from_secs(secs)));
         assert_eq!((expects(&startup, 60), expects(&startup, 61)), (true, false));
-
-        startup.learn(&[], &[pod("old", true)], Tick::from_secs(900));
-        assert_eq!(startup.learned(), None, "it was ready when we came");
-        startup.learn(&[pod("a", false)], &[pod("a", true)], Tick::from_secs(120));
-        assert_eq!(startup.learned(), Some(Duration::from_secs(20)));
-        assert_eq!((expects(&startup, 60), expects(&startup, 61)), (true, false));
-        startup.learn(&[pod("b", false)], &[pod("b", true)], Tick::from_secs(112));
-        assert_eq!(startup.learned(), Some(Duration::from_secs(18)));
-        startup.learn(&[pod("b", true)], &[pod("b", true)], Tick::from_secs(400));
-        assert_eq!(startup.learned(), Some(Duration::from_secs(18)), "a pod starts once");
+        startup.learn(Duration::from_secs(24));
+        assert_eq!((expects(&startup, 72), expects(&startup, 73)), (true, false));
+        startup.learn(Duration::from_secs(16));
+        assert_eq!(startup.learned(), Some(Duration::from_secs(22)));
+        (0..40).for_each(|_| startup.learn(Duration::from_secs(1)));
+        assert_eq!((expects(&startup, 10), expects(&startup, 11)), (true, false));
     }
 }

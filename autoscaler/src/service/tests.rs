@@ -19,15 +19,21 @@ struct World {
 }
 
 impl World {
+    /// A service that rests.
     fn with(annotations: &[(&str, &str)]) -> Self {
+        Self::running(annotations, 0)
+    }
+
+    /// A service that had so many pods before anybody looked.
+    fn running(annotations: &[(&str, &str)], pods: u32) -> Self {
         let annotations: BTreeMap<String, String> =
             annotations.iter().map(|(key, value)| (full_key(key), (*value).to_owned())).collect();
         let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
         let parsed = parse(&annotations, &defaults, Reachability::Reachable).unwrap();
         let now = Tick::from_secs(1_000_000);
         let service = ServiceState::new(Arc::new(ServiceKey::new("ns", "web")), Arc::new(parsed.spec), now);
-        let mut world = Self { service, now, replicas: 0, starting: 0, ready: 0, published: None };
-        world.service.set_activators(vec![ACTIVATOR.parse().unwrap()]);
+        let mut world = Self { service, now, replicas: pods, starting: 0, ready: pods, published: None };
+        world.service.set_activators(vec![ACTIVATOR.parse().unwrap()], now);
         world.pods_changed();
         world
     }
@@ -205,24 +211,28 @@ fn one_answer_in_three_does_not_make_load_look_like_a_third_of_it() {
 }
 
 #[test]
-fn without_activators_nobody_else_counts_what_they_pass_on() {
-    let mut world = World::with(&[("target", "10"), ("initial-scale", "0"), ("window", "6s")]);
-    world.service.report(world.now, &load(1.0));
-    world.act(Cause::Poke);
-    world.all_ready();
+fn what_comes_through_an_activator_counts_once_whoever_reports_it() {
+    let mut world = World::running(&[("target", "10"), ("window", "6s")], 1);
     let proxied = Stat { average_proxied_concurrent_requests: 50.0, ..load(50.0) };
-    let mut pods = |activators: Vec<SocketAddr>| {
-        world.service.set_activators(activators);
+    let mut pods = |activators: Vec<SocketAddr>, reported: f64| {
+        world.service.set_activators(activators, world.now);
         for _ in 0..40 {
             world.now = world.now.after(Duration::from_secs(1));
+            world.service.report(world.now, &load(reported));
             world.service.scraped(world.now, Ok(Some(Estimate { stat: proxied.clone(), fresh: true })));
             world.act(Cause::Tick);
             world.all_ready();
         }
         world.replicas
     };
-    assert_eq!(pods(vec![]), 8);
-    assert!(pods(vec![ACTIVATOR.parse().unwrap()]) < 8, "an activator would report it");
+    let activator: SocketAddr = ACTIVATOR.parse().unwrap();
+    assert_eq!(pods(vec![activator], 50.0), 8, "the activator says so, and the pods do not say it again");
+    assert_eq!(pods(vec![], 0.0), 8, "without activators the pods' word is all there is");
+    assert_eq!(
+        pods(vec![activator], 10.0),
+        9,
+        "another one passes on what nobody reports: too many, not too few"
+    );
 }
 
 #[test]
@@ -242,7 +252,7 @@ fn a_service_that_only_activators_see_is_idle_when_they_are_silent() {
     let stable = world.service.view().stable.unwrap_or_default();
     assert!((20.0..=26.0).contains(&stable), "half of the window was silent: {stable}");
     let silent = world.now;
-    world.service.set_activators(vec![]);
+    world.service.set_activators(vec![], world.now);
     let pods = world.replicas;
     while world.now.since(silent) < Duration::from_secs(300) {
         world.now = world.now.after(Duration::from_secs(1));
@@ -327,14 +337,97 @@ fn every_decision_can_be_explained() {
 
 #[test]
 fn an_autoscaler_that_has_just_started_leaves_everything_as_it_is() {
-    let mut world = World::with(&[("target", "10")]);
-    (world.replicas, world.ready) = (5, 5);
-    world.pods_changed();
-    for _ in 0..20 {
-        world.now = world.now.after(Duration::from_secs(2));
-        world.act(Cause::Tick);
+    for capacity in ["211", "-1"] {
+        let mut world = World::running(&[("target", "10"), ("target-burst-capacity", capacity)], 5);
+        for _ in 0..29 {
+            world.now = world.now.after(Duration::from_secs(2));
+            world.act(Cause::Tick);
+            world.act(Cause::Change);
+            assert_eq!(world.replicas, 5, "target burst capacity {capacity}");
+        }
     }
-    assert_eq!(world.replicas, 5);
+}
+
+#[test]
+fn a_service_that_rested_before_anybody_looked_goes_on_resting() {
+    let mut world = World::with(&[("initial-scale", "3")]);
+    assert_eq!((world.replicas, world.act(Cause::Tick)), (0, Next::Rest(None)));
+    assert!(world.service.report(world.now, &load(1.0)));
+    world.act(Cause::Poke);
+    assert_eq!(world.replicas, 1, "what it begins with, it has had");
+}
+
+#[test]
+fn the_last_pod_stays_as_long_as_it_does_not_answer() {
+    for heard in [true, false] {
+        let mut world = World::running(&[("window", "6s"), ("target-burst-capacity", "0")], 1);
+        if heard {
+            world.say(Some(0.0));
+        }
+        for _ in 0..300 {
+            world.now = world.now.after(Duration::from_secs(1));
+            world.say(None);
+            world.act(Cause::Tick);
+            assert_eq!(world.replicas, 1, "heard of before: {heard}");
+        }
+        world.pass(60, 0.0);
+        assert_eq!(world.replicas, 0);
+    }
+}
+
+#[test]
+fn pods_that_are_not_ready_for_a_moment_are_not_idle() {
+    let mut world = World::running(&[("target", "10"), ("window", "6s"), ("target-burst-capacity", "0")], 20);
+    world.pass(20, 140.0);
+    let pods = world.replicas;
+    (world.starting, world.ready) = (world.ready, 0);
+    world.pods_changed();
+    for _ in 0..60 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.act(Cause::Tick);
+        assert_eq!(world.replicas, pods);
+    }
+    world.all_ready();
+    assert_eq!(world.service.view().startup, None, "that was no start");
+}
+
+#[test]
+fn an_activator_that_left_may_have_requests_still() {
+    let annotations = [("target", "10"), ("target-burst-capacity", "-1"), ("window", "10s")];
+    let mut world = World::running(&annotations, 1);
+    let activators: Vec<SocketAddr> = vec![ACTIVATOR.parse().unwrap(), "10.0.1.2:30001".parse().unwrap()];
+    world.service.set_activators(activators.clone(), world.now);
+    for _ in 0..30 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.service.report(world.now, &load(60.0));
+        world.act(Cause::Tick);
+        world.all_ready();
+    }
+    let pods = world.replicas;
+    assert!(pods >= 9);
+    world.service.set_activators(activators[1..].to_vec(), world.now);
+    for _ in 0..9 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.act(Cause::Tick);
+        assert_eq!(world.replicas, pods, "not within a stable window");
+    }
+}
+
+#[test]
+fn many_events_do_not_take_pods_faster_than_the_rate() {
+    let mut world = World::running(&[("target", "10"), ("window", "6s"), ("target-burst-capacity", "0")], 16);
+    world.pass(14, 160.0);
+    assert!(world.replicas >= 16);
+    world.pass(8, 0.0);
+    let before = world.replicas;
+    world.act(Cause::Tick);
+    let after = world.replicas;
+    assert!(after >= before / 2, "{before} → {after}");
+    for _ in 0..10 {
+        world.pods_changed();
+        world.act(Cause::Change);
+    }
+    assert_eq!(world.replicas, after);
 }
 
 #[test]

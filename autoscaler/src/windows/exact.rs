@@ -1,20 +1,25 @@
 //! The averages as they are meant: the mean of what was seen, without a rounding error that outlives its
 //! cause, and in O(1).
 
-use ebb_core::Tick;
+use ebb_core::{Tick, scaling::Aggregation};
 
 use super::{
     Smoothing,
     ring::{Recorded, Ring, Slot},
 };
 
+/// Slots by which a record may be late without all sums being taken anew. Pods have three seconds to answer, and
+/// what they say counts for the second in which they were asked.
+const LATE: i64 = 4;
+
 /// Weighted sums of the newest slots, for any number of them.
 ///
 /// The slots are split at a pivot. Up to it, the sum from each slot to the pivot is kept; after it, one sum
 /// grows. Any sum from a slot before the pivot to the newest is then one of the first, aged, plus the second.
-/// Once the window has left the pivot behind, the newest slot becomes the pivot: that walks the window once
-/// each time that it has passed, so a second costs O(1) on average. Nothing is ever subtracted, so nothing
-/// cancels: sums of zeros are exactly zero.
+/// Once the window has left the pivot behind, a new slot becomes the pivot, some slots before the newest, so that
+/// a record which is late by less goes into the growing sum: that walks the window once each time that it has
+/// passed, so a second costs O(1) on average. Nothing is ever subtracted, so nothing cancels: sums of zeros are
+/// exactly zero.
 #[derive(Clone, Debug)]
 pub(super) struct Exact {
     /// The factor from one slot to the next older one; 1 where all weigh alike.
@@ -38,6 +43,10 @@ impl Exact {
             after_pivot: 0.0,
             aging: 1.0,
         }
+    }
+
+    pub(super) fn aggregation(&self) -> Aggregation {
+        if self.decay == 1.0 { Aggregation::Linear } else { Aggregation::WeightedExponential }
     }
 
     pub(super) fn record(&mut self, ring: &mut Ring, at: Tick, value: f64) {
@@ -76,6 +85,9 @@ impl Exact {
     /// The sum of the newest `count` slots.
     fn newest(&mut self, ring: &Ring, count: i64) -> f64 {
         let Some(last) = ring.last() else { return 0.0 };
+        if count <= LATE {
+            return self.sum(ring, last, count);
+        }
         let start = last - count + 1;
         if self.pivot.is_none_or(|pivot| pivot < start) {
             self.turn(ring, last);
@@ -83,18 +95,24 @@ impl Exact {
         self.up_to_pivot[ring.index(start)] * self.aging + self.after_pivot
     }
 
-    /// Makes the newest slot the pivot.
+    /// The sum of `count` slots, the newest of which is `last`.
+    fn sum(&self, ring: &Ring, last: Slot, count: i64) -> f64 {
+        (last - count + 1..=last).fold(0.0, |sum, slot| sum * self.decay + ring.value(slot))
+    }
+
+    /// Makes the slot before the last [`LATE`] ones the pivot.
     fn turn(&mut self, ring: &Ring, last: Slot) {
+        let pivot = last - LATE;
         let mut sum = 0.0;
         let mut weight = 1.0;
-        for slot in (last - ring.slots() + 1..=last).rev() {
+        for slot in (last - ring.slots() + 1..=pivot).rev() {
             sum += ring.value(slot) * weight;
             weight *= self.decay;
             self.up_to_pivot[ring.index(slot)] = sum;
         }
-        self.pivot = Some(last);
-        self.after_pivot = 0.0;
-        self.aging = 1.0;
+        self.pivot = Some(pivot);
+        self.after_pivot = self.sum(ring, last, LATE);
+        self.aging = self.aged(LATE);
     }
 
     /// What `slots` slots weigh together, the newest weighing 1.

@@ -89,12 +89,23 @@ impl Window {
 
     /// Changes length and aggregation; what was recorded stays as far as both lengths reach.
     pub fn reshape(&mut self, now: Tick, aggregation: Aggregation, length: Duration) {
+        if (aggregation, length) == (self.sums.aggregation(), self.ring.length()) {
+            return;
+        }
         self.ring.resize(now, length);
         self.sums = Sums::over(&self.ring, aggregation);
     }
 }
 
 impl Sums {
+    fn aggregation(&self) -> Aggregation {
+        match self {
+            Self::Reference(Reference::Linear { .. }) => Aggregation::Linear,
+            Self::Reference(Reference::Weighted(_)) => Aggregation::WeightedExponential,
+            Self::Exact(sums) => sums.aggregation(),
+        }
+    }
+
     fn over(ring: &Ring, aggregation: Aggregation) -> Self {
         let smoothing = match aggregation {
             Aggregation::Linear => None,

@@ -99,6 +99,11 @@ impl Ring {
         }
         let old_slots = self.slots();
         let mut resized = Self::new(length, self.granularity, self.rules);
+        if self.rules == Rules::Mended && self.is_empty(now) {
+            // What a longer window would hold is forgotten already: it has no data either.
+            *self = resized;
+            return;
+        }
         resized.last = self.last;
         if let Some(last) =
             self.last.filter(|_| self.silence(now).is_some_and(|silent| silent <= self.whole_slots()))
@@ -156,6 +161,10 @@ impl Ring {
 
     pub(super) fn rules(&self) -> Rules {
         self.rules
+    }
+
+    pub(super) fn length(&self) -> Duration {
+        self.length
     }
 
     /// How many slots the window spans, at least 1.

@@ -26,7 +26,7 @@ use ebb_core::{Tick, scaling::ScalingSpec};
 pub use activity::{Activity, InactiveCause, next_activity};
 pub use bounds::{apply_bounds, bounded};
 pub use path::{MIN_ACTIVATORS, Path, num_activators};
-pub use scale::{ACTIVATION_BUFFER, PROXY_RECHECK, Scaling, scale};
+pub use scale::{ACTIVATION_BUFFER, Held, PROXY_RECHECK, Scaling, scale};
 
 /// What a service carries from one pass to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub struct Outcome {
     pub wanted_pods: Option<u32>,
     /// Replicas that the scale target must have; `None` leaves it as it is.
     pub apply: Option<u32>,
+    /// Why the last pods stay although none are wanted; `None` if they go, or some are wanted.
+    pub held_by: Option<Held>,
     /// Make another pass after so long, whatever happens.
     pub wake_after: Option<Duration>,
     /// The probe to make.
@@ -110,6 +112,13 @@ impl ScaleState {
     /// A service first seen at `now`: waking, and of unknown size.
     pub const fn new(now: Tick) -> Self {
         Self { activity: Activity::Activating { since: now }, initialized: false, wanted_pods: None }
+    }
+
+    /// A service that had no pods when it was first seen, at `now`, and wants none: whatever it begins with, it
+    /// has had.
+    pub const fn resting(now: Tick) -> Self {
+        let activity = Activity::Inactive { since: now, cause: InactiveCause::NoTraffic };
+        Self { activity, initialized: true, wanted_pods: Some(0) }
     }
 }
 
@@ -133,6 +142,7 @@ pub fn step(spec: &ScalingSpec, state: &ScaleState, facts: &Facts, now: Tick) ->
     Outcome {
         wanted_pods,
         apply: scaling.apply,
+        held_by: scaling.held_by,
         wake_after: scaling.wake_after,
         probe: scaling.probe,
         path: Path::of(wanted_pods, facts.excess_burst_capacity),

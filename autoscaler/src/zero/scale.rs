@@ -15,6 +15,23 @@ pub const ACTIVATION_BUFFER: Duration = Duration::from_secs(30);
 /// A service that rests and was proxied already is looked at again so soon; nothing else would tell.
 pub const PROXY_RECHECK: Duration = Duration::from_secs(3);
 
+/// Why the last pods of a service stay although none are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The cluster allows no service to go to zero.
+    ScaleToZeroOff,
+    /// It is just starting, and may still become ready.
+    Starting,
+    /// It has been active for less than a stable window.
+    StableWindow,
+    /// Activators must take over first.
+    NoActivator,
+    /// They have the grace period to take over.
+    GracePeriod,
+    /// The last pod stays for its retention period.
+    Retention,
+}
+
 /// What to do about the replicas of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scaling {
@@ -22,6 +39,8 @@ pub struct Scaling {
     pub wanted_pods: Option<u32>,
     /// Replicas that the scale target must have; `None` leaves it as it is.
     pub apply: Option<u32>,
+    /// Why the last pods stay although none are wanted.
+    pub held_by: Option<Held>,
     /// Look again after so long.
     pub wake_after: Option<Duration>,
     /// The probe to make.
@@ -31,17 +50,21 @@ pub struct Scaling {
 impl Scaling {
     /// Neither known nor changed.
     pub(super) const fn unknown() -> Self {
-        Self { wanted_pods: None, apply: None, wake_after: None, probe: None }
+        Self { wanted_pods: None, apply: None, held_by: None, wake_after: None, probe: None }
     }
 
     /// `pods`, written to the scale target.
     const fn apply(pods: u32) -> Self {
-        Self { wanted_pods: Some(pods), apply: Some(pods), wake_after: None, probe: None }
+        Self { wanted_pods: Some(pods), apply: Some(pods), ..Self::unknown() }
     }
 
     /// Zero is wanted, and the last pods stay until something else has happened.
-    const fn zero_pending() -> Self {
-        Self { wanted_pods: Some(0), apply: None, wake_after: None, probe: None }
+    const fn zero_pending(held_by: Held) -> Self {
+        Self { wanted_pods: Some(0), held_by: Some(held_by), ..Self::unknown() }
+    }
+
+    const fn held_by(self, held_by: Held) -> Self {
+        Self { held_by: Some(held_by), ..self }
     }
 
     const fn wake_after(self, delay: Duration) -> Self {
@@ -65,7 +88,7 @@ pub fn scale(
         return Scaling::unknown(); // fail static: without a decision nothing that runs is touched
     };
     match bounded(spec, state.initialized, facts.scheduled_pods, desired) {
-        0 if !spec.scale_to_zero => Scaling::apply(1),
+        0 if !spec.scale_to_zero => Scaling::apply(1).held_by(Held::ScaleToZeroOff),
         0 => to_zero(spec, state.activity, facts.activator_answer, published, now),
         pods => Scaling::apply(pods),
     }
@@ -85,14 +108,16 @@ fn to_zero(
             if now.since(since) > timeout {
                 Scaling::apply(0) // the activation failed
             } else {
-                Scaling::unknown().wake_after(timeout)
+                Scaling::unknown().held_by(Held::Starting).wake_after(timeout)
             }
         }
         Activity::Active { since } => match remaining(spec.stable_window, now.since(since)) {
-            Some(rest) => Scaling::apply(1).wake_after(rest),
+            Some(rest) => Scaling::apply(1).held_by(Held::StableWindow).wake_after(rest),
             // Unapplied: the service becomes inactive, and its traffic turns to the activators.
-            None if published.path == Path::Proxy => Scaling::zero_pending().wake_after(PROXY_RECHECK),
-            None => Scaling::zero_pending(),
+            None if published.path == Path::Proxy => {
+                Scaling::zero_pending(Held::GracePeriod).wake_after(PROXY_RECHECK)
+            }
+            None => Scaling::zero_pending(Held::GracePeriod),
         },
         Activity::Inactive { since, .. } => last_pod(spec, now.since(since), answer, published, now),
     }
@@ -110,8 +135,10 @@ fn last_pod(
     match answer {
         _ if always_proxied => {}
         ActivatorAnswer::Yes => {}
-        ActivatorAnswer::NotAsked => return Scaling::zero_pending().probe(Probe::Now),
-        ActivatorAnswer::No => return Scaling::zero_pending().probe(Probe::UntilAnswered),
+        ActivatorAnswer::NotAsked => return Scaling::zero_pending(Held::NoActivator).probe(Probe::Now),
+        ActivatorAnswer::No => {
+            return Scaling::zero_pending(Held::NoActivator).probe(Probe::UntilAnswered);
+        }
     }
     let grace = spec.scale_to_zero_grace_period;
     let retention = if spec.reachable { spec.pod_retention_period } else { Duration::ZERO };
@@ -119,13 +146,13 @@ fn last_pod(
         return Scaling::apply(0);
     }
     if let Some(rest) = remaining(retention, inactive_for) {
-        return Scaling::zero_pending().wake_after(rest);
+        return Scaling::zero_pending(Held::Retention).wake_after(rest);
     }
     // Activators may have stood in the path for long before the service went to rest.
     let proxied_for = published.proxied_since.map_or(Duration::ZERO, |since| now.since(since));
     match remaining(grace, proxied_for) {
         None => Scaling::apply(0),
-        Some(rest) => Scaling::zero_pending().wake_after(rest),
+        Some(rest) => Scaling::zero_pending(Held::GracePeriod).wake_after(rest),
     }
 }
 

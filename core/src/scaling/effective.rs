@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The share of an `rps` target to aim at; the reference has no setting for it.
-const RPS_UTILIZATION: f64 = 0.7;
+pub(super) const RPS_UTILIZATION: f64 = 0.7;
 /// Shortest panic window.
 const MIN_PANIC_WINDOW: GoDuration = GoDuration::from_secs(1);
 

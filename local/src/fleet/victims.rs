@@ -14,7 +14,7 @@ pub(super) fn choose<'a>(pods: &'a [Arc<Pod>], named: &[String]) -> impl Iterato
     first.sort_by_key(|(place, _)| *place);
     let others = pods.iter().filter(|pod| place(pod).is_none()).map(|pod| Candidate {
         pod,
-        ready: pod.is_ready(),
+        serves: pod.is_ready(),
         in_flight: pod.in_flight(),
         started_at: pod.created_at(),
     });

@@ -6,6 +6,7 @@ use ebb_vectors::{Vectors, agree, float};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::scaling::effective::RPS_UTILIZATION;
 use crate::scaling::{
     Aggregation, FaultKind, GoDuration, TargetBurstCapacity,
     annotations::{text_of, value_of},
@@ -221,6 +222,8 @@ fn assert_config(label: &str, got: &ClusterDefaults, want: &Value) {
         (got.utilization, "container_concurrency_target_fraction"),
         (got.total, "container_concurrency_target_default"),
         (got.rps_total, "rps_target_default"),
+        // No key sets it, so it is no field of ours.
+        (RPS_UTILIZATION, "target_utilization"),
         (burst_capacity(got.target_burst_capacity), "target_burst_capacity"),
         (got.activator_capacity, "activator_capacity"),
         (got.max_scale_up_rate, "max_scale_up_rate"),
