@@ -16,10 +16,11 @@ use autoscaler::{
     service::Cause,
     services::Services,
 };
+use bytes::Bytes;
 use ebb_core::{
     ServiceKey, Tick,
     link::{Hello, PATH, Up, frame},
-    scaling::{ClusterDefaults, Reachability, ScalingSpec, parse},
+    scaling::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, parse},
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
 use ebb_proxy::{
@@ -32,7 +33,7 @@ use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     sync::mpsc,
-    time::{Instant, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 
 /// Pods of a busy service.
@@ -49,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", memory(life)?);
         return Ok(());
     }
-    println!("one tick of all services: 2 s of reports recorded, and each service that is due decided on");
+    println!("the decisions of one tick: 2 s of reports recorded, and each service that is due decided on");
     println!("{:>9} {:>9} {:>12} {:>14}", "services", "busy", "a tick, ms", "of a core, %");
     for services in [1_000, 10_000, 100_000] {
         for busy in [0, services / 10] {
@@ -63,6 +64,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{:>28} {:>8}", life.name(), String::from_utf8(measured.stdout)?.trim());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    println!(
+        "\na whole autoscaler, activators report each busy service each second, no pod is asked: of a core, %"
+    );
+    for (services, busy) in [(10_000, 1_000), (100_000, 10_000)] {
+        let share = runtime.block_on(whole(services, busy))?;
+        println!("{services:>9} {busy:>9} {:>12.1}", share * 100.0);
+    }
     println!(
         "\nfirst requests of many services in one report: from its first byte to the last scale written, ms"
     );
@@ -203,12 +211,15 @@ impl World {
     /// Nobody calls these services any more, and they rest.
     fn rest(&mut self, services: Range<usize>) {
         let keys: Vec<ServiceKey> = services.clone().map(key).collect();
-        for _ in 0..2 * LIVED {
-            self.report(&keys, |_| 0.0);
-            self.decide();
-        }
-        for n in services {
-            self.set_pods(n, Vec::new());
+        for fleet in [PODS, 1, 0] {
+            for n in services.clone() {
+                let pods = pods(n, self.now).into_iter().take(usize::from(fleet)).collect();
+                self.set_pods(n, pods);
+            }
+            for _ in 0..LIVED {
+                self.report(&keys, |_| 0.0);
+                self.decide();
+            }
         }
         assert_eq!(self.services.next_due(), None, "nothing is to be done about a service that rests");
     }
@@ -246,10 +257,10 @@ fn memory(life: Life) -> Result<usize, Box<dyn Error>> {
         }
         // Few at a time: what one gave back the next one takes, so that what grows is what they keep.
         Life::AtRest => {
-            for first in (0..COUNT).step_by(100) {
-                world.add(first..first + 100);
-                world.live(first..first + 100);
-                world.rest(first..first + 100);
+            for first in (0..COUNT).step_by(20) {
+                world.add(first..first + 20);
+                world.live(first..first + 20);
+                world.rest(first..first + 20);
             }
         }
     }
@@ -290,31 +301,45 @@ impl EndpointSink for Noting {
     }
 }
 
-async fn first_requests(count: usize) -> Result<Duration, Box<dyn Error>> {
-    let (events, watched) = mpsc::channel(1024);
-    let (scaled, mut told) = mpsc::channel(count);
-    let platform = Arc::new(Noting { events: Mutex::new(Some(watched)), scaled });
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
-    for n in 0..count {
-        events.send(FleetEvent::Service { key: key(n), spec: spec(), port: 30_000 }).await?;
-        let (pods, trouble) = (Vec::new(), String::new());
-        events.send(FleetEvent::Pods { key: key(n), pods, replicas: 0, trouble }).await?;
-    }
-    events.send(FleetEvent::Complete).await?;
-    let (up, body) = ChannelBody::new(16);
-    let request = Request::post(format!("http://{address}{PATH}")).body(body)?;
-    let mut down = open(address, request, SOON).await?.into_body();
-    let hello = Hello { name: "bench".into(), address: "10.0.0.1".into() };
-    up.send(frame(&Up { hello: Some(hello), ..Up::default() })).await?;
-    // The tables are here once the last service is known.
-    while autoscaler.view(&key(count - 1)).is_none() {
-        tokio::task::yield_now().await;
-    }
-    timeout(SOON, down.frame()).await?;
-    tokio::spawn(async move { while let Some(Ok(_)) = down.frame().await {} });
+/// An autoscaler that knows so many services without pods, with one activator.
+struct Running {
+    autoscaler: Autoscaler,
+    up: mpsc::Sender<Bytes>,
+    told: mpsc::Receiver<Instant>,
+    _events: mpsc::Sender<FleetEvent>,
+}
 
+impl Running {
+    async fn start(count: usize, spec: impl Fn(usize) -> Arc<ScalingSpec>) -> Result<Self, Box<dyn Error>> {
+        let (events, watched) = mpsc::channel(1024);
+        let (scaled, told) = mpsc::channel(count);
+        let platform = Arc::new(Noting { events: Mutex::new(Some(watched)), scaled });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
+        for n in 0..count {
+            events.send(FleetEvent::Service { key: key(n), spec: spec(n), port: 30_000 }).await?;
+            let (pods, trouble) = (Vec::new(), String::new());
+            events.send(FleetEvent::Pods { key: key(n), pods, replicas: 0, trouble }).await?;
+        }
+        events.send(FleetEvent::Complete).await?;
+        let (up, body) = ChannelBody::new(64);
+        let request = Request::post(format!("http://{address}{PATH}")).body(body)?;
+        let mut down = open(address, request, SOON).await?.into_body();
+        let hello = Hello { name: "bench".into(), address: "10.0.0.1".into() };
+        up.send(frame(&Up { hello: Some(hello), ..Up::default() })).await?;
+        // The tables are here once the last service is known.
+        while autoscaler.view(&key(count - 1)).is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        timeout(SOON, down.frame()).await?;
+        tokio::spawn(async move { while let Some(Ok(_)) = down.frame().await {} });
+        Ok(Self { autoscaler, up, told, _events: events })
+    }
+}
+
+async fn first_requests(count: usize) -> Result<Duration, Box<dyn Error>> {
+    let Running { autoscaler, up, mut told, _events } = Running::start(count, |_| spec()).await?;
     let messages = (0..count).map(|n| WireStatMessage::new(&key(n), load(1.0))).collect();
     let report = frame(&Up { stats: Some(WireStatMessages { messages }), ..Up::default() });
     let started = Instant::now();
@@ -325,4 +350,54 @@ async fn first_requests(count: usize) -> Result<Duration, Box<dyn Error>> {
     }
     autoscaler.shut_down().await;
     Ok(last.duration_since(started))
+}
+
+/// CPU that a whole autoscaler takes, in parts of a core: streams, decoding, decisions, metrics, writes. Activators
+/// see everything of the `busy` services, so that no pod is asked.
+async fn whole(count: usize, busy: usize) -> Result<f64, Box<dyn Error>> {
+    const SECONDS: u64 = 10;
+    let unscraped = Arc::new(ScalingSpec {
+        target_burst_capacity: TargetBurstCapacity::Unlimited,
+        ..ScalingSpec::clone(&spec())
+    });
+    let running = Running::start(count, |n| if n < busy { unscraped.clone() } else { spec() }).await?;
+    let Running { autoscaler, up, mut told, _events } = running;
+    tokio::spawn(async move { while told.recv().await.is_some() {} });
+    // Encoded before, so that only the autoscaler's side is measured.
+    let reports: Vec<Vec<Bytes>> = (0..4)
+        .map(|second| {
+            let services: Vec<usize> = (0..busy).collect();
+            let stat = |n: &usize| WireStatMessage::new(&key(*n), load(moving(second)));
+            let report = |some: &[usize]| {
+                let stats = WireStatMessages { messages: some.iter().map(stat).collect() };
+                frame(&Up { stats: Some(stats), ..Up::default() })
+            };
+            services.chunks(500).map(report).collect()
+        })
+        .collect();
+    let mut seconds = interval(Duration::from_secs(1));
+    let mut before = 0.0;
+    for second in 0..2 * SECONDS {
+        seconds.tick().await;
+        if second == SECONDS {
+            before = cpu_seconds()?;
+        }
+        for report in &reports[usize::try_from(second)? % reports.len()] {
+            up.send(report.clone()).await?;
+        }
+    }
+    seconds.tick().await;
+    let took = cpu_seconds()? - before;
+    autoscaler.shut_down().await;
+    Ok(took / SECONDS as f64)
+}
+
+/// Seconds for which this process has had a CPU.
+fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit(')').next().ok_or("no fields")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+    let sum: u32 = ticks.collect::<Result<Vec<_>, _>>()?.into_iter().sum();
+    // USER_HZ is 100 on every Linux.
+    Ok(f64::from(sum) / 100.0)
 }

@@ -51,6 +51,11 @@ impl Stat {
         self.request_count - self.proxied_request_count
     }
 
+    /// Whether nothing was in flight and nothing began.
+    pub fn is_idle(&self) -> bool {
+        self.average_concurrent_requests == 0.0 && self.request_count == 0.0
+    }
+
     /// Whether every number is one that a pod may come to, not negative and at most 1e9: a report that a
     /// faulty or hostile pod made up must not reach the windows.
     pub fn is_sane(&self) -> bool {

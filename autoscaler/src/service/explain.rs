@@ -87,9 +87,10 @@ impl Explained {
         })
     }
 
-    /// Whether it says the same as `other`, but for its time.
+    /// Whether it says the same as `other`, but for its time and what is learned all the time.
     pub(super) fn repeats(&self, other: &Self) -> bool {
-        Self { at: other.at, cause: other.cause, ..self.clone() } == *other
+        let seen = Observation { request_seconds: other.seen.request_seconds, ..self.seen };
+        Self { at: other.at, cause: other.cause, seen, ..self.clone() } == *other
     }
 }
 

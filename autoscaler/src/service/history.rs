@@ -26,11 +26,10 @@ impl History {
         self.kept.push_back(decision);
     }
 
-    /// Keeps no more than tells why the service rests: the last decision, and the last that scaled it.
+    /// Keeps no more than tells why the service rests: the last decision that scaled it, else the last.
     pub(super) fn rest(&mut self) {
-        let last = self.kept.pop_back();
-        let scaled = self.kept.iter().rev().find(|one| one.scale_to.is_some()).cloned();
-        self.kept = scaled.into_iter().chain(last).collect();
+        let told = self.kept.iter().rev().find(|one| one.scale_to.is_some()).or(self.kept.back());
+        self.kept = told.cloned().into_iter().collect();
     }
 
     /// The last one.

@@ -32,6 +32,14 @@ pub(super) struct Load {
 }
 
 impl Intake {
+    /// As `default`, where it is known from before how long a request is in a pod.
+    pub(super) fn knowing(request_seconds: Option<f64>) -> Self {
+        Self {
+            request_time: RequestTime { known: request_seconds, ..RequestTime::default() },
+            ..Self::default()
+        }
+    }
+
     /// Takes what a round of the second `asked_at` says; `None` if no pod answered. Answers the load to count for
     /// that second; `None` if nothing is known. Where no activator reports what it passes on (`alone`), or not all
     /// of them do, the pods' word is all there is. `capacity` is how many requests the pods can have in flight.

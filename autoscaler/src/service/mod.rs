@@ -42,7 +42,10 @@ pub struct ServiceState {
     key: Arc<ServiceKey>,
     spec: Arc<ScalingSpec>,
     windows: MetricWindows,
-    intake: Intake,
+    /// What the pods said; none before there were any, nor where the service rests.
+    intake: Option<Box<Intake>>,
+    /// How long a request is in a pod, as last known when the service went to rest.
+    request_seconds: Option<f64>,
     startup: StartupTime,
     /// Made with the first decision; none where the service rests.
     decider: Option<Box<Decider>>,
@@ -90,7 +93,8 @@ impl ServiceState {
     pub fn new(key: Arc<ServiceKey>, spec: Arc<ScalingSpec>, now: Tick) -> Self {
         Self {
             windows: MetricWindows::new(&spec),
-            intake: Intake::default(),
+            intake: None,
+            request_seconds: None,
             startup: StartupTime::default(),
             decider: None,
             status: Status::initial(&spec),
@@ -146,8 +150,8 @@ impl ServiceState {
         let proven = self.prove(&pods, now);
         (self.pods, self.proven) = (pods, proven);
         self.ready_pods = count(self.pods.iter().filter(|pod| pod.ready));
-        if self.pods.is_empty() {
-            self.intake.nobody_left();
+        if let Some(intake) = self.intake.as_mut().filter(|_| self.pods.is_empty()) {
+            intake.nobody_left();
         }
         if self.replicas.is_none() && replicas == 0 {
             // It rested before anyone here knew of it.
@@ -211,17 +215,27 @@ impl ServiceState {
         if !stat.is_sane() {
             return false;
         }
+        if self.scale.activity.is_inactive() && !self.windows.has_records() && stat.is_idle() {
+            // The last word about a service that rests already.
+            return false;
+        }
         self.windows.record(now, stat);
         if self.is_scraped() {
-            self.intake.reported(stat);
+            self.intake().reported(stat);
         } else if self.ready_pods > 0 {
             // Activators see everything, what waits for a pod among it.
-            self.intake.passed_on(stat, self.capacity());
+            let capacity = self.capacity();
+            self.intake().passed_on(stat, capacity);
         }
         match self.spec.rules {
             Rules::Mended => self.asks_for_more(stat.own_concurrency(), stat.own_rate()),
             Rules::Reference => self.status.desired_pods() == Some(0) && stat.own_concurrency() != 0.0,
         }
+    }
+
+    fn intake(&mut self) -> &mut Intake {
+        let known = self.request_seconds;
+        self.intake.get_or_insert_with(|| Box::new(Intake::knowing(known)))
     }
 
     /// Requests that its pods can have in flight.
@@ -233,6 +247,8 @@ impl ServiceState {
     /// `None` if there was none to ask. Answers as [`Self::report`] does.
     pub fn scraped(&mut self, asked_at: Tick, round: Result<Option<Estimate>, SampleError>) -> bool {
         let estimate = match round {
+            // Those that were asked may have gone since.
+            _ if !self.is_scraped() => return false,
             Ok(None) => return false,
             Ok(Some(estimate)) if estimate.stat.is_sane() => Some(estimate),
             Ok(Some(_)) | Err(_) => None,
@@ -244,7 +260,8 @@ impl ServiceState {
             return false;
         }
         let alone = !self.routing.has_activators();
-        let Some(load) = self.intake.heard(asked_at, estimate.as_ref(), alone, self.capacity()) else {
+        let capacity = self.capacity();
+        let Some(load) = self.intake().heard(asked_at, estimate.as_ref(), alone, capacity) else {
             return false;
         };
         self.windows.add(asked_at, load.in_flight, load.rate);
@@ -320,7 +337,7 @@ impl ServiceState {
             && self.spec.target_burst_capacity != TargetBurstCapacity::Unlimited;
         let all_report =
             self.routing.has_activators() && !self.routing.has_lost_one(self.spec.stable_window, now);
-        let fresh = all_report && !is_blind && (!self.is_scraped() || self.intake.is_fresh(now));
+        let fresh = all_report && !is_blind && (!self.is_scraped() || self.intake().is_fresh(now));
         if mended && fresh && !self.is_scraped() {
             // Activators see everything: what they do not report is not there.
             self.windows.add(now, 0.0, 0.0);
@@ -337,7 +354,10 @@ impl ServiceState {
             ready_pods: self.ready_pods,
             coming_pods: self.coming_pods(now),
             replicas: self.replicas.unwrap_or(0),
-            request_seconds: self.intake.request_seconds(),
+            request_seconds: self
+                .intake
+                .as_ref()
+                .map_or(self.request_seconds, |intake| intake.request_seconds()),
             ..Observation::default()
         }
     }
@@ -392,6 +412,9 @@ impl ServiceState {
         if says_nothing {
             self.windows.forget();
             self.decider = None;
+            if let Some(intake) = self.intake.take() {
+                self.request_seconds = intake.request_seconds();
+            }
             self.history.rest();
             return Next::Rest(minimum);
         }

@@ -81,7 +81,11 @@ impl Routing {
         if self.decided.replace((path, outcome.activators)) == Some((path, outcome.activators)) {
             return None;
         }
-        let mut sharing = subset(service, &self.activators, outcome.activators);
+        // One alone shares with nobody.
+        let mut sharing = match self.activators.len() {
+            0 | 1 => Vec::new(),
+            _ => subset(service, &self.activators, outcome.activators),
+        };
         sharing.sort_unstable_by_key(ToString::to_string);
         if sharing != self.sharing {
             (self.sharing, self.sharing_changed) = (sharing, true);
