@@ -38,6 +38,9 @@ impl Pending {
     /// any more.
     pub(crate) fn want_scale(&mut self, pods: Option<u32>) {
         self.scale = pods.filter(|pods| self.scaling != Some(*pods));
+        if self.scale.is_none() && matches!(self.order, Order::Known(_)) {
+            self.order = Order::Unknown;
+        }
     }
 
     pub(crate) fn want_published(&mut self, endpoints: Endpoints) {

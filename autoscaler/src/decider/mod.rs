@@ -152,7 +152,8 @@ impl Decider {
         }
         let delayed = self.delayed(now, spec, ruling.pods);
         ruling.raise(delayed, Bound::ScaleDownDelay);
-        let last = self.last_desired.unwrap_or(0);
+        // What a predecessor wanted is what there is.
+        let last = self.last_desired.unwrap_or(seen.replicas);
         if !seen.regular {
             ruling.raise(last, Bound::NextTick);
         }

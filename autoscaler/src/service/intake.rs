@@ -20,6 +20,8 @@ pub(super) struct Intake {
     fresh_at: Option<Tick>,
     request_time: RequestTime,
     passed_on: PassedOn,
+    /// What activators said in a second, together.
+    said: (u64, Load),
 }
 
 /// A load that nobody else reports.
@@ -52,7 +54,7 @@ impl Intake {
     ) -> Option<Load> {
         let known = self.fresh_at.map(|_| self.last);
         let Some(Estimate { stat, fresh }) = estimate else { return known };
-        self.request_time.saw(stat, capacity);
+        self.request_time.saw(stat.average_concurrent_requests, stat.request_count, capacity);
         let alone = self.passed_on.is_unreported(stat) || alone;
         let load = Load {
             in_flight: if alone { stat.average_concurrent_requests } else { stat.own_concurrency() },
@@ -71,9 +73,17 @@ impl Intake {
         self.passed_on.reported_since += stat.own_concurrency();
     }
 
-    /// Takes what an activator says of a service whose pods are not asked.
-    pub(super) fn passed_on(&mut self, stat: &Stat, capacity: f64) {
-        self.request_time.saw(stat, capacity);
+    /// Takes what an activator says of a service whose pods are not asked. What several say within a second is one
+    /// word.
+    pub(super) fn passed_on(&mut self, now: Tick, stat: &Stat, capacity: f64) {
+        let (second, said) = &mut self.said;
+        if *second != now.as_secs() {
+            let said = std::mem::take(said);
+            *second = now.as_secs();
+            self.request_time.saw(said.in_flight, said.rate, capacity);
+        }
+        self.said.1.in_flight += stat.average_concurrent_requests;
+        self.said.1.rate += stat.request_count;
     }
 
     /// There is nobody left to ask; what they said does not hold for those to come.
@@ -131,8 +141,9 @@ struct RequestTime {
     /// As of the last time that there were enough of them.
     known: Option<f64>,
     in_flight: f64,
-    /// Requests that end each second, for each that the pods can have.
+    /// Requests that end each second, for each that the pods can have; and of how many rounds.
     ending: f64,
+    rounds: u32,
     /// As of the last round, if pods had more than they can have.
     in_overload: Option<f64>,
 }
@@ -145,19 +156,27 @@ impl RequestTime {
     /// The same for requests that end, where pods have too much: that must be noticed sooner.
     const ENDING_MEMORY: f64 = 6.0;
 
-    fn saw(&mut self, stat: &Stat, capacity: f64) {
-        let in_flight = stat.average_concurrent_requests;
-        let ended = (stat.request_count - (in_flight - self.in_flight)).max(0.0);
+    /// Seconds that a request takes at least, where only pods that have too much were ever seen: a pod may get on
+    /// with more than its target says.
+    const GUESS: f64 = 1.0;
+    /// The first rounds tell of a beginning, not of how things end.
+    const FIRST_ROUNDS: u32 = 3;
+
+    fn saw(&mut self, in_flight: f64, began: f64, capacity: f64) {
+        let ended = (began - (in_flight - self.in_flight)).max(0.0);
         self.in_flight = in_flight;
-        self.ending += (ended / capacity.max(f64::MIN_POSITIVE) - self.ending) / Self::ENDING_MEMORY;
+        self.rounds = self.rounds.saturating_add(1);
+        let newest = 1.0 / Self::ENDING_MEMORY.min(f64::from(self.rounds));
+        self.ending += (ended / capacity.max(f64::MIN_POSITIVE) - self.ending) * newest;
         if in_flight > capacity {
-            self.in_overload = Some(1.0 / self.ending.max(f64::MIN_POSITIVE));
+            let seconds = 1.0 / self.ending.max(f64::MIN_POSITIVE);
+            self.in_overload = (self.rounds > Self::FIRST_ROUNDS).then_some(seconds);
             return;
         }
         self.in_overload = None;
         let keep = 1.0 - 1.0 / Self::MEMORY;
         self.busy = self.busy * keep + in_flight;
-        self.began = self.began * keep + stat.request_count;
+        self.began = self.began * keep + began;
         if self.began >= Self::ENOUGH {
             self.known = Some(self.busy / self.began);
         }
@@ -166,7 +185,8 @@ impl RequestTime {
     fn seconds(&self) -> Option<f64> {
         match (self.known, self.in_overload) {
             (Some(known), Some(in_overload)) => Some(known.max(in_overload)),
-            (known, in_overload) => known.or(in_overload),
+            (None, Some(in_overload)) => Some(in_overload.max(Self::GUESS)),
+            (known, None) => known,
         }
     }
 }
@@ -237,17 +257,12 @@ mod tests {
     /// `ending` end each second.
     fn after_too_many(ending: f64) -> f64 {
         let mut time = RequestTime::default();
-        let stat = |in_flight, began| Stat {
-            average_concurrent_requests: in_flight,
-            request_count: began,
-            ..Stat::default()
-        };
         for _ in 0..60 {
-            time.saw(&stat(2.0, 4.0), 10.0);
+            time.saw(2.0, 4.0, 10.0);
         }
-        time.saw(&stat(502.0, 500.0), 10.0);
+        time.saw(502.0, 500.0, 10.0);
         for _ in 0..20 {
-            time.saw(&stat(502.0, ending), 10.0);
+            time.saw(502.0, ending, 10.0);
         }
         time.seconds().unwrap_or_default()
     }
@@ -257,6 +272,26 @@ mod tests {
         let overrun = after_too_many(20.0);
         assert!((0.4..=0.6).contains(&overrun), "ten at a time of half a second: {overrun}");
         assert!(after_too_many(0.0) > 20.0, "connections that stay");
+    }
+
+    #[test]
+    fn what_two_activators_say_is_one_word() {
+        let mut intake = Intake::default();
+        let stat = |in_flight, began| Stat {
+            average_concurrent_requests: in_flight,
+            request_count: began,
+            ..Stat::default()
+        };
+        for second in 0..60 {
+            let began = if second == 0 { 300.0 } else { 0.0 };
+            intake.passed_on(at(second), &stat(250.0, began), 10.0);
+            intake.passed_on(at(second), &stat(50.0, 0.0), 10.0);
+        }
+        assert!(
+            intake.request_seconds() > Some(20.0),
+            "connections that stay: {:?}",
+            intake.request_seconds()
+        );
     }
 
     #[test]

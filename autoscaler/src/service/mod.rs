@@ -56,6 +56,8 @@ pub struct ServiceState {
     /// For each of them, whether it was seen to take traffic, or may have been before it was seen.
     proven: Vec<bool>,
     ready_pods: u32,
+    /// When the last of them ceased to take traffic, if none does now.
+    unready_since: Option<Tick>,
     /// What the scale target wants; `None` until its platform told.
     replicas: Option<u32>,
     /// When more pods were last asked for.
@@ -103,6 +105,7 @@ impl ServiceState {
             pods: Vec::new(),
             proven: Vec::new(),
             ready_pods: 0,
+            unready_since: None,
             replicas: None,
             asked_at: now,
             routing: Routing::default(),
@@ -150,6 +153,10 @@ impl ServiceState {
         let proven = self.prove(&pods, now);
         (self.pods, self.proven) = (pods, proven);
         self.ready_pods = count(self.pods.iter().filter(|pod| pod.ready));
+        self.unready_since = match self.unready_since {
+            _ if self.ready_pods > 0 || !self.proven.contains(&true) => None,
+            since => since.or(Some(now)),
+        };
         if let Some(intake) = self.intake.as_mut().filter(|_| self.pods.is_empty()) {
             intake.nobody_left();
         }
@@ -225,11 +232,11 @@ impl ServiceState {
         } else if self.ready_pods > 0 {
             // Activators see everything, what waits for a pod among it.
             let capacity = self.capacity();
-            self.intake().passed_on(stat, capacity);
+            self.intake().passed_on(now, stat, capacity);
         }
         match self.spec.rules {
             Rules::Mended => self.asks_for_more(stat.own_concurrency(), stat.own_rate()),
-            Rules::Reference => self.status.desired_pods() == Some(0) && stat.own_concurrency() != 0.0,
+            Rules::Reference => self.status.desired_pods().unwrap_or(0) == 0 && stat.own_concurrency() != 0.0,
         }
     }
 
@@ -303,7 +310,7 @@ impl ServiceState {
         self.scale = outcome.state;
         let first = facts.published.is_none();
         let publish = self.routing.publish(&self.key, &outcome, &self.pods, now);
-        let scale_to = outcome.apply.filter(|pods| self.replicas.is_some_and(|replicas| replicas != *pods));
+        let scale_to = outcome.apply.filter(|pods| self.may_have(*pods, seen.as_ref(), cause));
         self.history.note(Explained {
             at: now,
             cause,
@@ -322,6 +329,16 @@ impl ServiceState {
         Actions { scale_to, publish, sharing_changed: self.routing.take_sharing_changed(), next }
     }
 
+    /// Whether `pods` are another number than there is, and one that may be written now: fewer only at a tick, and
+    /// with fresh data, unless that is the most that the service may have.
+    fn may_have(&self, pods: u32, seen: Option<&Observation>, cause: Cause) -> bool {
+        let Some(replicas) = self.replicas else { return false };
+        let may_go = cause == Cause::Tick && seen.is_some_and(|seen| seen.fresh)
+            || self.spec.max_scale.is_some_and(|most| most.get() == pods)
+            || self.spec.rules == Rules::Reference;
+        pods > replicas || (pods < replicas && may_go)
+    }
+
     /// Whether anything is decided because of `cause`. The reference decides at ticks, and when somebody calls a
     /// service that has nothing.
     fn decides(&self, cause: Cause) -> bool {
@@ -331,13 +348,12 @@ impl ServiceState {
     /// What a decision at `now` is made from; `None` if the windows say nothing.
     fn observe(&mut self, now: Tick, cause: Cause) -> Option<Observation> {
         let mended = self.spec.rules == Rules::Mended;
-        // Pods that took traffic, cannot be asked, and may have it still.
-        let is_blind = self.ready_pods == 0
-            && self.proven.contains(&true)
-            && self.spec.target_burst_capacity != TargetBurstCapacity::Unlimited;
-        let all_report =
-            self.routing.has_activators() && !self.routing.has_lost_one(self.spec.stable_window, now);
-        let fresh = all_report && !is_blind && (!self.is_scraped() || self.intake().is_fresh(now));
+        // Pods that took traffic, cannot be asked, and may have it still; not for ever.
+        let is_blind = self.spec.target_burst_capacity != TargetBurstCapacity::Unlimited
+            && self.unready_since.is_some_and(|since| now.since(since) < self.spec.progress_deadline);
+        let has_lost_one = self.routing.has_lost_one(self.spec.stable_window, now);
+        let fresh = self.routing.has_activators()
+            && if self.is_scraped() { self.intake().is_fresh(now) } else { !is_blind && !has_lost_one };
         if mended && fresh && !self.is_scraped() {
             // Activators see everything: what they do not report is not there.
             self.windows.add(now, 0.0, 0.0);
@@ -385,7 +401,12 @@ impl ServiceState {
 
     fn decide(&mut self, now: Tick, seen: &Observation) -> Decision {
         let spec = &self.spec;
-        let decider = self.decider.get_or_insert_with(|| Box::new(Decider::new(now, seen.ready_pods, spec)));
+        // Pods that a predecessor asked for and that are starting are to stay as well.
+        let at_start = match spec.rules {
+            Rules::Mended => seen.ready_pods.max(seen.replicas),
+            Rules::Reference => seen.ready_pods,
+        };
+        let decider = self.decider.get_or_insert_with(|| Box::new(Decider::new(now, at_start, spec)));
         let decision = decider.decide(now, spec, seen);
         // Whether it matters is seen in what there is to do.
         let _ = self.status.update(&decision);

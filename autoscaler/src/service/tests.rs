@@ -358,6 +358,53 @@ fn a_service_that_rested_before_anybody_looked_goes_on_resting() {
 }
 
 #[test]
+fn a_restart_takes_no_pod_whatever_the_minimum_and_whoever_is_ready() {
+    for minimum in
+        [("min-scale", "2"), ("initial-scale", "3"), ("ebb.dev/schedule", "* * * * * for 1h min 3")]
+    {
+        for capacity in ["211", "0", "-1"] {
+            for ready in [10, 5, 1, 0] {
+                let mut world = World::running(&[("target-burst-capacity", capacity), minimum], 10);
+                (world.ready, world.starting) = (ready, 10 - ready);
+                world.pods_changed();
+                for second in 0..50 {
+                    world.now = world.now.after(Duration::from_secs(1));
+                    world.act(if second % 2 == 0 { Cause::Tick } else { Cause::Change });
+                    assert_eq!(world.replicas, 10, "{minimum:?}, {capacity}, {ready} ready, {second} s");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_at_rest_wakes_by_either_rule() {
+    for compatibility in ["none", "knative"] {
+        for capacity in ["211", "0", "-1"] {
+            let mut world =
+                World::with(&[("compatibility", compatibility), ("target-burst-capacity", capacity)]);
+            assert!(world.service.report(world.now, &load(5.0)), "{compatibility}, {capacity}");
+            world.act(Cause::Poke);
+            assert_eq!(world.replicas, 1, "{compatibility}, {capacity}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_that_never_comes_back_is_given_up() {
+    let annotations = [("window", "6s"), ("target-burst-capacity", "0"), ("progress-deadline", "60s")];
+    let mut world = World::running(&annotations, 1);
+    world.pass(4, 0.0);
+    (world.ready, world.starting) = (0, 1);
+    world.pods_changed();
+    for _ in 0..300 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.act(Cause::Tick);
+    }
+    assert_eq!(world.replicas, 0);
+}
+
+#[test]
 fn the_last_pod_stays_as_long_as_it_does_not_answer() {
     for heard in [true, false] {
         let mut world = World::running(&[("window", "6s"), ("target-burst-capacity", "0")], 1);
