@@ -151,11 +151,10 @@ struct RequestTime {
 impl RequestTime {
     /// Rounds after which an answer weighs little more than a third.
     const MEMORY: f64 = 30.0;
-    /// Requests that must have begun before their time is believed.
-    const ENOUGH: f64 = 5.0;
     /// The same for requests that end, where pods have too much: that must be noticed sooner.
     const ENDING_MEMORY: f64 = 6.0;
-
+    /// Requests that must have begun before their time is believed.
+    const ENOUGH: f64 = 5.0;
     /// Seconds that a request takes at least, where only pods that have too much were ever seen: a pod may get on
     /// with more than its target says.
     const GUESS: f64 = 1.0;
