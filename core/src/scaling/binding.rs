@@ -23,6 +23,40 @@ pub struct Binding {
     pub selector: Option<String>,
     /// The port at which the activators know the Service.
     pub activator_port: Option<NonZeroU16>,
+    /// Which of the Service's ports is Ebb's, by name or number; `None`: its first HTTP port.
+    pub port: Option<String>,
+    /// How pods get their queue-proxy.
+    pub sidecar: Sidecar,
+    /// Whether pods that do not say get a service-account token; `None` leaves it to the cluster.
+    pub mount_token: Option<bool>,
+    /// Whether pods from before the annotation are replaced.
+    pub restart: bool,
+}
+
+/// How pods get their queue-proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sidecar {
+    /// As their last ordinary container: the quickest start.
+    #[default]
+    Ordinary,
+    /// As a native sidecar, which starts before the app and ends after it, and costs each cold start the
+    /// kubelet's next look at the pod.
+    Native,
+    /// Not at all: activators count, and pass requests straight to the pods.
+    None,
+}
+
+impl Syntax for Sidecar {
+    const NOUN: &'static str = "a kind of sidecar";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        match text {
+            "ordinary" => Ok(Self::Ordinary),
+            "native" => Ok(Self::Native),
+            "none" => Ok(Self::None),
+            _ => Err(Unreadable::Malformed),
+        }
+    }
 }
 
 /// An object with a scale subresource, in the Service's namespace.
@@ -72,11 +106,29 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Binding {
     faults.extend(selector.as_ref().filter(|selector| selector.text.is_empty()).map(|selector| {
         selector.fault(FaultKind::Invalid, "selects nothing", "a selector, as written by Ebb")
     }));
+    let sidecar: Option<Reading<'_, Sidecar>> = Reading::find(texts, &keys::SIDECAR);
+    faults.extend(sidecar.as_ref().and_then(|sidecar| {
+        sidecar.value.as_ref().err().map(|why| sidecar.unreadable(*why, "ordinary, native or none"))
+    }));
+    let own_port: Option<Reading<'_, String>> = Reading::find(texts, &keys::PORT);
+    faults.extend(own_port.as_ref().filter(|port| port.text.is_empty()).map(|port| {
+        port.fault(FaultKind::Invalid, "names no port", "the name or the number of a port of the Service")
+    }));
+    let mut flag = |key| {
+        let reading: Option<Reading<'_, bool>> = Reading::find(texts, key);
+        faults.extend(reading.as_ref().and_then(Reading::no_value));
+        reading.and_then(|reading| reading.value.ok())
+    };
+    let (mount_token, restart) = (flag(&keys::MOUNT_TOKEN), flag(&keys::RESTART).unwrap_or(false));
     let port = activator_port.and_then(|port| u16::try_from(port.value.ok()?).ok());
     Binding {
         scale_target: scale_target.and_then(|target| target.value.ok()),
         selector: selector.map(|selector| selector.text.to_owned()),
         activator_port: port.and_then(NonZeroU16::new),
+        port: own_port.map(|port| port.text.to_owned()),
+        sidecar: sidecar.and_then(|sidecar| sidecar.value.ok()).unwrap_or_default(),
+        mount_token,
+        restart,
     }
 }
 

@@ -111,8 +111,19 @@ pub const TARGET_RPS: Key = Key::new("ebb.dev/target-rps");
 /// Least pods by time: `CRON [ZONE] for DURATION min PODS`, and so on after a `;`.
 pub const SCHEDULE: Key = Key::new("ebb.dev/schedule");
 
+/// The Service's port that Ebb takes over, by name or number; default: its first HTTP port.
+pub const PORT: Key = Key::new("ebb.dev/port");
+/// How pods get their queue-proxy: `ordinary`, `native` or `none`.
+pub const SIDECAR: Key = Key::new("ebb.dev/sidecar");
+/// Whether pods that do not say get a service-account token.
+pub const MOUNT_TOKEN: Key = Key::new("ebb.dev/mount-token");
+/// Whether pods from before the annotation are replaced, by a rollout of their own.
+pub const RESTART: Key = Key::new("ebb.dev/restart");
+/// What is wrong and what to do about it, as Ebb wrote it down.
+pub const STATUS: Key = Key::new("ebb.dev/status");
+
 /// Every known key.
-pub const KNOWN: [Key; 33] = [
+pub const KNOWN: [Key; 38] = [
     CLASS,
     METRIC,
     TARGET,
@@ -146,6 +157,11 @@ pub const KNOWN: [Key; 33] = [
     TARGET_CONCURRENCY,
     TARGET_RPS,
     SCHEDULE,
+    PORT,
+    SIDECAR,
+    MOUNT_TOKEN,
+    RESTART,
+    STATUS,
 ];
 
 /// The class that scales by requests, the only one that Ebb has.

@@ -30,7 +30,7 @@ mod spec;
 mod strict;
 mod syntax;
 
-pub use binding::{Binding, ScaleTarget};
+pub use binding::{Binding, ScaleTarget, Sidecar};
 pub use defaults::ClusterDefaults;
 pub use duration::GoDuration;
 pub use effective::{Effective, Reachability};
