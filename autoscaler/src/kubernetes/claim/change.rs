@@ -1,0 +1,99 @@
+//! How a Service comes to be Ebb's, and its own again.
+
+use ebb_core::scaling::keys;
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Map, Value, json};
+
+use super::{Claim, Labels, selector};
+
+/// A change of a Service: what its spec and its annotations are to be, where they are not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Change {
+    /// The selector is to be removed from the spec (`Some(None)`), or put there.
+    selector: Option<Option<Labels>>,
+    /// Annotations that are to be written, or removed.
+    annotations: Vec<(&'static str, Option<String>)>,
+}
+
+impl Change {
+    /// Nobody but Ebb is to publish the Service's endpoints, and its selector stays where Ebb finds it.
+    pub(crate) fn take(service: &Service, claim: &Claim, activator_port: Option<u16>) -> Self {
+        let mut change = Self::default();
+        if claim.selector_in_place {
+            change.selector = Some(None);
+        }
+        change.annotate(service, keys::SELECTOR.name, Some(selector::to_text(&claim.selector)));
+        if let Some(port) = activator_port {
+            change.annotate(service, keys::ACTIVATOR_PORT.name, Some(port.to_string()));
+        }
+        change
+    }
+
+    /// The Service is as if Ebb had never been there.
+    pub(crate) fn give_back(service: &Service, selector: &Labels) -> Self {
+        let mut change = Self::default();
+        if super::own_selector(service).as_ref() != Some(selector) {
+            change.selector = Some(Some(selector.clone()));
+        }
+        for key in [keys::SELECTOR, keys::ACTIVATOR_PORT, keys::STATUS] {
+            change.annotate(service, key.name, None);
+        }
+        change
+    }
+
+    /// What is wrong with the Service is written on it, or that nothing is.
+    pub(crate) fn status(service: &Service, status: Option<String>) -> Self {
+        let mut change = Self::default();
+        change.annotate(service, keys::STATUS.name, status);
+        change
+    }
+
+    fn annotate(&mut self, service: &Service, key: &'static str, value: Option<String>) {
+        let there = service.metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
+        if there != value.as_ref() {
+            self.annotations.push((key, value));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.selector.is_none() && self.annotations.is_empty()
+    }
+
+    /// As a JSON merge patch that holds for the version of the object that it was made from.
+    pub(crate) fn merge_patch(&self, service: &Service) -> Value {
+        let annotations: Map<String, Value> =
+            self.annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        let mut patch = json!({
+            "metadata": { "resourceVersion": service.metadata.resource_version, "annotations": annotations },
+        });
+        if let Some(selector) = &self.selector {
+            // A merge patch would add to the labels that are there: null first is not possible in one, so each
+            // label that is not to stay is named.
+            let mut wanted = json!(selector);
+            if let (Some(there), Value::Object(wanted)) = (super::own_selector(service), &mut wanted) {
+                for label in there.keys() {
+                    wanted.entry(label.clone()).or_insert(Value::Null);
+                }
+            }
+            patch["spec"] = json!({ "selector": wanted });
+        }
+        patch
+    }
+
+    /// As the object that it is to become: what an admission webhook answers.
+    pub(crate) fn apply(&self, service: &mut Service) {
+        if let Some(selector) = &self.selector {
+            service.spec.get_or_insert_default().selector.clone_from(selector);
+        }
+        if self.annotations.is_empty() {
+            return;
+        }
+        let annotations = service.metadata.annotations.get_or_insert_default();
+        for (key, value) in &self.annotations {
+            match value {
+                Some(value) => annotations.insert((*key).to_owned(), value.clone()),
+                None => annotations.remove(*key),
+            };
+        }
+    }
+}

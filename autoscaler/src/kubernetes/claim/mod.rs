@@ -1,0 +1,183 @@
+//! What a Service asks of Ebb: read from the object alone, and refused with a reason where that cannot be.
+
+mod change;
+mod ports;
+mod selector;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
+
+use ebb_core::{
+    ServiceKey,
+    scaling::{ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, keys, parse},
+};
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+
+pub(crate) use change::Change;
+pub(crate) use ports::{Port, Target};
+pub(crate) use selector::{Labels, selects};
+
+/// What a Service asks of Ebb.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// Nothing, and there is nothing of ours on it.
+    NotOurs,
+    /// No more: it is to have its selector back.
+    Released(Labels),
+    /// It asks, and cannot be served as it is.
+    Refused(Refused),
+    /// To be scaled.
+    Ours(Box<Claim>),
+}
+
+/// Why a Service cannot be served as it asks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refused {
+    /// Everything that is wrong, each with what would be right.
+    pub(crate) reasons: Vec<String>,
+    /// What is left to serve by, where Ebb publishes its endpoints already: without the annotations at fault.
+    pub(crate) rest: Option<Box<Claim>>,
+}
+
+/// A Service that is Ebb's.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Claim {
+    pub(crate) key: ServiceKey,
+    pub(crate) uid: String,
+    pub(crate) spec: Arc<ScalingSpec>,
+    pub(crate) target: ScaleTarget,
+    /// Which pods are its own.
+    pub(crate) selector: Labels,
+    /// Whether the selector stands where Kubernetes' own controllers read it.
+    pub(crate) selector_in_place: bool,
+    pub(crate) activator_port: Option<NonZeroU16>,
+    /// The port whose requests are counted.
+    pub(crate) port: Port,
+    /// The others, which lead straight to the pods.
+    pub(crate) others: Vec<Port>,
+    /// Address families, `IPv4` or `IPv6`, the first one first.
+    pub(crate) families: Vec<String>,
+    pub(crate) sidecar: Sidecar,
+    pub(crate) mount_token: Option<bool>,
+    pub(crate) restart: bool,
+    /// What the status annotation says now.
+    pub(crate) status: Option<String>,
+    /// Annotations that have no effect.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What `service` asks of Ebb, where the cluster says `defaults`.
+pub(crate) fn read(service: &Service, defaults: &ClusterDefaults) -> Verdict {
+    let empty = BTreeMap::new();
+    let annotations = service.metadata.annotations.as_ref().unwrap_or(&empty);
+    let kept = annotations.get(keys::SELECTOR.name).and_then(|text| selector::from_text(text));
+    if !annotations.contains_key(keys::SCALE_TARGET.name) {
+        return match kept {
+            Some(selector) => Verdict::Released(own_selector(service).unwrap_or(selector)),
+            None => Verdict::NotOurs,
+        };
+    }
+    let parsed = parse(annotations, defaults, Reachability::Reachable);
+    let texts = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect();
+    let claimed = parsed
+        .map_err(texts)
+        .and_then(|parsed: Parsed| claim(service, parsed, kept.clone()).map_err(|reason| vec![reason]));
+    match claimed {
+        Ok(claim) => Verdict::Ours(Box::new(claim)),
+        Err(mut reasons) => {
+            // All faults at once: those of the object beside those of its annotations.
+            let rest = without_faults(annotations, defaults).map(|rest| claim(service, rest, kept.clone()));
+            if let Some(Err(reason)) = &rest {
+                if !reasons.contains(reason) {
+                    reasons.push(reason.clone());
+                }
+            }
+            let is_held = own_selector(service).is_none() && kept.is_some();
+            let rest = rest.and_then(Result::ok).filter(|_| is_held).map(Box::new);
+            Verdict::Refused(Refused { reasons, rest })
+        }
+    }
+}
+
+/// What the annotations say that are not at fault; `None` if the scale target is.
+fn without_faults(annotations: &BTreeMap<String, String>, defaults: &ClusterDefaults) -> Option<Parsed> {
+    let mut rest = annotations.clone();
+    loop {
+        match parse(&rest, defaults, Reachability::Reachable) {
+            Ok(parsed) => return Some(parsed),
+            Err(faults) => {
+                let before = rest.len();
+                rest.retain(|key, _| faults.iter().all(|fault| fault.key != *key));
+                if rest.len() == before || !rest.contains_key(keys::SCALE_TARGET.name) {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+fn claim(service: &Service, parsed: Parsed, kept: Option<Labels>) -> Result<Claim, String> {
+    let spec = service.spec.as_ref().ok_or("the Service has no spec")?;
+    suits(spec)?;
+    let in_place = own_selector(service);
+    let selector_in_place = in_place.is_some();
+    let selector = in_place.or(kept).ok_or(
+        "the Service has no selector, so Ebb cannot know its pods; give it one, or remove ebb.dev/scale-target",
+    )?;
+    let binding = parsed.binding;
+    let target = binding.scale_target.ok_or("ebb.dev/scale-target is missing")?;
+    let (port, others) = ports::split(spec.ports.as_deref().unwrap_or_default(), binding.port.as_deref())?;
+    let annotations = service.metadata.annotations.as_ref();
+    Ok(Claim {
+        key: key(service),
+        uid: service.metadata.uid.clone().unwrap_or_default(),
+        spec: Arc::new(parsed.spec),
+        target,
+        selector,
+        selector_in_place,
+        activator_port: binding.activator_port,
+        port,
+        others,
+        families: spec.ip_families.clone().unwrap_or_else(|| vec!["IPv4".to_owned()]),
+        sidecar: binding.sidecar,
+        mount_token: binding.mount_token,
+        restart: binding.restart,
+        status: annotations.and_then(|all| all.get(keys::STATUS.name)).cloned(),
+        warnings: parsed.warnings.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// The Service's name and namespace.
+pub(crate) fn key(service: &Service) -> ServiceKey {
+    ServiceKey::new(
+        service.metadata.namespace.clone().unwrap_or_default(),
+        service.metadata.name.clone().unwrap_or_default(),
+    )
+}
+
+/// The selector that stands in the Service's spec; `None` if there is none.
+fn own_selector(service: &Service) -> Option<Labels> {
+    service.spec.as_ref()?.selector.clone().filter(|selector| !selector.is_empty())
+}
+
+/// Services whose clients do not come by endpoints that Ebb could publish.
+fn suits(spec: &ServiceSpec) -> Result<(), &'static str> {
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return Err(
+            "an ExternalName Service has no endpoints: its clients are sent elsewhere by DNS; use a ClusterIP Service",
+        );
+    }
+    if spec.cluster_ip.as_deref() == Some("None") {
+        return Err(
+            "a headless Service hands its clients the pods' own addresses, so nobody could hold their requests; \
+             use a ClusterIP Service (a second one, if the headless one is a StatefulSet's)",
+        );
+    }
+    if spec.internal_traffic_policy.as_deref() == Some("Local") {
+        return Err(
+            "internalTrafficPolicy: Local would drop requests on nodes without an activator; use Cluster",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! A Kubernetes cluster as a platform.
+
+pub(crate) mod claim;
