@@ -14,16 +14,38 @@ use crate::endpoints::Endpoints;
 pub struct Pod {
     /// Its name.
     pub name: String,
-    /// Its queue-proxy's serving port.
-    pub serving: SocketAddr,
-    /// Its queue-proxy's stats port.
-    pub stats: SocketAddr,
-    /// The secret by which its queue-proxy knows Ebb's own; empty if it has none.
+    /// Where it is; `None` as long as its platform does not know. It may announce that itself.
+    pub address: Option<PodAddress>,
+    /// The secret by which its queue-proxy knows Ebb's own, and by which it announces itself; empty if it has none.
     pub nonce: String,
+    /// Whether it has no queue-proxy: it is never asked, and gets requests once it is ready. As long as a service
+    /// has such pods all its traffic goes through activators, who alone see it.
+    pub direct: bool,
     /// Whether it takes traffic.
     pub ready: bool,
     /// When it started.
     pub started_at: Tick,
+}
+
+/// Where a pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodAddress {
+    /// Its queue-proxy's serving port; the app's own, where it has no queue-proxy.
+    pub serving: SocketAddr,
+    /// Its queue-proxy's stats port; means nothing where it has no queue-proxy.
+    pub stats: SocketAddr,
+}
+
+impl Pod {
+    /// Where it takes requests; `None` if that is not known.
+    pub fn serving(&self) -> Option<SocketAddr> {
+        self.address.map(|address| address.serving)
+    }
+
+    /// Where it is asked; `None` if that is not known, or it cannot be asked.
+    pub fn stats(&self) -> Option<SocketAddr> {
+        self.address.filter(|_| !self.direct).map(|address| address.stats)
+    }
 }
 
 /// What a platform tells. Each event says all there is to know about its subject, so that a repeated one
@@ -55,6 +77,13 @@ pub enum FleetEvent {
     /// All services that there are were told, each with its pods. Until then, one that is not among them may
     /// still come: activators keep what they have.
     Complete,
+    /// Whether this autoscaler leads. One that was not told follows: it listens, and changes nothing.
+    Leadership {
+        /// Whether it does from now on.
+        leads: bool,
+    },
+    /// Where all autoscalers take activators' streams, this one among them.
+    Replicas(Vec<SocketAddr>),
 }
 
 /// Tells which services and pods there are.
@@ -83,6 +112,13 @@ pub trait EndpointSink: Send + Sync + 'static {
         service: &ServiceKey,
         endpoints: &Endpoints,
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+}
+
+/// Says who may open an activator's stream: what comes up it is believed, and what goes down it has the pods'
+/// secrets.
+pub trait Gate: Send + Sync + 'static {
+    /// Whether whoever brings `token` may; else why not, in words for the log and for who asked.
+    fn admit(&self, token: Option<&str>) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// What a platform could not do. It is tried again at the next decision.

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use autoscaler::{
     Autoscaler, Periods,
     endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, PlatformError, Pod, PodSource, ScaleTarget},
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, Pod, PodAddress, PodSource, ScaleTarget},
     zero::Path,
 };
 use bytes::Bytes;
@@ -58,6 +58,12 @@ impl EndpointSink for Scripted {
     async fn publish(&self, _: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
         let endpoints = endpoints.clone();
         self.told.send(Told::Publish(endpoints)).await.map_err(|_| PlatformError("the test is over".into()))
+    }
+}
+
+impl Gate for Scripted {
+    async fn admit(&self, _: Option<&str>) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -199,9 +205,12 @@ fn listening(port: u32, error: &str) -> Listening {
 fn pod(ready: bool) -> Pod {
     Pod {
         name: "web-1".into(),
-        serving: "10.0.0.1:8012".parse().unwrap(),
-        stats: "127.0.0.1:1".parse().unwrap(),
+        address: Some(PodAddress {
+            serving: "10.0.0.1:8012".parse().unwrap(),
+            stats: "127.0.0.1:1".parse().unwrap(),
+        }),
         nonce: "secret".into(),
+        direct: false,
         ready,
         started_at: Tick::ZERO,
     }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use autoscaler::{
-    platform::Pod,
+    platform::{Pod, PodAddress},
     sampling::Estimate,
     service::{Cause, Next, ServiceState},
 };
@@ -91,9 +91,9 @@ impl Simulated {
                 let address = SocketAddr::from(([10, 0, 0, 1], 80));
                 self.pods.push(Pod {
                     name: self.created.to_string(),
-                    serving: address,
-                    stats: address,
+                    address: Some(PodAddress { serving: address, stats: address }),
                     nonce: String::new(),
+                    direct: false,
                     ready: false,
                     started_at: self.now,
                 });

@@ -11,7 +11,7 @@ use std::{
 use autoscaler::{
     Autoscaler, Periods,
     endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, PlatformError, Pod, PodSource, ScaleTarget},
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, Pod, PodAddress, PodSource, ScaleTarget},
     sampling::Estimate,
     service::Cause,
     services::Services,
@@ -103,8 +103,8 @@ fn pods(n: usize, now: Tick) -> Vec<Pod> {
     (0..PODS)
         .map(|pod| Pod {
             name: format!("service-{n}-6c9f8d7b5-{pod}xyz"),
-            serving: address(pod, 8012),
-            stats: address(pod, 9090),
+            address: Some(PodAddress { serving: address(pod, 8012), stats: address(pod, 9090) }),
+            direct: false,
             nonce: "0123456789abcdef0123456789abcdef".to_owned(),
             ready: true,
             started_at: now,
@@ -295,6 +295,12 @@ impl ScaleTarget for Noting {
     }
 }
 
+impl Gate for Noting {
+    async fn admit(&self, _: Option<&str>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 impl EndpointSink for Noting {
     async fn publish(&self, _: &ServiceKey, _: &Endpoints) -> Result<(), PlatformError> {
         Ok(())
@@ -317,6 +323,7 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
+        events.send(FleetEvent::Leadership { leads: true }).await?;
         for n in 0..count {
             events.send(FleetEvent::Service { key: key(n), spec: spec(n), port: 30_000 }).await?;
             let (pods, trouble) = (Vec::new(), String::new());

@@ -6,6 +6,7 @@
 //! Read first: [`ServiceKey`] (who) and [`stat::Stat`] (what one pod reports). Annotations become types
 //! in [`scaling`], and nowhere else.
 
+pub mod announce;
 pub mod environment;
 pub mod headers;
 pub mod link;

@@ -2,7 +2,8 @@
 //!
 //! Up go reports; down come tables: which services there are, on which port, and their pods. Every
 //! [`ServiceEntry`] tells all there is to know of its service, so that a lost or repeated message does no
-//! harm, and a new stream begins with all of them. Messages are protobuf, each preceded by its length
+//! harm, and a new stream begins with all of them. An activator has a stream to each of several autoscalers, of
+//! which one leads: its tables count, and what pods announce counts whoever heard it. Messages are protobuf, each preceded by its length
 //! ([`frame`], [`Frames`]).
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -70,6 +71,33 @@ pub struct Down {
     /// Whether these are all services there are: others are to be forgotten.
     #[prost(bool, tag = "3")]
     pub complete: bool,
+    /// Whether the sender leads. Tables (the three above) of one that does not are not obeyed. An autoscaler of
+    /// before there were several says nothing, and leads.
+    #[prost(bool, optional, tag = "4")]
+    pub leads: Option<bool>,
+    /// What pods said of themselves just now, whoever leads.
+    #[prost(message, repeated, tag = "5")]
+    pub announced: Vec<AnnouncedPod>,
+    /// All autoscalers, as `ip:port`; empty if that is not said here.
+    #[prost(string, repeated, tag = "6")]
+    pub replicas: Vec<String>,
+}
+
+/// A pod that announced itself.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct AnnouncedPod {
+    /// Its service's namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// Its service's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The pod.
+    #[prost(message, optional, tag = "3")]
+    pub pod: Option<PodEntry>,
+    /// Whether it leaves, rather than comes.
+    #[prost(bool, tag = "4")]
+    pub draining: bool,
 }
 
 /// All that an activator must know of a service.
@@ -125,6 +153,24 @@ pub struct PodEntry {
     /// The pod's secret: who sends it speaks for Ebb.
     #[prost(string, tag = "3")]
     pub nonce: String,
+    /// Whether it has no queue-proxy: it is ready because it is named, nobody asks it, and nothing that is Ebb's
+    /// own is sent to it.
+    #[prost(bool, tag = "4")]
+    pub direct: bool,
+}
+
+impl Down {
+    /// Whether its tables are to be obeyed.
+    pub fn is_of_the_leader(&self) -> bool {
+        self.leads != Some(false)
+    }
+}
+
+impl AnnouncedPod {
+    /// The service that this is about.
+    pub fn service(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
+    }
 }
 
 impl Listening {
@@ -233,6 +279,48 @@ mod tests {
         assert_eq!(ServiceEntry::decode(&*old.encode_to_vec()).unwrap(), alone);
         let shared = ServiceEntry { activators: 3, activator_index: 2, reference_placement: true, ..alone };
         assert_eq!(OldEntry::decode(&*shared.encode_to_vec()).unwrap(), old);
+    }
+
+    /// A [`Down`] of before there were several autoscalers, and a [`PodEntry`] of before pods without queue-proxy.
+    #[derive(Clone, PartialEq, Message)]
+    struct OldDown {
+        #[prost(string, repeated, tag = "2")]
+        gone: Vec<String>,
+        #[prost(bool, tag = "3")]
+        complete: bool,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct OldPod {
+        #[prost(string, tag = "1")]
+        name: String,
+    }
+
+    #[test]
+    fn a_table_of_an_older_peer_is_the_leaders_and_a_followers_message_is_no_table_to_it() {
+        let old = OldDown { gone: vec!["a/b".into()], complete: true };
+        let read = Down::decode(&*old.encode_to_vec()).unwrap();
+        assert_eq!(read, Down { gone: old.gone.clone(), complete: true, ..Down::default() });
+        assert!(read.is_of_the_leader());
+        let news =
+            AnnouncedPod { name: "b".into(), pod: Some(PodEntry::default()), ..AnnouncedPod::default() };
+        let new = Down {
+            leads: Some(false),
+            announced: vec![news],
+            replicas: vec!["10.0.0.1:8080".into()],
+            ..Down::default()
+        };
+        assert!(!Down::decode(&*new.encode_to_vec()).unwrap().is_of_the_leader());
+        assert_eq!(OldDown::decode(&*new.encode_to_vec()).unwrap(), OldDown::default());
+        assert!(Down { leads: Some(true), ..new }.is_of_the_leader());
+    }
+
+    #[test]
+    fn a_pod_of_an_older_peer_has_a_queue_proxy() {
+        let old = OldPod { name: "web-1".into() };
+        let read = PodEntry::decode(&*old.encode_to_vec()).unwrap();
+        assert_eq!(read, PodEntry { name: "web-1".into(), ..PodEntry::default() });
+        assert_eq!(OldPod::decode(&*PodEntry { direct: true, ..read }.encode_to_vec()).unwrap(), old);
     }
 
     #[test]

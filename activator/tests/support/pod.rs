@@ -58,6 +58,7 @@ impl Pod {
             name: self.name.clone(),
             address: self.address.to_string(),
             nonce: format!("nonce-of-{}", self.name),
+            direct: false,
         }
     }
 

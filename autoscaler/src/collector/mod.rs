@@ -57,7 +57,8 @@ impl Collector {
         spec: &ScalingSpec,
         now: Tick,
     ) -> Result<Option<Estimate>, SampleError> {
-        let ready = pods.iter().filter(|pod| pod.ready).map(|pod| (pod.stats, now.since(pod.started_at)));
+        let ready = pods.iter().filter(|pod| pod.ready);
+        let ready = ready.filter_map(|pod| Some((pod.stats()?, now.since(pod.started_at))));
         let sample = Sample::draw(ready, spec.stable_window, &mut rand::rng());
         let mut rest = sample.candidates.iter().copied();
         let mut asked: JoinSet<Result<Stat, Refusal>> = JoinSet::new();
@@ -83,7 +84,8 @@ impl Collector {
     pub(crate) async fn idle_first(self: &Arc<Self>, pods: &[Pod]) -> Vec<String> {
         let mut asked: JoinSet<(usize, Option<f64>)> = JoinSet::new();
         for (index, pod) in pods.iter().enumerate().take(MOST_ORDERED) {
-            let asking = self.clone().ask(pod.stats, ORDER_WITHIN);
+            let Some(stats) = pod.stats() else { continue };
+            let asking = self.clone().ask(stats, ORDER_WITHIN);
             asked.spawn(
                 async move { (index, asking.await.ok().map(|stat| stat.average_concurrent_requests)) },
             );

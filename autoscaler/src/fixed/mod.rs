@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::{
     endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, PlatformError, PodSource, ScaleTarget},
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
 };
 pub use file::{FileError, FixedService, read};
 
@@ -36,6 +36,8 @@ impl FixedFleet {
 impl PodSource for FixedFleet {
     fn watch(&self) -> mpsc::Receiver<FleetEvent> {
         let (events, watched) = mpsc::channel(CAPACITY);
+        // Nobody else could lead. The channel has room for it.
+        let _ = events.try_send(FleetEvent::Leadership { leads: true });
         let (told, mut all_told) = mpsc::channel::<Infallible>(1);
         for service in &self.services {
             // Each ends when nobody receives its events any more.
@@ -55,6 +57,13 @@ impl PodSource for FixedFleet {
 impl ScaleTarget for FixedFleet {
     async fn scale(&self, service: &ServiceKey, pods: u32, _: &[String]) -> Result<(), PlatformError> {
         info!(%service, pods, "would scale; these pods are fixed");
+        Ok(())
+    }
+}
+
+/// Whoever reaches it may: where there is no Kubernetes, there is nobody who could tell activators from others.
+impl Gate for FixedFleet {
+    async fn admit(&self, _: Option<&str>) -> Result<(), String> {
         Ok(())
     }
 }

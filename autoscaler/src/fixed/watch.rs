@@ -6,7 +6,7 @@ use http::{Request, header};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::file::{FixedPod, FixedService};
-use crate::platform::{FleetEvent, Pod};
+use crate::platform::{FleetEvent, Pod, PodAddress};
 
 /// How often a pod is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub(super) async fn watch(
     }
     let mut pods: Vec<Pod> = service.pods.iter().map(|pod| starting(pod, clock)).collect();
     let upstreams: Vec<Arc<Upstream>> =
-        pods.iter().map(|pod| Upstream::new(pod.serving, UpstreamLimits::default())).collect();
+        service.pods.iter().map(|pod| Upstream::new(pod.serving, UpstreamLimits::default())).collect();
     let mut told = Some(told);
     loop {
         let mut changed = false;
@@ -52,9 +52,9 @@ pub(super) async fn watch(
 fn starting(pod: &FixedPod, clock: WallClock) -> Pod {
     Pod {
         name: pod.name.clone(),
-        serving: pod.serving,
-        stats: pod.stats,
+        address: Some(PodAddress { serving: pod.serving, stats: pod.stats }),
         nonce: pod.nonce.clone(),
+        direct: false,
         ready: false,
         started_at: clock.now(),
     }

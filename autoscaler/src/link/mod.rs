@@ -170,7 +170,7 @@ pub(crate) fn entry(service: &Service) -> ServiceEntry {
         activation_deadline_ms: millis(serving.activation_deadline),
         request_timeout_ms: millis(serving.request_timeout),
         trouble: service.trouble.clone(),
-        pods: service.state.pods().iter().map(pod_entry).collect(),
+        pods: service.state.pods().iter().filter_map(pod_entry).collect(),
         // Alone, until it is told which part is its own.
         activators: 0,
         activator_index: 0,
@@ -178,8 +178,15 @@ pub(crate) fn entry(service: &Service) -> ServiceEntry {
     }
 }
 
-fn pod_entry(pod: &Pod) -> PodEntry {
-    PodEntry { name: pod.name.clone(), address: pod.serving.to_string(), nonce: pod.nonce.clone() }
+/// `None` if nobody could send it anything yet.
+fn pod_entry(pod: &Pod) -> Option<PodEntry> {
+    let serving = pod.serving().filter(|_| pod.ready || !pod.direct)?;
+    Some(PodEntry {
+        name: pod.name.clone(),
+        address: serving.to_string(),
+        nonce: pod.nonce.clone(),
+        direct: pod.direct,
+    })
 }
 
 /// A handler's way to the one task that decides.

@@ -21,7 +21,7 @@ use crate::{
     collector::Collector,
     link::{Activators, Intake, LinkEvent, LinkId, entry},
     metrics::{Metrics, Views},
-    platform::{EndpointSink, FleetEvent, PodSource, ScaleTarget},
+    platform::{EndpointSink, FleetEvent, Gate, Pod, PodSource, ScaleTarget},
     service::{Cause, Explained, View},
     services::{Periods, Services},
 };
@@ -66,7 +66,7 @@ impl Autoscaler {
     /// Takes activators on `listener` and scales what `platform` tells of.
     pub fn start<P>(listener: TcpListener, platform: Arc<P>, clock: WallClock, periods: Periods) -> Self
     where
-        P: PodSource + ScaleTarget + EndpointSink,
+        P: PodSource + ScaleTarget + EndpointSink + Gate,
     {
         let (events, said) = mpsc::channel(LINK_CAPACITY);
         let (asks, asked) = mpsc::channel(ASK_CAPACITY);
@@ -250,14 +250,15 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             }
             FleetEvent::Pods { key, pods, replicas, trouble } => {
                 let Some(service) = self.services.get_mut(&key) else { return };
-                let kept: HashSet<SocketAddr> = pods.iter().map(|pod| pod.stats).collect();
-                let before = service.state.pods().iter().map(|pod| pod.stats);
+                let kept: HashSet<SocketAddr> = pods.iter().filter_map(Pod::stats).collect();
+                let before = service.state.pods().iter().filter_map(Pod::stats);
                 self.collector.forget(before.filter(|address| !kept.contains(address)));
                 service.state.set_pods(pods, replicas, now);
                 service.trouble = trouble;
                 key
             }
             FleetEvent::Gone(key) => return self.on_gone(&key),
+            FleetEvent::Leadership { .. } | FleetEvent::Replicas(_) => return,
             FleetEvent::Complete => {
                 self.complete = true;
                 let all = self.entries();
@@ -278,7 +279,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
 
     fn on_gone(&mut self, key: &ServiceKey) {
         if let Some(service) = self.services.remove(key) {
-            self.collector.forget(service.state.pods().iter().map(|pod| pod.stats));
+            self.collector.forget(service.state.pods().iter().filter_map(Pod::stats));
         }
         self.activators.tell_gone(key);
         self.views.remove(key);

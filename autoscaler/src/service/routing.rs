@@ -90,7 +90,7 @@ impl Routing {
         if sharing != self.sharing {
             (self.sharing, self.sharing_changed) = (sharing, true);
         }
-        let ready: Vec<SocketAddr> = pods.iter().filter(|pod| pod.ready).map(|pod| pod.serving).collect();
+        let ready: Vec<SocketAddr> = pods.iter().filter(|pod| pod.ready).filter_map(Pod::serving).collect();
         let wanted = endpoints(service, path, &ready, &self.activators, outcome.activators);
         let before = self.published.as_ref();
         let proxied_since = match wanted.path {

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use ebb_core::scaling::{ClusterDefaults, Reachability, full_key, parse};
 
 use super::*;
-use crate::zero::Path;
+use crate::{platform::PodAddress, zero::Path};
 
 const ACTIVATOR: &str = "10.0.1.1:30001";
 
@@ -42,9 +42,12 @@ impl World {
         let pods = (0..self.starting + self.ready)
             .map(|n| Pod {
                 name: format!("web-{n}"),
-                serving: format!("10.0.0.{n}:8012").parse().unwrap(),
-                stats: format!("10.0.0.{n}:9090").parse().unwrap(),
+                address: Some(PodAddress {
+                    serving: format!("10.0.0.{n}:8012").parse().unwrap(),
+                    stats: format!("10.0.0.{n}:9090").parse().unwrap(),
+                }),
                 nonce: String::new(),
+                direct: false,
                 ready: n < self.ready,
                 started_at: self.now,
             })

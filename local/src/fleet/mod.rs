@@ -13,7 +13,7 @@ use std::{
 
 use autoscaler::{
     endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, PlatformError, PodSource, ScaleTarget},
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
     zero::bounded,
 };
 use ebb_core::{ServiceKey, scaling::ScalingSpec};
@@ -168,7 +168,8 @@ pub(crate) struct Platform(pub(crate) Arc<Fleet>);
 
 impl PodSource for Platform {
     fn watch(&self) -> mpsc::Receiver<FleetEvent> {
-        let (events, watched) = mpsc::channel(CAPACITY.max(2 * self.0.services.len() + 1));
+        let (events, watched) = mpsc::channel(CAPACITY.max(2 * self.0.services.len() + 2));
+        let _ = events.try_send(FleetEvent::Leadership { leads: true });
         for (key, entry) in &self.0.services {
             // The channel has room for all.
             let _ =
@@ -189,6 +190,13 @@ impl ScaleTarget for Platform {
         first_to_go: &[String],
     ) -> Result<(), PlatformError> {
         self.0.set_replicas(service, pods, first_to_go).await
+    }
+}
+
+/// The one activator is in this process.
+impl Gate for Platform {
+    async fn admit(&self, _: Option<&str>) -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -154,9 +154,12 @@ impl ServicePods {
                 .iter()
                 .map(|pod| platform::Pod {
                     name: pod.name.to_string(),
-                    serving: pod.addresses.serving,
-                    stats: pod.addresses.stats,
+                    address: Some(platform::PodAddress {
+                        serving: pod.addresses.serving,
+                        stats: pod.addresses.stats,
+                    }),
                     nonce: pod.nonce.clone(),
+                    direct: false,
                     ready: pod.is_ready(),
                     started_at: pod.created_at(),
                 })
