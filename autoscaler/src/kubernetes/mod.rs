@@ -1,3 +1,205 @@
 //! A Kubernetes cluster as a platform.
+//!
+//! What is seen becomes facts ([`facts`], [`claim`]); what follows from them is decided in [`world`], which reads no
+//! clock and calls nobody; one task ([`shell`]) carries it out. Scales are written beside that task: whoever waits
+//! for a pod waits for no queue of ours.
 
+mod allocation;
 pub(crate) mod claim;
+mod facts;
+mod gate;
+mod kinds;
+mod metrics;
+mod notices;
+mod rival;
+mod settings;
+mod shell;
+mod slices;
+mod watch;
+mod world;
+mod write;
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use ebb_core::{ServiceKey, scaling::ClusterDefaults};
+use ebb_proxy::WallClock;
+use kube::{Client, core::ApiResource};
+use parking_lot::{Mutex, RwLock};
+use tokio::{
+    sync::{mpsc, oneshot, watch as observed},
+    task::JoinSet,
+    time::timeout,
+};
+use tracing::warn;
+
+use crate::{
+    endpoints::Endpoints,
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
+};
+use facts::TargetKey;
+use gate::TokenGate;
+use metrics::Metrics;
+use shell::{Command, Shell};
+use write::Writer;
+
+/// What writes of ours are signed with.
+pub(crate) const FIELD_MANAGER: &str = "ebb-autoscaler";
+
+/// Events that may wait for those who decide.
+const FLEET_CAPACITY: usize = 1024;
+/// Commands that may wait for the one task.
+const COMMAND_CAPACITY: usize = 1024;
+/// A slice that is not written by then is tried again by whoever wants it published.
+const PUBLISH_WITHIN: Duration = Duration::from_secs(15);
+
+/// Who we are in the cluster.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The namespace that Ebb runs in.
+    pub namespace: String,
+    /// Our pod's name: what a Lease says of us.
+    pub pod: String,
+    /// Where we take activators' streams.
+    pub link: SocketAddr,
+}
+
+/// A Kubernetes cluster.
+#[derive(Debug)]
+pub struct Kubernetes {
+    writer: Writer,
+    gate: TokenGate,
+    directory: Arc<Directory>,
+    commands: mpsc::Sender<Command>,
+    fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
+    metrics: Arc<Metrics>,
+    synced: observed::Receiver<bool>,
+    defaults: Arc<ArcSwap<ClusterDefaults>>,
+    #[expect(dead_code, reason = "held for its drop alone")]
+    tasks: JoinSet<()>,
+}
+
+/// What it takes to scale a service without asking anybody.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    services: RwLock<HashMap<ServiceKey, Known>>,
+    kinds: RwLock<HashMap<String, ApiResource>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    target: TargetKey,
+    /// Pods that were once marked as ones to go first.
+    marked: Vec<String>,
+}
+
+impl Kubernetes {
+    /// Follows the cluster that `client` speaks to. `leads` says whether what is decided is to be written.
+    pub fn start(
+        client: Client,
+        identity: &Identity,
+        clock: WallClock,
+        leads: observed::Receiver<bool>,
+    ) -> Arc<Self> {
+        let metrics = Arc::new(Metrics::default());
+        let writer = Writer { client: client.clone(), metrics: metrics.clone() };
+        let directory = Arc::new(Directory::default());
+        let (commands, commanded) = mpsc::channel(COMMAND_CAPACITY);
+        let (fleet, told) = mpsc::channel(FLEET_CAPACITY);
+        let (syncing, synced) = observed::channel(false);
+        let defaults = Arc::new(ArcSwap::from_pointee(ClusterDefaults::default()));
+        let mut tasks = JoinSet::new();
+        let shell = Shell::new(
+            writer.clone(),
+            clock,
+            identity.clone(),
+            directory.clone(),
+            fleet,
+            syncing,
+            defaults.clone(),
+        );
+        tasks.spawn(shell.run(commanded, leads));
+        Arc::new(Self {
+            gate: TokenGate::new(writer.clone(), &identity.namespace),
+            writer,
+            directory,
+            commands,
+            fleet: Mutex::new(Some(told)),
+            metrics,
+            synced,
+            defaults,
+            tasks,
+        })
+    }
+
+    /// Whether all there is was seen.
+    pub fn synced(&self) -> observed::Receiver<bool> {
+        self.synced.clone()
+    }
+
+    /// The cluster's settings, as they were last good.
+    pub fn defaults(&self) -> Arc<ArcSwap<ClusterDefaults>> {
+        self.defaults.clone()
+    }
+
+    /// Adds what is measured here to `registry`.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.metrics.register(registry);
+    }
+}
+
+impl PodSource for Kubernetes {
+    /// Once; whoever asks again hears nothing.
+    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
+        self.fleet.lock().take().unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}
+
+impl ScaleTarget for Kubernetes {
+    async fn scale(
+        &self,
+        service: &ServiceKey,
+        pods: u32,
+        first_to_go: &[String],
+    ) -> Result<(), PlatformError> {
+        let known = self.directory.services.read().get(service).cloned();
+        let Known { target, marked } = known.ok_or_else(|| unknown(service))?;
+        let resource = self.directory.kinds.read().get(&target.kind).cloned();
+        let resource = resource.ok_or_else(|| PlatformError(format!("{target} cannot be scaled")))?;
+        if !first_to_go.is_empty() {
+            // Without a mark another pod goes, which drains as well.
+            if let Err(error) = self.writer.mark(&target.namespace, first_to_go, marked).await {
+                warn!(%service, %error, "cannot say which pods are to go first");
+            }
+        }
+        let written = self.writer.scale(&resource, &target.namespace, &target.name, pods).await;
+        written.map_err(|error| PlatformError(format!("{target}: {error}")))?;
+        // The one task has ended where nobody takes it.
+        let _ = self.commands.send(Command::Scaled(service.clone(), pods)).await;
+        Ok(())
+    }
+}
+
+impl EndpointSink for Kubernetes {
+    async fn publish(&self, service: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
+        let (done, published) = oneshot::channel();
+        let command = Command::Publish(service.clone(), endpoints.clone(), done);
+        self.commands.send(command).await.map_err(|_| PlatformError("ending".to_owned()))?;
+        match timeout(PUBLISH_WITHIN, published).await {
+            Ok(Ok(result)) => result.map_err(PlatformError),
+            // Something newer took its place.
+            Ok(Err(_)) => Ok(()),
+            Err(_) => Err(PlatformError(format!("not published within {PUBLISH_WITHIN:?}"))),
+        }
+    }
+}
+
+impl Gate for Kubernetes {
+    async fn admit(&self, token: Option<&str>) -> Result<(), String> {
+        self.gate.admit(token).await
+    }
+}
+
+fn unknown(service: &ServiceKey) -> PlatformError {
+    PlatformError(format!("{service} is not known"))
+}

@@ -4,9 +4,13 @@
 //! record has stood unchanged before our own eyes. So a leader whose clock is wrong leads no longer, and one that
 //! was away is not overruled by time stamps.
 
+mod lease;
+
 use std::time::Duration;
 
 use ebb_core::Tick;
+
+pub use lease::Candidate;
 
 /// What a Lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]

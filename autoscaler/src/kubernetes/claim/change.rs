@@ -41,11 +41,10 @@ impl Change {
         change
     }
 
-    /// What is wrong with the Service is written on it, or that nothing is.
-    pub(crate) fn status(service: &Service, status: Option<String>) -> Self {
-        let mut change = Self::default();
-        change.annotate(service, keys::STATUS.name, status);
-        change
+    /// What is wrong with the Service is to be written on it, or that nothing is.
+    pub(crate) fn set_status(&mut self, service: &Service, status: Option<String>) {
+        self.annotations.retain(|(key, _)| *key != keys::STATUS.name);
+        self.annotate(service, keys::STATUS.name, status);
     }
 
     fn annotate(&mut self, service: &Service, key: &'static str, value: Option<String>) {

@@ -12,7 +12,10 @@ use ebb_core::{
     ServiceKey,
     scaling::{ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, keys, parse},
 };
-use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::{
+    api::core::v1::{Service, ServiceSpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 
 pub(crate) use change::Change;
 pub(crate) use ports::{Port, Target};
@@ -148,12 +151,46 @@ fn claim(service: &Service, parsed: Parsed, kept: Option<Labels>) -> Result<Clai
     })
 }
 
+/// Leaves of a Service what matters here; there may be many, most of them none of ours.
+pub(crate) fn strip(service: &mut Service) {
+    let annotations = service.metadata.annotations.take().unwrap_or_default();
+    let kept: Labels = annotations.into_iter().filter(|(key, _)| is_of_interest(key)).collect();
+    let spec = service.spec.take();
+    service.status = None;
+    service.metadata = ObjectMeta {
+        name: service.metadata.name.take(),
+        namespace: service.metadata.namespace.take(),
+        uid: service.metadata.uid.take(),
+        resource_version: service.metadata.resource_version.take(),
+        ..ObjectMeta::default()
+    };
+    service.spec = if kept.is_empty() {
+        // Its address is all that anybody may ask for.
+        spec.map(|spec| ServiceSpec { cluster_ip: spec.cluster_ip, ..ServiceSpec::default() })
+    } else {
+        spec
+    };
+    service.metadata.annotations = (!kept.is_empty()).then_some(kept);
+}
+
+/// Whether an annotation of that key could matter.
+fn is_of_interest(key: &str) -> bool {
+    [keys::SCALING_PREFIX, keys::EBB_PREFIX].iter().any(|prefix| key.starts_with(prefix))
+        || keys::KNOWN.iter().any(|known| known.spellings().any(|name| name == key))
+}
+
 /// The Service's name and namespace.
 pub(crate) fn key(service: &Service) -> ServiceKey {
     ServiceKey::new(
         service.metadata.namespace.clone().unwrap_or_default(),
         service.metadata.name.clone().unwrap_or_default(),
     )
+}
+
+/// The selector that Ebb keeps for the Service; `None` if the Service has its own.
+pub(crate) fn kept_selector(service: &Service) -> Option<Labels> {
+    let kept = service.metadata.annotations.as_ref()?.get(keys::SELECTOR.name)?;
+    if own_selector(service).is_some() { None } else { selector::from_text(kept) }
 }
 
 /// The selector that stands in the Service's spec; `None` if there is none.

@@ -1,0 +1,87 @@
+//! Which port the activators take a service's requests on.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::RangeInclusive,
+};
+
+use ebb_core::ServiceKey;
+
+/// Below the ports that Linux gives to connections that go out (32768 and above), above those that programs have
+/// by convention.
+pub(crate) const RANGE: RangeInclusive<u16> = 10_000..=29_999;
+
+/// Who has which port.
+#[derive(Debug, Default)]
+pub(crate) struct Allocation {
+    by_port: HashMap<u16, ServiceKey>,
+}
+
+impl Allocation {
+    /// The port of `service`, which has `written` by its own word: that one, unless another service has it
+    /// already; else one that is free. `None` if none is.
+    ///
+    /// The first free one is sought from where the service's name says, so that whoever looks finds the same.
+    pub(crate) fn port(&mut self, service: &ServiceKey, written: Option<u16>) -> Option<u16> {
+        let held = written.filter(|port| self.is_free_for(*port, service));
+        let count = RANGE.end() - RANGE.start() + 1;
+        let mut hasher = DefaultHasher::new();
+        service.hash(&mut hasher);
+        let first = u16::try_from(hasher.finish() % u64::from(count)).unwrap_or(0);
+        let mut others = (0..count).map(|step| {
+            RANGE.start() + (u32::from(first) + u32::from(step)).rem_euclid(u32::from(count)) as u16
+        });
+        let port = held.or_else(|| others.find(|port| self.is_free_for(*port, service)))?;
+        self.by_port.insert(port, service.clone());
+        Some(port)
+    }
+
+    /// `service` needs `port` no more.
+    pub(crate) fn free(&mut self, service: &ServiceKey, port: u16) {
+        if self.by_port.get(&port) == Some(service) {
+            self.by_port.remove(&port);
+        }
+    }
+
+    fn is_free_for(&self, port: u16, service: &ServiceKey) -> bool {
+        RANGE.contains(&port) && self.by_port.get(&port).is_none_or(|holder| holder == service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> ServiceKey {
+        ServiceKey::new("shop", name)
+    }
+
+    #[test]
+    fn what_is_written_counts_unless_another_has_it() {
+        let mut ports = Allocation::default();
+        assert_eq!(ports.port(&key("a"), Some(12_345)), Some(12_345));
+        assert_eq!(ports.port(&key("a"), Some(12_345)), Some(12_345), "asked again");
+        let other = ports.port(&key("b"), Some(12_345)).unwrap();
+        assert_ne!(other, 12_345);
+        assert_ne!(ports.port(&key("c"), Some(80)), Some(80), "out of range");
+        ports.free(&key("b"), 12_345);
+        assert_ne!(ports.port(&key("d"), Some(12_345)), Some(12_345), "only who has it can give it back");
+        ports.free(&key("a"), 12_345);
+        assert_eq!(ports.port(&key("d"), Some(12_345)), Some(12_345));
+    }
+
+    #[test]
+    fn the_same_service_finds_the_same_port_and_no_two_share_one() {
+        let (mut one, mut other) = (Allocation::default(), Allocation::default());
+        assert_eq!(one.port(&key("hello"), None), other.port(&key("hello"), None));
+        let mut seen = std::collections::HashSet::new();
+        for n in 0..20_000 {
+            assert!(seen.insert(other.port(&key(&n.to_string()), None)), "{n}");
+            if n == 19_998 {
+                break;
+            }
+        }
+        assert_eq!(other.port(&key("one too many"), None), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! What is kept of the cluster's objects: what decides, and nothing else.
+
+mod pod;
+mod slice;
+mod target;
+
+pub(crate) use pod::{DELETION_COST, PodFacts, SidecarFacts};
+pub(crate) use slice::{MANAGER_LABEL, Manager, OURS, SERVICE_LABEL, SliceFacts, digest};
+pub(crate) use target::{TargetFacts, TargetKey};

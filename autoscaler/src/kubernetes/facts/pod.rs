@@ -1,0 +1,236 @@
+use std::net::IpAddr;
+
+use ebb_core::Tick;
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus};
+
+use crate::kubernetes::claim::Labels;
+
+/// The container that Ebb puts into pods.
+pub(crate) const SIDECAR: &str = "queue-proxy";
+/// Its ports, by name.
+const SERVING: &str = "ebb-http";
+const STATS: &str = "ebb-stats";
+/// The variable that holds its pod's secret.
+const NONCE: &str = "EBB_POD_NONCE";
+/// What Kubernetes' own controllers choose by when pods are to go.
+pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// States of a waiting container that it does not leave by waiting.
+const STUCK: [&str; 7] = [
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+];
+
+/// A pod that runs, or is to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PodFacts {
+    pub(crate) labels: Labels,
+    /// Its addresses, the first one first; none as long as it has none.
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) node: Option<String>,
+    /// Whether Kubernetes calls it ready.
+    pub(crate) ready: bool,
+    pub(crate) started_at: Tick,
+    /// Its queue-proxy, if it has one.
+    pub(crate) sidecar: Option<SidecarFacts>,
+    /// Ports that its containers declare by name.
+    pub(crate) ports: Vec<(String, u16)>,
+    /// What keeps it from starting.
+    pub(crate) trouble: Option<String>,
+    /// Whether it was once marked as one that goes before others.
+    pub(crate) marked: bool,
+}
+
+/// A queue-proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SidecarFacts {
+    pub(crate) serving: u16,
+    pub(crate) stats: u16,
+    pub(crate) nonce: String,
+}
+
+impl PodFacts {
+    /// What matters of `pod`; `None` if it is on its way out, or has ended.
+    pub(crate) fn of(pod: &Pod) -> Option<Self> {
+        let (empty_spec, empty_status) = (PodSpec::default(), PodStatus::default());
+        let spec = pod.spec.as_ref().unwrap_or(&empty_spec);
+        let status = pod.status.as_ref().unwrap_or(&empty_status);
+        let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if ended || pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let conditions = status.conditions.as_deref().unwrap_or_default();
+        let ready =
+            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        let mut ips: Vec<IpAddr> =
+            status.pod_ips.iter().flatten().filter_map(|ip| ip.ip.parse().ok()).collect();
+        if ips.is_empty() {
+            ips.extend(status.pod_ip.as_ref().and_then(|ip| ip.parse::<IpAddr>().ok()));
+        }
+        let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let since = status.start_time.as_ref().or(pod.metadata.creation_timestamp.as_ref());
+        Some(Self {
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            ips,
+            node: spec.node_name.clone(),
+            ready,
+            started_at: since.map_or(Tick::ZERO, |at| {
+                Tick::from_millis(u64::try_from(at.0.as_millisecond()).unwrap_or(0))
+            }),
+            sidecar: all.clone().find(|container| container.name == SIDECAR).and_then(sidecar),
+            ports: all.flat_map(named_ports).collect(),
+            trouble: trouble(status),
+            marked: pod
+                .metadata
+                .annotations
+                .as_ref()
+                .is_some_and(|annotations| annotations.contains_key(DELETION_COST)),
+        })
+    }
+
+    /// The pod's port of that name.
+    pub(crate) fn port(&self, name: &str) -> Option<u16> {
+        self.ports.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    }
+}
+
+fn named_ports(container: &Container) -> impl Iterator<Item = (String, u16)> {
+    container
+        .ports
+        .iter()
+        .flatten()
+        .filter_map(|port| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?)))
+}
+
+fn sidecar(container: &Container) -> Option<SidecarFacts> {
+    let port = |wanted: &str| named_ports(container).find(|(name, _)| name == wanted).map(|(_, port)| port);
+    let nonce = container.env.iter().flatten().find(|var| var.name == NONCE);
+    Some(SidecarFacts {
+        serving: port(SERVING)?,
+        stats: port(STATS)?,
+        nonce: nonce.and_then(|var| var.value.clone()).unwrap_or_default(),
+    })
+}
+
+/// What keeps a pod from starting, in words for those who wait for it.
+fn trouble(status: &PodStatus) -> Option<String> {
+    let statuses = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    statuses.filter_map(stuck).next().or_else(|| {
+        let scheduled =
+            status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled")?;
+        let unschedulable =
+            scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable");
+        unschedulable.then(|| {
+            format!("no node has room for it: {}", scheduled.message.as_deref().unwrap_or("no reason given"))
+        })
+    })
+}
+
+fn stuck(status: &ContainerStatus) -> Option<String> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().filter(|reason| STUCK.contains(reason))?;
+    let mut text = format!("container {}: {reason}", status.name);
+    let ended = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    match (ended, waiting.message.as_deref()) {
+        (Some(ended), _) => {
+            text.push_str(&format!(
+                ", exit code {} after {} restarts",
+                ended.exit_code, status.restart_count
+            ));
+        }
+        (None, Some(message)) => text.push_str(&format!(": {message}")),
+        (None, None) => {}
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(spec: Value, status: Value) -> Option<PodFacts> {
+        let object = json!({
+            "metadata": {"name": "a", "labels": {"app": "hello"}, "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": spec, "status": status,
+        });
+        PodFacts::of(&serde_json::from_value(object).unwrap())
+    }
+
+    fn with_sidecar() -> Value {
+        json!({"nodeName": "n", "containers": [
+            {"name": "app", "ports": [{"name": "web", "containerPort": 8080}]},
+            {"name": "queue-proxy", "env": [{"name": "EBB_POD_NONCE", "value": "secret"}], "ports": [
+                {"name": "ebb-http", "containerPort": 8012}, {"name": "ebb-stats", "containerPort": 9090},
+            ]},
+        ]})
+    }
+
+    #[test]
+    fn a_running_pod_is_known_by_its_addresses_its_ports_and_its_sidecar() {
+        let status = json!({
+            "phase": "Running", "startTime": "2026-01-01T00:00:02Z", "podIP": "10.0.0.9",
+            "podIPs": [{"ip": "10.0.0.9"}, {"ip": "fd00::9"}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        });
+        let facts = pod(with_sidecar(), status).unwrap();
+        assert_eq!(facts.ips, ["10.0.0.9".parse::<IpAddr>().unwrap(), "fd00::9".parse().unwrap()]);
+        assert_eq!((facts.ready, facts.node.as_deref(), facts.port("web")), (true, Some("n"), Some(8080)));
+        assert_eq!(facts.started_at, Tick::from_secs(1_767_225_602));
+        let sidecar = SidecarFacts { serving: 8012, stats: 9090, nonce: "secret".to_owned() };
+        assert_eq!(facts.sidecar, Some(sidecar));
+        assert_eq!(facts.trouble, None);
+    }
+
+    #[test]
+    fn a_pod_that_has_just_been_made_has_no_address_yet() {
+        let facts = pod(with_sidecar(), json!({"phase": "Pending"})).unwrap();
+        assert!(facts.ips.is_empty() && !facts.ready);
+        assert_eq!(facts.started_at, Tick::from_secs(1_767_225_600));
+    }
+
+    #[test]
+    fn pods_that_end_are_none() {
+        for phase in ["Succeeded", "Failed"] {
+            assert_eq!(pod(with_sidecar(), json!({"phase": phase})), None);
+        }
+        let ending = json!({"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert_eq!(PodFacts::of(&serde_json::from_value(ending).unwrap()), None);
+    }
+
+    #[test]
+    fn a_pod_without_ebbs_ports_has_no_sidecar() {
+        let spec = json!({"containers": [{"name": "queue-proxy", "image": "somebody's"}]});
+        assert_eq!(pod(spec, json!({})).unwrap().sidecar, None);
+        assert_eq!(pod(json!({"containers": []}), json!({})).unwrap().sidecar, None);
+    }
+
+    #[test]
+    fn what_keeps_a_pod_from_starting_is_told_in_words() {
+        let waiting = |reason: &str, message: &str| {
+            json!({"containerStatuses": [{
+                "name": "app", "ready": false, "restartCount": 3, "image": "", "imageID": "",
+                "state": {"waiting": {"reason": reason, "message": message}},
+            }]})
+        };
+        let told = |status| pod(with_sidecar(), status).unwrap().trouble;
+        assert_eq!(told(waiting("ContainerCreating", "")), None);
+        assert_eq!(
+            told(waiting("ImagePullBackOff", "no such image")).unwrap(),
+            "container app: ImagePullBackOff: no such image"
+        );
+        let mut crashing = waiting("CrashLoopBackOff", "back-off");
+        crashing["containerStatuses"][0]["lastState"] = json!({"terminated": {"exitCode": 7}});
+        assert_eq!(told(crashing).unwrap(), "container app: CrashLoopBackOff, exit code 7 after 3 restarts");
+        let unschedulable = json!({"conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"},
+        ]});
+        assert_eq!(told(unschedulable).unwrap(), "no node has room for it: 0/1 nodes");
+    }
+}

@@ -1,0 +1,67 @@
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use ebb_core::ServiceKey;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+/// The label that says whose endpoints a slice has.
+pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+/// The label that says who looks after a slice.
+pub(crate) const MANAGER_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+/// Its value on ours.
+pub(crate) const OURS: &str = "ebb.dev";
+
+/// Who looks after a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manager {
+    Ebb,
+    /// Kubernetes' own: from the Service's selector, or from its Endpoints object.
+    Cluster,
+    /// Somebody who is none of our business.
+    Other,
+}
+
+/// One EndpointSlice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SliceFacts {
+    pub(crate) manager: Manager,
+    /// Whether anybody in it takes traffic.
+    pub(crate) ready: bool,
+    /// Of all that matters in it ([`digest`]).
+    pub(crate) digest: u64,
+}
+
+impl SliceFacts {
+    /// What matters of `slice`, and whose it is; `None` if it is nobody's.
+    pub(crate) fn of(slice: &EndpointSlice) -> Option<(ServiceKey, Self)> {
+        let labels = slice.metadata.labels.as_ref()?;
+        let service = ServiceKey::new(slice.metadata.namespace.clone()?, labels.get(SERVICE_LABEL)?);
+        let manager = match labels.get(MANAGER_LABEL).map(String::as_str) {
+            Some(OURS) => Manager::Ebb,
+            Some("endpointslice-controller.k8s.io" | "endpointslicemirroring-controller.k8s.io") => {
+                Manager::Cluster
+            }
+            _ => Manager::Other,
+        };
+        let ready = slice.endpoints.iter().any(|endpoint| {
+            endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+        });
+        Some((service, Self { manager, ready, digest: digest(slice) }))
+    }
+}
+
+/// A number that two slices share if they say the same, whatever the API server filled in.
+pub(crate) fn digest(slice: &EndpointSlice) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    slice.address_type.hash(&mut hasher);
+    for port in slice.ports.iter().flatten() {
+        let name = port.name.as_deref().unwrap_or_default();
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        (name, protocol, port.port, port.app_protocol.as_deref()).hash(&mut hasher);
+    }
+    for endpoint in &slice.endpoints {
+        let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
+        let target = endpoint.target_ref.as_ref().and_then(|target| target.name.as_deref());
+        (&endpoint.addresses, ready, endpoint.node_name.as_deref(), target).hash(&mut hasher);
+    }
+    hasher.finish()
+}

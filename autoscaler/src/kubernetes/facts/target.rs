@@ -1,0 +1,108 @@
+use std::fmt;
+
+use ebb_core::{ServiceKey, scaling::ScaleTarget};
+use kube::core::{DynamicObject, ObjectMeta};
+use serde_json::Value;
+
+/// An object that is scaled.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TargetKey {
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl TargetKey {
+    pub(crate) fn new(service: &ServiceKey, target: &ScaleTarget) -> Self {
+        Self { kind: target.kind.clone(), namespace: service.namespace.clone(), name: target.name.clone() }
+    }
+}
+
+impl fmt::Display for TargetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+/// What an object that is scaled says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TargetFacts {
+    /// How many pods it wants.
+    pub(crate) replicas: u32,
+    /// Who wrote that last.
+    pub(crate) writer: Option<String>,
+    /// Why it cannot have its pods.
+    pub(crate) trouble: Option<String>,
+}
+
+impl TargetFacts {
+    /// Of an object whose replicas are in `.spec.replicas`.
+    pub(crate) fn of(object: &DynamicObject) -> Self {
+        let replicas = object.data.pointer("/spec/replicas").and_then(Value::as_u64);
+        Self {
+            // The API's default.
+            replicas: replicas.map_or(1, |replicas| u32::try_from(replicas).unwrap_or(u32::MAX)),
+            writer: writer(&object.metadata),
+            trouble: trouble(&object.data),
+        }
+    }
+}
+
+/// Who wrote the replicas last, by the record that the API server keeps.
+pub(crate) fn writer(metadata: &ObjectMeta) -> Option<String> {
+    let owns = |fields: &Value| fields.pointer("/f:spec/f:replicas").is_some();
+    let entries = metadata.managed_fields.iter().flatten();
+    let own = entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| owns(&fields.0)));
+    own.max_by_key(|entry| entry.time.clone()).and_then(|entry| {
+        let manager = entry.manager.clone()?;
+        Some(match entry.subresource.as_deref() {
+            Some(subresource) if !subresource.is_empty() => format!("{manager} ({subresource})"),
+            _ => manager,
+        })
+    })
+}
+
+/// A Deployment's or ReplicaSet's word that pods could not even be made: a quota, an admission.
+fn trouble(data: &Value) -> Option<String> {
+    let conditions = data.pointer("/status/conditions")?.as_array()?;
+    let failed = conditions
+        .iter()
+        .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
+    Some(format!("no pod can be made: {}", failed["message"].as_str().unwrap_or("no reason given")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn facts(object: Value) -> TargetFacts {
+        TargetFacts::of(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn the_last_writer_of_the_replicas_is_known() {
+        let entry = |manager: &str, time: &str, fields: Value, subresource: &str| json!({"manager": manager, "time": time, "fieldsV1": fields, "subresource": subresource});
+        let replicas = json!({"f:spec": {"f:replicas": {}}});
+        let object = json!({
+            "metadata": {"name": "a", "managedFields": [
+                entry("kubectl", "2026-01-01T00:00:00Z", replicas.clone(), ""),
+                entry("kube-controller-manager", "2026-01-01T00:00:02Z", replicas, "scale"),
+                entry("other", "2026-01-01T00:00:09Z", json!({"f:status": {}}), "status"),
+            ]},
+            "spec": {"replicas": 3},
+        });
+        let writer = Some("kube-controller-manager (scale)".to_owned());
+        assert_eq!(facts(object), TargetFacts { replicas: 3, writer, trouble: None });
+        assert_eq!(facts(json!({"metadata": {"name": "a"}})).replicas, 1, "as the API would have it");
+    }
+
+    #[test]
+    fn a_quota_is_told() {
+        let object = json!({"metadata": {"name": "a"}, "spec": {"replicas": 0}, "status": {"conditions": [
+            {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
+        ]}});
+        assert_eq!(facts(object).trouble.unwrap(), "no pod can be made: exceeded quota");
+    }
+}

@@ -1,0 +1,58 @@
+//! Objects that can be scaled, by the names of their kinds.
+
+use ebb_core::scaling::ScaleTarget;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+
+use super::watch::Name;
+
+/// What the kind of a scale target is called by the API.
+///
+/// # Errors
+///
+/// If the API has no such kind, or it cannot be scaled, or the API does not answer.
+pub(crate) async fn resolve(client: &Client, kind: &str) -> Result<ApiResource, String> {
+    match kind {
+        "Deployment" => return Ok(ApiResource::erase::<Deployment>(&())),
+        "StatefulSet" => return Ok(ApiResource::erase::<StatefulSet>(&())),
+        "ReplicaSet" => return Ok(ApiResource::erase::<ReplicaSet>(&())),
+        _ => {}
+    }
+    let groups = client.list_api_groups().await.map_err(|error| error.to_string())?;
+    for group in groups.groups {
+        let Some(version) = group.preferred_version.or_else(|| group.versions.first().cloned()) else {
+            continue;
+        };
+        // A group whose server is away hides its own kinds only.
+        let Ok(resources) = client.list_api_group_resources(&version.group_version).await else { continue };
+        let names: Vec<&str> = resources.resources.iter().map(|resource| resource.name.as_str()).collect();
+        for resource in &resources.resources {
+            if resource.kind == kind && names.contains(&format!("{}/scale", resource.name).as_str()) {
+                let kind = GroupVersionKind::gvk(&group.name, &version.version, kind);
+                return Ok(ApiResource::from_gvk_with_plural(&kind, &resource.name));
+            }
+        }
+    }
+    Err(format!("the cluster has no kind {kind} with a scale subresource"))
+}
+
+/// Whether `.spec.replicas` is what the scale subresource writes, by the type itself.
+pub(crate) fn has_plain_replicas(resource: &ApiResource) -> bool {
+    resource.group == "apps"
+}
+
+/// How many pods an object wants, by its scale subresource.
+pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Name) -> kube::Result<u32> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name.0, resource);
+    let scale = api.get_scale(&name.1).await?;
+    let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
+    Ok(u32::try_from(replicas).unwrap_or(0))
+}
+
+/// `target`, if it is one whose pods come from a template that Ebb may mark.
+pub(crate) fn has_rollouts(target: &ScaleTarget) -> bool {
+    matches!(&*target.kind, "Deployment" | "StatefulSet")
+}

@@ -1,0 +1,73 @@
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+/// What Ebb and the API server have to do with one another.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    writes: Family<WriteLabels, Counter>,
+    watch_failures: Family<KindLabels, Counter>,
+    notices: Family<ReasonLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    what: &'static str,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Outcome {
+    Done,
+    Conflict,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "ebb_autoscaler_api_writes",
+            "Writes to the Kubernetes API, by what was written and how it went",
+            self.writes.clone(),
+        );
+        registry.register(
+            "ebb_autoscaler_watch_failures",
+            "Watches of the Kubernetes API that broke, by the kind that they follow",
+            self.watch_failures.clone(),
+        );
+        registry.register(
+            "ebb_autoscaler_notices",
+            "What owners of services were told by Events, by reason",
+            self.notices.clone(),
+        );
+    }
+
+    pub(crate) fn wrote<T>(&self, what: &'static str, result: &Result<T, kube::Error>) {
+        let outcome = match result {
+            Ok(_) => Outcome::Done,
+            Err(kube::Error::Api(status)) if status.code == 409 => Outcome::Conflict,
+            Err(_) => Outcome::Failed,
+        };
+        self.writes.get_or_create_owned(&WriteLabels { what, outcome }).inc();
+    }
+
+    pub(crate) fn watch_failed(&self, kind: &str) {
+        self.watch_failures.get_or_create_owned(&KindLabels { kind: kind.to_owned() }).inc();
+    }
+
+    pub(crate) fn noticed(&self, reason: &'static str) {
+        self.notices.get_or_create_owned(&ReasonLabels { reason }).inc();
+    }
+}

@@ -1,0 +1,65 @@
+//! The cluster's settings, from a ConfigMap.
+
+use std::collections::BTreeMap;
+
+use ebb_core::scaling::ClusterDefaults;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+/// The ConfigMap, in Ebb's own namespace.
+pub(crate) const NAME: &str = "ebb-config";
+
+/// The key that has every service given back: Ebb is about to be removed.
+const RELEASE: &str = "release";
+
+/// What it says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) defaults: ClusterDefaults,
+    pub(crate) releases: bool,
+}
+
+/// Reads it; without one, or without data, everything has its default.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub(crate) fn read(map: Option<&ConfigMap>) -> Result<Settings, Vec<String>> {
+    let empty = BTreeMap::new();
+    let data = map.and_then(|map| map.data.as_ref()).unwrap_or(&empty);
+    let defaults = ClusterDefaults::from_map(data);
+    let releases = match data.get(RELEASE).map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(format!("{RELEASE}: {other:?} is neither true nor false; want true or false")),
+    };
+    match (defaults, releases) {
+        (Ok(defaults), Ok(releases)) => Ok(Settings { defaults, releases }),
+        (defaults, releases) => {
+            let faults = defaults.err().unwrap_or_default();
+            Err(faults.iter().map(ToString::to_string).chain(releases.err()).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> ConfigMap {
+        let data = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        ConfigMap { data: Some(data), ..ConfigMap::default() }
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        assert_eq!(read(None), Ok(Settings::default()));
+        let settings = read(Some(&map(&[("stable-window", "30s"), ("release", "true")]))).unwrap();
+        assert_eq!((settings.defaults.stable_window.as_secs(), settings.releases), (30, true));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told() {
+        let faults = read(Some(&map(&[("stable-window", "1s"), ("release", "maybe")]))).unwrap_err();
+        assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+}

@@ -1,0 +1,418 @@
+//! The one task that feeds the [`World`] and carries out what follows: for each service one write at a time.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use ebb_core::{ServiceKey, Tick, scaling::ClusterDefaults};
+use ebb_proxy::WallClock;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::ApiResource;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch as observed},
+    task::JoinSet,
+    time::sleep_until,
+};
+use tracing::{debug, warn};
+
+use super::{
+    Directory, Identity, Known, kinds,
+    notices::Notices,
+    settings,
+    watch::{self, Fact, Facts},
+    world::{Listing, Notice, Plan, Step, World},
+    write::{WriteError, Writer, Written},
+};
+use crate::{endpoints::Endpoints, platform::FleetEvent};
+
+/// Facts that may wait for the task.
+const FACT_CAPACITY: usize = 1024;
+/// Services written for at once. Scales are not among them: they wait for nobody.
+const WRITTEN_AT_ONCE: usize = 32;
+/// Between two tries to write for one service, at first and at most.
+const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30)];
+/// So many tries in vain are no accident any more: the owner is told.
+const TRIES: u32 = 5;
+/// Between two looks for a kind that the cluster does not have.
+const KIND_RETRY: Duration = Duration::from_secs(30);
+/// The label that autoscalers' pods have.
+const OWN_LABEL: (&str, &str) = ("app.kubernetes.io/component", "autoscaler");
+
+/// Something that those who decide want.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The service's traffic is to go there. Answers when it does.
+    Publish(ServiceKey, Endpoints, oneshot::Sender<Result<(), String>>),
+    /// So many pods were written.
+    Scaled(ServiceKey, u32),
+}
+
+/// The one task.
+pub(super) struct Shell {
+    writer: Writer,
+    clock: WallClock,
+    identity: Identity,
+    directory: Arc<Directory>,
+    fleet: mpsc::Sender<FleetEvent>,
+    syncing: observed::Sender<bool>,
+    defaults: Arc<ArcSwap<ClusterDefaults>>,
+    world: World,
+    facts: Facts,
+    noticed: Notices,
+    leads: bool,
+    replicas: Vec<std::net::SocketAddr>,
+    watched: HashSet<String>,
+    writing: HashSet<ServiceKey>,
+    failures: HashMap<ServiceKey, u32>,
+    timers: BTreeSet<(Tick, ServiceKey)>,
+    publishing: HashMap<ServiceKey, oneshot::Sender<Result<(), String>>>,
+    places: Arc<Semaphore>,
+    work: JoinSet<Done>,
+    watches: JoinSet<()>,
+    incoming: Option<mpsc::Receiver<Fact>>,
+}
+
+/// Something that was done.
+enum Done {
+    Wrote(ServiceKey, bool, Result<Written, WriteError>),
+    Resolved(String, Result<ApiResource, String>),
+}
+
+impl Shell {
+    pub(super) fn new(
+        writer: Writer,
+        clock: WallClock,
+        identity: Identity,
+        directory: Arc<Directory>,
+        fleet: mpsc::Sender<FleetEvent>,
+        syncing: observed::Sender<bool>,
+        defaults: Arc<ArcSwap<ClusterDefaults>>,
+    ) -> Self {
+        let (to, incoming) = mpsc::channel(FACT_CAPACITY);
+        let facts = Facts { to, metrics: writer.metrics.clone() };
+        let mut watches = JoinSet::new();
+        let (noticed, write) = Notices::new(writer.client.clone(), &identity.pod, writer.metrics.clone());
+        watches.spawn(write);
+        Self {
+            world: World::new(defaults.load_full()),
+            writer,
+            clock,
+            identity,
+            directory,
+            fleet,
+            syncing,
+            defaults,
+            facts,
+            noticed,
+            leads: false,
+            replicas: Vec::new(),
+            watched: HashSet::new(),
+            writing: HashSet::new(),
+            failures: HashMap::new(),
+            timers: BTreeSet::new(),
+            publishing: HashMap::new(),
+            places: Arc::new(Semaphore::new(WRITTEN_AT_ONCE)),
+            work: JoinSet::new(),
+            watches,
+            incoming: Some(incoming),
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut commanded: mpsc::Receiver<Command>,
+        mut leads: observed::Receiver<bool>,
+    ) {
+        let Some(mut incoming) = self.incoming.take() else { return };
+        self.follow();
+        loop {
+            let due = self.timers.first().map(|(at, _)| *at);
+            tokio::select! {
+                Some(fact) = incoming.recv() => {
+                    self.on_fact(fact);
+                    // What comes together is looked at together.
+                    while let Ok(fact) = incoming.try_recv() {
+                        self.on_fact(fact);
+                    }
+                }
+                command = commanded.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                Some(done) = self.work.join_next() => match done {
+                    Ok(done) => self.on_done(done),
+                    Err(error) => tracing::error!(%error, "work failed"),
+                },
+                changed = leads.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let leads = *leads.borrow_and_update();
+                    if self.fleet.send(FleetEvent::Leadership { leads }).await.is_err() {
+                        return;
+                    }
+                    self.leads = leads;
+                    if leads {
+                        self.world.touch_all();
+                    }
+                }
+                () = sleep_until(self.clock.instant(due.unwrap_or_default())), if due.is_some() => self.on_due(),
+            }
+            if self.settle().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Begins to watch what there is in every cluster.
+    fn follow(&mut self) {
+        let (client, facts) = (&self.writer.client, &self.facts);
+        self.watches.spawn(watch::services(client.clone(), facts.clone()));
+        self.watches.spawn(watch::pods(client.clone(), facts.clone()));
+        self.watches.spawn(watch::slices(client.clone(), facts.clone()));
+        let namespace = self.identity.namespace.clone();
+        self.watches.spawn(watch::settings(client.clone(), facts.clone(), namespace, settings::NAME));
+    }
+
+    fn on_fact(&mut self, fact: Fact) {
+        let world = &mut self.world;
+        match fact {
+            Fact::Service(service) => world.service(*service),
+            Fact::ServiceGone(key) => world.service_gone(&key),
+            Fact::Pod((namespace, name), facts) => world.pod(&namespace, &name, facts.map(|facts| *facts)),
+            Fact::Slice(service, name, Some(facts)) => world.slice(&service, &name, facts),
+            Fact::Slice(service, name, None) => world.slice_gone(&service, &name),
+            Fact::Target(target, facts) => world.target_seen(&target, facts),
+            Fact::Listed(listing, names) => {
+                self.forget_others(&listing, &names);
+                self.world.listed(listing);
+            }
+            Fact::Settings(map) => self.on_settings(map.as_deref()),
+        }
+    }
+
+    /// Whatever is known and was not among `names` is gone.
+    fn forget_others(&mut self, listing: &Listing, names: &HashSet<watch::Name>) {
+        let world = &mut self.world;
+        let is_gone = |namespace: &str, name: &str| !names.contains(&(namespace.to_owned(), name.to_owned()));
+        match listing {
+            Listing::Services => {
+                for key in world.known_services() {
+                    if is_gone(&key.namespace, &key.name) {
+                        world.service_gone(&key);
+                    }
+                }
+            }
+            Listing::Pods => {
+                for (namespace, name) in world.known_pods() {
+                    if is_gone(&namespace, &name) {
+                        world.pod(&namespace, &name, None);
+                    }
+                }
+            }
+            Listing::Slices => {
+                for (service, name) in world.known_slices() {
+                    if is_gone(&service.namespace, &name) {
+                        world.slice_gone(&service, &name);
+                    }
+                }
+            }
+            Listing::Targets(kind) => {
+                for target in world.known_targets(kind) {
+                    if is_gone(&target.namespace, &target.name) {
+                        world.target_seen(&target, None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_settings(&mut self, map: Option<&ConfigMap>) {
+        match settings::read(map) {
+            Ok(settings) => {
+                let defaults = Arc::new(settings.defaults);
+                self.defaults.store(defaults.clone());
+                self.world.set_defaults(defaults, settings.releases);
+            }
+            Err(faults) => {
+                let text = format!("{}; what was last good holds", faults.join("; "));
+                let notice = Notice {
+                    kind: "ConfigMap",
+                    namespace: self.identity.namespace.clone(),
+                    name: settings::NAME.to_owned(),
+                    uid: map.and_then(|map| map.metadata.uid.clone()).unwrap_or_default(),
+                    is_warning: true,
+                    reason: "InvalidSettings",
+                    text,
+                };
+                self.noticed.tell(notice, self.leads);
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Publish(service, endpoints, done) => {
+                self.world.want(&service, endpoints);
+                // Whoever wanted something else before is told by the drop that it is out of date.
+                self.publishing.insert(service, done);
+            }
+            Command::Scaled(service, pods) => self.world.scaled(&service, pods),
+        }
+    }
+
+    fn on_due(&mut self) {
+        let now = self.clock.now();
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, key)) = self.timers.pop_first() {
+                self.advance(key);
+            }
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Wrote(key, is_slices, result) => {
+                self.writing.remove(&key);
+                match result {
+                    Ok(written) => {
+                        self.failures.remove(&key);
+                        if let Some(service) = written.service {
+                            self.world.service(*service);
+                        }
+                        for (name, facts) in written.slices {
+                            match facts {
+                                Some(facts) => self.world.slice(&key, &name, facts),
+                                None => self.world.slice_gone(&key, &name),
+                            }
+                        }
+                        self.advance(key);
+                    }
+                    Err(error) => self.on_failed(key, is_slices, &error),
+                }
+            }
+            Done::Resolved(kind, Ok(resource)) => {
+                self.directory.kinds.write().insert(kind.clone(), resource.clone());
+                let (client, facts) = (self.writer.client.clone(), self.facts.clone());
+                self.watches.spawn(watch::targets(client, facts, kind, resource));
+            }
+            Done::Resolved(kind, Err(why)) => {
+                warn!(kind, why, "cannot scale objects of this kind; trying again");
+                // Whoever waits for all services must not wait for one that cannot be scaled.
+                self.world.listed(Listing::Targets(kind.clone()));
+                let client = self.writer.client.clone();
+                self.work.spawn(async move {
+                    tokio::time::sleep(KIND_RETRY).await;
+                    let resolved = kinds::resolve(&client, &kind).await;
+                    Done::Resolved(kind, resolved)
+                });
+            }
+        }
+    }
+
+    fn on_failed(&mut self, key: ServiceKey, is_slices: bool, error: &WriteError) {
+        let failures = self.failures.entry(key.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        if error.is_conflict() {
+            // The watch tells what it is by now.
+            debug!(service = %key, %error, "somebody else wrote first");
+        } else {
+            warn!(service = %key, %error, tries = *failures, "cannot write; trying again");
+            if *failures == TRIES {
+                self.world.cannot_write(&key, &error.to_string());
+            }
+        }
+        if is_slices && let Some(done) = self.publishing.remove(&key) {
+            // Whoever wanted it published may have gone.
+            let _ = done.send(Err(error.to_string()));
+        }
+        let pause = RETRY[0].saturating_mul(1 << (*failures - 1).min(10)).min(RETRY[1]);
+        let jitter: f64 = rand::random_range(0.5..1.0);
+        self.timers.insert((self.clock.now().after(pause.mul_f64(jitter)), key));
+    }
+
+    /// Passes on what followed from what happened.
+    async fn settle(&mut self) -> Result<(), mpsc::error::SendError<FleetEvent>> {
+        self.watch_kinds();
+        for event in self.world.take_events() {
+            self.fleet.send(event).await?;
+        }
+        let replicas = self.world.addresses(&self.identity.namespace, OWN_LABEL, self.identity.link.port());
+        if replicas != self.replicas {
+            self.replicas.clone_from(&replicas);
+            self.fleet.send(FleetEvent::Replicas(replicas)).await?;
+        }
+        let is_complete = self.world.is_complete();
+        self.syncing.send_if_modified(|synced| !std::mem::replace(synced, is_complete) && is_complete);
+        for key in self.world.take_touched() {
+            self.know(&key);
+            self.advance(key);
+        }
+        for notice in self.world.take_notices() {
+            self.noticed.tell(notice, self.leads);
+        }
+        Ok(())
+    }
+
+    /// Follows objects of kinds that were not named before.
+    fn watch_kinds(&mut self) {
+        let new: HashSet<String> =
+            self.world.kinds().filter(|kind| !self.watched.contains(*kind)).map(str::to_owned).collect();
+        for kind in new {
+            self.watched.insert(kind.clone());
+            let client = self.writer.client.clone();
+            self.work.spawn(async move {
+                let resolved = kinds::resolve(&client, &kind).await;
+                Done::Resolved(kind, resolved)
+            });
+        }
+    }
+
+    /// Writes down what it takes to scale the service.
+    fn know(&self, key: &ServiceKey) {
+        let mut services = self.directory.services.write();
+        match self.world.target(key) {
+            Some(target) => {
+                services.insert(key.clone(), Known { target, marked: self.world.marked_pods(key) })
+            }
+            None => services.remove(key),
+        };
+    }
+
+    /// Does what is to be done next for the service, if it is ours to do and nothing is under way.
+    fn advance(&mut self, key: ServiceKey) {
+        if !self.leads || self.writing.contains(&key) || !self.world.is_complete() {
+            return;
+        }
+        let now = self.clock.now();
+        let is_backing_off = self.failures.contains_key(&key)
+            && self.timers.iter().any(|(at, waiting)| *waiting == key && *at > now);
+        if is_backing_off {
+            return;
+        }
+        let plan = self.world.step(&key, now);
+        let is_slices = matches!(plan, Plan::Do(Step::Slices { .. }));
+        if !is_slices && let Some(done) = self.publishing.remove(&key) {
+            let _ = done.send(Ok(()));
+        }
+        match plan {
+            Plan::Rest => {}
+            Plan::Wait(rest) => {
+                self.timers.insert((now.after(rest), key));
+            }
+            Plan::Do(step) => {
+                let (writer, places) = (self.writer.clone(), self.places.clone());
+                self.writing.insert(key.clone());
+                self.work.spawn(async move {
+                    // Closed by nobody.
+                    let _place = places.acquire().await;
+                    let result = writer.carry_out(&key, step).await;
+                    Done::Wrote(key, is_slices, result)
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Everything that is known of the cluster, and what follows from it.
+//!
+//! A value without clock, task or client: facts go in, events for those who decide come out
+//! ([`World::take_events`]), and for each service that something happened to, [`World::step`] says what is to be
+//! written next. Everybody who watches knows the same; only the leader writes.
+
+mod plan;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    mem,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use ebb_core::{
+    ServiceKey,
+    scaling::{ClusterDefaults, ScaleTarget},
+};
+use k8s_openapi::api::core::v1::Service;
+
+use super::{
+    allocation::Allocation,
+    claim::{self, Claim, Verdict, selects},
+    facts::{PodFacts, SliceFacts, TargetFacts, TargetKey},
+};
+use crate::{endpoints::Endpoints, platform::FleetEvent};
+
+pub(crate) use plan::{NETWORK, Plan, Step};
+pub(crate) use record::Notice;
+use record::Record;
+
+/// A kind of object whose list is to be known before all services are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Listing {
+    Services,
+    Pods,
+    Slices,
+    /// Objects that are scaled, of one kind.
+    Targets(String),
+}
+
+/// The cluster, as far as it matters.
+#[derive(Debug)]
+pub(crate) struct World {
+    defaults: Arc<ClusterDefaults>,
+    /// Whether every service is to be given back: Ebb is about to be removed.
+    releases: bool,
+    services: HashMap<ServiceKey, Record>,
+    /// By namespace, which of them are claimed.
+    claimed: HashMap<String, BTreeSet<String>>,
+    pods: HashMap<String, BTreeMap<String, Arc<PodFacts>>>,
+    by_ip: HashMap<IpAddr, (String, String)>,
+    targets: HashMap<TargetKey, TargetFacts>,
+    by_target: HashMap<TargetKey, BTreeSet<ServiceKey>>,
+    slices: HashMap<ServiceKey, BTreeMap<String, SliceFacts>>,
+    ports: Allocation,
+    listed: HashSet<Listing>,
+    complete: bool,
+    events: Vec<FleetEvent>,
+    notices: Vec<Notice>,
+    /// Services that something happened to.
+    touched: BTreeSet<ServiceKey>,
+}
+
+impl World {
+    pub(crate) fn new(defaults: Arc<ClusterDefaults>) -> Self {
+        Self {
+            defaults,
+            releases: false,
+            services: HashMap::new(),
+            claimed: HashMap::new(),
+            pods: HashMap::new(),
+            by_ip: HashMap::new(),
+            targets: HashMap::new(),
+            by_target: HashMap::new(),
+            slices: HashMap::new(),
+            ports: Allocation::default(),
+            listed: HashSet::new(),
+            complete: false,
+            events: Vec::new(),
+            notices: Vec::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// What those who decide must hear.
+    pub(crate) fn take_events(&mut self) -> Vec<FleetEvent> {
+        mem::take(&mut self.events)
+    }
+
+    /// What users should be told.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        mem::take(&mut self.notices)
+    }
+
+    /// The services that something happened to since this was last asked.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<ServiceKey> {
+        mem::take(&mut self.touched)
+    }
+
+    /// Every service is to be looked at: what was written by others, or not at all, is now ours to write.
+    pub(crate) fn touch_all(&mut self) {
+        self.touched.extend(self.services.keys().cloned());
+    }
+
+    /// The cluster's settings changed, or whether services are to be given back.
+    pub(crate) fn set_defaults(&mut self, defaults: Arc<ClusterDefaults>, releases: bool) {
+        (self.defaults, self.releases) = (defaults, releases);
+        let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
+        for key in keys {
+            self.read(&key);
+        }
+    }
+
+    /// The kinds of objects that claims name.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.by_target.keys().map(|target| target.kind.as_str())
+    }
+
+    /// The claims of `namespace`, by name.
+    pub(crate) fn claims(&self, namespace: &str) -> Vec<Arc<Claim>> {
+        let names = self.claimed.get(namespace).into_iter().flatten();
+        names
+            .filter_map(|name| self.services.get(&ServiceKey::new(namespace, name))?.claim.clone())
+            .filter(|_| !self.releases)
+            .collect()
+    }
+
+    /// What is scaled for `service`.
+    pub(crate) fn target(&self, service: &ServiceKey) -> Option<TargetKey> {
+        let claim = self.services.get(service)?.claim.as_ref()?;
+        Some(TargetKey::new(service, &claim.target))
+    }
+
+    /// The service's pods that were once marked as ones to go first.
+    pub(crate) fn marked_pods(&self, service: &ServiceKey) -> Vec<String> {
+        let pods = self.services.get(service).map(|record| &record.pods);
+        pods.into_iter().flatten().filter(|(_, pod)| pod.marked).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A service is there, or changed.
+    pub(crate) fn service(&mut self, mut service: Service) {
+        let key = claim::key(&service);
+        claim::strip(&mut service);
+        let record = self.services.entry(key.clone()).or_insert_with(|| Record::new(service.clone()));
+        record.object = service;
+        self.read(&key);
+    }
+
+    /// A service is gone, and its slices with it.
+    pub(crate) fn service_gone(&mut self, key: &ServiceKey) {
+        self.unclaim(key);
+        self.services.remove(key);
+        self.touched.remove(key);
+    }
+
+    /// A pod is there, or changed; `None`: it is on its way out.
+    pub(crate) fn pod(&mut self, namespace: &str, name: &str, facts: Option<PodFacts>) {
+        let facts = facts.map(Arc::new);
+        let before = match &facts {
+            Some(facts) => {
+                self.pods.entry(namespace.to_owned()).or_default().insert(name.to_owned(), facts.clone())
+            }
+            None => self.pods.get_mut(namespace).and_then(|pods| pods.remove(name)),
+        };
+        if before == facts {
+            return;
+        }
+        for ip in before.iter().flat_map(|before| &before.ips) {
+            if self.by_ip.get(ip).is_some_and(|holder| (&*holder.0, &*holder.1) == (namespace, name)) {
+                self.by_ip.remove(ip);
+            }
+        }
+        for ip in facts.iter().flat_map(|facts| &facts.ips) {
+            self.by_ip.insert(*ip, (namespace.to_owned(), name.to_owned()));
+        }
+        let names: Vec<String> = self.claimed.get(namespace).into_iter().flatten().cloned().collect();
+        for service in names {
+            let key = ServiceKey::new(namespace, service);
+            let Some(record) = self.services.get_mut(&key) else { continue };
+            let Some(claim) = &record.claim else { continue };
+            let own = facts.as_ref().filter(|facts| selects(&claim.selector, &facts.labels));
+            let changed = match own {
+                Some(facts) => record.pods.insert(name.to_owned(), facts.clone()).as_ref() != Some(facts),
+                None => record.pods.remove(name).is_some(),
+            };
+            if changed {
+                self.tell(&key);
+            }
+        }
+    }
+
+    /// A slice is there, or changed.
+    pub(crate) fn slice(&mut self, service: &ServiceKey, name: &str, facts: SliceFacts) {
+        self.slices.entry(service.clone()).or_default().insert(name.to_owned(), facts);
+        self.touch(service);
+    }
+
+    /// A slice is gone.
+    pub(crate) fn slice_gone(&mut self, service: &ServiceKey, name: &str) {
+        if let Some(slices) = self.slices.get_mut(service) {
+            slices.remove(name);
+            if slices.is_empty() {
+                self.slices.remove(service);
+            }
+        }
+        self.touch(service);
+    }
+
+    /// An object that may be scaled is there, or changed; `None`: it is gone.
+    pub(crate) fn target_seen(&mut self, target: &TargetKey, facts: Option<TargetFacts>) {
+        let before = match facts.clone() {
+            Some(facts) => self.targets.insert(target.clone(), facts),
+            None => self.targets.remove(target),
+        };
+        if before == facts {
+            return;
+        }
+        let services: Vec<ServiceKey> = self.by_target.get(target).into_iter().flatten().cloned().collect();
+        for key in services {
+            if let (Some(record), Some(facts)) = (self.services.get_mut(&key), &facts) {
+                self.notices.extend(record.replicas_seen(facts));
+            }
+            self.tell(&key);
+        }
+    }
+
+    /// All objects of a kind are known. Those that are not among `pods` and so on were told as gone before.
+    pub(crate) fn listed(&mut self, listing: Listing) {
+        if self.listed.insert(listing.clone()) {
+            if let Listing::Targets(kind) = &listing {
+                let keys: Vec<ServiceKey> = self
+                    .by_target
+                    .iter()
+                    .filter(|(target, _)| target.kind == *kind)
+                    .flat_map(|(_, services)| services.iter().cloned())
+                    .collect();
+                for key in keys {
+                    self.tell(&key);
+                }
+            }
+        }
+        self.complete_if_so();
+    }
+
+    /// Names of the pods that are known, to find out which are gone.
+    pub(crate) fn known_pods(&self) -> Vec<(String, String)> {
+        let each = |(namespace, pods): (&String, &BTreeMap<String, _>)| {
+            pods.keys().map(|name| (namespace.clone(), name.clone())).collect::<Vec<_>>()
+        };
+        self.pods.iter().flat_map(each).collect()
+    }
+
+    pub(crate) fn known_services(&self) -> Vec<ServiceKey> {
+        self.services.keys().cloned().collect()
+    }
+
+    pub(crate) fn known_slices(&self) -> Vec<(ServiceKey, String)> {
+        let each = |(service, slices): (&ServiceKey, &BTreeMap<String, _>)| {
+            slices.keys().map(|name| (service.clone(), name.clone())).collect::<Vec<_>>()
+        };
+        self.slices.iter().flat_map(each).collect()
+    }
+
+    pub(crate) fn known_targets(&self, kind: &str) -> Vec<TargetKey> {
+        self.targets.keys().filter(|target| target.kind == kind).cloned().collect()
+    }
+
+    /// What was to be written for a service could not be, again and again.
+    pub(crate) fn cannot_write(&mut self, service: &ServiceKey, why: &str) {
+        if let Some(record) = self.services.get(service) {
+            self.notices.push(record.notice(true, "CannotWrite", why.to_owned()));
+        }
+    }
+
+    /// Where the service's traffic is to go.
+    pub(crate) fn want(&mut self, service: &ServiceKey, endpoints: Endpoints) {
+        if let Some(record) = self.services.get_mut(service) {
+            record.wanted = Some(endpoints);
+            self.touch(service);
+        }
+    }
+
+    /// So many pods were written to what `service` scales.
+    pub(crate) fn scaled(&mut self, service: &ServiceKey, pods: u32) {
+        if let Some(record) = self.services.get_mut(service) {
+            record.scaled(pods);
+        }
+    }
+
+    fn complete_if_so(&mut self) {
+        let kinds = self.kinds().map(|kind| Listing::Targets(kind.to_owned()));
+        let needed = kinds.chain([Listing::Services, Listing::Pods, Listing::Slices]);
+        if !self.complete && needed.collect::<HashSet<_>>().is_subset(&self.listed) {
+            self.complete = true;
+            self.events.push(FleetEvent::Complete);
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn touch(&mut self, service: &ServiceKey) {
+        if self.services.contains_key(service) {
+            self.touched.insert(service.clone());
+        }
+    }
+
+    /// Reads anew what the service asks.
+    fn read(&mut self, key: &ServiceKey) {
+        let Some(record) = self.services.get(key) else { return };
+        let verdict = claim::read(&record.object, &self.defaults);
+        let (claim, releasing, reasons) = match verdict {
+            Verdict::Ours(claim) => (Some(claim), None, Vec::new()),
+            Verdict::NotOurs => (None, None, Vec::new()),
+            Verdict::Released(selector) => (None, Some(selector), Vec::new()),
+            Verdict::Refused(refused) => (refused.rest, None, refused.reasons),
+        };
+        let is_ours = claim.is_some();
+        // By what it was served so far it goes on being served: until what is wrong is right, or until Kubernetes'
+        // own controllers have taken over.
+        let has_slices = self.has_own_slices(key);
+        let kept = record.claim.clone().filter(|_| has_slices || !reasons.is_empty() && record.is_held());
+        let is_left = self.releases && !has_slices && !record.is_held();
+        let claim = match (claim, kept) {
+            // Given back, and not to be taken again.
+            (Some(_), _) if is_left => None,
+            (Some(_), Some(kept)) if !reasons.is_empty() => Some(kept),
+            (Some(claim), _) => Some(Arc::from(claim)),
+            (None, kept) => kept,
+        };
+        let releasing = match (releasing, is_ours && self.releases, &claim) {
+            (Some(selector), ..) => Some(selector),
+            (None, true, Some(claim)) => Some(claim.selector.clone()),
+            // Given back already; its last slices are to go.
+            (None, _, Some(claim)) if !is_ours && reasons.is_empty() => Some(claim.selector.clone()),
+            // It cannot be served and was never: its selector, if Ebb has it, is its own.
+            (None, _, None) if !reasons.is_empty() => record.kept_selector(),
+            (None, ..) => None,
+        };
+        let Some(record) = self.services.get_mut(key) else { return };
+        self.notices.extend(record.set_reasons(reasons));
+        record.releasing = releasing;
+        match claim {
+            Some(claim) => self.claim(key, claim),
+            None => self.unclaim(key),
+        }
+        self.touch(key);
+    }
+
+    fn has_own_slices(&self, key: &ServiceKey) -> bool {
+        let slices = self.slices.get(key).into_iter().flatten();
+        slices.into_iter().any(|(_, slice)| slice.manager == super::facts::Manager::Ebb)
+    }
+
+    fn claim(&mut self, key: &ServiceKey, claim: Arc<Claim>) {
+        let Some(record) = self.services.get_mut(key) else { return };
+        let before = record.claim.replace(claim.clone());
+        let target = |target: &ScaleTarget| TargetKey::new(key, target);
+        if let Some(before) = before.as_ref().filter(|before| before.target != claim.target) {
+            forget(&mut self.by_target, &target(&before.target), key);
+        }
+        self.by_target.entry(target(&claim.target)).or_default().insert(key.clone());
+        self.claimed.entry(key.namespace.clone()).or_default().insert(key.name.clone());
+        if before.is_none_or(|before| before.selector != claim.selector) {
+            let pods = self.pods.get(&key.namespace).into_iter().flatten();
+            let own = pods.filter(|(_, pod)| selects(&claim.selector, &pod.labels));
+            record.pods = own.map(|(name, pod)| (name.clone(), pod.clone())).collect();
+        }
+        let written = claim.activator_port.map(u16::from);
+        let port = self.ports.port(key, record.port.or(written));
+        if port.is_none() {
+            self.notices.extend(record.no_port());
+        }
+        record.port = port;
+        self.tell(key);
+    }
+
+    /// The service is nobody's but its own.
+    fn unclaim(&mut self, key: &ServiceKey) {
+        let Some(record) = self.services.get_mut(key) else { return };
+        let Some(claim) = record.claim.take() else { return };
+        if let Some(port) = record.port.take() {
+            self.ports.free(key, port);
+        }
+        record.forget();
+        forget(&mut self.by_target, &TargetKey::new(key, &claim.target), key);
+        if let Some(names) = self.claimed.get_mut(&key.namespace) {
+            names.remove(&key.name);
+            if names.is_empty() {
+                self.claimed.remove(&key.namespace);
+            }
+        }
+        self.events.push(FleetEvent::Gone(key.clone()));
+    }
+
+    /// Tells those who decide about a service what they do not know yet.
+    fn tell(&mut self, key: &ServiceKey) {
+        let Some(record) = self.services.get_mut(key) else { return };
+        let Some(claim) = &record.claim else { return };
+        let target = TargetKey::new(key, &claim.target);
+        let facts = self.targets.get(&target);
+        let is_listed = self.listed.contains(&Listing::Targets(target.kind.clone()));
+        self.events.extend(record.news(key, facts, is_listed.then_some(&target)));
+        let missing = is_listed.then_some(&target);
+        self.notices.extend(record.pods_notices(facts, missing));
+        self.touch(key);
+    }
+
+    /// The pod that has an address.
+    fn whose(&self, ip: IpAddr) -> Option<(&str, &PodFacts)> {
+        let (namespace, name) = self.by_ip.get(&ip)?;
+        let (name, pod) = self.pods.get(namespace)?.get_key_value(name)?;
+        Some((name, pod))
+    }
+
+    /// Where other autoscalers can be reached: the pods of `namespace` with that label.
+    pub(crate) fn addresses(&self, namespace: &str, label: (&str, &str), port: u16) -> Vec<SocketAddr> {
+        let pods = self.pods.get(namespace).into_iter().flatten();
+        let own = pods.filter(|(_, pod)| pod.labels.get(label.0).is_some_and(|value| value == label.1));
+        own.filter_map(|(_, pod)| Some(SocketAddr::new(*pod.ips.first()?, port))).collect()
+    }
+
+    /// The address of a Service's own; `None` if it is not known.
+    pub(crate) fn cluster_ip(&self, service: &ServiceKey) -> Option<IpAddr> {
+        self.services.get(service)?.object.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok()
+    }
+}
+
+fn forget(by_target: &mut HashMap<TargetKey, BTreeSet<ServiceKey>>, target: &TargetKey, key: &ServiceKey) {
+    if let Some(services) = by_target.get_mut(target) {
+        services.remove(key);
+        if services.is_empty() {
+            by_target.remove(target);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What is to be written for one service, a step at a time: each follows from what is there.
+
+use std::time::Duration;
+
+use ebb_core::{ServiceKey, Tick};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::Value;
+
+use super::World;
+use crate::kubernetes::{
+    claim::Change,
+    facts::{Manager, SliceFacts, TargetKey, digest},
+    slices::{self, Named},
+};
+
+/// How long every node's kube-proxy may take to follow a changed slice: it writes its rules once a second.
+pub(crate) const NETWORK: Duration = Duration::from_secs(3);
+
+/// A service that is given back waits so long for somebody who takes its traffic over.
+const HANDOVER: Duration = Duration::from_secs(120);
+
+/// What to do about a service.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Plan {
+    /// Nothing, until something happens.
+    Rest,
+    /// Look again after so long.
+    Wait(Duration),
+    /// Write this.
+    Do(Step),
+}
+
+/// Something to write.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// These slices of ours first, then without those.
+    Slices { apply: Vec<EndpointSlice>, delete: Vec<String> },
+    /// A merge patch of the Service.
+    Patch(Value),
+    /// Without these slices of the cluster's own controllers, which have forgotten them, and without the
+    /// Endpoints object, from which they would be made anew.
+    Leftovers(Vec<String>),
+    /// A rollout of what is scaled, unless its pods have that mark.
+    Restart { target: TargetKey, mark: String },
+}
+
+impl World {
+    /// What is to be written next for the service.
+    pub(crate) fn step(&mut self, key: &ServiceKey, now: Tick) -> Plan {
+        let Some(record) = self.services.get_mut(key) else { return Plan::Rest };
+        let slices = self.slices.get(key);
+        let of = |manager: Manager| {
+            slices.into_iter().flatten().filter(move |(_, slice)| slice.manager == manager)
+        };
+        let is_taken_over = of(Manager::Cluster).any(|(_, slice)| slice.ready);
+        record.cluster_ready_since = is_taken_over.then_some(record.cluster_ready_since.unwrap_or(now));
+        if record.releasing.is_some() || record.claim.is_none() {
+            return self.give_back(key, now);
+        }
+        record.releasing_since = None;
+        self.take(key, now)
+    }
+
+    /// The service has been ours, or asks in vain: everything of ours is to go, and nobody is to notice.
+    fn give_back(&mut self, key: &ServiceKey, now: Tick) -> Plan {
+        let own: Vec<String> = self.own_slices(key).map(|(name, _)| name.clone()).collect();
+        let missing = self.target(key).is_some_and(|target| !self.targets.contains_key(&target));
+        let Some(record) = self.services.get_mut(key) else { return Plan::Rest };
+        let object = &record.object;
+        let mut change = match &record.releasing {
+            Some(selector) => Change::give_back(object, selector),
+            None => Change::default(),
+        };
+        change.set_status(object, record.status());
+        if !change.is_empty() {
+            return Plan::Do(Step::Patch(change.merge_patch(object)));
+        }
+        let since = *record.releasing_since.get_or_insert(now);
+        if own.is_empty() {
+            self.unclaim(key);
+            return Plan::Rest;
+        }
+        let rest = match record.cluster_ready_since {
+            Some(ready) => NETWORK.saturating_sub(now.since(ready)),
+            None if missing => Duration::ZERO,
+            None => HANDOVER.saturating_sub(now.since(since)),
+        };
+        if rest.is_zero() {
+            Plan::Do(Step::Slices { apply: Vec::new(), delete: own })
+        } else {
+            Plan::Wait(rest)
+        }
+    }
+
+    /// The service is ours: its slices first, then its selector, then what others left behind.
+    fn take(&mut self, key: &ServiceKey, now: Tick) -> Plan {
+        let Some(wanted) = self.wanted_slices(key) else { return Plan::Rest };
+        let own: Vec<(String, u64)> =
+            self.own_slices(key).map(|(name, slice)| (name.clone(), slice.digest)).collect();
+        let name = |slice: &EndpointSlice| slice.metadata.name.clone().unwrap_or_default();
+        let is_there = |slice: &EndpointSlice| own.contains(&(name(slice), digest(slice)));
+        let delete: Vec<String> = own
+            .iter()
+            .map(|(there, _)| there)
+            .filter(|there| wanted.iter().all(|slice| name(slice) != **there))
+            .cloned()
+            .collect();
+        let apply: Vec<EndpointSlice> = wanted.into_iter().filter(|slice| !is_there(slice)).collect();
+        if !apply.is_empty() || !delete.is_empty() {
+            return Plan::Do(Step::Slices { apply, delete });
+        }
+        let leftovers: Vec<String> = self
+            .slices
+            .get(key)
+            .into_iter()
+            .flatten()
+            .filter(|(_, slice)| slice.manager == Manager::Cluster)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let target = self.target(key);
+        let Some(record) = self.services.get_mut(key) else { return Plan::Rest };
+        let Some(claim) = &record.claim else { return Plan::Rest };
+        let placed_at = *record.placed_at.get_or_insert(now);
+        let mut change = Change::take(&record.object, claim, record.port);
+        change.set_status(&record.object, record.status());
+        if !change.is_empty() {
+            return Plan::Do(Step::Patch(change.merge_patch(&record.object)));
+        }
+        if claim.restart && !record.restarted && record.pods.values().any(|pod| pod.sidecar.is_none()) {
+            record.restarted = true;
+            if let Some(target) = target {
+                return Plan::Do(Step::Restart { target, mark: claim.uid.clone() });
+            }
+        }
+        if leftovers.is_empty() {
+            return Plan::Rest;
+        }
+        match NETWORK.checked_sub(now.since(placed_at)).filter(|rest| !rest.is_zero()) {
+            Some(rest) => Plan::Wait(rest),
+            None => Plan::Do(Step::Leftovers(leftovers)),
+        }
+    }
+
+    fn own_slices(&self, key: &ServiceKey) -> impl Iterator<Item = (&String, &SliceFacts)> {
+        self.slices.get(key).into_iter().flatten().filter(|(_, slice)| slice.manager == Manager::Ebb)
+    }
+
+    /// The slices that the service is to have; `None` as long as nobody decided where its traffic goes.
+    fn wanted_slices(&self, key: &ServiceKey) -> Option<Vec<EndpointSlice>> {
+        let record = self.services.get(key)?;
+        let (claim, wanted) = (record.claim.as_ref()?, record.wanted.as_ref()?);
+        let pods: Vec<Named<'_>> = record.pods.iter().map(|(name, pod)| (&**name, &**pod)).collect();
+        Some(slices::wanted(claim, &wanted.addresses, &pods, |ip| self.whose(ip)))
+    }
+}

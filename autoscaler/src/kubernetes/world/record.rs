@@ -1,0 +1,261 @@
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use ebb_core::{
+    ServiceKey, Tick,
+    scaling::{ScalingSpec, Sidecar, keys},
+};
+use k8s_openapi::api::core::v1::Service;
+
+use crate::{
+    endpoints::Endpoints,
+    kubernetes::{
+        claim::{self, Claim, Labels},
+        facts::{PodFacts, TargetFacts, TargetKey},
+        rival::Rivals,
+        slices::resolve,
+    },
+    platform::{FleetEvent, Pod, PodAddress},
+};
+
+/// Something that the owner of an object should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) kind: &'static str,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) is_warning: bool,
+    /// In one word, as Events have it.
+    pub(crate) reason: &'static str,
+    pub(crate) text: String,
+}
+
+/// One Service.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// The object; of one that is none of ours, what names it.
+    pub(super) object: Service,
+    /// By what it is served; `None`: it is not ours.
+    pub(super) claim: Option<Arc<Claim>>,
+    /// It is on its way back to Kubernetes' own controllers, with that selector.
+    pub(super) releasing: Option<Labels>,
+    pub(super) releasing_since: Option<Tick>,
+    /// What is wrong with it.
+    pub(super) reasons: Vec<String>,
+    pub(super) pods: BTreeMap<String, Arc<PodFacts>>,
+    /// The port on which activators take its requests.
+    pub(super) port: Option<u16>,
+    /// Where its traffic is to go.
+    pub(super) wanted: Option<Endpoints>,
+    /// Since when its slices are there, whatever they say.
+    pub(super) placed_at: Option<Tick>,
+    /// Since when the cluster's own slices take traffic.
+    pub(super) cluster_ready_since: Option<Tick>,
+    /// Whether its pods were told to start anew.
+    pub(super) restarted: bool,
+    told_service: Option<(Arc<ScalingSpec>, u16)>,
+    /// Of what was told of its pods.
+    told_pods: Option<u64>,
+    trouble: String,
+    told_bare: bool,
+    told_no_port: bool,
+    rivals: Rivals,
+}
+
+impl Record {
+    pub(super) fn new(object: Service) -> Self {
+        Self {
+            object,
+            claim: None,
+            releasing: None,
+            releasing_since: None,
+            reasons: Vec::new(),
+            pods: BTreeMap::new(),
+            port: None,
+            wanted: None,
+            placed_at: None,
+            cluster_ready_since: None,
+            restarted: false,
+            told_service: None,
+            told_pods: None,
+            trouble: String::new(),
+            told_bare: false,
+            told_no_port: false,
+            rivals: Rivals::default(),
+        }
+    }
+
+    /// It is not ours any more: nothing of what was known holds for the next time.
+    pub(super) fn forget(&mut self) {
+        let object = std::mem::take(&mut self.object);
+        let reasons = std::mem::take(&mut self.reasons);
+        *self = Self { reasons, ..Self::new(object) };
+    }
+
+    /// Whether Ebb has its selector.
+    pub(super) fn is_held(&self) -> bool {
+        self.kept_selector().is_some()
+    }
+
+    /// The selector that Ebb keeps for it; `None` if it has its own.
+    pub(super) fn kept_selector(&self) -> Option<Labels> {
+        claim::kept_selector(&self.object)
+    }
+
+    pub(super) fn notice(&self, is_warning: bool, reason: &'static str, text: String) -> Notice {
+        let ServiceKey { namespace, name } = claim::key(&self.object);
+        let uid = self.object.metadata.uid.clone().unwrap_or_default();
+        Notice { kind: "Service", namespace, name, uid, is_warning, reason, text }
+    }
+
+    /// What is wrong with it now.
+    pub(super) fn set_reasons(&mut self, reasons: Vec<String>) -> Option<Notice> {
+        if self.reasons == reasons {
+            return None;
+        }
+        self.reasons = reasons;
+        let text = self.reasons.join("\n");
+        (!self.reasons.is_empty()).then(|| self.notice(true, "InvalidService", text))
+    }
+
+    /// No port is left for it.
+    pub(super) fn no_port(&mut self) -> Option<Notice> {
+        let first = !std::mem::replace(&mut self.told_no_port, true);
+        let text = "every port of the activators is taken; remove services, or annotations that name ports";
+        first.then(|| self.notice(true, "NoActivatorPort", text.to_owned()))
+    }
+
+    /// What its status annotation is to say.
+    pub(super) fn status(&self) -> Option<String> {
+        (!self.reasons.is_empty()).then(|| self.reasons.join("; "))
+    }
+
+    /// What its status annotation says.
+    pub(super) fn shown_status(&self) -> Option<&String> {
+        self.object.metadata.annotations.as_ref()?.get(keys::STATUS.name)
+    }
+
+    /// So many pods were written to what it scales.
+    pub(super) fn scaled(&mut self, pods: u32) {
+        self.rivals.wrote(pods);
+    }
+
+    /// What it scales says of itself.
+    pub(super) fn replicas_seen(&mut self, facts: &TargetFacts) -> Option<Notice> {
+        let rival = self.rivals.seen(facts.replicas, facts.writer.as_deref())?;
+        let text = format!(
+            "{rival} writes the replicas that Ebb writes, again and again; let one of them do it: remove \
+             ebb.dev/scale-target, or the autoscaler or the field of the GitOps tool that sets replicas"
+        );
+        Some(self.notice(true, "RivalWriter", text))
+    }
+
+    /// What those who decide do not know yet. `facts` are of what is scaled; without them, `missing` names it if
+    /// it is known not to be there.
+    pub(super) fn news(
+        &mut self,
+        key: &ServiceKey,
+        facts: Option<&TargetFacts>,
+        missing: Option<&TargetKey>,
+    ) -> Vec<FleetEvent> {
+        let (Some(claim), Some(port)) = (&self.claim, self.port) else { return Vec::new() };
+        let mut news = Vec::new();
+        let spec = match &self.releasing {
+            // Kubernetes' own controllers are to find somebody who takes the traffic.
+            Some(_) if claim.spec.min_scale == 0 => {
+                Arc::new(ScalingSpec { min_scale: 1, ..(*claim.spec).clone() })
+            }
+            _ => claim.spec.clone(),
+        };
+        if self.told_service.as_ref().is_none_or(|told| *told != (spec.clone(), port)) {
+            self.told_service = Some((spec.clone(), port));
+            news.push(FleetEvent::Service { key: key.clone(), spec, port });
+        }
+        let replicas = match (facts, missing) {
+            (Some(facts), _) => facts.replicas,
+            (None, Some(_)) => 0,
+            (None, None) => return news,
+        };
+        let pods: Vec<Pod> = self.pods.iter().filter_map(|(name, facts)| pod(name, facts, claim)).collect();
+        let trouble = self.trouble_of(facts, missing);
+        let mut hasher = DefaultHasher::new();
+        for pod in &pods {
+            (&pod.name, pod.serving(), &pod.nonce, pod.direct, pod.ready).hash(&mut hasher);
+        }
+        (replicas, &trouble).hash(&mut hasher);
+        let digest = hasher.finish();
+        if self.told_pods.replace(digest) != Some(digest) {
+            news.push(FleetEvent::Pods { key: key.clone(), pods, replicas, trouble });
+        }
+        news
+    }
+
+    /// Why there are fewer pods than wanted, in words for those who wait.
+    fn trouble_of(&self, facts: Option<&TargetFacts>, missing: Option<&TargetKey>) -> String {
+        let pods = self.pods.iter().filter(|(_, pod)| !pod.ready);
+        let of_pods = pods.filter_map(|(name, pod)| Some(format!("pod {name}: {}", pod.trouble.as_ref()?)));
+        let of_target = facts.and_then(|facts| facts.trouble.clone()).or_else(|| {
+            let missing = missing.filter(|_| facts.is_none())?;
+            Some(format!("{missing} does not exist, which ebb.dev/scale-target names"))
+        });
+        of_pods.chain(of_target).next().unwrap_or_default()
+    }
+
+    /// What is to be said about its pods, once for each time that it becomes so.
+    pub(super) fn pods_notices(
+        &mut self,
+        facts: Option<&TargetFacts>,
+        missing: Option<&TargetKey>,
+    ) -> Vec<Notice> {
+        let Some(claim) = &self.claim else { return Vec::new() };
+        let mut notices = Vec::new();
+        let trouble = self.trouble_of(facts, missing);
+        let bare = self.pods.values().filter(|pod| pod.ready && pod.sidecar.is_none()).count();
+        let is_bare = bare > 0 && claim.sidecar != Sidecar::None;
+        if trouble != self.trouble && !trouble.is_empty() {
+            notices.push(self.notice(true, "PodsCannotStart", trouble.clone()));
+        }
+        if is_bare && !self.told_bare {
+            let text = format!(
+                "{bare} pods have no queue-proxy: they serve, and only activators count their requests; a rollout \
+                 of {} gives them one (ebb.dev/restart: \"true\" has Ebb do it)",
+                claim.target
+            );
+            notices.push(self.notice(true, "PodsWithoutSidecar", text));
+        }
+        self.trouble = trouble;
+        self.told_bare = is_bare;
+        notices
+    }
+}
+
+/// A pod as those who decide know it; `None` if it has nowhere to take requests, now or later.
+fn pod(name: &str, facts: &PodFacts, claim: &Claim) -> Option<Pod> {
+    let ip = facts.ips.first().copied();
+    let at = |port| ip.map(|ip| SocketAddr::new(ip, port));
+    let (address, nonce, direct) = match &facts.sidecar {
+        Some(sidecar) => {
+            let address = at(sidecar.serving).zip(at(sidecar.stats));
+            (address.map(|(serving, stats)| PodAddress { serving, stats }), sidecar.nonce.clone(), false)
+        }
+        None => {
+            // Nobody there could say when it is ready: the cluster's word is waited for.
+            let port = resolve(&claim.port.target, facts).filter(|_| facts.ready)?;
+            let serving = at(port)?;
+            (Some(PodAddress { serving, stats: serving }), String::new(), true)
+        }
+    };
+    Some(Pod {
+        name: name.to_owned(),
+        ready: facts.ready && address.is_some(),
+        address,
+        nonce,
+        direct,
+        started_at: facts.started_at,
+    })
+}

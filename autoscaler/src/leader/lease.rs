@@ -1,0 +1,199 @@
+//! The Lease itself: looked at, taken, renewed, given up.
+
+use std::{pin::pin, time::Duration};
+
+use ebb_core::Tick;
+use ebb_proxy::WallClock;
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease as Object, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ObjectMeta, PostParams},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::{
+    sync::watch,
+    time::{sleep_until, timeout},
+};
+use tracing::{info, warn};
+
+use super::{Lease, Verdict, evaluate};
+
+/// Not renewed for so long, it is anybody's.
+const DURATION: Duration = Duration::from_secs(15);
+/// A leader renews it so long before it must stop to lead: time for a second try, and a third.
+const RENEW_BEFORE: Duration = Duration::from_secs(5);
+/// The API server must have answered by then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Between two tries.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One of those who would lead.
+#[derive(Debug)]
+pub struct Candidate {
+    api: Api<Object>,
+    name: String,
+    me: String,
+    clock: WallClock,
+    seen: Option<Object>,
+    /// Since when it has been as it is, by our own clock.
+    observed_since: Tick,
+    leads: watch::Sender<bool>,
+}
+
+impl Candidate {
+    pub fn new(client: Client, namespace: &str, name: &str, me: &str, clock: WallClock) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            me: me.to_owned(),
+            clock,
+            seen: None,
+            observed_since: clock.now(),
+            leads: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether we lead, from now on.
+    pub fn leads(&self) -> watch::Receiver<bool> {
+        self.leads.subscribe()
+    }
+
+    /// Leads whenever it may, until `stop`; then it gives the lease up at once.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let one = watcher::Config::default().fields(&format!("metadata.name={}", self.name)).timeout(60);
+        let mut events = pin!(watcher(self.api.clone(), one).default_backoff());
+        let mut known = false;
+        let mut not_before = self.clock.now();
+        loop {
+            let now = self.clock.now();
+            let verdict = evaluate(self.lease().as_ref(), &self.me, self.observed_since, now);
+            let lead = matches!(verdict, Verdict::Lead { .. });
+            self.leads.send_if_modified(|leads| {
+                let changed = *leads != lead;
+                *leads = lead;
+                changed
+            });
+            // What there is must be known before it is judged: without that, everybody would take it.
+            let (act_at, is_write) = match verdict {
+                Verdict::Lead { until } => (until.before(RENEW_BEFORE).max(not_before), true),
+                Verdict::Take => (not_before, true),
+                Verdict::Follow { until } => (until, false),
+            };
+            // A leader that cannot renew must stop in time, whatever it waits for.
+            let look_at = match verdict {
+                Verdict::Lead { until } => until.min(act_at),
+                _ => act_at,
+            };
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                event = events.next() => match event {
+                    Some(Ok(Event::Apply(lease) | Event::InitApply(lease))) => self.observe(Some(lease)),
+                    Some(Ok(Event::Delete(_))) => self.observe(None),
+                    Some(Ok(Event::InitDone)) => known = true,
+                    Some(Ok(Event::Init)) => {}
+                    Some(Err(error)) => warn!(%error, "cannot watch the lease"),
+                    None => break,
+                },
+                () = sleep_until(self.clock.instant(look_at)), if known => {
+                    if is_write && self.clock.now() >= act_at {
+                        not_before = self.clock.now().after(RETRY);
+                        self.write(lead).await;
+                    }
+                }
+            }
+        }
+        if *self.leads.borrow() {
+            self.give_up().await;
+        }
+        self.leads.send_replace(false);
+    }
+
+    fn lease(&self) -> Option<Lease> {
+        let spec = self.seen.as_ref()?.spec.as_ref()?;
+        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        Some(Lease {
+            holder: spec.holder_identity.clone().filter(|holder| !holder.is_empty()),
+            duration: seconds.map_or(DURATION, Duration::from_secs),
+        })
+    }
+
+    fn observe(&mut self, object: Option<Object>) {
+        let version = |object: &Option<Object>| object.as_ref().and_then(ResourceExt::resource_version);
+        if version(&object) != version(&self.seen) || object.is_none() {
+            self.seen = object;
+            self.observed_since = self.clock.now();
+        }
+    }
+
+    /// Takes the lease, or renews it.
+    async fn write(&mut self, renews: bool) {
+        let sent = self.clock.now();
+        let at = Some(MicroTime(
+            Timestamp::from_microsecond(i64::try_from(sent.since_epoch().as_micros()).unwrap_or(0))
+                .unwrap_or_default(),
+        ));
+        let before = self.seen.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let transitions = before.lease_transitions.unwrap_or(0);
+        let spec = LeaseSpec {
+            holder_identity: Some(self.me.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            renew_time: at.clone(),
+            acquire_time: if renews { before.acquire_time } else { at },
+            lease_transitions: Some(if renews { transitions } else { transitions.saturating_add(1) }),
+            ..LeaseSpec::default()
+        };
+        if let Some(written) = self.replace(spec).await {
+            if !renews {
+                info!(lease = self.name, me = self.me, "leading");
+            }
+            self.seen = Some(written);
+            self.observed_since = sent;
+        }
+    }
+
+    async fn give_up(&mut self) {
+        let before = self.seen.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let spec = LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..before };
+        if self.replace(spec).await.is_some() {
+            info!(lease = self.name, "gave the lease up");
+        }
+    }
+
+    /// Writes it, if nobody wrote it since we saw it.
+    async fn replace(&self, spec: LeaseSpec) -> Option<Object> {
+        let metadata = match &self.seen {
+            Some(seen) => seen.metadata.clone(),
+            None => ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+        };
+        let object = Object { metadata, spec: Some(spec) };
+        let params = PostParams::default();
+        let written = async {
+            match &self.seen {
+                Some(_) => self.api.replace(&self.name, &params, &object).await,
+                None => self.api.create(&params, &object).await,
+            }
+        };
+        match timeout(ANSWER_WITHIN, written).await {
+            Ok(Ok(written)) => Some(written),
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => None,
+            Ok(Err(error)) => {
+                warn!(%error, "cannot write the lease");
+                None
+            }
+            Err(_) => {
+                warn!("the API server did not answer in time; the lease may be lost");
+                None
+            }
+        }
+    }
+}
