@@ -1,0 +1,48 @@
+# The autoscaler: decides how many pods, publishes endpoints, injects sidecars.
+#
+# From the sources, in the repository's root:
+#   docker build --target from-source -f deploy/images/autoscaler.Dockerfile -t ebb/autoscaler:0.1.0 .
+# From a static binary that is there already, in the folder that it lies in:
+#   docker build -f deploy/images/autoscaler.Dockerfile -t ebb/autoscaler:0.1.0 target/x86_64-unknown-linux-gnu/release
+#
+# The images' files differ in this head and in three names (image, program, package); deploy/check sees to it.
+
+# The compiler runs on the builder's own architecture and compiles for the image's: under emulation it would take hours.
+FROM --platform=$BUILDPLATFORM rust:1.95.0-slim AS build
+ARG TARGETARCH
+# The toolchain of this image, not another one that rust-toolchain.toml would have downloaded with its components.
+ENV RUSTUP_TOOLCHAIN=1.95.0 \
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+RUN set -eu; \
+    own=$(dpkg --print-architecture); arch=${TARGETARCH:-$own}; \
+    case "$arch" in \
+      amd64) echo x86_64-unknown-linux-gnu ;; \
+      arm64) echo aarch64-unknown-linux-gnu ;; \
+      *) echo "there is no image for $arch: take amd64 or arm64" >&2; exit 1 ;; \
+    esac >/triple; \
+    if [ "$arch" != "$own" ]; then \
+      rustup target add "$(cat /triple)"; \
+      apt-get update; apt-get install --yes --no-install-recommends "crossbuild-essential-$arch"; \
+      rm -rf /var/lib/apt/lists/*; \
+    fi
+WORKDIR /src
+COPY . .
+# Static, so that the image needs no C library. One program at a time, so that it has only the features that it asks for.
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    RUSTFLAGS='-C target-feature=+crt-static' \
+    cargo build --release --locked --target "$(cat /triple)" --package autoscaler --bin autoscaler && \
+    cp "target/$(cat /triple)/release/autoscaler" /autoscaler
+
+# What both ways have in common. No shell, no libraries, no user but a number that Kubernetes can tell is not root.
+FROM scratch AS base
+LABEL org.opencontainers.image.title="ebb/autoscaler" org.opencontainers.image.licenses="Apache-2.0"
+USER 65532:65532
+ENTRYPOINT ["/autoscaler"]
+
+FROM base AS from-source
+COPY --from=build /autoscaler /autoscaler
+
+# The last stage, and so the one that is built where none is named: no compiler, nothing to download.
+FROM base
+COPY autoscaler /autoscaler
