@@ -28,19 +28,19 @@ pub enum FetchError {
     TimedOut(Duration),
 }
 
-/// Sends `request`, one of our own without a body, and reads an answer of at most `max_bytes`.
+/// Sends `request`, one of our own with a small body or none, and reads an answer of at most `max_bytes`.
 ///
 /// # Errors
 ///
 /// [`FetchError`] says how far it came.
-pub async fn fetch(
+pub async fn fetch<B: Into<RequestBody>>(
     upstream: &Arc<Upstream>,
-    request: Request<()>,
+    request: Request<B>,
     max_bytes: usize,
     within: Duration,
 ) -> Result<Response<Bytes>, FetchError> {
     timeout(within, async {
-        let (response, lease) = upstream.send(request.map(|()| RequestBody::empty())).await?;
+        let (response, lease) = upstream.send(request.map(Into::into)).await?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {

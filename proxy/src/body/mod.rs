@@ -77,6 +77,22 @@ impl RequestBody {
     }
 }
 
+/// No body.
+impl From<()> for RequestBody {
+    fn from((): ()) -> Self {
+        Self::empty()
+    }
+}
+
+/// A body of our own.
+impl From<Bytes> for RequestBody {
+    fn from(bytes: Bytes) -> Self {
+        let early_bytes = bytes.len() as u64;
+        let early = (!bytes.is_empty()).then(|| Frame::data(bytes)).into_iter().collect();
+        Self { early, early_bytes, ..Self::default() }
+    }
+}
+
 impl From<Incoming> for RequestBody {
     fn from(body: Incoming) -> Self {
         let rest = if body.is_end_stream() { None } else { Some(body) };

@@ -273,3 +273,13 @@ async fn a_streamed_body_ends_with_its_sender() {
     drop(sender);
     assert!(next(&mut body).await.is_none());
 }
+
+#[tokio::test]
+async fn a_body_of_our_own_says_its_length_and_ends() {
+    let body = RequestBody::from(Bytes::from_static(b"hello"));
+    assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(5), false));
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
+    for empty in [RequestBody::from(Bytes::new()), RequestBody::from(())] {
+        assert_eq!((empty.size_hint().exact(), empty.is_end_stream()), (Some(0), true));
+    }
+}
