@@ -8,12 +8,42 @@ use ebb_proxy::metrics::registered;
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, MetricEncoder},
-    metrics::{MetricType, counter::Counter, gauge::Gauge},
+    encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
 use crate::service::View;
+
+/// What became of a pod's announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Taken,
+    Malformed,
+    Forged,
+    Unknown,
+    Gone,
+    /// Too many wait.
+    Busy,
+}
+
+impl Outcome {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Malformed => "malformed",
+            Self::Forged => "forged",
+            Self::Unknown => "unknown-pod",
+            Self::Gone => "gone",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
 
 /// Metrics of the whole.
 #[derive(Debug)]
@@ -21,6 +51,9 @@ pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) insane_reports: Counter,
     pub(crate) activators: Gauge,
+    pub(crate) leads: Gauge,
+    pub(crate) refused_streams: Counter,
+    announcements: Family<OutcomeLabel, Counter>,
 }
 
 impl Metrics {
@@ -32,8 +65,27 @@ impl Metrics {
             "Reports with numbers that cannot be; a pod is faulty or hostile",
         );
         let activators = registered(&mut registry, "activators", "Activators whose stream is open");
+        let leads = registered(
+            &mut registry,
+            "leads",
+            "Whether this autoscaler leads; a sum over all other than 1 for long: nobody scales, or two do",
+        );
+        let refused_streams = registered(
+            &mut registry,
+            "refused_streams",
+            "Streams that were not opened; a rise: activators whose token is not valid, or strangers",
+        );
+        let announcements = registered(
+            &mut registry,
+            "announcements",
+            "What became of what pods said of themselves; a rise of forged: strangers, or pods with another's nonce",
+        );
         registry.register_collector(Box::new(views.clone()));
-        Arc::new(Self { registry, insane_reports, activators })
+        Arc::new(Self { registry, insane_reports, activators, leads, refused_streams, announcements })
+    }
+
+    pub(crate) fn announced(&self, outcome: Outcome) {
+        self.announcements.get_or_create_owned(&OutcomeLabel { outcome: outcome.word() }).inc();
     }
 }
 
@@ -76,6 +128,11 @@ impl Views {
 
     pub(crate) fn remove(&self, service: &ServiceKey) {
         self.0.lock().remove(service);
+    }
+
+    /// Shows nothing any more: another one leads, and shows it.
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
     }
 }
 

@@ -73,7 +73,7 @@ impl Services {
             let (trouble, pending) = (String::new(), Pending::default());
             Box::new(Service { key, state, port, trouble, pending })
         });
-        if !Arc::ptr_eq(service.state.spec(), &spec) {
+        if !Arc::ptr_eq(service.state.declared(), &spec) {
             service.state.set_spec(spec, now);
         }
         service.port = port;
@@ -126,6 +126,39 @@ impl Services {
             self.scrapes.schedule(&service.key, now);
         }
         Some(actions)
+    }
+
+    /// Nothing is done about any service from now on without being asked for: another one leads.
+    pub fn stand_by(&mut self) {
+        (self.ticks, self.scrapes) = (Scheduler::default(), Scheduler::default());
+        for service in self.all.values_mut() {
+            service.pending = Pending::default();
+        }
+    }
+
+    /// From `now` on this autoscaler leads: each service is to be decided on as if it had just started.
+    pub fn take_over(&mut self, now: Tick) {
+        self.stand_by();
+        for service in self.all.values_mut() {
+            service.state.take_over(now);
+        }
+    }
+
+    /// Sees to it that what is kept of the load of `key` is given back some time, although nobody decides on it.
+    pub fn look_again(&mut self, key: &ServiceKey, now: Tick) {
+        if let Some(service) = self.all.get(key)
+            && !self.ticks.is_scheduled(&service.key)
+        {
+            self.ticks.schedule(&service.key, now.after(service.state.spec().stable_window));
+        }
+    }
+
+    /// Gives back what is kept of the load of a service, if that says nothing any more.
+    pub fn rest_unled(&mut self, key: &ServiceKey, now: Tick) {
+        let Some(service) = self.all.get_mut(key) else { return };
+        if let Some(delay) = service.state.rest_unled(now) {
+            self.ticks.schedule(&service.key, now.after(delay));
+        }
     }
 
     /// When something is due next.

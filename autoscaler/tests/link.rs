@@ -1,220 +1,18 @@
-//! The autoscaler as activators and a platform see it: over a real stream, with a scripted platform.
+//! What activators and a platform see of it: over a real stream, with a scripted platform.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod support;
 
-use autoscaler::{
-    Autoscaler, Periods,
-    endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, Pod, PodAddress, PodSource, ScaleTarget},
-    zero::Path,
-};
+use std::net::SocketAddr;
+
+use autoscaler::{platform::FleetEvent, zero::Path};
 use bytes::Bytes;
 use ebb_core::{
-    ServiceKey, Tick,
-    link::{Down, Frames, Hello, Listening, PATH, ServiceEntry, Up, frame},
-    scaling::{ClusterDefaults, Reachability, parse},
-    stat::{Stat, WireStatMessage, WireStatMessages},
+    ServiceKey,
+    link::{Hello, Up},
 };
-use ebb_proxy::{
-    Upstream, UpstreamLimits, WallClock, fetch,
-    stream::{ChannelBody, open},
-};
-use http::{Request, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
-
-/// Nothing here takes longer, unless it is broken.
-const SOON: Duration = Duration::from_secs(20);
-
-/// A platform that is told what there is, and tells what it was told.
-#[derive(Debug)]
-struct Scripted {
-    events: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
-    told: mpsc::Sender<Told>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Told {
-    Scale(u32),
-    Publish(Endpoints),
-}
-
-impl PodSource for Scripted {
-    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
-        self.events.lock().take().expect("watched once")
-    }
-}
-
-impl ScaleTarget for Scripted {
-    async fn scale(&self, _: &ServiceKey, pods: u32, _: &[String]) -> Result<(), PlatformError> {
-        self.told.send(Told::Scale(pods)).await.map_err(|_| PlatformError("the test is over".into()))
-    }
-}
-
-impl EndpointSink for Scripted {
-    async fn publish(&self, _: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
-        let endpoints = endpoints.clone();
-        self.told.send(Told::Publish(endpoints)).await.map_err(|_| PlatformError("the test is over".into()))
-    }
-}
-
-impl Gate for Scripted {
-    async fn admit(&self, _: Option<&str>) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-fn service_event() -> FleetEvent {
-    let annotations =
-        [("autoscaling.knative.dev/initial-scale".to_owned(), "0".to_owned())].into_iter().collect();
-    let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
-    let spec = parse(&annotations, &defaults, Reachability::Reachable).unwrap().spec;
-    FleetEvent::Service { key: key(), spec: Arc::new(spec), port: 30_001 }
-}
-
-struct World {
-    autoscaler: Autoscaler,
-    address: SocketAddr,
-    fleet: mpsc::Sender<FleetEvent>,
-    told: mpsc::Receiver<Told>,
-}
-
-fn key() -> ServiceKey {
-    ServiceKey::new("ns", "web")
-}
-
-async fn world() -> World {
-    let world = young_world().await;
-    world.service().await;
-    world.fleet.send(FleetEvent::Complete).await.unwrap();
-    world
-}
-
-/// A world whose platform has told of nothing yet.
-async fn young_world() -> World {
-    let (fleet, events) = mpsc::channel(64);
-    let (tell, told) = mpsc::channel(64);
-    let platform = Arc::new(Scripted { events: Mutex::new(Some(events)), told: tell });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
-    World { autoscaler, address, fleet, told }
-}
-
-impl World {
-    async fn service(&self) {
-        self.fleet.send(service_event()).await.unwrap();
-        self.pods(Vec::new(), 0, "").await;
-    }
-
-    async fn pods(&self, pods: Vec<Pod>, replicas: u32, trouble: &str) {
-        let event = FleetEvent::Pods { key: key(), pods, replicas, trouble: trouble.to_owned() };
-        self.fleet.send(event).await.unwrap();
-    }
-
-    /// Waits until the platform was told what `wanted` looks for.
-    async fn until<T>(&mut self, mut wanted: impl FnMut(Told) -> Option<T>) -> T {
-        timeout(SOON, async {
-            loop {
-                if let Some(found) = wanted(self.told.recv().await.expect("the autoscaler lives")) {
-                    return found;
-                }
-            }
-        })
-        .await
-        .expect("the platform is told in time")
-    }
-
-    /// Waits until traffic goes to `address` alone.
-    async fn until_published(&mut self, address: &str) {
-        let wanted: [SocketAddr; 1] = [address.parse().unwrap()];
-        let reached = |told| matches!(told, Told::Publish(endpoints) if endpoints.addresses == wanted);
-        self.until(|told| reached(told).then_some(())).await;
-    }
-}
-
-/// An activator at the other end of a stream.
-struct Activator {
-    up: mpsc::Sender<Bytes>,
-    down: Incoming,
-    frames: Frames,
-}
-
-impl Activator {
-    async fn join(address: SocketAddr, name: &str, ip: &str) -> Self {
-        let activator = Self::connect(address).await;
-        activator.introduce(name, ip).await;
-        activator
-    }
-
-    async fn connect(address: SocketAddr) -> Self {
-        let (up, body) = ChannelBody::new(16);
-        let request = Request::post(format!("http://{address}{PATH}")).body(body).unwrap();
-        let response = open(address, request, SOON).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-        Self { up, down: response.into_body(), frames: Frames::default() }
-    }
-
-    async fn introduce(&self, name: &str, ip: &str) {
-        let hello = Hello { name: name.to_owned(), address: ip.to_owned() };
-        self.say(&Up { hello: Some(hello), ..Up::default() }).await;
-    }
-
-    async fn say(&self, message: &Up) {
-        self.up.send(frame(message)).await.unwrap();
-    }
-
-    async fn listening(&self, port: u32, error: &str) {
-        self.say(&Up { listening: vec![listening(port, error)], ..Up::default() }).await;
-    }
-
-    async fn report(&self, concurrency: f64) {
-        let stat = Stat { average_concurrent_requests: concurrency, ..Stat::default() };
-        let stats = WireStatMessages { messages: vec![WireStatMessage::new(&key(), stat)] };
-        self.say(&Up { stats: Some(stats), ..Up::default() }).await;
-    }
-
-    async fn table(&mut self) -> Option<Down> {
-        loop {
-            if let Some(message) = self.frames.next_message().unwrap() {
-                return Some(message);
-            }
-            let piece = timeout(SOON, self.down.frame()).await.expect("a table in time")?.ok()?;
-            self.frames.push(piece.data_ref()?);
-        }
-    }
-
-    /// Waits for a table with an entry that `wanted` likes.
-    async fn until(&mut self, wanted: impl Fn(&ServiceEntry) -> bool) -> ServiceEntry {
-        loop {
-            let table = self.table().await.expect("the stream is open");
-            if let Some(entry) = table.services.into_iter().find(&wanted) {
-                return entry;
-            }
-        }
-    }
-}
-
-fn listening(port: u32, error: &str) -> Listening {
-    Listening { namespace: "ns".into(), name: "web".into(), port, error: error.to_owned() }
-}
-
-fn pod(ready: bool) -> Pod {
-    Pod {
-        name: "web-1".into(),
-        address: Some(PodAddress {
-            serving: "10.0.0.1:8012".parse().unwrap(),
-            stats: "127.0.0.1:1".parse().unwrap(),
-        }),
-        nonce: "secret".into(),
-        direct: false,
-        ready,
-        started_at: Tick::ZERO,
-    }
-}
+use http::StatusCode;
+use support::{Activator, Told, key, listening, pod, service_event, world, young_world};
 
 #[tokio::test]
 async fn the_first_request_at_an_activator_scales_the_service_from_zero() {
@@ -365,22 +163,17 @@ async fn programs_are_told_why_over_http() {
     let activator = Activator::join(world.address, "a", "10.0.1.1").await;
     activator.report(1.0).await;
     world.until(|told| (told == Told::Scale(1)).then_some(())).await;
-    let ask = async |path: &str| {
-        let upstream = Upstream::new(world.address, UpstreamLimits::default());
-        let request = Request::get(path).header("host", "autoscaler").body(()).unwrap();
-        let answer = fetch(&upstream, request, 1 << 20, SOON).await.unwrap();
-        (answer.status(), String::from_utf8(answer.body().to_vec()).unwrap())
-    };
-    let (status, text) = ask("/explain/ns/web").await;
+    let (status, text) = world.get("/explain/ns/web").await;
     assert_eq!(status, StatusCode::OK);
     let why: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&why["service"], &why["now"]["desired_pods"]), (&"ns/web".into(), &1.into()), "{text}");
+    assert_eq!(why["leads"], true);
     let woke = why["decisions"].as_array().unwrap().iter().find(|one| one["scale_to"] == 1).unwrap();
     assert_eq!((&woke["cause"], &woke["decision"]["bound_by"]), (&"poke".into(), &"load".into()), "{text}");
     for unknown in ["/explain/ns/nobody", "/explain/web", "/explain/", "/explain/a/b/c"] {
-        assert_eq!(ask(unknown).await.0, StatusCode::NOT_FOUND, "{unknown}");
+        assert_eq!(world.get(unknown).await.0, StatusCode::NOT_FOUND, "{unknown}");
     }
-    let (_, metrics) = ask("/metrics").await;
+    let (_, metrics) = world.get("/metrics").await;
     for series in ["desired_pods", "no_data", "stable_load", "scrape_failures_total"] {
         let line = format!("ebb_autoscaler_{series}{{namespace=\"ns\",service=\"web\"}}");
         assert!(metrics.contains(&line), "{line} in {metrics}");

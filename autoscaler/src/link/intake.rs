@@ -1,36 +1,51 @@
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use ebb_core::{
     ServiceKey,
+    announce::{self, Announced},
     link::{Frames, PATH, Up},
 };
 use ebb_proxy::{Drain, Handler, Reply, ResponseBody, metrics, stream::ChannelBody};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
+};
 use tracing::warn;
 
 use super::{Events, LinkId};
 use crate::{
-    metrics::{Metrics, Views},
+    metrics::{Metrics, Outcome},
+    platform::Gate,
     runtime::Asks,
-    service::Explained,
+    service::{Admission, Explained},
 };
 
 /// Tables that may wait for an activator that is slow to read.
 const DOWN_CAPACITY: usize = 1024;
-
 /// Before the namespace and the name of a service, where its decisions are asked for.
 const EXPLAIN: &str = "/explain/";
+/// The platform must have said in so long whether a stranger may open a stream; who asks waits for three seconds.
+const ADMIT_WITHIN: Duration = Duration::from_millis(2_500);
+/// The whole of an announcement must have come in so long: it fits into one packet.
+const READ_WITHIN: Duration = Duration::from_secs(2);
+/// ... and the task must have judged it in so long: it takes it some microseconds.
+const JUDGE_WITHIN: Duration = Duration::from_secs(2);
+/// Of refused streams one is told of in so long; all are counted.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What happened on a stream.
 #[derive(Debug)]
@@ -43,23 +58,40 @@ pub(crate) enum LinkEvent {
     Left(LinkId),
 }
 
-/// Takes the activators' streams, and answers `/metrics`, `/healthz` and `/explain` beside them.
+/// A pod has announced itself, and waits to hear what becomes of that.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct Heard {
+    pub(crate) said: Announced,
+    pub(crate) answer: oneshot::Sender<Admission>,
+}
+
+/// Takes the activators' streams and the pods' announcements, and answers `/metrics`, `/healthz` and `/explain`
+/// beside them.
+pub(crate) struct Intake<P> {
+    pub(crate) gate: Arc<P>,
     pub(crate) events: Events,
+    pub(crate) heard: mpsc::Sender<Heard>,
     pub(crate) asks: Asks,
-    pub(crate) views: Views,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
     pub(crate) next: AtomicU64,
+    /// When a refused stream was last told of.
+    pub(crate) told_at: Mutex<Option<Instant>>,
 }
 
-impl Handler for Intake {
+impl<P> fmt::Debug for Intake<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").finish_non_exhaustive()
+    }
+}
+
+impl<P: Gate> Handler for Intake<P> {
     type Guard = ();
 
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<()>> {
         match (request.method(), request.uri().path()) {
-            (&Method::POST, PATH) => self.open(request.into_body(), peer).await,
+            (&Method::POST, PATH) => self.open(request, peer).await,
+            (&Method::POST, announce::PATH) => self.announced(request.into_body(), peer).await,
             (&Method::GET, "/metrics") => metrics::reply(&self.metrics.registry),
             (&Method::GET, "/healthz") => Response::new(ResponseBody::own("ok\n")),
             (&Method::GET, path) if path.starts_with(EXPLAIN) => self.explain(&path[EXPLAIN.len()..]).await,
@@ -67,7 +99,8 @@ impl Handler for Intake {
                 StatusCode::NOT_FOUND,
                 "not-found",
                 format!(
-                    "only POST {PATH}, GET /metrics, GET /healthz and GET {EXPLAIN}NAMESPACE/SERVICE are served here"
+                    "only POST {PATH}, POST {}, GET /metrics, GET /healthz and GET {EXPLAIN}NAMESPACE/SERVICE are served here",
+                    announce::PATH
                 ),
             )
             .into_response(),
@@ -75,26 +108,86 @@ impl Handler for Intake {
     }
 }
 
-impl Intake {
+impl<P: Gate> Intake<P> {
     /// Why the service that `name` says has the pods it has.
     async fn explain(&self, name: &str) -> Response<ResponseBody<()>> {
         let known = match name.parse::<ServiceKey>() {
-            Ok(key) => self.asks.history(&key).await.zip(self.views.get(&key)),
+            Ok(key) => self.asks.explain(&key).await,
             Err(_) => None,
         };
-        let Some((history, shown)) = known else {
+        let Some(why) = known else {
             let text = format!("no service {name:?} is known; want NAMESPACE/SERVICE");
             return Reply::new(StatusCode::NOT_FOUND, "unknown-service", text).into_response();
         };
-        let decisions: Vec<_> = history.iter().map(Explained::to_json).collect();
+        let decisions: Vec<_> = why.history.iter().map(Explained::to_json).collect();
         let text =
-            json!({ "service": name, "now": shown.view.to_json(), "decisions": decisions }).to_string();
+            json!({ "service": name, "leads": why.leads, "now": why.view.to_json(), "decisions": decisions })
+                .to_string();
         let mut response = Response::new(ResponseBody::own(text));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
 
-    async fn open(&self, up: Incoming, peer: SocketAddr) -> Response<ResponseBody<()>> {
+    /// Takes a pod's announcement.
+    async fn announced(&self, body: Incoming, peer: SocketAddr) -> Response<ResponseBody<()>> {
+        let (outcome, text) = self.judged(body).await;
+        self.metrics.announced(outcome);
+        if matches!(outcome, Outcome::Forged | Outcome::Malformed) {
+            // Whoever can reach us can send these: they are counted, and told of to who looks for them.
+            tracing::debug!(%peer, ?outcome, text, "announcement refused");
+        }
+        let status = match outcome {
+            Outcome::Taken => {
+                let mut response = Response::new(ResponseBody::own(""));
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                return response;
+            }
+            Outcome::Malformed => StatusCode::BAD_REQUEST,
+            Outcome::Forged => StatusCode::FORBIDDEN,
+            Outcome::Unknown => StatusCode::NOT_FOUND,
+            Outcome::Gone => StatusCode::GONE,
+            Outcome::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Reply::new(status, outcome.word(), text).into_response()
+    }
+
+    async fn judged(&self, body: Incoming) -> (Outcome, String) {
+        let bytes = match timeout(READ_WITHIN, Limited::new(body, announce::MAX_BYTES).collect()).await {
+            Ok(Ok(whole)) => whole.to_bytes(),
+            Ok(Err(error)) => return (Outcome::Malformed, error.to_string()),
+            Err(_) => return (Outcome::Malformed, format!("not whole within {READ_WITHIN:?}")),
+        };
+        let said = match announce::read(&bytes) {
+            Ok(said) => said,
+            Err(error) => return (Outcome::Malformed, error.to_string()),
+        };
+        let (answer, answered) = oneshot::channel();
+        if self.heard.try_send(Heard { said, answer }).is_err() {
+            return (Outcome::Busy, "too many announcements wait; come again".to_owned());
+        }
+        match timeout(JUDGE_WITHIN, answered).await {
+            Ok(Ok(Admission::Taken | Admission::Known)) => (Outcome::Taken, String::new()),
+            Ok(Ok(Admission::Unknown)) => {
+                (Outcome::Unknown, "the pod is not known yet; come again".to_owned())
+            }
+            Ok(Ok(Admission::Gone)) => (Outcome::Gone, "the pod is gone".to_owned()),
+            Ok(Ok(Admission::Forged)) => {
+                (Outcome::Forged, "the nonce or the address is not the pod's".to_owned())
+            }
+            Ok(Err(_)) | Err(_) => (Outcome::Busy, "no answer in time; come again".to_owned()),
+        }
+    }
+
+    async fn open(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<()>> {
+        match timeout(ADMIT_WITHIN, self.gate.admit(bearer(request.headers()))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return self.refuse(StatusCode::UNAUTHORIZED, "not-admitted", why, peer),
+            Err(_) => {
+                let why = format!("whether it may was not known within {ADMIT_WITHIN:?}");
+                return self.refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", why, peer);
+            }
+        }
+        let up = request.into_body();
         let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
         let (down, body) = ChannelBody::new(DOWN_CAPACITY);
         if self.events.send(LinkEvent::Joined(id, down)).await.is_err() {
@@ -112,6 +205,29 @@ impl Intake {
         });
         Response::new(ResponseBody::streamed(body))
     }
+
+    /// Somebody may not open a stream.
+    fn refuse(
+        &self,
+        status: StatusCode,
+        reason: &'static str,
+        why: String,
+        peer: SocketAddr,
+    ) -> Response<ResponseBody<()>> {
+        self.metrics.refused_streams.inc();
+        let mut told_at = self.told_at.lock();
+        if told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            *told_at = Some(Instant::now());
+            warn!(%peer, why, "refused an activator's stream");
+        }
+        Reply::new(status, reason, why).into_response()
+    }
+}
+
+/// The token that a request brings.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
 async fn read(id: LinkId, mut up: Incoming, events: Events, peer: SocketAddr) {
@@ -136,4 +252,26 @@ async fn read(id: LinkId, mut up: Incoming, events: Events, peer: SocketAddr) {
     }
     // The one task ends last: where it is gone, nobody asks who left.
     let _ = events.send(LinkEvent::Left(id)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_told_from_everything_else() {
+        let cases = [
+            ("Bearer abc.def", Some("abc.def")),
+            ("bearer  abc ", Some("abc")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Basic abc", None),
+            ("", None),
+        ];
+        for (value, want) in cases {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
+            assert_eq!(bearer(&headers), want, "{value:?}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
 }

@@ -7,7 +7,8 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use ebb_core::{
     ServiceKey,
-    link::{Down, Hello, Listening, PodEntry, ServiceEntry, activator_index, frame},
+    announce::Announced,
+    link::{AnnouncedPod, Down, Hello, Listening, PodEntry, ServiceEntry, activator_index, frame},
     scaling::Rules,
 };
 use tokio::sync::mpsc;
@@ -15,7 +16,10 @@ use tracing::{info, warn};
 
 use crate::{platform::Pod, services::Service};
 
-pub(crate) use intake::{Intake, LinkEvent};
+pub(crate) use intake::{Heard, Intake, LinkEvent};
+
+/// Activators are told of no more autoscalers than this.
+const MOST_REPLICAS: usize = 16;
 
 /// Names a stream for as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +29,10 @@ pub(crate) struct LinkId(pub(crate) u64);
 #[derive(Debug, Default)]
 pub(crate) struct Activators {
     links: HashMap<LinkId, Activator>,
+    /// Whether this autoscaler leads: its tables count.
+    leads: bool,
+    /// Where all autoscalers are; empty if that is not known.
+    replicas: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -38,22 +46,47 @@ struct Activator {
 }
 
 impl Activators {
+    /// How many there are, each counted once.
     pub(crate) fn len(&self) -> usize {
-        self.links.len()
+        self.links.keys().filter(|id| !self.is_superseded(**id)).count()
     }
 
-    /// A stream was opened: it gets all tables. As long as they are not `complete`, it keeps what it has beside.
-    pub(crate) fn join(
-        &mut self,
-        id: LinkId,
-        down: mpsc::Sender<Bytes>,
-        services: Vec<ServiceEntry>,
-        complete: bool,
-    ) {
+    /// Whether the same activator has opened a later stream: while it moves from one address of ours to another it
+    /// has two, and says everything on both.
+    pub(crate) fn is_superseded(&self, id: LinkId) -> bool {
+        self.links.get(&id).is_some_and(|one| {
+            let is_later = |(other, link): (&LinkId, &Activator)| *other > id && link.name == one.name;
+            !one.name.is_empty() && self.links.iter().any(is_later)
+        })
+    }
+
+    /// A stream was opened: it gets `tables`, or what pods announced lately.
+    pub(crate) fn join(&mut self, id: LinkId, down: mpsc::Sender<Bytes>, first: Down) {
         let activator =
             Activator { name: String::new(), address: None, down: Some(down), ports: HashMap::new() };
         self.links.insert(id, activator);
-        self.send_to(id, frame(&Down { services, complete, ..Down::default() }));
+        let first = self.signed(Down { replicas: self.replicas.clone(), ..first });
+        self.send_to(id, frame(&first));
+    }
+
+    /// From now on tables count, or no longer.
+    pub(crate) fn lead(&mut self, leads: bool) {
+        self.leads = leads;
+    }
+
+    /// Tells all of them where all autoscalers are.
+    pub(crate) fn tell_replicas(&mut self, replicas: &[SocketAddr]) {
+        self.replicas = replicas.iter().take(MOST_REPLICAS).map(ToString::to_string).collect();
+        self.send(Down { replicas: self.replicas.clone(), ..Down::default() });
+    }
+
+    /// Tells all of them what a pod of `service` said of itself.
+    pub(crate) fn tell_announced(&mut self, announced: AnnouncedPod) {
+        self.send(Down { announced: vec![announced], ..Down::default() });
+    }
+
+    fn signed(&self, message: Down) -> Down {
+        Down { leads: Some(self.leads), ..message }
     }
 
     pub(crate) fn hello(&mut self, id: LinkId, hello: &Hello) {
@@ -92,16 +125,20 @@ impl Activators {
         activator.ports.into_keys().collect()
     }
 
-    /// Where activators answer for `service`.
+    /// Where activators answer for `service`; each once, however many streams it has.
     pub(crate) fn answering(&self, service: &ServiceKey) -> Vec<SocketAddr> {
-        self.links.keys().filter_map(|id| self.address_of(*id, service)).collect()
+        let mut answering: Vec<SocketAddr> =
+            self.links.keys().filter_map(|id| self.address_of(*id, service)).collect();
+        answering.sort_unstable();
+        answering.dedup();
+        answering
     }
 
     /// Tells all of them about a service, and each of those that share it which part is its own.
     pub(crate) fn tell(&mut self, service: &Service) {
         let alone = entry(service);
         let sharing: Vec<String> = service.state.sharing().iter().map(ToString::to_string).collect();
-        let of_all = frame(&Down { services: vec![alone.clone()], ..Down::default() });
+        let of_all = frame(&self.signed(Down { services: vec![alone.clone()], ..Down::default() }));
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
             let index = self
@@ -111,7 +148,7 @@ impl Activators {
                 Some(activator_index) if sharing.len() > 1 => {
                     let activators = u32::try_from(sharing.len()).unwrap_or(u32::MAX);
                     let part = ServiceEntry { activators, activator_index, ..alone.clone() };
-                    frame(&Down { services: vec![part], ..Down::default() })
+                    frame(&self.signed(Down { services: vec![part], ..Down::default() }))
                 }
                 _ => of_all.clone(),
             };
@@ -121,7 +158,12 @@ impl Activators {
 
     /// Tells all of them that they know of all services.
     pub(crate) fn tell_complete(&mut self, services: Vec<ServiceEntry>) {
-        self.send(&Down { services, complete: true, ..Down::default() });
+        self.send(Down { services, complete: true, ..Down::default() });
+    }
+
+    /// Tells all of them of `services`; of others they keep what they have.
+    pub(crate) fn tell_all(&mut self, services: Vec<ServiceEntry>) {
+        self.send(Down { services, ..Down::default() });
     }
 
     /// Where an activator answers for `service`.
@@ -135,11 +177,13 @@ impl Activators {
         for activator in self.links.values_mut() {
             activator.ports.remove(service);
         }
-        self.send(&Down { gone: vec![service.to_string()], ..Down::default() });
+        if self.leads {
+            self.send(Down { gone: vec![service.to_string()], ..Down::default() });
+        }
     }
 
-    fn send(&mut self, message: &Down) {
-        let message = frame(message);
+    fn send(&mut self, message: Down) {
+        let message = frame(&self.signed(message));
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
             self.send_to(id, message.clone());
@@ -176,6 +220,23 @@ pub(crate) fn entry(service: &Service) -> ServiceEntry {
         activator_index: 0,
         reference_placement: spec.rules == Rules::Reference,
     }
+}
+
+/// A pod of `service` as it said itself.
+pub(crate) fn announced_entry(service: &ServiceKey, said: &Announced) -> AnnouncedPod {
+    let (name, nonce) = (said.pod.clone(), said.nonce.clone());
+    let pod = PodEntry { name, address: said.serving.to_string(), nonce, direct: false };
+    announced_pod(service, pod, said.draining)
+}
+
+/// The same of a pod that said so before; `None` if nobody could send it anything.
+pub(crate) fn known_entry(service: &ServiceKey, pod: &Pod, draining: bool) -> Option<AnnouncedPod> {
+    Some(announced_pod(service, pod_entry(pod)?, draining))
+}
+
+fn announced_pod(service: &ServiceKey, pod: PodEntry, draining: bool) -> AnnouncedPod {
+    let (namespace, name) = (service.namespace.clone(), service.name.clone());
+    AnnouncedPod { namespace, name, pod: Some(pod), draining }
 }
 
 /// `None` if nobody could send it anything yet.

@@ -1,25 +1,37 @@
 //! One task for all services: it gathers what happens, has it decided, and has it done.
+//!
+//! Several autoscalers may run, of which one leads ([`leadership`]). Those that follow gather as well, so that what is
+//! held is not forgotten with the leader; they decide nothing, ask no pod, write nothing, and their tables are not
+//! sent. What pods announce ([`announcements`]) is passed on by whoever hears it.
 
+mod announcements;
+mod leadership;
 mod work;
 
 use std::{
     collections::HashSet,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
-use ebb_core::{ServiceKey, link::Up, stat::Stat};
+use ebb_core::{
+    ServiceKey,
+    link::{Down, Up},
+    stat::Stat,
+};
 use ebb_proxy::{Drain, Limits, WallClock, serve};
+use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::sleep_until,
+    time::{sleep_until, timeout},
 };
 
 use crate::{
     collector::Collector,
-    link::{Activators, Intake, LinkEvent, LinkId, entry},
+    link::{Activators, Heard, Intake, LinkEvent, LinkId, entry},
     metrics::{Metrics, Views},
     platform::{EndpointSink, FleetEvent, Gate, Pod, PodSource, ScaleTarget},
     service::{Cause, Explained, View},
@@ -30,8 +42,12 @@ use work::Done;
 /// Messages of activators that may wait for the task; each takes it some microseconds.
 const LINK_CAPACITY: usize = 4096;
 
-/// Questions that may wait for the task.
+/// Questions that may wait for the task, and for how long.
 const ASK_CAPACITY: usize = 16;
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Announcements that may wait for the task: of as many pods started at once, each takes it some microseconds.
+const ANNOUNCE_CAPACITY: usize = 1024;
 
 /// An autoscaler, running until it is dropped or shut down.
 #[derive(Debug)]
@@ -50,15 +66,28 @@ pub(crate) struct Asks(mpsc::Sender<Ask>);
 #[derive(Debug)]
 struct Ask {
     service: ServiceKey,
-    answer: oneshot::Sender<Option<Vec<Explained>>>,
+    answer: oneshot::Sender<Option<Why>>,
+}
+
+/// Why a service has the pods it has.
+#[derive(Debug)]
+pub(crate) struct Why {
+    /// Whether this autoscaler leads. One that does not decides nothing.
+    pub(crate) leads: bool,
+    pub(crate) view: View,
+    /// The last decisions, oldest first.
+    pub(crate) history: Vec<Explained>,
 }
 
 impl Asks {
-    /// The last decisions about `service`, oldest first; `None` if it is not known, or the task has ended.
-    pub(crate) async fn history(&self, service: &ServiceKey) -> Option<Vec<Explained>> {
+    /// Why `service` has the pods it has; `None` if it is not known, or the task has ended.
+    pub(crate) async fn explain(&self, service: &ServiceKey) -> Option<Why> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Ask { service: service.clone(), answer }).await.ok()?;
-        answered.await.ok()?
+        let asking = async {
+            self.0.send(Ask { service: service.clone(), answer }).await.ok()?;
+            answered.await.ok()?
+        };
+        timeout(ANSWER_WITHIN, asking).await.ok()?
     }
 }
 
@@ -70,17 +99,20 @@ impl Autoscaler {
     {
         let (events, said) = mpsc::channel(LINK_CAPACITY);
         let (asks, asked) = mpsc::channel(ASK_CAPACITY);
+        let (heard, announced) = mpsc::channel(ANNOUNCE_CAPACITY);
         let asks = Asks(asks);
         let views = Views::default();
         let metrics = Metrics::new(&views);
         let drain = Drain::default();
         let intake = Arc::new(Intake {
+            gate: platform.clone(),
             events: Arc::new(events),
+            heard,
             asks: asks.clone(),
-            views: views.clone(),
             metrics: metrics.clone(),
             drain: drain.clone(),
             next: AtomicU64::new(0),
+            told_at: Mutex::default(),
         });
         let fleet = platform.watch();
         let runtime = Runtime {
@@ -91,12 +123,13 @@ impl Autoscaler {
             views: views.clone(),
             services: Services::new(periods),
             complete: false,
+            leads: false,
             activators: Activators::default(),
             work: JoinSet::new(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, intake, drain.clone(), Limits::default()));
-        tasks.spawn(runtime.run(said, asked, fleet));
+        tasks.spawn(runtime.run(Inputs { said, announced, asked, fleet }));
         Self { views, asks, drain, tasks }
     }
 
@@ -107,7 +140,7 @@ impl Autoscaler {
 
     /// The last decisions about `service`, oldest first; none if it is not known.
     pub async fn history(&self, service: &ServiceKey) -> Vec<Explained> {
-        self.asks.history(service).await.unwrap_or_default()
+        self.asks.explain(service).await.map(|why| why.history).unwrap_or_default()
     }
 
     /// Ends. Scales and endpoints stay as they are.
@@ -126,21 +159,28 @@ struct Runtime<P> {
     services: Services,
     /// Whether the platform has told of all services that there are.
     complete: bool,
+    /// Whether anything is decided and written here.
+    leads: bool,
     activators: Activators,
     work: JoinSet<Done>,
 }
 
+/// Where what happens comes from.
+struct Inputs {
+    said: mpsc::Receiver<LinkEvent>,
+    announced: mpsc::Receiver<Heard>,
+    asked: mpsc::Receiver<Ask>,
+    fleet: mpsc::Receiver<FleetEvent>,
+}
+
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
-    async fn run(
-        mut self,
-        mut said: mpsc::Receiver<LinkEvent>,
-        mut asked: mpsc::Receiver<Ask>,
-        mut fleet: mpsc::Receiver<FleetEvent>,
-    ) {
+    async fn run(mut self, inputs: Inputs) {
+        let Inputs { mut said, mut announced, mut asked, mut fleet } = inputs;
         loop {
             let due = self.services.next_due();
             tokio::select! {
                 Some(event) = said.recv() => self.on_link(event),
+                Some(heard) = announced.recv() => self.on_announced(heard),
                 Some(ask) = asked.recv() => self.on_ask(ask),
                 event = fleet.recv() => match event {
                     Some(event) => self.on_fleet(event),
@@ -157,8 +197,11 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     }
 
     fn on_ask(&self, ask: Ask) {
-        let history = self.services.get(&ask.service).map(|service| service.state.history());
-        let answer = history.map(|history| history.iter().cloned().collect());
+        let answer = self.services.get(&ask.service).map(|service| Why {
+            leads: self.leads,
+            view: service.state.view(),
+            history: service.state.history().iter().cloned().collect(),
+        });
         // Who asked may have gone.
         let _ = ask.answer.send(answer);
     }
@@ -166,7 +209,12 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     fn on_link(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Joined(id, down) => {
-                self.activators.join(id, down, self.entries(), self.complete);
+                let first = if self.leads {
+                    Down { services: self.entries(), complete: self.complete, ..Down::default() }
+                } else {
+                    Down { announced: self.announced(), ..Down::default() }
+                };
+                self.activators.join(id, down, first);
                 // It answers for nothing before it has said so.
                 self.count_activators();
             }
@@ -191,6 +239,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     fn on_up(&mut self, id: LinkId, up: &Up) {
         if let Some(hello) = &up.hello {
             self.activators.hello(id, hello);
+            self.count_activators();
         }
         let mut changed: HashSet<Arc<ServiceKey>> = HashSet::new();
         for news in &up.listening {
@@ -205,6 +254,10 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
         for key in changed {
             self.activators_of_changed(&key);
+        }
+        if self.activators.is_superseded(id) {
+            // It says the same on its later stream.
+            return;
         }
         for message in up.stats.iter().flat_map(|stats| &stats.messages) {
             if let Some(stat) = &message.stat {
@@ -222,6 +275,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let asks_for_more = self.services.get_mut(key).is_some_and(|service| service.state.report(now, stat));
         if asks_for_more {
             self.evaluate(key, Cause::Poke);
+        }
+        if !self.leads {
+            self.services.look_again(key, now);
         }
     }
 
@@ -250,31 +306,33 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             }
             FleetEvent::Pods { key, pods, replicas, trouble } => {
                 let Some(service) = self.services.get_mut(&key) else { return };
-                let kept: HashSet<SocketAddr> = pods.iter().filter_map(Pod::stats).collect();
-                let before = service.state.pods().iter().filter_map(Pod::stats);
-                self.collector.forget(before.filter(|address| !kept.contains(address)));
+                let before: Vec<SocketAddr> = service.state.pods().iter().filter_map(Pod::stats).collect();
                 service.state.set_pods(pods, replicas, now);
+                let kept: HashSet<SocketAddr> = service.state.pods().iter().filter_map(Pod::stats).collect();
+                self.collector.forget(before.into_iter().filter(|address| !kept.contains(address)));
                 service.trouble = trouble;
                 key
             }
             FleetEvent::Gone(key) => return self.on_gone(&key),
-            FleetEvent::Leadership { .. } | FleetEvent::Replicas(_) => return,
+            FleetEvent::Leadership { leads } => return self.on_leadership(leads),
+            FleetEvent::Replicas(replicas) => return self.activators.tell_replicas(&replicas),
             FleetEvent::Complete => {
                 self.complete = true;
-                let all = self.entries();
-                self.activators.tell_complete(all);
-                for service in self.services.iter().filter(|service| service.state.sharing().len() > 1) {
-                    self.activators.tell(service);
-                }
-                return;
+                return self.tell_tables();
             }
         };
-        let Some(service) = self.services.get(&key) else { return };
-        if service.state.replicas().is_some() {
-            // Activators first: who waits should not wait for what is decided below.
+        // Activators first: who waits should not wait for what is decided below.
+        self.tell(&key);
+        self.evaluate(&key, Cause::Change);
+    }
+
+    /// Tells activators what there is of a service, if that is known and ours to tell.
+    fn tell(&mut self, key: &ServiceKey) {
+        if let Some(service) = self.services.get(key).filter(|_| self.leads)
+            && service.state.replicas().is_some()
+        {
             self.activators.tell(service);
         }
-        self.evaluate(&key, Cause::Change);
     }
 
     fn on_gone(&mut self, key: &ServiceKey) {
@@ -288,14 +346,23 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     fn on_due(&mut self) {
         let now = self.clock.now();
         while let Some(key) = self.services.due(now) {
-            self.evaluate(&key, Cause::Tick);
+            if self.leads {
+                self.evaluate(&key, Cause::Tick);
+            } else {
+                self.services.rest_unled(&key, now);
+            }
         }
         while let Some(key) = self.services.due_to_be_asked(now) {
             self.scrape(&key, now);
         }
     }
 
+    /// Decides on a service, if that is ours to do. One whose pods are not known yet stays as it is.
     fn evaluate(&mut self, key: &ServiceKey, cause: Cause) {
+        let is_known = self.services.get(key).is_some_and(|service| service.state.replicas().is_some());
+        if !self.leads || !is_known {
+            return;
+        }
         let now = self.clock.now();
         let Some(actions) = self.services.evaluate(key, now, cause) else { return };
         let Some(service) = self.services.get_mut(key) else { return };
@@ -304,7 +371,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             service.pending.want_published(endpoints);
         }
         self.views.show(&service.key, service.state.view());
-        if actions.sharing_changed && service.state.replicas().is_some() {
+        if actions.sharing_changed {
             self.activators.tell(service);
         }
         self.do_pending(key);

@@ -22,6 +22,9 @@ pub(super) enum Done {
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     pub(super) fn do_pending(&mut self, key: &ServiceKey) {
+        if !self.leads {
+            return;
+        }
         let Some(service) = self.services.get_mut(key) else { return };
         let (key, platform) = (service.key.clone(), &self.platform);
         // Endpoints before pods: traffic has left by the time that its pods do.

@@ -3,6 +3,7 @@
 //! A value without clock, task or client. Facts go in ([`ServiceState::report`], [`ServiceState::scraped`],
 //! [`ServiceState::set_pods`] and so on), [`ServiceState::evaluate`] says what to do and when to look again.
 
+mod announced;
 mod explain;
 mod history;
 mod intake;
@@ -16,6 +17,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::{
     ServiceKey, Tick,
+    announce::Announced,
     scaling::{Metric, Rules, ScalingSpec, Scheduled, TargetBurstCapacity},
     stat::Stat,
 };
@@ -29,6 +31,8 @@ use crate::{
     zero::{self, ActivatorAnswer, Facts, ScaleState},
 };
 
+pub use announced::Admission;
+use announced::Announcements;
 pub use explain::{Cause, Explained};
 pub use history::History;
 use intake::Intake;
@@ -41,6 +45,8 @@ pub use view::View;
 pub struct ServiceState {
     key: Arc<ServiceKey>,
     spec: Arc<ScalingSpec>,
+    /// What its annotations say, where that is not what holds.
+    declared: Option<Arc<ScalingSpec>>,
     windows: MetricWindows,
     /// What the pods said; none before there were any, nor where the service rests.
     intake: Option<Box<Intake>>,
@@ -53,6 +59,7 @@ pub struct ServiceState {
     scale: ScaleState,
     scheduled: Scheduled,
     pods: Vec<Pod>,
+    announcements: Announcements,
     /// For each of them, whether it was seen to take traffic, or may have been before it was seen.
     proven: Vec<bool>,
     ready_pods: u32,
@@ -102,7 +109,9 @@ impl ServiceState {
             status: Status::initial(&spec),
             scale: ScaleState::new(now),
             scheduled: scheduled(&spec, now),
+            declared: None,
             pods: Vec::new(),
+            announcements: Announcements::default(),
             proven: Vec::new(),
             ready_pods: 0,
             unready_since: None,
@@ -118,6 +127,11 @@ impl ServiceState {
     /// How it is scaled.
     pub fn spec(&self) -> &Arc<ScalingSpec> {
         &self.spec
+    }
+
+    /// How its annotations say that it is scaled.
+    pub fn declared(&self) -> &Arc<ScalingSpec> {
+        self.declared.as_ref().unwrap_or(&self.spec)
     }
 
     /// Its pods.
@@ -137,6 +151,25 @@ impl ServiceState {
 
     /// Its annotations changed; what was measured stays.
     pub fn set_spec(&mut self, spec: Arc<ScalingSpec>, now: Tick) {
+        self.declared = None;
+        self.hold(spec, now);
+        self.see_to_direct_pods(now);
+    }
+
+    /// Pods without a queue-proxy tell nothing of their load: as long as there are any, activators see it all.
+    fn see_to_direct_pods(&mut self, now: Tick) {
+        let unlimited = TargetBurstCapacity::Unlimited;
+        let direct = self.pods.iter().any(|pod| pod.direct);
+        if direct && self.spec.target_burst_capacity != unlimited {
+            let proxied = ScalingSpec { target_burst_capacity: unlimited, ..ScalingSpec::clone(&self.spec) };
+            self.declared = Some(self.spec.clone());
+            self.hold(Arc::new(proxied), now);
+        } else if !direct && let Some(declared) = self.declared.take() {
+            self.hold(declared, now);
+        }
+    }
+
+    fn hold(&mut self, spec: Arc<ScalingSpec>, now: Tick) {
         self.windows.resize(now, &spec);
         if spec.rules != self.spec.rules {
             self.decider = None;
@@ -148,8 +181,43 @@ impl ServiceState {
         self.spec = spec;
     }
 
-    /// Its pods changed.
+    /// Its platform told of its pods. What they said of themselves is kept.
     pub fn set_pods(&mut self, pods: Vec<Pod>, replicas: u32, now: Tick) {
+        let pods = self.announcements.apply(pods, &self.pods);
+        self.replace_pods(pods, now);
+        if self.replicas.is_none() && replicas == 0 {
+            // It rested before anyone here knew of it.
+            self.scale = ScaleState::resting(now);
+        }
+        self.set_replicas(replicas, now);
+    }
+
+    /// What would become of `said`.
+    pub fn judge(&self, said: &Announced) -> Admission {
+        self.announcements.judge(said, &self.pods)
+    }
+
+    /// Takes what one of its pods says of itself, if it is the pod that speaks.
+    pub fn announced(&mut self, said: &Announced, now: Tick) -> Admission {
+        let admission = self.judge(said);
+        if admission == Admission::Taken {
+            let pods = self.announcements.take(said, &self.pods);
+            self.replace_pods(pods, now);
+        }
+        admission
+    }
+
+    /// Pods that said of themselves where they are, and that nobody else knows of.
+    pub fn coming(&self) -> impl Iterator<Item = &Pod> {
+        self.announcements.coming(&self.pods)
+    }
+
+    /// Pods that said that they drain, and that are none of [`Self::pods`] any more.
+    pub fn draining(&self) -> &[Pod] {
+        self.announcements.draining()
+    }
+
+    fn replace_pods(&mut self, pods: Vec<Pod>, now: Tick) {
         let proven = self.prove(&pods, now);
         (self.pods, self.proven) = (pods, proven);
         self.ready_pods = count(self.pods.iter().filter(|pod| pod.ready));
@@ -160,11 +228,7 @@ impl ServiceState {
         if let Some(intake) = self.intake.as_mut().filter(|_| self.pods.is_empty()) {
             intake.nobody_left();
         }
-        if self.replicas.is_none() && replicas == 0 {
-            // It rested before anyone here knew of it.
-            self.scale = ScaleState::resting(now);
-        }
-        self.set_replicas(replicas, now);
+        self.see_to_direct_pods(now);
         self.routing.changed();
     }
 
@@ -199,6 +263,36 @@ impl ServiceState {
             self.asked_at = now;
         }
         self.replicas = Some(replicas);
+    }
+
+    /// From `now` on this autoscaler leads. What another one did before is taken as it is seen, as after a start;
+    /// what activators said while it followed counts, unless pods say the rest of it.
+    pub fn take_over(&mut self, now: Tick) {
+        self.decider = None;
+        self.status = Status::initial(&self.spec);
+        self.scale = if self.replicas == Some(0) { ScaleState::resting(now) } else { ScaleState::new(now) };
+        self.routing.forget_published();
+        if self.is_scraped() {
+            // A part of the load would look like all of it.
+            self.forget_load();
+        }
+    }
+
+    /// Gives back what is kept of its load, if that says nothing any more; else answers when it may be looked at
+    /// again. For one who follows, and decides nothing.
+    pub fn rest_unled(&mut self, now: Tick) -> Option<Duration> {
+        if !self.windows.is_empty(now) {
+            return Some(self.spec.stable_window);
+        }
+        self.forget_load();
+        None
+    }
+
+    fn forget_load(&mut self) {
+        self.windows.forget();
+        if let Some(intake) = self.intake.take() {
+            self.request_seconds = intake.request_seconds();
+        }
     }
 
     /// What was published did not get there: it is to be published again.
@@ -431,11 +525,8 @@ impl ServiceState {
             Rules::Reference => self.windows.is_empty(now),
         };
         if says_nothing {
-            self.windows.forget();
+            self.forget_load();
             self.decider = None;
-            if let Some(intake) = self.intake.take() {
-                self.request_seconds = intake.request_seconds();
-            }
             self.history.rest();
             return Next::Rest(minimum);
         }

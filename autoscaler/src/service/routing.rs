@@ -15,6 +15,8 @@ pub(super) struct Routing {
     /// When one of them left last.
     lost_at: Option<Tick>,
     published: Option<(Endpoints, Published)>,
+    /// What was published last did not get there.
+    unwritten: bool,
     /// What was published for; nothing else is to be published as long as that does not change.
     decided: Option<(Path, u32)>,
     /// The activators that are to pass the traffic on, each its part of it, in the order of their addresses' text.
@@ -58,10 +60,12 @@ impl Routing {
 
     /// It did not get there.
     pub(super) fn publish_failed(&mut self) {
-        if let Some((endpoints, _)) = &mut self.published {
-            endpoints.addresses.clear();
-        }
-        self.decided = None;
+        (self.unwritten, self.decided) = (true, None);
+    }
+
+    /// Whatever was published, another one may have replaced it.
+    pub(super) fn forget_published(&mut self) {
+        (self.published, self.unwritten, self.decided) = (None, false, None);
     }
 
     /// Where traffic was sent; `None` before anything was published.
@@ -97,7 +101,10 @@ impl Routing {
             Path::Proxy => before.and_then(|(_, published)| published.proxied_since).or(Some(now)),
             Path::Serve => None,
         };
-        let changed = before.is_none_or(|(endpoints, _)| *endpoints != wanted);
+        // Who has just begun to lead knows nothing to put in the place of what a predecessor left: activators may
+        // not have come yet.
+        let changed = before.map_or(!wanted.addresses.is_empty(), |(endpoints, _)| *endpoints != wanted)
+            || std::mem::take(&mut self.unwritten);
         self.published = Some((wanted.clone(), Published { path: wanted.path, proxied_since }));
         changed.then_some(wanted)
     }

@@ -16,6 +16,8 @@ struct World {
     starting: u32,
     ready: u32,
     published: Option<Endpoints>,
+    /// Whether its pods have no queue-proxy.
+    direct: bool,
 }
 
 impl World {
@@ -32,7 +34,8 @@ impl World {
         let parsed = parse(&annotations, &defaults, Reachability::Reachable).unwrap();
         let now = Tick::from_secs(1_000_000);
         let service = ServiceState::new(Arc::new(ServiceKey::new("ns", "web")), Arc::new(parsed.spec), now);
-        let mut world = Self { service, now, replicas: pods, starting: 0, ready: pods, published: None };
+        let mut world =
+            Self { service, now, replicas: pods, starting: 0, ready: pods, published: None, direct: false };
         world.service.set_activators(vec![ACTIVATOR.parse().unwrap()], now);
         world.pods_changed();
         world
@@ -46,8 +49,8 @@ impl World {
                     serving: format!("10.0.0.{n}:8012").parse().unwrap(),
                     stats: format!("10.0.0.{n}:9090").parse().unwrap(),
                 }),
-                nonce: String::new(),
-                direct: false,
+                nonce: format!("nonce-{n}"),
+                direct: self.direct,
                 ready: n < self.ready,
                 started_at: self.now,
             })
@@ -486,4 +489,115 @@ fn what_could_not_be_published_is_published_again() {
     assert!(world.service.evaluate(world.now, Cause::Tick).publish.is_none());
     world.service.publish_failed();
     assert!(world.service.evaluate(world.now, Cause::Tick).publish.is_some());
+}
+
+#[test]
+fn who_takes_over_wakes_what_it_heard_of_and_takes_no_pod_for_a_stable_window() {
+    for compatibility in ["none", "knative"] {
+        let annotations = [("compatibility", compatibility), ("target-burst-capacity", "0")];
+        let mut world = World::with(&annotations);
+        // While it follows it hears, and decides nothing.
+        world.service.report(world.now, &load(3.0));
+        world.service.take_over(world.now);
+        world.act(Cause::Change);
+        world.act(Cause::Tick);
+        assert_eq!(world.replicas, 1, "{compatibility}: what is held wakes it");
+
+        let mut world = World::running(&annotations, 5);
+        world.pass(10, 5.0);
+        world.replicas = 5;
+        (world.ready, world.starting) = (5, 0);
+        world.pods_changed();
+        world.service.take_over(world.now);
+        for _ in 0..59 {
+            world.now = world.now.after(Duration::from_secs(1));
+            world.say(Some(1.0));
+            world.act(Cause::Tick);
+            assert_eq!(world.replicas, 5, "{compatibility}");
+        }
+        world.pass(180, 1.0);
+        assert_eq!(world.replicas, 1, "{compatibility}: then it does");
+    }
+}
+
+#[test]
+fn who_takes_over_publishes_again_what_is_published() {
+    let mut world = World::running(&[("target-burst-capacity", "0")], 2);
+    world.pass(4, 2.0);
+    let published = world.published.take().unwrap();
+    world.act(Cause::Tick);
+    assert_eq!(world.published, None, "once is enough");
+    world.service.take_over(world.now);
+    world.act(Cause::Change);
+    assert!(world.published.is_some(), "another one may have published something else");
+    world.pass(4, 2.0);
+    assert_eq!(world.published, Some(published));
+}
+
+#[test]
+fn who_begins_to_lead_before_activators_have_come_publishes_no_emptiness() {
+    let mut world = World::with(&[]);
+    world.service.set_activators(vec![], world.now);
+    world.service.take_over(world.now);
+    world.published = None;
+    world.act(Cause::Change);
+    assert_eq!(world.published, None, "what a predecessor left stays");
+    world.service.set_activators(vec![ACTIVATOR.parse().unwrap()], world.now);
+    world.act(Cause::Change);
+    assert_eq!(world.path(), Path::Proxy);
+    world.service.set_activators(vec![], world.now);
+    world.act(Cause::Change);
+    assert_eq!(world.published.unwrap().addresses, [], "later it is meant");
+}
+
+#[test]
+fn what_a_follower_heard_is_given_back_after_a_stable_window() {
+    let mut world = World::with(&[("window", "6s")]);
+    world.service.report(world.now, &load(3.0));
+    assert_eq!(world.service.rest_unled(world.now), Some(Duration::from_secs(6)));
+    world.now = world.now.after(Duration::from_secs(7));
+    assert_eq!(world.service.rest_unled(world.now), None);
+    world.service.take_over(world.now);
+    world.act(Cause::Tick);
+    assert_eq!(world.replicas, 0);
+}
+
+#[test]
+fn traffic_of_pods_without_a_queue_proxy_goes_through_activators_who_alone_see_it() {
+    let mut world = World::with(&[("initial-scale", "0"), ("target", "10"), ("target-burst-capacity", "0")]);
+    world.direct = true;
+    for _ in 0..60 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.service.report(world.now, &load(20.0));
+        world.act(Cause::Tick);
+        world.all_ready();
+    }
+    assert_eq!((world.replicas, world.path()), (3, Path::Proxy));
+    assert!(!world.service.is_scraped(), "there is nobody to ask");
+    for _ in 0..200 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.act(Cause::Tick);
+    }
+    assert_eq!(world.replicas, 0, "silence of the activators is idleness");
+    assert_eq!(world.service.spec().target_burst_capacity, TargetBurstCapacity::Requests(0.0));
+}
+
+#[test]
+fn a_pod_that_announces_its_drain_takes_no_more_traffic() {
+    let mut world = World::running(&[("target-burst-capacity", "0")], 2);
+    world.pass(4, 2.0);
+    let said = Announced {
+        services: vec![ServiceKey::new("ns", "web")],
+        pod: "web-1".into(),
+        serving: "10.0.0.1:8012".parse().unwrap(),
+        stats: "10.0.0.1:9090".parse().unwrap(),
+        nonce: "nonce-1".into(),
+        draining: true,
+    };
+    assert_eq!(world.service.announced(&said, world.now), Admission::Taken);
+    world.act(Cause::Change);
+    let addresses = world.published.clone().unwrap().addresses;
+    assert_eq!(addresses, ["10.0.0.0:8012".parse().unwrap()]);
+    world.pods_changed();
+    assert_eq!(world.published.clone().unwrap().addresses, addresses, "although it is told as ready still");
 }

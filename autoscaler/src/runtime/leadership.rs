@@ -1,0 +1,57 @@
+//! Who leads writes; who follows is ready to.
+
+use std::sync::Arc;
+
+use ebb_core::ServiceKey;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use super::Runtime;
+use crate::{
+    platform::{EndpointSink, ScaleTarget},
+    service::Cause,
+};
+
+impl<P: ScaleTarget + EndpointSink> Runtime<P> {
+    pub(super) fn on_leadership(&mut self, leads: bool) {
+        if leads == self.leads {
+            return;
+        }
+        info!(leads, services = self.services.iter().count(), "leadership changed");
+        self.leads = leads;
+        self.metrics.leads.set(leads.into());
+        self.activators.lead(leads);
+        if leads {
+            self.services.take_over(self.clock.now());
+            // Activators first: who waits should not wait for what is decided below.
+            self.tell_tables();
+            let all: Vec<Arc<ServiceKey>> = self.services.iter().map(|service| service.key.clone()).collect();
+            for key in all {
+                self.evaluate(&key, Cause::Change);
+            }
+        } else {
+            // Ended with it is whatever is under way: nothing more is written, and no answer of a write that has
+            // ended already is taken for one of the next term.
+            self.work = JoinSet::new();
+            self.services.stand_by();
+            self.views.clear();
+        }
+    }
+
+    /// Tells activators all there is to know, if that is ours to tell. Until the platform has told of all services,
+    /// they keep what they have beside.
+    pub(super) fn tell_tables(&mut self) {
+        if !self.leads {
+            return;
+        }
+        let all = self.entries();
+        if self.complete {
+            self.activators.tell_complete(all);
+        } else if !all.is_empty() {
+            self.activators.tell_all(all);
+        }
+        for service in self.services.iter().filter(|service| service.state.sharing().len() > 1) {
+            self.activators.tell(service);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! An autoscaler between a scripted platform and scripted activators, over real streams.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use autoscaler::{
+    Autoscaler, Periods,
+    endpoints::Endpoints,
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, Pod, PodAddress, PodSource, ScaleTarget},
+};
+use bytes::Bytes;
+use ebb_core::{
+    ServiceKey, Tick,
+    announce::{self, Announcement},
+    link::{Down, Frames, Hello, Listening, PATH, ServiceEntry, Up, frame},
+    scaling::{ClusterDefaults, Reachability, parse},
+    stat::{Stat, WireStatMessage, WireStatMessages},
+};
+use ebb_proxy::{
+    Upstream, UpstreamLimits, WallClock, fetch,
+    stream::{ChannelBody, open},
+};
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+
+/// Nothing here takes longer, unless it is broken.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A platform that is told what there is, and tells what it was told.
+#[derive(Debug)]
+struct Scripted {
+    events: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
+    told: mpsc::Sender<Told>,
+    /// The token that activators must have, if any.
+    token: Option<&'static str>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Scale(u32),
+    Publish(Endpoints),
+}
+
+impl PodSource for Scripted {
+    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
+        self.events.lock().take().expect("watched once")
+    }
+}
+
+impl ScaleTarget for Scripted {
+    async fn scale(&self, _: &ServiceKey, pods: u32, _: &[String]) -> Result<(), PlatformError> {
+        self.told.send(Told::Scale(pods)).await.map_err(|_| PlatformError("the test is over".into()))
+    }
+}
+
+impl EndpointSink for Scripted {
+    async fn publish(&self, _: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
+        let endpoints = endpoints.clone();
+        self.told.send(Told::Publish(endpoints)).await.map_err(|_| PlatformError("the test is over".into()))
+    }
+}
+
+impl Gate for Scripted {
+    async fn admit(&self, token: Option<&str>) -> Result<(), String> {
+        if self.token.is_none() || token == self.token { Ok(()) } else { Err("no such token".into()) }
+    }
+}
+
+pub(crate) fn service_event() -> FleetEvent {
+    let annotations =
+        [("autoscaling.knative.dev/initial-scale".to_owned(), "0".to_owned())].into_iter().collect();
+    let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
+    let spec = parse(&annotations, &defaults, Reachability::Reachable).unwrap().spec;
+    FleetEvent::Service { key: key(), spec: Arc::new(spec), port: 30_001 }
+}
+
+pub(crate) struct World {
+    pub(crate) autoscaler: Autoscaler,
+    pub(crate) address: SocketAddr,
+    pub(crate) fleet: mpsc::Sender<FleetEvent>,
+    pub(crate) told: mpsc::Receiver<Told>,
+}
+
+pub(crate) fn key() -> ServiceKey {
+    ServiceKey::new("ns", "web")
+}
+
+pub(crate) async fn world() -> World {
+    let world = young_world().await;
+    world.service().await;
+    world.fleet.send(FleetEvent::Complete).await.unwrap();
+    world
+}
+
+/// A world whose autoscaler leads, and whose platform has told of nothing yet.
+pub(crate) async fn young_world() -> World {
+    let world = following_world().await;
+    world.leads(true).await;
+    world
+}
+
+/// A world whose platform has told of nothing at all.
+pub(crate) async fn following_world() -> World {
+    guarded_world(None).await
+}
+
+/// The same, where activators must have `token`, if any.
+pub(crate) async fn guarded_world(token: Option<&'static str>) -> World {
+    let (fleet, events) = mpsc::channel(64);
+    let (tell, told) = mpsc::channel(64);
+    let platform = Arc::new(Scripted { events: Mutex::new(Some(events)), told: tell, token });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
+    World { autoscaler, address, fleet, told }
+}
+
+impl World {
+    pub(crate) async fn leads(&self, leads: bool) {
+        self.fleet.send(FleetEvent::Leadership { leads }).await.unwrap();
+    }
+
+    pub(crate) async fn service(&self) {
+        self.fleet.send(service_event()).await.unwrap();
+        self.pods(Vec::new(), 0, "").await;
+    }
+
+    pub(crate) async fn pods(&self, pods: Vec<Pod>, replicas: u32, trouble: &str) {
+        let event = FleetEvent::Pods { key: key(), pods, replicas, trouble: trouble.to_owned() };
+        self.fleet.send(event).await.unwrap();
+    }
+
+    pub(crate) async fn replicas(&self, addresses: &[&str]) {
+        let replicas = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        self.fleet.send(FleetEvent::Replicas(replicas)).await.unwrap();
+    }
+
+    /// Says what a pod would; answers with the status.
+    pub(crate) async fn announce(&self, said: &Announcement) -> u16 {
+        self.post(said.encode_to_vec()).await
+    }
+
+    /// Says anything where pods announce themselves; answers with the status.
+    pub(crate) async fn post(&self, bytes: Vec<u8>) -> u16 {
+        let request = Request::post(announce::PATH).body(Bytes::from(bytes)).unwrap();
+        self.fetch(request).await.0.as_u16()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
+        self.fetch(Request::get(path).body(Bytes::new()).unwrap()).await
+    }
+
+    async fn fetch(&self, mut request: Request<Bytes>) -> (StatusCode, String) {
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("autoscaler"));
+        let upstream = Upstream::new(self.address, UpstreamLimits::default());
+        let answer = fetch(&upstream, request, 1 << 20, SOON).await.unwrap();
+        (answer.status(), String::from_utf8(answer.body().to_vec()).unwrap())
+    }
+
+    /// Waits until the platform was told what `wanted` looks for.
+    pub(crate) async fn until<T>(&mut self, mut wanted: impl FnMut(Told) -> Option<T>) -> T {
+        timeout(SOON, async {
+            loop {
+                if let Some(found) = wanted(self.told.recv().await.expect("the autoscaler lives")) {
+                    return found;
+                }
+            }
+        })
+        .await
+        .expect("the platform is told in time")
+    }
+
+    /// Waits until traffic goes to `address` alone.
+    pub(crate) async fn until_published(&mut self, address: &str) {
+        let wanted: [SocketAddr; 1] = [address.parse().unwrap()];
+        let reached = |told| matches!(told, Told::Publish(endpoints) if endpoints.addresses == wanted);
+        self.until(|told| reached(told).then_some(())).await;
+    }
+}
+
+/// An activator at the other end of a stream.
+pub(crate) struct Activator {
+    pub(crate) up: mpsc::Sender<Bytes>,
+    pub(crate) down: Incoming,
+    pub(crate) frames: Frames,
+}
+
+impl Activator {
+    pub(crate) async fn join(address: SocketAddr, name: &str, ip: &str) -> Self {
+        let activator = Self::connect(address).await;
+        activator.introduce(name, ip).await;
+        activator
+    }
+
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::try_connect(address, None).await.unwrap_or_else(|status| panic!("refused: {status}"))
+    }
+
+    /// Fails with the status of the refusal.
+    pub(crate) async fn try_connect(address: SocketAddr, token: Option<&str>) -> Result<Self, StatusCode> {
+        let (up, body) = ChannelBody::new(16);
+        let mut request = Request::post(format!("http://{address}{PATH}"));
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let response = open(address, request.body(body).unwrap(), SOON).await.unwrap();
+        if response.status() != StatusCode::OK {
+            return Err(response.status());
+        }
+        Ok(Self { up, down: response.into_body(), frames: Frames::default() })
+    }
+
+    pub(crate) async fn introduce(&self, name: &str, ip: &str) {
+        let hello = Hello { name: name.to_owned(), address: ip.to_owned() };
+        self.say(&Up { hello: Some(hello), ..Up::default() }).await;
+    }
+
+    pub(crate) async fn say(&self, message: &Up) {
+        self.up.send(frame(message)).await.unwrap();
+    }
+
+    pub(crate) async fn listening(&self, port: u32, error: &str) {
+        self.say(&Up { listening: vec![listening(port, error)], ..Up::default() }).await;
+    }
+
+    pub(crate) async fn report(&self, concurrency: f64) {
+        let stat = Stat { average_concurrent_requests: concurrency, ..Stat::default() };
+        let stats = WireStatMessages { messages: vec![WireStatMessage::new(&key(), stat)] };
+        self.say(&Up { stats: Some(stats), ..Up::default() }).await;
+    }
+
+    pub(crate) async fn table(&mut self) -> Option<Down> {
+        loop {
+            if let Some(message) = self.frames.next_message().unwrap() {
+                return Some(message);
+            }
+            let piece = timeout(SOON, self.down.frame()).await.expect("a table in time")?.ok()?;
+            self.frames.push(piece.data_ref()?);
+        }
+    }
+
+    /// Waits for a message that `wanted` likes.
+    pub(crate) async fn message(&mut self, wanted: impl Fn(&Down) -> bool) -> Down {
+        loop {
+            let message = self.table().await.expect("the stream is open");
+            if wanted(&message) {
+                return message;
+            }
+        }
+    }
+
+    /// Waits for a table with an entry that `wanted` likes.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&ServiceEntry) -> bool) -> ServiceEntry {
+        loop {
+            let table = self.table().await.expect("the stream is open");
+            if let Some(entry) = table.services.into_iter().find(&wanted) {
+                return entry;
+            }
+        }
+    }
+}
+
+pub(crate) fn listening(port: u32, error: &str) -> Listening {
+    Listening { namespace: "ns".into(), name: "web".into(), port, error: error.to_owned() }
+}
+
+pub(crate) fn pod(ready: bool) -> Pod {
+    Pod {
+        name: "web-1".into(),
+        address: Some(PodAddress {
+            serving: "10.0.0.1:8012".parse().unwrap(),
+            stats: "127.0.0.1:1".parse().unwrap(),
+        }),
+        nonce: "secret".into(),
+        direct: false,
+        ready,
+        started_at: Tick::ZERO,
+    }
+}
