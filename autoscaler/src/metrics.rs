@@ -57,7 +57,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(views: &Views) -> Arc<Self> {
+    /// `more` is added beside.
+    pub(crate) fn new(views: &Views, more: impl FnOnce(&mut Registry)) -> Arc<Self> {
         let mut registry = Registry::with_prefix("ebb_autoscaler");
         let insane_reports = registered(
             &mut registry,
@@ -81,6 +82,7 @@ impl Metrics {
             "What became of what pods said of themselves; a rise of forged: strangers, or pods with another's nonce",
         );
         registry.register_collector(Box::new(views.clone()));
+        more(&mut registry);
         Arc::new(Self { registry, insane_reports, activators, leads, refused_streams, announcements })
     }
 

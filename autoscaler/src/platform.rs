@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use ebb_core::{ServiceKey, Tick, scaling::ScalingSpec};
+use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -90,6 +91,14 @@ pub enum FleetEvent {
 pub trait PodSource {
     /// From now on: first all there is, then what changes.
     fn watch(&self) -> mpsc::Receiver<FleetEvent>;
+
+    /// Whether it could be asked to do its part: `GET /readyz`.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Adds what it measures to the autoscaler's metrics.
+    fn register(&self, _: &mut Registry) {}
 }
 
 /// Has more pods, or fewer.

@@ -38,17 +38,17 @@ struct ReasonLabels {
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
-            "ebb_autoscaler_api_writes",
+            "api_writes",
             "Writes to the Kubernetes API, by what was written and how it went",
             self.writes.clone(),
         );
         registry.register(
-            "ebb_autoscaler_watch_failures",
+            "watch_failures",
             "Watches of the Kubernetes API that broke, by the kind that they follow",
             self.watch_failures.clone(),
         );
         registry.register(
-            "ebb_autoscaler_notices",
+            "notices",
             "What owners of services were told by Events, by reason",
             self.notices.clone(),
         );

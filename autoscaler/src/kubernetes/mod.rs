@@ -26,6 +26,7 @@ use ebb_core::{ServiceKey, scaling::ClusterDefaults};
 use ebb_proxy::WallClock;
 use kube::{Client, core::ApiResource};
 use parking_lot::{Mutex, RwLock};
+use prometheus_client::registry::Registry;
 use tokio::{
     sync::{mpsc, oneshot, watch as observed},
     task::JoinSet,
@@ -73,7 +74,9 @@ pub struct Kubernetes {
     commands: mpsc::Sender<Command>,
     fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
     metrics: Arc<Metrics>,
+    /// Whether all there is was seen.
     synced: observed::Receiver<bool>,
+    others: Mutex<Vec<observed::Receiver<bool>>>,
     defaults: Arc<ArcSwap<ClusterDefaults>>,
     #[expect(dead_code, reason = "held for its drop alone")]
     tasks: JoinSet<()>,
@@ -127,24 +130,20 @@ impl Kubernetes {
             fleet: Mutex::new(Some(told)),
             metrics,
             synced,
+            others: Mutex::default(),
             defaults,
             tasks,
         })
     }
 
-    /// Whether all there is was seen.
-    pub fn synced(&self) -> observed::Receiver<bool> {
-        self.synced.clone()
+    /// It is not ready before that is: something else that must be served beside it.
+    pub fn wait_for(&self, ready: observed::Receiver<bool>) {
+        self.others.lock().push(ready);
     }
 
     /// The cluster's settings, as they were last good.
     pub fn defaults(&self) -> Arc<ArcSwap<ClusterDefaults>> {
         self.defaults.clone()
-    }
-
-    /// Adds what is measured here to `registry`.
-    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
-        self.metrics.register(registry);
     }
 }
 
@@ -152,6 +151,14 @@ impl PodSource for Kubernetes {
     /// Once; whoever asks again hears nothing.
     fn watch(&self) -> mpsc::Receiver<FleetEvent> {
         self.fleet.lock().take().unwrap_or_else(|| mpsc::channel(1).1)
+    }
+
+    fn is_ready(&self) -> bool {
+        *self.synced.borrow() && self.others.lock().iter().all(|ready| *ready.borrow())
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 }
 

@@ -29,7 +29,7 @@ use tracing::warn;
 use super::{Events, LinkId};
 use crate::{
     metrics::{Metrics, Outcome},
-    platform::Gate,
+    platform::{Gate, PodSource},
     runtime::Asks,
     service::{Admission, Explained},
 };
@@ -85,7 +85,7 @@ impl<P> fmt::Debug for Intake<P> {
     }
 }
 
-impl<P: Gate> Handler for Intake<P> {
+impl<P: Gate + PodSource> Handler for Intake<P> {
     type Guard = ();
 
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<()>> {
@@ -94,12 +94,17 @@ impl<P: Gate> Handler for Intake<P> {
             (&Method::POST, announce::PATH) => self.announced(request.into_body(), peer).await,
             (&Method::GET, "/metrics") => metrics::reply(&self.metrics.registry),
             (&Method::GET, "/healthz") => Response::new(ResponseBody::own("ok\n")),
+            (&Method::GET, "/readyz") if self.gate.is_ready() => Response::new(ResponseBody::own("ok\n")),
+            (&Method::GET, "/readyz") => {
+                let text = "not all that there is was seen yet";
+                Reply::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", text).into_response()
+            }
             (&Method::GET, path) if path.starts_with(EXPLAIN) => self.explain(&path[EXPLAIN.len()..]).await,
             _ => Reply::new(
                 StatusCode::NOT_FOUND,
                 "not-found",
                 format!(
-                    "only POST {PATH}, POST {}, GET /metrics, GET /healthz and GET {EXPLAIN}NAMESPACE/SERVICE are served here",
+                    "only POST {PATH}, POST {}, GET /metrics, GET /healthz, GET /readyz and GET {EXPLAIN}NAMESPACE/SERVICE are served here",
                     announce::PATH
                 ),
             )
@@ -108,7 +113,7 @@ impl<P: Gate> Handler for Intake<P> {
     }
 }
 
-impl<P: Gate> Intake<P> {
+impl<P: Gate + PodSource> Intake<P> {
     /// Why the service that `name` says has the pods it has.
     async fn explain(&self, name: &str) -> Response<ResponseBody<()>> {
         let known = match name.parse::<ServiceKey>() {

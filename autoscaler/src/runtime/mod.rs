@@ -102,7 +102,7 @@ impl Autoscaler {
         let (heard, announced) = mpsc::channel(ANNOUNCE_CAPACITY);
         let asks = Asks(asks);
         let views = Views::default();
-        let metrics = Metrics::new(&views);
+        let metrics = Metrics::new(&views, |registry| platform.register(registry));
         let drain = Drain::default();
         let intake = Arc::new(Intake {
             gate: platform.clone(),

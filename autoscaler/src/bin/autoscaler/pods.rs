@@ -1,11 +1,4 @@
-//! The autoscaler as a program, for pods at fixed addresses.
-
-use std::{
-    io,
-    net::{Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use autoscaler::{
     Autoscaler, Periods,
@@ -16,15 +9,13 @@ use ebb_proxy::{
     WallClock, listen,
     program::{self, Stop},
 };
-use tracing::{info, level_filters::LevelFilter};
+use tracing::info;
 
-/// Where activators connect, if `EBB_PORT` does not say otherwise (the reference's port).
-const PORT: u16 = 8080;
+use crate::{PORT, everywhere};
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    program::log(LevelFilter::INFO);
-    let (file, port) = match configuration(|name| std::env::var(name).ok()) {
+/// For pods at fixed addresses.
+pub(crate) async fn main(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
+    let (file, port) = match configuration(lookup) {
         Ok(configuration) => configuration,
         Err(faults) => return program::refuse(&faults),
     };
@@ -44,7 +35,7 @@ fn configuration(lookup: impl Fn(&str) -> Option<String>) -> Result<(PathBuf, u1
 
 async fn run(services: Vec<FixedService>, port: u16) -> io::Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    let listener = listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await?;
+    let listener = listen(everywhere(port)).await?;
     info!(address = %listener.local_addr()?, services = services.len(), "listening");
     let fleet = FixedFleet::new(services);
     let autoscaler = Autoscaler::start(listener, fleet, WallClock::start(), Periods::default());

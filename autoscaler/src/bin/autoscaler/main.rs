@@ -1,0 +1,27 @@
+//! The autoscaler as a program: for a Kubernetes cluster, or for pods at fixed addresses.
+
+mod cluster;
+mod pods;
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use ebb_proxy::program;
+use tracing::level_filters::LevelFilter;
+
+/// Where activators connect, if `EBB_PORT` does not say otherwise (the reference's port).
+const PORT: u16 = 8080;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    program::log(LevelFilter::INFO);
+    let lookup = |name: &str| std::env::var(name).ok();
+    if lookup("EBB_SERVICES").is_some() { pods::main(lookup).await } else { cluster::main(lookup).await }
+}
+
+/// `port` of every address that this machine has.
+fn everywhere(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
+}
