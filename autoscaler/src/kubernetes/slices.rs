@@ -164,3 +164,113 @@ fn address_of(ip: IpAddr, whose: Option<Named<'_>>, family: &str) -> Option<IpAd
 fn is_of(ip: IpAddr, family: &str) -> bool {
     ip.is_ipv4() == (family == "IPv4")
 }
+
+#[cfg(test)]
+mod tests {
+    use ebb_core::{Tick, scaling::ClusterDefaults};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kubernetes::claim::{self, Verdict};
+
+    fn claim(spec: Value) -> Claim {
+        let mut all = json!({"clusterIP": "10.0.0.1", "selector": {"app": "a"}, "ports": [{"name": "http", "port": 80}]});
+        for (key, value) in spec.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        let service = json!({
+            "metadata": {"name": "hello", "namespace": "shop", "uid": "1",
+                "annotations": {"ebb.dev/scale-target": "Deployment/hello"}},
+            "spec": all,
+        });
+        match claim::read(&serde_json::from_value(service).unwrap(), &ClusterDefaults::default()) {
+            Verdict::Ours(claim) => *claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn pod(ips: &[&str], port: u16) -> PodFacts {
+        PodFacts {
+            labels: claim::Labels::new(),
+            ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+            node: Some("node".to_owned()),
+            ready: true,
+            started_at: Tick::ZERO,
+            sidecar: None,
+            ports: vec![("metrics".to_owned(), port)],
+            trouble: None,
+            marked: false,
+        }
+    }
+
+    fn names(slices: &[EndpointSlice]) -> Vec<&str> {
+        slices.iter().map(|slice| slice.metadata.name.as_deref().unwrap()).collect()
+    }
+
+    fn addresses(slice: &EndpointSlice) -> Vec<&str> {
+        slice.endpoints.iter().map(|endpoint| &*endpoint.addresses[0]).collect()
+    }
+
+    #[test]
+    fn a_slice_has_at_most_a_hundred_endpoints() {
+        let own: Vec<SocketAddr> = (0..250).map(|n| SocketAddr::from(([10, 0, 0, n], 8012))).collect();
+        let slices = wanted(&claim(json!({})), &own, &[], |_| None);
+        assert_eq!(names(&slices), ["hello-ebb-ipv4-0", "hello-ebb-ipv4-1", "hello-ebb-ipv4-2"]);
+        assert_eq!(slices.iter().map(|slice| slice.endpoints.len()).sum::<usize>(), 250);
+    }
+
+    #[test]
+    fn a_service_without_endpoints_has_an_empty_slice() {
+        let slices = wanted(&claim(json!({})), &[], &[], |_| None);
+        assert_eq!(names(&slices), ["hello-ebb-ipv4-0"]);
+        assert!(slices[0].endpoints.is_empty());
+    }
+
+    #[test]
+    fn pods_with_and_without_a_sidecar_are_in_slices_of_their_own() {
+        let own = ["10.0.0.1:8012", "10.0.0.2:80"].map(|text| text.parse().unwrap());
+        let slices = wanted(&claim(json!({})), &own, &[], |_| None);
+        let ports: Vec<_> = slices.iter().map(|slice| slice.ports.as_ref().unwrap()[0].port).collect();
+        assert_eq!(ports, [Some(80), Some(8012)]);
+        assert_eq!(slices[0].ports.as_ref().unwrap()[0].name.as_deref(), Some("http"));
+    }
+
+    #[test]
+    fn every_family_of_the_service_has_its_slices() {
+        let claim = claim(json!({"ipFamilies": ["IPv4", "IPv6"]}));
+        let both = pod(&["10.0.0.1", "fd00::1"], 1);
+        let own = ["10.0.0.1:8012", "10.0.0.2:8012"].map(|text| text.parse().unwrap());
+        let first = own[0];
+        let whose = |ip: IpAddr| (ip == SocketAddr::ip(&first)).then_some(("a", &both));
+        let slices = wanted(&claim, &own, &[], whose);
+        assert_eq!(names(&slices), ["hello-ebb-ipv4-0", "hello-ebb-ipv6-0"]);
+        assert_eq!(addresses(&slices[0]), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(addresses(&slices[1]), ["fd00::1"], "the other has none");
+        assert_eq!(slices[1].endpoints[0].node_name.as_deref(), Some("node"));
+    }
+
+    #[test]
+    fn other_ports_lead_to_the_pods_themselves_by_their_own_numbers() {
+        let claim = claim(json!({"ports": [
+            {"name": "http", "port": 80},
+            {"name": "metrics", "port": 9000, "targetPort": "metrics"},
+            {"name": "dns", "port": 53, "protocol": "UDP"},
+        ]}));
+        let (a, b, mut starting) =
+            (pod(&["10.0.0.1"], 9001), pod(&["10.0.0.2"], 9002), pod(&["10.0.0.3"], 9001));
+        starting.ready = false;
+        let pods = [("a", &a), ("b", &b), ("starting", &starting)];
+        let activators = ["10.9.0.1:10001".parse().unwrap()];
+        let slices = wanted(&claim, &activators, &pods, |_| None);
+        assert_eq!(names(&slices), ["hello-ebb-ipv4-0", "hello-ebb-other-ipv4-0", "hello-ebb-other-ipv4-1"]);
+        assert_eq!(addresses(&slices[0]), ["10.9.0.1"]);
+        assert_eq!((addresses(&slices[1]), addresses(&slices[2])), (vec!["10.0.0.1"], vec!["10.0.0.2"]));
+        let ports = slices[1].ports.as_ref().unwrap();
+        let described: Vec<_> =
+            ports.iter().map(|port| (port.name.as_deref(), port.port, port.protocol.as_deref())).collect();
+        assert_eq!(
+            described,
+            [(Some("metrics"), Some(9001), Some("TCP")), (Some("dns"), Some(53), Some("UDP"))]
+        );
+    }
+}

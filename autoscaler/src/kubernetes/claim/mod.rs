@@ -165,8 +165,12 @@ pub(crate) fn strip(service: &mut Service) {
         ..ObjectMeta::default()
     };
     service.spec = if kept.is_empty() {
-        // Its address is all that anybody may ask for.
-        spec.map(|spec| ServiceSpec { cluster_ip: spec.cluster_ip, ..ServiceSpec::default() })
+        // Its address is all that anybody may ask for; by its selector one that is being given back is known.
+        spec.map(|spec| ServiceSpec {
+            cluster_ip: spec.cluster_ip,
+            selector: spec.selector,
+            ..ServiceSpec::default()
+        })
     } else {
         spec
     };

@@ -1,1 +1,449 @@
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use ebb_core::{ServiceKey, Tick, scaling::ClusterDefaults};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use serde_json::{Value, json};
+
+use super::{Listing, NETWORK, Plan, Step, World};
+use crate::{
+    endpoints::Endpoints,
+    kubernetes::facts::{PodFacts, SidecarFacts, SliceFacts, TargetFacts, TargetKey},
+    platform::{FleetEvent, Pod},
+    zero::Path,
+};
+
+/// A cluster that does what it is told, and a [`World`] that sees it.
+struct Cluster {
+    world: World,
+    service: Value,
+    slices: BTreeMap<String, EndpointSlice>,
+    now: Tick,
+    version: u32,
+    /// What was written, in words.
+    log: Vec<&'static str>,
+}
+
+fn key() -> ServiceKey {
+    ServiceKey::new("shop", "hello")
+}
+
+fn target() -> TargetKey {
+    TargetKey { kind: "Deployment".into(), namespace: "shop".into(), name: "hello".into() }
+}
+
+fn labels() -> BTreeMap<String, String> {
+    [("app".to_owned(), "hello".to_owned())].into()
+}
+
+fn bare(ip: &str, ready: bool) -> PodFacts {
+    PodFacts {
+        labels: labels(),
+        ips: ip.parse().into_iter().collect(),
+        node: None,
+        ready,
+        started_at: Tick::ZERO,
+        sidecar: None,
+        ports: vec![],
+        trouble: None,
+        marked: false,
+    }
+}
+
+fn with_sidecar(ip: &str, ready: bool) -> PodFacts {
+    let sidecar = SidecarFacts { serving: 8012, stats: 9090, nonce: "secret".to_owned() };
+    PodFacts { sidecar: Some(sidecar), ..bare(ip, ready) }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn to_activators() -> Endpoints {
+    Endpoints { path: Path::Proxy, addresses: vec![address("10.9.0.1:10001")] }
+}
+
+/// As Kubernetes' own controller would make it.
+fn of_the_cluster(ready: bool) -> EndpointSlice {
+    serde_json::from_value(json!({
+        "metadata": {"name": "hello-abc", "namespace": "shop", "labels": {
+            "kubernetes.io/service-name": "hello",
+            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+        }},
+        "addressType": "IPv4", "ports": [{"port": 8080}],
+        "endpoints": if ready { json!([{"addresses": ["10.1.0.1"]}]) } else { json!([]) },
+    }))
+    .unwrap()
+}
+
+impl Cluster {
+    /// With one annotated Service that nobody has taken yet, and one ready pod of before.
+    fn new() -> Self {
+        let service = json!({
+            "metadata": {"name": "hello", "namespace": "shop", "uid": "1",
+                "annotations": {"ebb.dev/scale-target": "Deployment/hello"}},
+            "spec": {"clusterIP": "10.0.0.1", "ipFamilies": ["IPv4"], "selector": {"app": "hello"},
+                "ports": [{"port": 80, "targetPort": 8080}]},
+        });
+        let world = World::new(Arc::new(ClusterDefaults::default()));
+        let now = Tick::from_secs(1000);
+        let mut cluster = Self { world, service, slices: BTreeMap::new(), now, version: 0, log: vec![] };
+        cluster.show_service();
+        cluster.world.pod("shop", "old", Some(bare("10.1.0.1", true)));
+        cluster.show_slice(of_the_cluster(true));
+        cluster.has_replicas(1);
+        for listing in [Listing::Services, Listing::Pods, Listing::Slices] {
+            cluster.world.listed(listing);
+        }
+        cluster.world.listed(Listing::Targets("Deployment".to_owned()));
+        cluster
+    }
+
+    /// As it is once the service is Ebb's.
+    fn taken() -> Self {
+        let mut cluster = Self::new();
+        cluster.world.want(&key(), to_activators());
+        cluster.settle();
+        cluster.log.clear();
+        cluster
+    }
+
+    fn show_service(&mut self) {
+        self.version += 1;
+        self.service["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let service: Service = serde_json::from_value(self.service.clone()).unwrap();
+        self.world.service(service);
+    }
+
+    fn show_slice(&mut self, slice: EndpointSlice) {
+        let (service, facts) = SliceFacts::of(&slice).unwrap();
+        let name = slice.metadata.name.clone().unwrap();
+        self.world.slice(&service, &name, facts);
+        self.slices.insert(name, slice);
+    }
+
+    fn has_replicas(&mut self, replicas: u32) {
+        self.world.target_seen(&target(), Some(TargetFacts { replicas, ..TargetFacts::default() }));
+    }
+
+    fn annotate(&mut self, name: &str, value: Value) {
+        let annotations = self.service["metadata"]["annotations"].as_object_mut().unwrap();
+        match value {
+            Value::Null => annotations.remove(name),
+            value => annotations.insert(name.to_owned(), value),
+        };
+        self.show_service();
+    }
+
+    fn annotation(&self, name: &str) -> Option<&str> {
+        self.service["metadata"]["annotations"][name].as_str()
+    }
+
+    fn has_selector(&self) -> bool {
+        self.service["spec"]["selector"].is_object()
+    }
+
+    fn has_slice_of_ebbs(&self) -> bool {
+        self.slices.keys().any(|name| name.contains("-ebb-"))
+    }
+
+    /// One step, if there is one; else how long nothing happens.
+    fn step(&mut self) -> Option<Duration> {
+        match self.world.step(&key(), self.now) {
+            Plan::Rest => Some(Duration::MAX),
+            Plan::Wait(rest) => Some(rest),
+            Plan::Do(step) => {
+                self.write(step);
+                assert!(
+                    self.slices.values().any(|slice| !slice.endpoints.is_empty()),
+                    "a gap: {:?}",
+                    self.log
+                );
+                None
+            }
+        }
+    }
+
+    fn write(&mut self, step: Step) {
+        match step {
+            Step::Slices { apply, delete } => {
+                self.log.push(if apply.is_empty() { "delete slices" } else { "apply slices" });
+                for slice in apply {
+                    self.show_slice(slice);
+                }
+                for name in delete {
+                    self.slices.remove(&name);
+                    self.world.slice_gone(&key(), &name);
+                }
+            }
+            Step::Patch(patch) => {
+                self.log.push("patch service");
+                assert_eq!(patch["metadata"]["resourceVersion"], self.service["metadata"]["resourceVersion"]);
+                json_patch::merge(&mut self.service, &patch);
+                self.show_service();
+            }
+            Step::Leftovers(slices) => {
+                self.log.push("delete leftovers");
+                for name in slices {
+                    self.slices.remove(&name);
+                    self.world.slice_gone(&key(), &name);
+                }
+            }
+            Step::Restart { .. } => self.log.push("restart"),
+        }
+    }
+
+    /// Until nothing is left to do, whatever time that takes.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            match self.step() {
+                Some(Duration::MAX) => return,
+                Some(rest) => self.now = self.now.after(rest),
+                None => {}
+            }
+        }
+        panic!("it never rests: {:?}", self.log);
+    }
+
+    fn told(&mut self) -> Vec<FleetEvent> {
+        self.world.take_events()
+    }
+
+    fn told_pods(&mut self) -> Option<(Vec<Pod>, u32, String)> {
+        self.told().into_iter().rev().find_map(|event| match event {
+            FleetEvent::Pods { pods, replicas, trouble, .. } => Some((pods, replicas, trouble)),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_service_is_taken_slices_first_and_what_others_left_behind_goes_last() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.step(), Some(Duration::MAX), "nobody has decided where its traffic goes");
+    cluster.world.want(&key(), to_activators());
+    assert_eq!((cluster.step(), cluster.step()), (None, None));
+    assert_eq!(cluster.log, ["apply slices", "patch service"]);
+    assert!(!cluster.has_selector());
+    assert_eq!(cluster.annotation("ebb.dev/selector"), Some("app=hello"));
+    assert_eq!(cluster.step(), Some(NETWORK), "every node must know the new ones before the old ones go");
+    cluster.settle();
+    assert_eq!(cluster.log.last(), Some(&"delete leftovers"));
+    assert!(!cluster.slices.contains_key("hello-abc"));
+    assert_eq!(cluster.slices.len(), 1);
+}
+
+#[test]
+fn where_traffic_goes_changes_in_one_write() {
+    let mut cluster = Cluster::taken();
+    let to_pods = Endpoints { path: Path::Serve, addresses: vec![address("10.1.0.2:8012")] };
+    cluster.world.want(&key(), to_pods);
+    cluster.settle();
+    assert_eq!(cluster.log, ["apply slices"]);
+    let slice = cluster.slices.values().next().unwrap();
+    assert_eq!(slice.endpoints[0].addresses, ["10.1.0.2"]);
+    assert_eq!(slice.ports.as_ref().unwrap()[0].port, Some(8012));
+}
+
+#[test]
+fn a_manifest_that_is_applied_again_changes_nothing_for_long() {
+    let mut cluster = Cluster::taken();
+    cluster.told();
+    // The webhook is away; Kubernetes' own controller follows the selector at once.
+    cluster.service["spec"]["selector"] = json!({"app": "hello"});
+    cluster.show_service();
+    cluster.show_slice(of_the_cluster(false));
+    cluster.settle();
+    assert_eq!(cluster.log, ["patch service", "delete leftovers"]);
+    assert!(!cluster.has_selector() && cluster.has_slice_of_ebbs());
+    assert!(cluster.told().is_empty(), "those who decide need not hear of it");
+}
+
+#[test]
+fn a_service_that_asks_no_more_is_given_back_without_a_gap() {
+    let mut cluster = Cluster::taken();
+    cluster.told();
+    cluster.annotate("ebb.dev/scale-target", Value::Null);
+    assert_eq!(cluster.step(), None);
+    assert!(cluster.has_selector());
+    for annotation in ["ebb.dev/selector", "ebb.dev/activator-port"] {
+        assert_eq!(cluster.annotation(annotation), None, "{annotation}");
+    }
+    assert!(cluster.step().unwrap() > NETWORK, "nobody else has its endpoints yet");
+    cluster.show_slice(of_the_cluster(true));
+    assert_eq!(cluster.step(), Some(NETWORK));
+    assert!(cluster.has_slice_of_ebbs());
+    let told = cluster.told();
+    assert!(
+        matches!(&told[..], [FleetEvent::Service { spec, .. }] if spec.min_scale == 1),
+        "a pod must be there to be handed over to: {told:?}"
+    );
+    cluster.settle();
+    assert!(!cluster.has_slice_of_ebbs());
+    assert!(matches!(&cluster.told()[..], [FleetEvent::Gone(gone)] if *gone == key()));
+}
+
+#[test]
+fn a_service_whose_pods_never_come_is_given_back_in_the_end() {
+    let mut cluster = Cluster::taken();
+    cluster.annotate("ebb.dev/scale-target", Value::Null);
+    cluster.show_slice(of_the_cluster(false));
+    assert_eq!(cluster.step(), None);
+    let rest = cluster.step().unwrap();
+    cluster.now = cluster.now.after(rest);
+    let Plan::Do(Step::Slices { apply, delete }) = cluster.world.step(&key(), cluster.now) else { panic!() };
+    assert_eq!((apply.len(), delete.len()), (0, 1));
+}
+
+#[test]
+fn slices_of_an_earlier_life_go_when_nobody_needs_them() {
+    let mut cluster = Cluster::taken();
+    let mut world = World::new(Arc::new(ClusterDefaults::default()));
+    std::mem::swap(&mut world, &mut cluster.world);
+    cluster.service["metadata"]["annotations"] = json!({});
+    cluster.service["spec"]["selector"] = json!({"app": "hello"});
+    cluster.show_service();
+    for slice in cluster.slices.clone().into_values().chain([of_the_cluster(true)]) {
+        cluster.show_slice(slice);
+    }
+    cluster.settle();
+    assert!(!cluster.has_slice_of_ebbs());
+}
+
+#[test]
+fn before_ebb_is_removed_every_service_is_given_back_and_asks_on() {
+    let mut cluster = Cluster::taken();
+    cluster.world.set_defaults(Arc::new(ClusterDefaults::default()), true);
+    cluster.step();
+    cluster.show_slice(of_the_cluster(true));
+    cluster.settle();
+    assert!(cluster.has_selector() && !cluster.has_slice_of_ebbs());
+    assert_eq!(cluster.annotation("ebb.dev/scale-target"), Some("Deployment/hello"));
+    assert!(cluster.world.claims("shop").is_empty());
+    cluster.show_service();
+    cluster.log.clear();
+    cluster.settle();
+    assert!(cluster.log.is_empty(), "it is not taken again");
+
+    cluster.world.set_defaults(Arc::new(ClusterDefaults::default()), false);
+    cluster.world.want(&key(), to_activators());
+    cluster.settle();
+    assert!(!cluster.has_selector() && cluster.has_slice_of_ebbs(), "taken up where it was left");
+}
+
+#[test]
+fn what_is_wrong_is_written_on_the_service_and_the_last_good_holds() {
+    let mut cluster = Cluster::taken();
+    cluster.told();
+    cluster.annotate("autoscaling.knative.dev/target", json!("many"));
+    cluster.settle();
+    let status = cluster.annotation("ebb.dev/status").unwrap();
+    assert!(status.contains("autoscaling.knative.dev/target") && status.contains("want"), "{status}");
+    assert!(cluster.has_slice_of_ebbs() && cluster.told().is_empty());
+    let notices = cluster.world.take_notices();
+    assert!(notices.iter().any(|notice| notice.reason == "InvalidService"), "{notices:?}");
+    cluster.annotate("autoscaling.knative.dev/target", json!("5"));
+    cluster.settle();
+    assert_eq!(cluster.annotation("ebb.dev/status"), None);
+}
+
+#[test]
+fn a_service_that_was_never_good_is_left_as_it_is() {
+    let mut cluster = Cluster::new();
+    cluster.annotate("autoscaling.knative.dev/target", json!("many"));
+    cluster.settle();
+    assert!(cluster.has_selector() && !cluster.has_slice_of_ebbs());
+    assert!(cluster.annotation("ebb.dev/status").is_some());
+    assert_eq!(cluster.log, ["patch service"]);
+}
+
+#[test]
+fn pods_are_told_before_they_have_an_address_and_those_without_a_sidecar_once_they_are_ready() {
+    let mut cluster = Cluster::new();
+    let (pods, replicas, _) = cluster.told_pods().unwrap();
+    assert_eq!((pods.len(), replicas), (1, 1));
+    assert!(pods[0].direct && pods[0].ready);
+    assert_eq!(pods[0].serving(), Some(address("10.1.0.1:8080")));
+
+    cluster.world.pod("shop", "new", Some(with_sidecar("", false)));
+    let (pods, ..) = cluster.told_pods().unwrap();
+    let new = pods.iter().find(|pod| pod.name == "new").unwrap();
+    assert_eq!((new.address, &*new.nonce, new.ready), (None, "secret", false));
+
+    cluster.world.pod("shop", "new", Some(with_sidecar("10.1.0.2", true)));
+    let (pods, ..) = cluster.told_pods().unwrap();
+    let new = pods.iter().find(|pod| pod.name == "new").unwrap();
+    assert_eq!((new.serving(), new.ready), (Some(address("10.1.0.2:8012")), true));
+
+    cluster.world.pod("shop", "bare", Some(bare("10.1.0.3", false)));
+    assert!(cluster.told_pods().is_none(), "nobody could say when it is ready");
+    cluster.world.pod("shop", "bare", Some(PodFacts { labels: BTreeMap::new(), ..bare("10.1.0.3", true) }));
+    assert!(cluster.told_pods().is_none(), "not its own");
+    cluster.world.pod("shop", "new", None);
+    assert_eq!(cluster.told_pods().unwrap().0.len(), 1);
+}
+
+#[test]
+fn why_there_are_no_pods_is_told() {
+    let mut cluster = Cluster::new();
+    let stuck = PodFacts { trouble: Some("container app: ErrImagePull".into()), ..with_sidecar("", false) };
+    cluster.world.pod("shop", "old", Some(stuck));
+    assert_eq!(cluster.told_pods().unwrap().2, "pod old: container app: ErrImagePull");
+    let notices = cluster.world.take_notices();
+    assert!(notices.iter().any(|notice| notice.reason == "PodsCannotStart"), "{notices:?}");
+    cluster.world.pod("shop", "old", None);
+    cluster.told();
+    cluster.world.target_seen(&target(), None);
+    let (pods, replicas, trouble) = cluster.told_pods().unwrap();
+    assert_eq!((pods.len(), replicas), (0, 0));
+    assert!(trouble.contains("Deployment/hello does not exist"), "{trouble}");
+}
+
+#[test]
+fn nothing_is_told_of_pods_before_it_is_known_how_many_are_wanted() {
+    let mut cluster = Cluster::new();
+    let mut world = World::new(Arc::new(ClusterDefaults::default()));
+    std::mem::swap(&mut world, &mut cluster.world);
+    cluster.show_service();
+    cluster.world.pod("shop", "old", Some(bare("10.1.0.1", true)));
+    for listing in [Listing::Services, Listing::Pods, Listing::Slices] {
+        cluster.world.listed(listing);
+    }
+    assert!(matches!(&cluster.told()[..], [FleetEvent::Service { .. }]));
+    assert!(!cluster.world.is_complete());
+    cluster.has_replicas(4);
+    assert_eq!(cluster.told_pods().unwrap().1, 4);
+    cluster.world.listed(Listing::Targets("Deployment".to_owned()));
+    assert!(cluster.world.is_complete());
+    assert!(matches!(cluster.told().last(), Some(FleetEvent::Complete)));
+}
+
+#[test]
+fn no_two_services_share_a_port_of_the_activators() {
+    let mut cluster = Cluster::new();
+    cluster.annotate("ebb.dev/activator-port", json!("12000"));
+    let port = |cluster: &mut Cluster, wanted: &str| {
+        let told = cluster.told();
+        told.into_iter().rev().find_map(|event| match event {
+            FleetEvent::Service { key, port, .. } if key.name == wanted => Some(port),
+            _ => None,
+        })
+    };
+    let first = port(&mut cluster, "hello");
+    let mut other = cluster.service.clone();
+    other["metadata"]["name"] = json!("other");
+    other["metadata"]["annotations"]["ebb.dev/activator-port"] = json!(first.unwrap().to_string());
+    cluster.world.service(serde_json::from_value(other).unwrap());
+    let second = port(&mut cluster, "other");
+    assert!(second.is_some() && second != first, "{first:?} {second:?}");
+}
+
+#[test]
+fn pods_from_before_are_replaced_once_where_that_is_asked_for() {
+    let mut cluster = Cluster::taken();
+    cluster.annotate("ebb.dev/restart", json!("true"));
+    cluster.settle();
+    assert_eq!(cluster.log, ["restart"]);
+    cluster.show_service();
+    cluster.settle();
+    assert_eq!(cluster.log, ["restart"]);
+}
