@@ -39,6 +39,7 @@ async fn sidecar(app: SocketAddr, clock: WallClock) -> (QueueProxy, SocketAddr, 
         response_start_timeout: None,
         idle_timeout: None,
         probes: vec![Probe::http("/healthz")],
+        announce: None,
         nonce: Some("secret".to_owned()),
         drain: DRAIN,
     };

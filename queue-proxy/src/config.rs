@@ -1,15 +1,21 @@
-//! The environment, read once. Names are the reference's (`docs/queue-proxy.md` lists them with units).
+//! The environment, read once. Names are the reference's (`docs/programs.md` lists them with units).
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     time::Duration,
 };
 
-use ebb_core::environment::{Environment, Fault};
+use ebb_core::{
+    announce::Announcement,
+    environment::{Environment, Fault},
+};
 use ebb_proxy::Quiet;
 
-use crate::readiness::{self, Probe};
+use crate::{
+    announce::Announcing,
+    readiness::{self, Probe},
+};
 
 /// Requests that may wait in a pod, for each one that may execute.
 const QUEUE_DEPTH_PER_SLOT: usize = 10;
@@ -40,6 +46,8 @@ pub struct Config {
     /// Who sends it speaks for Ebb. Without one, everybody's word about where a request came from is
     /// believed, as by the reference.
     pub nonce: Option<String>,
+    /// To whom it announces the pod; `None` where nobody wants to know, as with the reference.
+    pub announce: Option<Announcing>,
     /// How it leaves.
     pub drain: Quiet,
 }
@@ -66,9 +74,11 @@ impl Config {
         let app = env.port("USER_PORT", None);
         let quiet: u64 = env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds);
         let limit: u64 = env.read("EBB_DRAIN_LIMIT_SECONDS", request_timeout.saturating_add(quiet), seconds);
+        let serving = env.port("QUEUE_SERVING_PORT", Some(8012));
+        let stats = env.port("EBB_STATS_PORT", Some(9090));
         let config = Self {
-            serving: everywhere(env.port("QUEUE_SERVING_PORT", Some(8012))),
-            stats: everywhere(env.port("EBB_STATS_PORT", Some(9090))),
+            serving: everywhere(serving),
+            stats: everywhere(stats),
             admin: everywhere(env.port("EBB_ADMIN_PORT", Some(8022))),
             app: (Ipv4Addr::LOCALHOST, app).into(),
             pod: env.required("SERVING_POD", String::new(), "the pod's name"),
@@ -78,6 +88,7 @@ impl Config {
             idle_timeout: limit_of(idle),
             probes: probes(&mut env),
             nonce: env.text("EBB_POD_NONCE"),
+            announce: announcing(&mut env, serving, stats),
             drain: Quiet { quiet: Duration::from_secs(quiet), limit: Duration::from_secs(limit) },
         };
         if request_timeout == 0 {
@@ -95,6 +106,31 @@ impl Config {
         }
         env.finish(config)
     }
+}
+
+/// What `EBB_ANNOUNCE` wants said; without it nothing is.
+fn announcing(
+    env: &mut Environment<impl Fn(&str) -> Option<String>>,
+    serving: u16,
+    stats: u16,
+) -> Option<Announcing> {
+    env.text("EBB_ANNOUNCE")?;
+    let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let autoscaler = env.read("EBB_ANNOUNCE", nowhere, "the autoscaler's ip:port");
+    let services: String = env.required("EBB_SERVICES", String::new(), "names of services, comma separated");
+    let address: IpAddr = env.required("SERVING_POD_IP", Ipv4Addr::LOCALHOST.into(), "the pod's IP address");
+    let pod = Announcement {
+        namespace: env.required("SERVING_NAMESPACE", String::new(), "the pod's namespace"),
+        services: services.split(',').map(|name| name.trim().to_owned()).collect(),
+        // That it must be there is said where it is read.
+        pod: env.text("SERVING_POD").unwrap_or_default(),
+        address: address.to_string(),
+        serving_port: u32::from(serving),
+        stats_port: u32::from(stats),
+        nonce: env.required("EBB_POD_NONCE", String::new(), "the secret of this pod"),
+        draining: false,
+    };
+    Some(Announcing { autoscaler, pod })
 }
 
 fn limit_of(seconds: u64) -> Option<Duration> {
@@ -163,6 +199,35 @@ mod tests {
         assert_eq!(
             faults[0].to_string(),
             "CONTAINER_CONCURRENCY=\"many\": want a whole number; below 1 is unlimited"
+        );
+    }
+
+    #[test]
+    fn a_pod_announces_itself_if_it_is_told_to_whom() {
+        let plain = [("USER_PORT", "3000"), ("SERVING_POD", "web-1"), ("QUEUE_SERVING_PORT", "8013")];
+        assert!(read(&plain).unwrap().announce.is_none());
+        let told = [
+            ("EBB_ANNOUNCE", "10.96.0.7:8080"),
+            ("EBB_SERVICES", "web, web-internal"),
+            ("EBB_POD_NONCE", "secret"),
+            ("SERVING_NAMESPACE", "shop"),
+            ("SERVING_POD_IP", "10.0.0.7"),
+        ];
+        let announcing = read(&[&plain[..], &told[..]].concat()).unwrap().announce.unwrap();
+        assert_eq!(announcing.autoscaler, "10.96.0.7:8080".parse().unwrap());
+        let said = announcing.pod.checked().unwrap();
+        assert_eq!(
+            said.services.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["shop/web", "shop/web-internal"]
+        );
+        assert_eq!((said.serving.to_string(), said.stats.port()), ("10.0.0.7:8013".into(), 9090));
+        assert_eq!((&*said.pod, &*said.nonce, said.draining), ("web-1", "secret", false));
+
+        let faults = read(&[&plain[..], &[("EBB_ANNOUNCE", "ebb-autoscaler:8080")]].concat()).unwrap_err();
+        let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
+        assert_eq!(
+            names,
+            ["EBB_ANNOUNCE", "EBB_SERVICES", "SERVING_POD_IP", "SERVING_NAMESPACE", "EBB_POD_NONCE"]
         );
     }
 

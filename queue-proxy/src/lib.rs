@@ -2,12 +2,14 @@
 //!
 //! It counts the requests in flight ([`stats`]), lets no more of them run at once than the app declares
 //! ([`breaker`]), knows when the app is ready ([`readiness`]) and leaves without losing a request. It knows
-//! nothing of Kubernetes and talks to nobody on its own: it is scraped and probed.
+//! nothing of Kubernetes. It is scraped and probed, and says on its own no more than that it is there and that it
+//! leaves ([`announce`]), if it was told to whom.
 //!
 //! It reads the reference's environment contract ([`config`]) and can stand in for the reference's sidecar.
 //!
 //! Read first: [`QueueProxy`], then `handler.rs`.
 
+pub mod announce;
 pub mod breaker;
 pub mod config;
 mod errors;

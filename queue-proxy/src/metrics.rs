@@ -15,12 +15,20 @@ struct Reason {
     reason: &'static str,
 }
 
+/// What was announced, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Announced {
+    what: &'static str,
+    outcome: &'static str,
+}
+
 /// What the sidecar tells of itself.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Counter,
     refused: Family<Reason, Counter>,
+    announced: Family<Announced, Counter>,
     pending: Gauge,
     executing: Gauge,
     in_flight: Gauge<f64, AtomicU64>,
@@ -35,6 +43,11 @@ impl Metrics {
                 &mut registry,
                 "refused_requests",
                 "Requests that did not get the app's answer; a rise of queue-full means pods are too few or too slow, of app-refused that the app is down",
+            ),
+            announced: registered(
+                &mut registry,
+                "announcements",
+                "What became of telling the autoscaler that the pod comes or leaves; if not taken, it is told by the API server, later",
             ),
             pending: registered(&mut registry, "pending_requests", "Requests that wait for a slot"),
             executing: registered(&mut registry, "executing_requests", "Requests that hold a slot"),
@@ -53,6 +66,10 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create_owned(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn announced(&self, what: &'static str, outcome: &'static str) {
+        self.announced.get_or_create_owned(&Announced { what, outcome }).inc();
     }
 
     /// What a scrape reads. Gauges are read off their source at this moment.

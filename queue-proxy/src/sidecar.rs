@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
+    announce::Announcer,
     breaker::{Bounds, Breaker},
     config::Config,
     handler::{Pod, RequestHandler},
@@ -66,6 +67,13 @@ impl QueueProxy {
         let pod = Pod::new(config, clock);
         let beside = Drain::default();
         let mut tasks = JoinSet::new();
+        // First of all: whoever waits for this pod waits for this. Connections that come from now on are accepted by
+        // the kernel, and answered when the rest has begun.
+        if let Some(announcing) = &pod.config.announce {
+            let announcer = Announcer::new(announcing, pod.metrics.clone());
+            let drain = pod.drain.clone();
+            tasks.spawn(async move { announcer.run(drain.leaving()).await });
+        }
         let readiness = pod.readiness.clone();
         tasks.spawn(async move { readiness.run().await });
         let requests = Arc::new(RequestHandler { pod: pod.clone() });

@@ -244,6 +244,7 @@ fn sidecar_config(
         idle_timeout: serving.idle_timeout,
         probes: vec![serving.readiness_path.as_ref().map_or_else(Probe::tcp, Probe::http)],
         nonce: Some(nonce.to_owned()),
+        announce: None,
         drain: template.drain,
     }
 }

@@ -141,6 +141,7 @@ impl Pod {
             idle_timeout: None,
             probes: Vec::new(),
             nonce: None,
+            announce: None,
             drain: quick(),
         };
         change(&mut config);
@@ -159,11 +160,16 @@ impl Pod {
 
     /// What the metrics page says about `name`.
     pub(crate) async fn metric(&self, name: &str) -> String {
+        self.try_metric(name).await.unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    /// The same; `None` if it says nothing about it yet.
+    pub(crate) async fn try_metric(&self, name: &str) -> Option<String> {
         let request = Request::get("/metrics").header("accept", "application/openmetrics-text");
         let mut scraper = Client::connect(self.stats).await;
         let page = text(scraper.send(request.body(empty()).unwrap()).await).await;
         let line = page.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
-        line.unwrap_or_else(|| panic!("no {name} in:\n{page}")).rsplit(' ').next().unwrap().to_owned()
+        Some(line?.rsplit(' ').next().unwrap().to_owned())
     }
 
     /// What the autoscaler would scrape.
