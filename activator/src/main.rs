@@ -11,7 +11,7 @@ use tracing::{info, level_filters::LevelFilter, warn};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    program::log(LevelFilter::INFO);
+    program::log(LevelFilter::INFO, &[]);
     match Config::from_env(|name| std::env::var(name).ok()) {
         Ok(config) => program::exit_code(run(config).await),
         Err(faults) => program::refuse(&faults),

@@ -8,17 +8,19 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, level_filters::LevelFilter, warn};
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Exit status for a configuration that cannot be used (BSD's `EX_USAGE`).
 const BAD_CONFIG: u8 = 64;
 
-/// Logs to standard error, in colour where that is a terminal.
-pub fn log(level: LevelFilter) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .init();
+/// Logs to standard error, in colour where that is a terminal. `quiet` names crates whose errors are all that is
+/// wanted of them: what else they have to say is said by whoever uses them.
+pub fn log(level: LevelFilter, quiet: &[&'static str]) {
+    let quiet = quiet.iter().map(|name| (*name, LevelFilter::ERROR));
+    let targets = Targets::new().with_default(level).with_targets(quiet);
+    let lines =
+        tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
 }
 
 /// Says all that is wrong with the configuration, and what to exit with.

@@ -24,7 +24,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use ebb_core::{ServiceKey, scaling::ClusterDefaults};
 use ebb_proxy::WallClock;
-use kube::{Client, core::ApiResource};
+use kube::{Client, core::ApiResource, runtime::watcher};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -204,6 +204,25 @@ impl EndpointSink for Kubernetes {
 impl Gate for Kubernetes {
     async fn admit(&self, token: Option<&str>) -> Result<(), String> {
         self.gate.admit(token).await
+    }
+}
+
+/// What went wrong, as the API server says it.
+pub(crate) fn in_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Why a watch broke.
+pub(crate) fn watch_error(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => in_words(error),
+        watcher::Error::WatchError(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -256,9 +256,10 @@ impl Shell {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Publish(service, endpoints, done) => {
-                self.world.want(&service, endpoints);
-                // Whoever wanted something else before is told by the drop that it is out of date.
-                self.publishing.insert(service, done);
+                if self.world.want(&service, endpoints) {
+                    // Whoever wanted something else before is told by the drop that it is out of date.
+                    self.publishing.insert(service, done);
+                }
             }
             Command::Scaled(service, pods) => self.world.scaled(&service, pods),
         }

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use super::{
     Metrics,
     facts::{PodFacts, SliceFacts, TargetFacts, TargetKey},
-    kinds,
+    kinds, watch_error,
     world::Listing,
 };
 
@@ -246,6 +246,6 @@ fn name_of(object: &impl ResourceExt) -> Name {
 impl Facts {
     fn failed(&self, kind: &str, error: &watcher::Error) {
         self.metrics.watch_failed(kind);
-        warn!(%kind, %error, "the watch broke; beginning it anew");
+        warn!(%kind, error = watch_error(error), "the watch broke; beginning it anew");
     }
 }

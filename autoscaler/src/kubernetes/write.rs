@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::{
     FIELD_MANAGER, Metrics,
     facts::{DELETION_COST, SliceFacts},
+    in_words,
     world::Step,
 };
 
@@ -62,13 +63,6 @@ pub(crate) enum WriteError {
     /// It did not answer.
     #[error("{0}: no answer within {ANSWER_WITHIN:?}")]
     TimedOut(&'static str),
-}
-
-fn in_words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 impl WriteError {

@@ -25,6 +25,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{Lease, Verdict, evaluate};
+use crate::kubernetes::{in_words, watch_error};
 
 /// Not renewed for so long, it is anybody's.
 const DURATION: Duration = Duration::from_secs(15);
@@ -101,7 +102,7 @@ impl Candidate {
                     Some(Ok(Event::Delete(_))) => self.observe(None),
                     Some(Ok(Event::InitDone)) => known = true,
                     Some(Ok(Event::Init)) => {}
-                    Some(Err(error)) => warn!(%error, "cannot watch the lease"),
+                    Some(Err(error)) => warn!(error = watch_error(&error), "cannot watch the lease"),
                     None => break,
                 },
                 () = sleep_until(self.clock.instant(look_at)), if known => {
@@ -187,7 +188,7 @@ impl Candidate {
             Ok(Ok(written)) => Some(written),
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => None,
             Ok(Err(error)) => {
-                warn!(%error, "cannot write the lease");
+                warn!(error = in_words(&error), "cannot write the lease");
                 None
             }
             Err(_) => {

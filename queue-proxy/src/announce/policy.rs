@@ -108,7 +108,11 @@ mod tests {
         };
         assert_eq!(pauses[..9], [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
         assert_eq!((ended, at.as_secs()), (Next::GivenUp, 59));
-        assert_eq!(COMING.next(None, u32::MAX - 1, START), again(1000), "a pause is never too long for its type");
+        assert_eq!(
+            COMING.next(None, u32::MAX - 1, START),
+            again(1000),
+            "a pause is never too long for its type"
+        );
     }
 
     #[test]

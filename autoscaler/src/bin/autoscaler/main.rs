@@ -16,7 +16,7 @@ const PORT: u16 = 8080;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    program::log(LevelFilter::INFO);
+    program::log(LevelFilter::INFO, &["kube_client", "kube_runtime"]);
     let lookup = |name: &str| std::env::var(name).ok();
     if lookup("EBB_SERVICES").is_some() { pods::main(lookup).await } else { cluster::main(lookup).await }
 }

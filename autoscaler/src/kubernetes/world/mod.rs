@@ -277,12 +277,13 @@ impl World {
         }
     }
 
-    /// Where the service's traffic is to go.
-    pub(crate) fn want(&mut self, service: &ServiceKey, endpoints: Endpoints) {
-        if let Some(record) = self.services.get_mut(service) {
-            record.wanted = Some(endpoints);
-            self.touch(service);
-        }
+    /// Where the service's traffic is to go. Answers whether it is ours.
+    pub(crate) fn want(&mut self, service: &ServiceKey, endpoints: Endpoints) -> bool {
+        let record = self.services.get_mut(service).filter(|record| record.claim.is_some());
+        let Some(record) = record else { return false };
+        record.wanted = Some(endpoints);
+        self.touch(service);
+        true
     }
 
     /// So many pods were written to what `service` scales.
