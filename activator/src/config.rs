@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -17,8 +18,10 @@ pub struct Config {
     pub advertised: IpAddr,
     /// The address on which it listens, on each service's port.
     pub listen: IpAddr,
-    /// Where the autoscaler takes its stream.
+    /// Where an autoscaler takes its stream; that one tells of the others.
     pub autoscaler: SocketAddr,
+    /// The file of the token that it shows to autoscalers; `None` where nobody asks.
+    pub token_file: Option<PathBuf>,
     /// Where it answers `/metrics` and `/healthz`; `None` where nobody asks.
     pub metrics: Option<SocketAddr>,
     /// How it leaves.
@@ -26,9 +29,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`),
-    /// `EBB_METRICS_PORT` (default 9090), `EBB_DRAIN_QUIET_SECONDS` (default 10) and
-    /// `EBB_DRAIN_LIMIT_SECONDS` (default 300).
+    /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`; without it the
+    /// Service `ebb-autoscaler` as the kubelet tells of it), `EBB_TOKEN_FILE`, `EBB_METRICS_PORT` (default 9090),
+    /// `EBB_DRAIN_QUIET_SECONDS` (default 10) and `EBB_DRAIN_LIMIT_SECONDS` (default 300).
     ///
     /// # Errors
     ///
@@ -36,13 +39,13 @@ impl Config {
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
         let mut env = Environment::new(lookup);
         let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let nowhere = SocketAddr::new(everywhere, 0);
         let seconds = "whole seconds";
         let config = Self {
             name: env.required("POD_NAME", String::new(), "the pod's name"),
             advertised: env.required("POD_IP", everywhere, "the pod's IP address"),
             listen: everywhere,
-            autoscaler: env.required("EBB_AUTOSCALER", nowhere, "the autoscaler's ip:port"),
+            autoscaler: autoscaler(&mut env),
+            token_file: env.text("EBB_TOKEN_FILE").map(PathBuf::from),
             metrics: Some(SocketAddr::new(everywhere, env.port("EBB_METRICS_PORT", Some(9090)))),
             drain: Quiet {
                 quiet: Duration::from_secs(env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds)),
@@ -51,6 +54,23 @@ impl Config {
         };
         env.finish(config)
     }
+}
+
+/// Names of the variables in which the kubelet tells of the Service `ebb-autoscaler`.
+const SERVICE_HOST: &str = "EBB_AUTOSCALER_SERVICE_HOST";
+const SERVICE_PORTS: [&str; 2] = ["EBB_AUTOSCALER_SERVICE_PORT_LINK", "EBB_AUTOSCALER_SERVICE_PORT"];
+
+/// What is said with our own variable, else by the kubelet. No name is looked up: there may be no resolver.
+fn autoscaler(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> SocketAddr {
+    let nowhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    if env.text("EBB_AUTOSCALER").is_some() || env.text(SERVICE_HOST).is_none() {
+        let want = "the autoscaler's ip:port, or the Service ebb-autoscaler in the pod's namespace";
+        return env.required("EBB_AUTOSCALER", SocketAddr::new(nowhere, 0), want);
+    }
+    let host = env.read(SERVICE_HOST, nowhere, "an IP address");
+    let [link, first] = SERVICE_PORTS;
+    let name = if env.text(link).is_some() { link } else { first };
+    SocketAddr::new(host, env.port(name, None))
 }
 
 #[cfg(test)]
@@ -69,6 +89,31 @@ mod tests {
         let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
         assert_eq!(names, ["POD_NAME", "POD_IP", "EBB_AUTOSCALER", "EBB_METRICS_PORT"]);
         assert_eq!(faults[1].to_string(), "POD_IP=\"here\": want the pod's IP address");
+    }
+
+    /// Variables, and where the autoscaler is by them, or which of them is faulty.
+    type Case<'a> = (&'a [(&'a str, &'a str)], Result<&'a str, &'a str>);
+
+    #[test]
+    fn the_autoscaler_is_where_we_are_told_else_where_the_kubelet_says() {
+        let own = ("EBB_AUTOSCALER", "10.0.0.2:8080");
+        let host = ("EBB_AUTOSCALER_SERVICE_HOST", "10.96.0.7");
+        let link = ("EBB_AUTOSCALER_SERVICE_PORT_LINK", "8081");
+        let port = ("EBB_AUTOSCALER_SERVICE_PORT", "8082");
+        let cases: [Case; 6] = [
+            (&[own, host, link, port], Ok("10.0.0.2:8080")),
+            (&[host, link, port], Ok("10.96.0.7:8081")),
+            (&[host, port], Ok("10.96.0.7:8082")),
+            (&[host], Err("EBB_AUTOSCALER_SERVICE_PORT")),
+            (&[link], Err("EBB_AUTOSCALER")),
+            (&[("EBB_AUTOSCALER_SERVICE_HOST", "fd00::7"), link], Ok("[fd00::7]:8081")),
+        ];
+        for (vars, want) in cases {
+            let all = [&[("POD_NAME", "a"), ("POD_IP", "10.0.0.1")], vars].concat();
+            let config = from(&all).map(|config| config.autoscaler.to_string());
+            let found = config.map_err(|faults| faults[0].name);
+            assert_eq!(found, want.map(str::to_owned), "{vars:?}");
+        }
     }
 
     #[test]

@@ -73,8 +73,9 @@ impl ServiceHandler {
             let lease = service.lease(in_flight.arrived_at, attempts.ticket, body, deadline).await?;
             mark(request.headers_mut(), &lease);
             let copy = copy_without_body(&request);
-            let answer = forward(&lease.pod.upstream, request, timeouts(&settings)).await;
-            match attempts.judge(answer, copy) {
+            let direct = lease.pod.entry.direct;
+            let answer = forward(&lease.pod.upstream, request, timeouts(&settings, direct)).await;
+            match attempts.judge(answer, copy, direct) {
                 Verdict::Answered(forwarded) => {
                     return Ok(forwarded.into_response(upgrade, Guard { lease, in_flight }, &service.drain));
                 }
@@ -112,13 +113,16 @@ enum Verdict {
 
 impl Attempts {
     /// A request that the app never saw may go elsewhere as often as its deadline allows; one that the app
-    /// may have seen only if it is safe to repeat, and only once: it might be what broke the pod.
+    /// may have seen only if it is safe to repeat, and only once: it might be what broke the pod. What comes `direct`
+    /// from an app is its own.
     fn judge(
         &mut self,
         answer: Result<Forwarded, ForwardError>,
         copy: Option<Request<RequestBody>>,
+        direct: bool,
     ) -> Verdict {
         match answer {
+            Ok(forwarded) if direct => Verdict::Answered(forwarded),
             Ok(forwarded) => match (handed_back(forwarded.response().headers()), copy) {
                 (Some(HandedBack::Unseen), Some(copy)) => Verdict::Again(Box::new(copy)),
                 (Some(HandedBack::Seen), Some(copy)) if self.may_repeat(&copy) => {
@@ -162,17 +166,23 @@ fn handed_back(answer: &HeaderMap) -> Option<HandedBack> {
     }
 }
 
-/// Tells the pod's queue-proxy that this request was counted here, and proves it.
+/// Tells the pod's queue-proxy, if there is one, that this request was counted here, and proves it.
 fn mark(headers: &mut HeaderMap, lease: &Lease) {
-    headers.insert(headers::PROXY_REQUEST, HeaderValue::from_static(headers::PROXY_ACTIVATOR));
+    if lease.pod.entry.direct {
+        // It may have been on its way to another pod before.
+        headers.remove(headers::PROXY_REQUEST);
+    } else {
+        headers.insert(headers::PROXY_REQUEST, HeaderValue::from_static(headers::PROXY_ACTIVATOR));
+    }
     match &lease.pod.nonce {
         Some(nonce) => headers.insert(headers::POD_NONCE, nonce.clone()),
         None => headers.remove(headers::POD_NONCE),
     };
 }
 
-fn timeouts(settings: &Settings) -> Timeouts {
-    let deadline = Instant::now() + settings.request_timeout + AFTER_THE_POD;
+fn timeouts(settings: &Settings, direct: bool) -> Timeouts {
+    let after = if direct { Duration::ZERO } else { AFTER_THE_POD };
+    let deadline = Instant::now() + settings.request_timeout + after;
     Timeouts { deadline, response_start: None, idle: None }
 }
 

@@ -88,7 +88,7 @@ impl Metrics {
             link_up: registered(
                 &mut registry,
                 "autoscaler_link_up",
-                "Whether the stream to the autoscaler is open; while it is 0 nothing wakes from zero",
+                "Streams to autoscalers that are open; while it is 0 nothing wakes from zero",
             ),
             registry,
         })

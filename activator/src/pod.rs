@@ -3,7 +3,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use ebb_core::{headers, link::PodEntry};
 use ebb_proxy::{Upstream, UpstreamLimits, fetch};
 use http::{HeaderValue, Request, StatusCode, header};
-use tokio::time::sleep;
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tracing::debug;
 
 use crate::throttler::PodId;
@@ -36,12 +39,13 @@ impl Pod {
         let address: SocketAddr = entry.address.parse().ok()?;
         let limits =
             UpstreamLimits { connect_timeout: CONNECT_TIMEOUT, max_idle: 100, ..UpstreamLimits::default() };
-        let nonce = HeaderValue::try_from(&entry.nonce).ok().filter(|nonce| !nonce.is_empty());
+        let nonce = HeaderValue::try_from(&entry.nonce).ok();
+        let nonce = nonce.filter(|nonce| !nonce.is_empty() && !entry.direct);
         Some(Self { id, upstream: Upstream::new(address, limits), nonce, entry })
     }
 
     /// Resolves when the pod's queue-proxy has said that the app is ready: a held probe, not a poll. The
-    /// connection stays, for the first request.
+    /// connection stays, for the first request. Of a pod without one it is enough that it takes connections.
     pub(crate) async fn ready(&self) {
         let mut pause = RETRY[0];
         loop {
@@ -55,6 +59,9 @@ impl Pod {
     }
 
     async fn probe(&self) -> Result<(), String> {
+        if self.entry.direct {
+            return self.connects().await;
+        }
         let request = Request::get("/")
             .header(header::HOST, &self.entry.address)
             .header(header::USER_AGENT, headers::ACTIVATOR_PROBE_AGENT)
@@ -69,6 +76,13 @@ impl Pod {
             Ok(())
         } else {
             Err(format!("answered {}", answer.status()))
+        }
+    }
+
+    async fn connects(&self) -> Result<(), String> {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(self.upstream.address())).await {
+            Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
         }
     }
 }

@@ -58,6 +58,12 @@ impl Reporter {
         (stat, self.speaking)
     }
 
+    /// What to say to an autoscaler that comes while others listen: all that is in flight, as one second of it. For the
+    /// others nothing begins anew; for the new one this second counts twice at worst, which is better than not at all.
+    pub fn so_far(&self) -> Option<Stat> {
+        self.speaking.then(|| stat(self.stats.in_flight(), self.stats.in_flight()))
+    }
+
     /// What to say to an autoscaler that heard nothing yet: all that is in flight, as one second of it. The
     /// next report begins here, so that nothing is told twice and a silence is not averaged.
     pub fn catch_up(&mut self, now: Tick) -> Option<Stat> {
@@ -115,6 +121,16 @@ mod tests {
         let mut reporter = Reporter::new(ms(0));
         reporter.begin(ms(1_000));
         assert!(reporter.report(ms(1_000)).1);
+    }
+
+    #[test]
+    fn one_more_listener_takes_nothing_from_the_others() {
+        let mut reporter = Reporter::new(ms(0));
+        assert_eq!(reporter.so_far(), None);
+        reporter.begin(ms(0));
+        reporter.begin(ms(0));
+        assert_eq!(reporter.so_far().as_ref().map(told), Some((2.0, 2.0)));
+        assert_eq!(told(&reporter.report(ms(1_000)).0), (1.0, 1.0), "the first one was told at once");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    link::Link,
+    link::Links,
     metrics::Metrics,
     service::{Load, Shared},
     services::Services,
@@ -75,8 +75,8 @@ impl Activator {
             tasks.spawn(serve(listener, Arc::new(Observe { metrics }), beside.clone(), Limits::default()));
         }
         let hello = Hello { name: config.name.clone(), address: config.advertised.to_string() };
-        let link = Link { autoscaler: config.autoscaler, hello, shared, services: services.clone(), pokes };
-        tasks.spawn(link.run());
+        let (seed, token_file) = (config.autoscaler, config.token_file.clone());
+        tasks.spawn(Links::new(seed, token_file, hello, services.clone(), shared, pokes).run());
         Ok(Self { services, beside, tasks })
     }
 
@@ -87,7 +87,7 @@ impl Activator {
 
     /// Leaves without losing a request, within `plan`'s limit; answers how many connections were cut.
     ///
-    /// The link stays open until the end: who is held is waiting for what comes down on it.
+    /// The links stay open until the end: who is held is waiting for what comes down on them.
     pub async fn drain(mut self, plan: Quiet) -> usize {
         let cut = self.services.drain(plan).await;
         self.beside.abort();

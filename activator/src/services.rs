@@ -61,8 +61,22 @@ impl Services {
         Arc::new(Self { shared, address, table: Mutex::default(), departing: Mutex::default() })
     }
 
-    /// Makes the table what `down` says, and answers which services are answered for.
+    /// Makes the table what `down` says, if its sender leads, and answers which services are answered for. What pods
+    /// announced counts whoever heard it.
     pub(crate) async fn apply(&self, down: Down) -> Vec<Listening> {
+        let listening = if down.is_of_the_leader() { self.obey(&down).await } else { Vec::new() };
+        for announced in &down.announced {
+            let service =
+                self.table.lock().served.get(&announced.service()).map(|served| served.service.clone());
+            // Of a service that is not known here the leader will tell.
+            if let (Some(service), Some(pod)) = (service, &announced.pod) {
+                service.announced(pod, announced.draining);
+            }
+        }
+        listening
+    }
+
+    async fn obey(&self, down: &Down) -> Vec<Listening> {
         let named: HashSet<ServiceKey> = down.services.iter().map(ServiceEntry::service).collect();
         let mut gone: Vec<ServiceKey> = down.gone.iter().filter_map(|key| key.parse().ok()).collect();
         if down.complete {

@@ -225,6 +225,7 @@ impl Cluster {
             advertised: loopback.ip(),
             listen: loopback.ip(),
             autoscaler: api,
+            token_file: None,
             metrics: None,
             drain: options.drain,
         };

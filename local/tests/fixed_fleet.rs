@@ -81,6 +81,7 @@ async fn a_request_reaches_a_pod_that_a_file_names() {
         advertised: service.ip(),
         listen: service.ip(),
         autoscaler: autoscaler_at,
+        token_file: None,
         metrics: None,
         drain: DRAIN,
     };

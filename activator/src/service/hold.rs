@@ -182,9 +182,11 @@ impl Service {
             }
             // The first failure asks the pod again. Those that follow, of requests that it had already, must
             // not begin the question anew each time.
-            if set_aside && let Some(known) = state.pods.get_mut(&pod.id) {
-                known.probing.abort();
-                known.probing = self.probe(pod.clone(), AFTER_FAILURE);
+            if set_aside
+                && let Some(known) = state.pods.get_mut(&pod.id)
+                && let Some(before) = known.probing.replace(self.probe(pod.clone(), AFTER_FAILURE))
+            {
+                before.abort();
             }
         }
         self.wake();

@@ -1,6 +1,7 @@
 //! One service at the activator: what the table says of it, its pods, and what is reported. Who waits for
 //! a pod waits in [`hold`].
 
+mod announced;
 mod hold;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::AbortHandle,
-    time::sleep,
+    time::{sleep, sleep_until},
 };
 
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     throttler::{Limits, PodId, Share, Throttler},
 };
 
+use announced::Announced;
 pub(crate) use hold::Lease;
 
 /// What all services of one activator share.
@@ -67,6 +69,12 @@ struct State {
     throttler: Throttler<oneshot::Sender<Lease>>,
     /// The same pods that the throttler knows.
     pods: HashMap<PodId, Known>,
+    /// The pods of the last table.
+    table: Vec<PodEntry>,
+    /// What pods said of themselves, over the table.
+    announced: Announced,
+    /// Whether a timer runs for the time at which some of that is to be forgotten.
+    forgetting: bool,
     next_pod: u64,
     /// Whether a timer runs for the time at which a share grows.
     pacing: bool,
@@ -78,12 +86,15 @@ struct Known {
     pod: Arc<Pod>,
     /// Whether a held request was given to it.
     used: bool,
-    probing: AbortHandle,
+    /// `None` if it was never asked.
+    probing: Option<AbortHandle>,
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        self.probing.abort();
+        if let Some(probing) = &self.probing {
+            probing.abort();
+        }
     }
 }
 
@@ -123,6 +134,9 @@ impl Service {
             state: Mutex::new(State {
                 throttler: Throttler::new(limits(entry)),
                 pods: HashMap::new(),
+                table: Vec::new(),
+                announced: Announced::default(),
+                forgetting: false,
                 next_pod: 0,
                 pacing: false,
                 gone: false,
@@ -141,12 +155,58 @@ impl Service {
         {
             let mut state = self.state.lock();
             state.throttler.set_limits(limits(entry));
-            state.remove_others(&entry.pods);
-            for pod in &entry.pods {
-                self.add_pod(&mut state, pod);
-            }
+            state.table.clone_from(&entry.pods);
+            let State { table, announced, .. } = &mut *state;
+            announced.agree(table, self.shared.clock.now());
+            self.place_pods(&mut state);
         }
         self.wake();
+    }
+
+    /// A pod said of itself that it comes, or that it is `draining`.
+    pub(crate) fn announced(self: &Arc<Self>, pod: &PodEntry, draining: bool) {
+        {
+            let mut state = self.state.lock();
+            if state.gone {
+                return;
+            }
+            let State { table, announced, .. } = &mut *state;
+            announced.hear(pod, draining, table, self.shared.clock.now());
+            self.place_pods(&mut state);
+        }
+        self.wake();
+    }
+
+    /// Makes the pods those that there are by the table and by what they said.
+    fn place_pods(self: &Arc<Self>, state: &mut State) {
+        let pods = state.announced.pods(&state.table);
+        state.remove_others(&pods);
+        for pod in &pods {
+            self.add_pod(state, pod);
+        }
+        self.forget_in_time(state);
+    }
+
+    /// Sees to it that what no table agrees with is forgotten some time.
+    fn forget_in_time(self: &Arc<Self>, state: &mut State) {
+        let Some(at) = state.announced.next_forgotten().filter(|_| !state.forgetting) else { return };
+        state.forgetting = true;
+        let (service, at) = (Arc::downgrade(self), self.shared.clock.instant(at));
+        // Ends at its time; at most one at a time.
+        tokio::spawn(async move {
+            sleep_until(at).await;
+            let Some(service) = service.upgrade() else { return };
+            {
+                let mut state = service.state.lock();
+                state.forgetting = false;
+                if state.gone {
+                    return;
+                }
+                state.announced.forget(service.shared.clock.now());
+                service.place_pods(&mut state);
+            }
+            service.wake();
+        });
     }
 
     fn add_pod(self: &Arc<Self>, state: &mut State, entry: &PodEntry) {
@@ -160,7 +220,13 @@ impl Service {
             return;
         };
         state.throttler.add_pod(id, &entry.address);
-        let probing = self.probe(pod.clone(), Duration::ZERO);
+        let probing = if entry.direct {
+            // Nobody could be asked; it is named because it is ready.
+            state.throttler.pod_ready(id, self.shared.clock.now());
+            None
+        } else {
+            Some(self.probe(pod.clone(), Duration::ZERO))
+        };
         state.pods.insert(id, Known { pod, used: false, probing });
     }
 
@@ -211,6 +277,11 @@ impl Service {
         self.reporter.lock().report(now)
     }
 
+    /// What an autoscaler must hear that comes while others listen.
+    pub(crate) fn so_far(&self) -> Option<Stat> {
+        self.reporter.lock().so_far()
+    }
+
     /// What an autoscaler must hear that heard nothing yet.
     pub(crate) fn catch_up(&self, now: Tick) -> Option<Stat> {
         self.reporter.lock().catch_up(now)
@@ -222,6 +293,7 @@ impl Service {
         state.gone = true;
         state.throttler = Throttler::new(Limits { queue_depth: 0, ..limits(&ServiceEntry::default()) });
         state.pods.clear();
+        (state.table, state.announced) = (Vec::new(), Announced::default());
         self.metrics.held.set(0);
     }
 

@@ -69,6 +69,7 @@ impl World {
             advertised: LOCALHOST,
             listen: LOCALHOST,
             autoscaler: autoscaler.address,
+            token_file: None,
             metrics,
             drain: Quiet { quiet: Duration::from_millis(50), limit: PATIENCE },
         };

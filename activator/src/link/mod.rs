@@ -1,0 +1,243 @@
+//! The streams to the autoscalers: reports up, tables down. Each is opened again whenever it ends; until then the
+//! last tables hold, and requests wait.
+//!
+//! There are several autoscalers, of which one leads. All hear everything, so that whoever leads next knows what is
+//! held; the tables of the one that leads are obeyed. Who there is, they say themselves ([`wanted`](wanted::wanted)
+//! decides what follows from that). What is said is counted once and encoded once, and each stream takes it or loses
+//! its place: none waits for another.
+
+mod stream;
+mod wanted;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use ebb_core::{
+    link::{Down, Hello, Listening, Up, frame},
+    stat::{WireStatMessage, WireStatMessages},
+};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::{Interval, MissedTickBehavior, interval},
+};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use crate::{service::Shared, services::Services};
+use stream::{OpenStream, Stream, StreamEvent, StreamId};
+use wanted::{MOST_REPLICAS, wanted};
+
+/// How often what is in flight is reported, while anything is.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Messages of autoscalers that may wait to be obeyed; those behind them wait in their streams.
+const EVENT_CAPACITY: usize = 64;
+
+/// Keeps the streams to the autoscalers.
+#[derive(Debug)]
+pub(crate) struct Links {
+    hello: Hello,
+    shared: Arc<Shared>,
+    services: Arc<Services>,
+    pokes: mpsc::Receiver<WireStatMessage>,
+    token_file: Option<PathBuf>,
+    /// Leads to any of the autoscalers.
+    seed: SocketAddr,
+    /// Where all of them are, as far as they said so.
+    replicas: Vec<SocketAddr>,
+    streams: BTreeMap<StreamId, Kept>,
+    next: u64,
+    /// What happens on the streams.
+    events: mpsc::Receiver<(StreamId, StreamEvent)>,
+    event: mpsc::Sender<(StreamId, StreamEvent)>,
+}
+
+/// A stream that is kept, open or not.
+#[derive(Debug)]
+struct Kept {
+    autoscaler: SocketAddr,
+    open: Option<OpenStream>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Links {
+    pub(crate) fn new(
+        seed: SocketAddr,
+        token_file: Option<PathBuf>,
+        hello: Hello,
+        services: Arc<Services>,
+        shared: Arc<Shared>,
+        pokes: mpsc::Receiver<WireStatMessage>,
+    ) -> Self {
+        let (event, events) = mpsc::channel(EVENT_CAPACITY);
+        let (replicas, streams) = (Vec::new(), BTreeMap::new());
+        Self { hello, shared, services, pokes, token_file, seed, replicas, streams, next: 0, events, event }
+    }
+
+    /// Never ends.
+    pub(crate) async fn run(mut self) {
+        let mut reports = report_interval();
+        let mut spoke = true;
+        loop {
+            self.keep_wanted();
+            let speaks = self.open() > 0 && !self.shared.speaking.lock().is_empty();
+            if speaks && !spoke {
+                // A second begins with what broke the silence.
+                reports.reset();
+            }
+            spoke = speaks;
+            tokio::select! {
+                Some((id, event)) = self.events.recv() => match event {
+                    StreamEvent::Opened(open) => self.on_opened(id, open),
+                    StreamEvent::Said(down) => self.on_said(id, *down).await,
+                    StreamEvent::Ended => self.on_ended(id),
+                },
+                Some(first) = self.pokes.recv() => self.tell_pokes(Some(first)),
+                _ = reports.tick(), if speaks => {
+                    let messages = self.report();
+                    self.tell(&stats(messages));
+                }
+                () = self.shared.spoke.notified(), if !speaks => {}
+            }
+        }
+    }
+
+    /// Opens what streams are missing, and closes those that are not wanted.
+    fn keep_wanted(&mut self) {
+        let open: Vec<SocketAddr> =
+            self.streams.values().filter(|kept| kept.open.is_some()).map(|kept| kept.autoscaler).collect();
+        let wanted = wanted(self.seed, &self.replicas, &open);
+        self.streams.retain(|_, kept| wanted.contains(&kept.autoscaler));
+        for autoscaler in wanted {
+            if self.streams.values().any(|kept| kept.autoscaler == autoscaler) {
+                continue;
+            }
+            let id = StreamId(self.next);
+            self.next += 1;
+            let (token_file, events) = (self.token_file.clone(), self.event.clone());
+            let task = tokio::spawn(Stream { id, autoscaler, token_file, events }.run());
+            let kept = Kept { autoscaler, open: None, _task: AbortOnDropHandle::new(task) };
+            self.streams.insert(id, kept);
+        }
+        self.show_open();
+    }
+
+    fn open(&self) -> usize {
+        self.streams.values().filter(|kept| kept.open.is_some()).count()
+    }
+
+    fn show_open(&self) {
+        self.shared.metrics.link_up.set(i64::try_from(self.open()).unwrap_or(i64::MAX));
+    }
+
+    fn on_opened(&mut self, id: StreamId, open: OpenStream) {
+        // What is still to be told is in the introduction, and goes to the others first.
+        self.tell_pokes(None);
+        let alone = self.open() == 0;
+        let Some(kept) = self.streams.get_mut(&id) else { return };
+        let introduction = frame(&introduction(&self.hello, &self.shared, &self.services, alone));
+        // There is room: it is the first.
+        if open.up.try_send(introduction).is_ok() {
+            kept.open = Some(open);
+        }
+    }
+
+    fn on_ended(&mut self, id: StreamId) {
+        if let Some(kept) = self.streams.get_mut(&id) {
+            kept.open = None;
+        }
+    }
+
+    async fn on_said(&mut self, id: StreamId, down: Down) {
+        if !self.streams.contains_key(&id) {
+            // It was closed meanwhile.
+            return;
+        }
+        let replicas: Vec<SocketAddr> =
+            down.replicas.iter().filter_map(|address| address.parse().ok()).take(MOST_REPLICAS).collect();
+        if !replicas.is_empty() && replicas != self.replicas {
+            info!(?replicas, "autoscalers have changed");
+            self.replicas = replicas;
+        }
+        let listening: Vec<Listening> = self.services.apply(down).await;
+        if !listening.is_empty() {
+            self.tell(&Up { listening, ..Up::default() });
+        }
+    }
+
+    /// Tells what must be told at once: `first`, and whatever has come since.
+    fn tell_pokes(&mut self, first: Option<WireStatMessage>) {
+        let mut messages: Vec<WireStatMessage> = first.into_iter().collect();
+        while let Ok(more) = self.pokes.try_recv() {
+            messages.push(more);
+        }
+        let messages = messages.into_iter().map(|message| signed(&self.hello, message)).collect();
+        self.tell(&stats(messages));
+    }
+
+    /// Tells all autoscalers. One that does not keep up loses its stream, and begins anew.
+    fn tell(&mut self, message: &Up) {
+        if *message == Up::default() {
+            return;
+        }
+        let bytes = frame(message);
+        for kept in self.streams.values_mut() {
+            let Some(open) = &kept.open else { continue };
+            match open.up.try_send(bytes.clone()) {
+                Ok(()) => continue,
+                // It says so itself.
+                Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(_)) => {
+                    warn!(autoscaler = %kept.autoscaler, "autoscaler does not keep up; opening its stream anew");
+                }
+            }
+            kept.open = None;
+        }
+    }
+
+    /// The reports of the last second. A service that has nothing more to say leaves the list.
+    fn report(&self) -> Vec<WireStatMessage> {
+        let now = self.shared.clock.now();
+        let speaking = std::mem::take(&mut *self.shared.speaking.lock());
+        let mut messages = Vec::with_capacity(speaking.len());
+        for service in speaking {
+            let (stat, again) = service.report(now);
+            messages.push(signed(&self.hello, WireStatMessage::new(&service.key, stat)));
+            if again {
+                self.shared.speaking.lock().push(service);
+            }
+        }
+        messages
+    }
+}
+
+/// What an autoscaler is told first. If nobody else hears, the next report begins here.
+fn introduction(hello: &Hello, shared: &Shared, services: &Services, alone: bool) -> Up {
+    let now = shared.clock.now();
+    let speaking = shared.speaking.lock();
+    let messages = speaking
+        .iter()
+        .filter_map(|service| {
+            let stat = if alone { service.catch_up(now) } else { service.so_far() };
+            Some(signed(hello, WireStatMessage::new(&service.key, stat?)))
+        })
+        .collect();
+    Up { hello: Some(hello.clone()), listening: services.listening(), ..stats(messages) }
+}
+
+fn signed(hello: &Hello, mut message: WireStatMessage) -> WireStatMessage {
+    if let Some(stat) = &mut message.stat {
+        stat.pod_name.clone_from(&hello.name);
+    }
+    message
+}
+
+fn report_interval() -> Interval {
+    let mut reports = interval(REPORT_EVERY);
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    reports.reset();
+    reports
+}
+
+fn stats(messages: Vec<WireStatMessage>) -> Up {
+    let stats = (!messages.is_empty()).then_some(WireStatMessages { messages });
+    Up { stats, ..Up::default() }
+}
