@@ -30,6 +30,7 @@ pub(crate) struct Autoscaler {
     sessions: mpsc::Receiver<(Hello, mpsc::Sender<Bytes>)>,
     listening: mpsc::Receiver<Listening>,
     stats: mpsc::Receiver<Vec<WireStatMessage>>,
+    tokens: mpsc::Receiver<Option<String>>,
     down: Option<mpsc::Sender<Bytes>>,
     _serving: AbortOnDropHandle<()>,
 }
@@ -42,10 +43,11 @@ impl Autoscaler {
         let (session, sessions) = mpsc::channel(16);
         let (listens, listening) = mpsc::channel(1_000);
         let (stat, stats) = mpsc::channel(1_000);
-        let handler = Arc::new(Streams { away: away.clone(), session, listens, stat });
+        let (token, tokens) = mpsc::channel(1_000);
+        let handler = Arc::new(Streams { away: away.clone(), session, listens, stat, token });
         let serving = tokio::spawn(serve(listener, handler, Drain::default(), Limits::default()));
         let serving = AbortOnDropHandle::new(serving);
-        Self { address, away, sessions, listening, stats, down: None, _serving: serving }
+        Self { address, away, sessions, listening, stats, tokens, down: None, _serving: serving }
     }
 
     /// The next stream that an activator opens: from now on it is the one that is spoken to.
@@ -54,6 +56,17 @@ impl Autoscaler {
         let (hello, down) = session.expect("the handler lives");
         self.down = Some(down);
         hello
+    }
+
+    /// Resolves when the activator has closed the stream that is spoken to.
+    pub(crate) async fn is_left(&self) {
+        let down = self.down.as_ref().expect("a stream was open");
+        soon("the stream's end", down.closed()).await;
+    }
+
+    /// What the next request for a stream has to show.
+    pub(crate) async fn token(&mut self) -> Option<String> {
+        soon("a request for a stream", self.tokens.recv()).await.expect("the handler lives")
     }
 
     pub(crate) async fn tell(&self, message: Down) {
@@ -118,6 +131,7 @@ struct Streams {
     session: mpsc::Sender<(Hello, mpsc::Sender<Bytes>)>,
     listens: mpsc::Sender<Listening>,
     stat: mpsc::Sender<Vec<WireStatMessage>>,
+    token: mpsc::Sender<Option<String>>,
 }
 
 impl Handler for Streams {
@@ -125,6 +139,10 @@ impl Handler for Streams {
 
     async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
         assert_eq!((request.uri().path(), request.version()), (PATH, Version::HTTP_2));
+        let token =
+            request.headers().get("authorization").map(|value| value.to_str().expect("text").to_owned());
+        // A test that is refused many times need not look at all of them.
+        let _ = self.token.try_send(token);
         if self.away.load(Ordering::SeqCst) {
             let mut refusal = Response::new(ResponseBody::own(""));
             *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -62,17 +62,22 @@ impl World {
     }
 
     pub(crate) async fn with_metrics(metrics: Option<SocketAddr>) -> Self {
+        Self::with(|config| config.metrics = metrics).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut autoscaler = Autoscaler::start().await;
         let (observer, dispatches) = mpsc::channel(64);
-        let config = Config {
+        let mut config = Config {
             name: NAME.into(),
             advertised: LOCALHOST,
             listen: LOCALHOST,
             autoscaler: autoscaler.address,
             token_file: None,
-            metrics,
+            metrics: None,
             drain: Quiet { quiet: Duration::from_millis(50), limit: PATIENCE },
         };
+        change(&mut config);
         let activator =
             Activator::start(&config, WallClock::start(), Some(observer)).await.expect("activator starts");
         let hello = autoscaler.session().await;
