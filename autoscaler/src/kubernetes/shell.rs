@@ -156,7 +156,7 @@ impl Shell {
                     }
                     self.leads = leads;
                     if leads {
-                        self.world.touch_all();
+                        self.world.lead(self.clock.now());
                     }
                 }
                 () = sleep_until(self.clock.instant(due.unwrap_or_default())), if due.is_some() => self.on_due(),

@@ -17,7 +17,7 @@ use std::{
 };
 
 use ebb_core::{
-    ServiceKey,
+    ServiceKey, Tick,
     scaling::{ClusterDefaults, ScaleTarget},
 };
 use k8s_openapi::api::core::v1::Service;
@@ -64,6 +64,8 @@ pub(crate) struct World {
     notices: Vec<Notice>,
     /// Services that something happened to.
     touched: BTreeSet<ServiceKey>,
+    /// When we began to lead.
+    leads_since: Tick,
 }
 
 impl World {
@@ -84,6 +86,7 @@ impl World {
             events: Vec::new(),
             notices: Vec::new(),
             touched: BTreeSet::new(),
+            leads_since: Tick::ZERO,
         }
     }
 
@@ -102,8 +105,9 @@ impl World {
         mem::take(&mut self.touched)
     }
 
-    /// Every service is to be looked at: what was written by others, or not at all, is now ours to write.
-    pub(crate) fn touch_all(&mut self) {
+    /// What was written by others, or not at all, is ours to write from `now` on.
+    pub(crate) fn lead(&mut self, now: Tick) {
+        self.leads_since = now;
         self.touched.extend(self.services.keys().cloned());
     }
 

@@ -16,6 +16,10 @@ use crate::kubernetes::{
 /// How long every node's kube-proxy may take to follow a changed slice: it writes its rules once a second.
 pub(crate) const NETWORK: Duration = Duration::from_secs(3);
 
+/// A new leader leaves slices as its predecessor left them for so long: until then its activators may still be on
+/// their way to it, and what it would publish without them is wrong.
+const SETTLING: Duration = Duration::from_secs(3);
+
 /// A service that is given back waits so long for somebody who takes its traffic over.
 const HANDOVER: Duration = Duration::from_secs(120);
 
@@ -95,8 +99,10 @@ impl World {
     /// The service is ours: its slices first, then its selector, then what others left behind.
     fn take(&mut self, key: &ServiceKey, now: Tick) -> Plan {
         let Some(wanted) = self.wanted_slices(key) else { return Plan::Rest };
+        let settling = SETTLING.saturating_sub(now.since(self.leads_since));
         let own: Vec<(String, u64)> =
             self.own_slices(key).map(|(name, slice)| (name.clone(), slice.digest)).collect();
+        let has_endpoints = self.own_slices(key).any(|(_, slice)| slice.ready);
         let name = |slice: &EndpointSlice| slice.metadata.name.clone().unwrap_or_default();
         let is_there = |slice: &EndpointSlice| own.contains(&(name(slice), digest(slice)));
         let delete: Vec<String> = own
@@ -105,9 +111,16 @@ impl World {
             .filter(|there| wanted.iter().all(|slice| name(slice) != **there))
             .cloned()
             .collect();
+        let is_empty = wanted.iter().all(|slice| slice.endpoints.is_empty());
         let apply: Vec<EndpointSlice> = wanted.into_iter().filter(|slice| !is_there(slice)).collect();
         if !apply.is_empty() || !delete.is_empty() {
-            return Plan::Do(Step::Slices { apply, delete });
+            if !own.is_empty() && !settling.is_zero() {
+                return Plan::Wait(settling);
+            }
+            // Neither a pod nor an activator is known: whoever took the traffic may be back before we know more.
+            if !has_endpoints || !is_empty {
+                return Plan::Do(Step::Slices { apply, delete });
+            }
         }
         let leftovers: Vec<String> = self
             .slices

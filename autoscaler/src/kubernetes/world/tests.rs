@@ -447,3 +447,23 @@ fn pods_from_before_are_replaced_once_where_that_is_asked_for() {
     cluster.settle();
     assert_eq!(cluster.log, ["restart"]);
 }
+
+#[test]
+fn a_new_leader_lets_activators_come_to_it_before_it_changes_what_was_published() {
+    let mut cluster = Cluster::taken();
+    cluster.world.lead(cluster.now);
+    cluster.world.want(&key(), Endpoints { path: Path::Serve, addresses: vec![address("10.1.0.1:8080")] });
+    let rest = cluster.step().expect("it waits");
+    cluster.world.want(&key(), to_activators());
+    cluster.now = cluster.now.after(rest);
+    cluster.settle();
+    assert!(cluster.log.is_empty(), "{:?}", cluster.log);
+}
+
+#[test]
+fn endpoints_are_never_replaced_by_none() {
+    let mut cluster = Cluster::taken();
+    cluster.world.want(&key(), Endpoints { path: Path::Serve, addresses: vec![] });
+    cluster.settle();
+    assert!(cluster.log.is_empty(), "{:?}", cluster.log);
+}
