@@ -15,6 +15,9 @@ const NONCE: &str = "EBB_POD_NONCE";
 /// What Kubernetes' own controllers choose by when pods are to go.
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
+/// The variable that says who knows when the app is ready, and what it says where the sidecar does not.
+const READY_BY: (&str, &str) = ("EBB_READY_BY", "kubelet");
+
 /// States of a waiting container that it does not leave by waiting.
 const STUCK: [&str; 7] = [
     "CrashLoopBackOff",
@@ -52,6 +55,8 @@ pub(crate) struct SidecarFacts {
     pub(crate) serving: u16,
     pub(crate) stats: u16,
     pub(crate) nonce: String,
+    /// Whether it cannot find out when the app is ready: only the kubelet runs commands.
+    pub(crate) ready_by_kubelet: bool,
 }
 
 impl PodFacts {
@@ -109,11 +114,12 @@ fn named_ports(container: &Container) -> impl Iterator<Item = (String, u16)> {
 
 fn sidecar(container: &Container) -> Option<SidecarFacts> {
     let port = |wanted: &str| named_ports(container).find(|(name, _)| name == wanted).map(|(_, port)| port);
-    let nonce = container.env.iter().flatten().find(|var| var.name == NONCE);
+    let value = |name: &str| container.env.iter().flatten().find(|var| var.name == name)?.value.clone();
     Some(SidecarFacts {
         serving: port(SERVING)?,
         stats: port(STATS)?,
-        nonce: nonce.and_then(|var| var.value.clone()).unwrap_or_default(),
+        nonce: value(NONCE).unwrap_or_default(),
+        ready_by_kubelet: value(READY_BY.0).as_deref() == Some(READY_BY.1),
     })
 }
 
@@ -183,7 +189,8 @@ mod tests {
         assert_eq!(facts.ips, ["10.0.0.9".parse::<IpAddr>().unwrap(), "fd00::9".parse().unwrap()]);
         assert_eq!((facts.ready, facts.node.as_deref(), facts.port("web")), (true, Some("n"), Some(8080)));
         assert_eq!(facts.started_at, Tick::from_secs(1_767_225_602));
-        let sidecar = SidecarFacts { serving: 8012, stats: 9090, nonce: "secret".to_owned() };
+        let sidecar =
+            SidecarFacts { serving: 8012, stats: 9090, nonce: "secret".to_owned(), ready_by_kubelet: false };
         assert_eq!(facts.sidecar, Some(sidecar));
         assert_eq!(facts.trouble, None);
     }

@@ -239,6 +239,8 @@ fn pod(name: &str, facts: &PodFacts, claim: &Claim) -> Option<Pod> {
     let ip = facts.ips.first().copied();
     let at = |port| ip.map(|ip| SocketAddr::new(ip, port));
     let (address, nonce, direct) = match &facts.sidecar {
+        // Its word would be that the app listens, not that it is ready.
+        Some(sidecar) if sidecar.ready_by_kubelet && !facts.ready => return None,
         Some(sidecar) => {
             let address = at(sidecar.serving).zip(at(sidecar.stats));
             (address.map(|(serving, stats)| PodAddress { serving, stats }), sidecar.nonce.clone(), false)

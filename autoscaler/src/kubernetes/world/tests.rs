@@ -50,7 +50,8 @@ fn bare(ip: &str, ready: bool) -> PodFacts {
 }
 
 fn with_sidecar(ip: &str, ready: bool) -> PodFacts {
-    let sidecar = SidecarFacts { serving: 8012, stats: 9090, nonce: "secret".to_owned() };
+    let sidecar =
+        SidecarFacts { serving: 8012, stats: 9090, nonce: "secret".to_owned(), ready_by_kubelet: false };
     PodFacts { sidecar: Some(sidecar), ..bare(ip, ready) }
 }
 
@@ -380,6 +381,21 @@ fn pods_are_told_before_they_have_an_address_and_those_without_a_sidecar_once_th
     assert!(cluster.told_pods().is_none(), "not its own");
     cluster.world.pod("shop", "new", None);
     assert_eq!(cluster.told_pods().unwrap().0.len(), 1);
+}
+
+#[test]
+fn a_pod_whose_readiness_is_a_command_takes_requests_once_the_kubelet_says_so() {
+    let mut cluster = Cluster::new();
+    let by_kubelet = |ready| {
+        let mut pod = with_sidecar("10.1.0.2", ready);
+        pod.sidecar.as_mut().unwrap().ready_by_kubelet = true;
+        pod
+    };
+    cluster.told();
+    cluster.world.pod("shop", "new", Some(by_kubelet(false)));
+    assert!(cluster.told_pods().is_none());
+    cluster.world.pod("shop", "new", Some(by_kubelet(true)));
+    assert_eq!(cluster.told_pods().unwrap().0.len(), 2);
 }
 
 #[test]
