@@ -241,3 +241,72 @@ fn stats(messages: Vec<WireStatMessage>) -> Up {
     let stats = (!messages.is_empty()).then_some(WireStatMessages { messages });
     Up { stats, ..Up::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use bytes::Bytes;
+    use ebb_core::link::Frames;
+    use ebb_proxy::WallClock;
+    use parking_lot::Mutex;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// Streams whose other ends are the test's, with room for so many messages each.
+    fn links(rooms: &[usize]) -> (Links, Vec<mpsc::Receiver<Bytes>>) {
+        let (poke, pokes) = mpsc::channel(4);
+        let shared = Arc::new(Shared {
+            clock: WallClock::start(),
+            metrics: Metrics::new(),
+            pokes: poke,
+            speaking: Mutex::default(),
+            spoke: Notify::new(),
+            observer: None,
+        });
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let services = Services::new(shared.clone(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut links = Links::new(nowhere, None, Hello::default(), services, shared, pokes);
+        let mut others = Vec::new();
+        for (id, room) in (0..).map(StreamId).zip(rooms) {
+            let (up, other) = mpsc::channel(*room);
+            others.push(other);
+            let task = AbortOnDropHandle::new(tokio::spawn(std::future::pending()));
+            let kept = Kept { autoscaler: nowhere, open: Some(OpenStream::of(up)), _task: task };
+            links.streams.insert(id, kept);
+        }
+        (links, others)
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_does_not_keep_up_loses_its_place_and_holds_up_no_other() {
+        let (mut links, mut others) = links(&[1, 8]);
+        for port in 1..=3 {
+            links.tell(&Up { listening: vec![Listening { port, ..Listening::default() }], ..Up::default() });
+        }
+        assert_eq!(links.open(), 1);
+        let mut heard = Vec::new();
+        for other in &mut others {
+            let mut frames = Frames::default();
+            let mut messages = 0;
+            while let Ok(bytes) = other.try_recv() {
+                frames.push(&bytes);
+                messages += usize::from(frames.next_message::<Up>().unwrap().is_some());
+            }
+            heard.push(messages);
+        }
+        assert_eq!(heard, [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_whose_other_end_has_gone_is_not_spoken_to_any_more() {
+        let (mut links, mut others) = links(&[8, 8]);
+        drop(others.remove(0));
+        links.tell(&Up { hello: Some(Hello::default()), ..Up::default() });
+        assert_eq!(links.open(), 1);
+        links.tell(&Up::default());
+        assert_eq!(others[0].len(), 1, "nothing to say is not said");
+    }
+}

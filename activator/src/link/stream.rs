@@ -46,6 +46,14 @@ pub(super) struct OpenStream {
     _cut: oneshot::Sender<()>,
 }
 
+#[cfg(test)]
+impl OpenStream {
+    /// One without a task of its own.
+    pub(super) fn of(up: mpsc::Sender<Bytes>) -> Self {
+        Self { up, _cut: oneshot::channel().0 }
+    }
+}
+
 /// What happened on a stream.
 #[derive(Debug)]
 pub(super) enum StreamEvent {
