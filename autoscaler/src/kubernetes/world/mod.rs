@@ -412,8 +412,7 @@ impl World {
         let facts = self.targets.get(&target);
         let is_listed = self.listed.contains(&Listing::Targets(target.kind.clone()));
         self.events.extend(record.news(key, facts, is_listed.then_some(&target)));
-        let missing = is_listed.then_some(&target);
-        self.notices.extend(record.pods_notices(facts, missing));
+        self.notices.extend(record.pods_notices(facts));
         self.touch(key);
     }
 

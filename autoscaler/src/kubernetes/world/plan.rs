@@ -131,6 +131,7 @@ impl World {
             .map(|(name, _)| name.clone())
             .collect();
         let target = self.target(key);
+        let missing = target.clone().filter(|target| !self.targets.contains_key(target));
         let Some(record) = self.services.get_mut(key) else { return Plan::Rest };
         let Some(claim) = &record.claim else { return Plan::Rest };
         let placed_at = *record.placed_at.get_or_insert(now);
@@ -145,12 +146,16 @@ impl World {
                 return Plan::Do(Step::Restart { target, mark: claim.uid.clone() });
             }
         }
-        if leftovers.is_empty() {
-            return Plan::Rest;
+        if !leftovers.is_empty() {
+            let rest = NETWORK.saturating_sub(now.since(placed_at));
+            return if rest.is_zero() { Plan::Do(Step::Leftovers(leftovers)) } else { Plan::Wait(rest) };
         }
-        match NETWORK.checked_sub(now.since(placed_at)).filter(|rest| !rest.is_zero()) {
-            Some(rest) => Plan::Wait(rest),
-            None => Plan::Do(Step::Leftovers(leftovers)),
+        match record.missing(missing.as_ref(), now) {
+            Ok(notice) => {
+                self.notices.extend(notice);
+                Plan::Rest
+            }
+            Err(rest) => Plan::Wait(rest),
         }
     }
 

@@ -3,6 +3,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use ebb_core::{
@@ -21,6 +22,9 @@ use crate::{
     },
     platform::{FleetEvent, Pod, PodAddress},
 };
+
+/// What a Service names may be made after it.
+const MISSING_FOR: Duration = Duration::from_secs(10);
 
 /// Something that the owner of an object should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,9 @@ pub(super) struct Record {
     told_service: Option<(Arc<ScalingSpec>, u16)>,
     /// Of what was told of its pods.
     told_pods: Option<u64>,
+    /// Since when what it scales is not there.
+    missing_since: Option<Tick>,
+    told_missing: bool,
     trouble: String,
     told_bare: bool,
     told_no_port: bool,
@@ -83,6 +90,8 @@ impl Record {
             restarted: false,
             told_service: None,
             told_pods: None,
+            missing_since: None,
+            told_missing: false,
             trouble: String::new(),
             told_bare: false,
             told_no_port: false,
@@ -206,15 +215,32 @@ impl Record {
         of_pods.chain(of_target).next().unwrap_or_default()
     }
 
-    /// What is to be said about its pods, once for each time that it becomes so.
-    pub(super) fn pods_notices(
+    /// What it scales is not there, or is. A Service is often seen before the object that it names: how long to wait
+    /// until that is to be told, or what to tell.
+    pub(super) fn missing(
         &mut self,
-        facts: Option<&TargetFacts>,
-        missing: Option<&TargetKey>,
-    ) -> Vec<Notice> {
+        target: Option<&TargetKey>,
+        now: Tick,
+    ) -> Result<Option<Notice>, Duration> {
+        let Some(target) = target else {
+            (self.missing_since, self.told_missing) = (None, false);
+            return Ok(None);
+        };
+        let since = *self.missing_since.get_or_insert(now);
+        let rest = MISSING_FOR.saturating_sub(now.since(since));
+        if !rest.is_zero() {
+            return Err(rest);
+        }
+        let text = format!("{target} does not exist, which ebb.dev/scale-target names");
+        let first = !std::mem::replace(&mut self.told_missing, true);
+        Ok(first.then(|| self.notice(true, "ScaleTargetMissing", text)))
+    }
+
+    /// What is to be said about its pods, once for each time that it becomes so.
+    pub(super) fn pods_notices(&mut self, facts: Option<&TargetFacts>) -> Vec<Notice> {
         let Some(claim) = &self.claim else { return Vec::new() };
         let mut notices = Vec::new();
-        let trouble = self.trouble_of(facts, missing);
+        let trouble = self.trouble_of(facts, None);
         let bare = self.pods.values().filter(|pod| pod.ready && pod.sidecar.is_none()).count();
         let is_bare = bare > 0 && claim.sidecar != Sidecar::None;
         if trouble != self.trouble && !trouble.is_empty() {

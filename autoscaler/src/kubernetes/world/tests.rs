@@ -483,3 +483,18 @@ fn endpoints_are_never_replaced_by_none() {
     cluster.settle();
     assert!(cluster.log.is_empty(), "{:?}", cluster.log);
 }
+
+#[test]
+fn a_target_that_is_not_there_is_told_of_once_it_has_had_time_to_come() {
+    let mut cluster = Cluster::taken();
+    cluster.world.take_notices();
+    cluster.world.target_seen(&target(), None);
+    let rest = cluster.step().expect("it waits");
+    assert!(cluster.world.take_notices().is_empty());
+    cluster.now = cluster.now.after(rest);
+    cluster.settle();
+    let told = cluster.world.take_notices();
+    assert!(matches!(&told[..], [notice] if notice.reason == "ScaleTargetMissing"), "{told:?}");
+    cluster.settle();
+    assert!(cluster.world.take_notices().is_empty(), "once");
+}
