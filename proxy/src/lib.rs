@@ -29,5 +29,5 @@ pub use fetch::{FetchError, fetch};
 pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, copy_without_body, forward, is_safe};
 pub use listen::listen;
 pub use reply::{Reply, Speaks};
-pub use server::{Handler, Limits, serve};
+pub use server::{Handler, Limits, Transport, serve, serve_over};
 pub use upstream::{SendError, Upstream, UpstreamLimits};

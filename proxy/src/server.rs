@@ -8,6 +8,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
@@ -73,10 +74,42 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Response<ResponseBody<Self::Guard>>> + Send;
 }
 
+/// What HTTP is spoken over.
+pub trait Transport: Send + Sync + 'static {
+    /// A connection, ready for HTTP.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Makes an accepted connection ready. Given up after the time that the first byte may take.
+    fn open(&self, stream: TcpStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// The connection itself.
+struct Plain;
+
+impl Transport for Plain {
+    type Stream = TcpStream;
+
+    async fn open(&self, stream: TcpStream) -> io::Result<TcpStream> {
+        Ok(stream)
+    }
+}
+
 /// Accepts on `listener` until `drain` closes it.
 ///
 /// Failures of single connections are theirs alone; where descriptors or memory are short, accepting pauses.
 pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, drain: Drain, limits: Limits) {
+    serve_over(Plain, listener, handler, drain, limits).await;
+}
+
+/// [`serve`] over another transport than TCP alone.
+pub async fn serve_over<T: Transport, H: Handler>(
+    transport: T,
+    listener: TcpListener,
+    handler: Arc<H>,
+    drain: Drain,
+    limits: Limits,
+) {
+    let transport = Arc::new(transport);
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let mut closing = pin!(drain.reached(Stage::Closing));
     loop {
@@ -93,9 +126,9 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, drain: Dr
             Ok((stream, peer)) => {
                 let connection =
                     Arc::new(Connection { handler: handler.clone(), drain: drain.clone(), limits, peer });
-                let open = drain.connection();
+                let (open, transport) = (drain.connection(), transport.clone());
                 drain.tasks().spawn(async move {
-                    connection.run(stream).await;
+                    connection.run(stream, &*transport).await;
                     drop((open, place));
                 });
             }
@@ -115,6 +148,11 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// What a connection is read from and written to.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
+
 struct Connection<H> {
     handler: Arc<H>,
     drain: Drain,
@@ -123,13 +161,14 @@ struct Connection<H> {
 }
 
 impl<H: Handler> Connection<H> {
-    async fn run(self: Arc<Self>, stream: TcpStream) {
+    async fn run(self: Arc<Self>, stream: TcpStream, transport: &impl Transport) {
         if let Err(error) = stream.set_nodelay(true).and_then(|()| self.set_send_timeout(&stream)) {
             debug!(%error, "connection lost after accept");
             return;
         }
+        let detecting = async { detect(transport.open(stream).await?).await };
         let detected = tokio::select! {
-            detected = timeout(self.limits.first_byte_timeout, detect(stream)) => detected,
+            detected = timeout(self.limits.first_byte_timeout, detecting) => detected,
             // Nothing was asked on it: nobody loses anything.
             () = self.drain.reached(Stage::Closing) => return,
         };
@@ -154,7 +193,7 @@ impl<H: Handler> Connection<H> {
         Ok(())
     }
 
-    async fn http1(&self, io: Rewind<TcpStream>) -> hyper::Result<()> {
+    async fn http1(&self, io: Rewind<impl Io>) -> hyper::Result<()> {
         let service = service_fn(|request| self.answer(request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -173,7 +212,7 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    async fn http2(self: &Arc<Self>, io: Rewind<TcpStream>) -> hyper::Result<()> {
+    async fn http2(self: &Arc<Self>, io: Rewind<impl Io>) -> hyper::Result<()> {
         let connection = self.clone();
         let service = service_fn(move |request| {
             let connection = connection.clone();
