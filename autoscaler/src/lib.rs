@@ -12,6 +12,7 @@ pub mod decider;
 pub mod endpoints;
 pub mod fixed;
 pub mod idle_first;
+pub mod injector;
 pub mod kubernetes;
 pub mod leader;
 mod link;

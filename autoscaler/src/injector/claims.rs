@@ -1,0 +1,89 @@
+//! Which Services are Ebb's, as the webhooks must know it: at once, and without asking the API server.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use ebb_core::ServiceKey;
+use parking_lot::RwLock;
+
+use crate::kubernetes::claim::{Claim, Labels, selects};
+
+/// The Services that are Ebb's; clones are the same table. Whoever watches Services writes it.
+///
+/// One Service is written in place under a lock that is held for as long: a snapshot to swap would copy all others.
+#[derive(Clone, Debug, Default)]
+pub struct Claims(Arc<RwLock<HashMap<String, ByName>>>);
+
+type ByName = BTreeMap<String, Arc<Claim>>;
+
+impl Claims {
+    /// A Service is Ebb's, and asks this.
+    pub(crate) fn put(&self, claim: Arc<Claim>) {
+        let mut all = self.0.write();
+        let namespace = all.entry(claim.key.namespace.clone()).or_default();
+        namespace.insert(claim.key.name.clone(), claim);
+    }
+
+    /// A Service is Ebb's no more.
+    pub(crate) fn remove(&self, service: &ServiceKey) {
+        let mut all = self.0.write();
+        if let Some(namespace) = all.get_mut(&service.namespace) {
+            namespace.remove(&service.name);
+            if namespace.is_empty() {
+                all.remove(&service.namespace);
+            }
+        }
+    }
+
+    /// Those of `namespace` whose pods have `labels`, by name.
+    pub(crate) fn selecting(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Claim>> {
+        let all = self.0.read();
+        let namespace = all.get(namespace).into_iter().flat_map(BTreeMap::values);
+        namespace.filter(|claim| selects(&claim.selector, labels)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::injector::fixtures::claim;
+
+    fn names(claims: &Claims, namespace: &str, app: &str) -> Vec<String> {
+        let labels = [("app".to_owned(), app.to_owned()), ("more".to_owned(), "x".to_owned())].into();
+        claims.selecting(namespace, &labels).iter().map(|claim| claim.key.name.clone()).collect()
+    }
+
+    #[test]
+    fn the_services_that_select_a_pod_are_found_by_name() {
+        let claims = Claims::default();
+        for (namespace, name, app) in
+            [("shop", "b", "x"), ("shop", "a", "x"), ("shop", "c", "y"), ("bank", "a", "x")]
+        {
+            let spec = json!({"selector": {"app": app}});
+            claims.put(claim(namespace, name, &json!({}), &spec));
+        }
+        assert_eq!(names(&claims, "shop", "x"), ["a", "b"]);
+        assert_eq!(names(&claims, "bank", "x"), ["a"]);
+        assert_eq!(names(&claims, "shop", "z"), [""; 0]);
+        assert_eq!(names(&claims, "none", "x"), [""; 0]);
+
+        claims.put(claim("shop", "a", &json!({}), &json!({"selector": {"app": "y"}})));
+        claims.remove(&ServiceKey::new("shop", "c"));
+        assert_eq!(names(&claims, "shop", "x"), ["b"], "what a Service asks replaces what it asked");
+        assert_eq!(names(&claims, "shop", "y"), ["a"]);
+    }
+
+    #[test]
+    fn a_namespace_without_services_takes_no_place() {
+        let claims = Claims::default();
+        let one = claim("shop", "a", &json!({}), &json!({}));
+        claims.put(one.clone());
+        claims.remove(&one.key);
+        claims.remove(&one.key);
+        assert!(claims.0.read().is_empty());
+    }
+}

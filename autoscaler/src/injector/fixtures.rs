@@ -1,0 +1,36 @@
+//! What tests of the webhooks begin with.
+
+use std::sync::Arc;
+
+use ebb_core::scaling::ClusterDefaults;
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, json};
+
+use crate::kubernetes::claim::{self, Claim, Verdict};
+
+/// A Service `shop/hello` on port 80, for pods of `app: hello` on port 8080. `spec` is laid over its own.
+pub(super) fn service(annotations: &Value, spec: &Value) -> Service {
+    named("shop", "hello", annotations, spec)
+}
+
+fn named(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> Service {
+    let mut all = json!({
+        "clusterIP": "10.0.0.1", "ipFamilies": ["IPv4"], "ports": [{"port": 80, "targetPort": 8080}],
+        "selector": {"app": "hello"},
+    });
+    for (key, value) in spec.as_object().unwrap() {
+        all[key] = value.clone();
+    }
+    let metadata = json!({"namespace": namespace, "name": name, "uid": "1", "annotations": annotations});
+    serde_json::from_value(json!({"metadata": metadata, "spec": all})).unwrap()
+}
+
+/// What a Service asks that has `annotations` beside its scale target.
+pub(super) fn claim(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> Arc<Claim> {
+    let mut annotations = annotations.clone();
+    annotations["ebb.dev/scale-target"] = json!("Deployment/hello");
+    match claim::read(&named(namespace, name, &annotations, spec), &ClusterDefaults::default()) {
+        Verdict::Ours(claim) => Arc::from(claim),
+        other => panic!("{other:?}"),
+    }
+}

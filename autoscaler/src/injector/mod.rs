@@ -1,0 +1,7 @@
+//! What Ebb puts into pods and Services as they are made: the sidecar, and the selector's place.
+
+mod claims;
+#[cfg(test)]
+mod fixtures;
+
+pub use claims::Claims;
