@@ -3,5 +3,7 @@
 mod claims;
 #[cfg(test)]
 mod fixtures;
+pub(crate) mod pod;
 
 pub use claims::Claims;
+pub use pod::{PullPolicy, Settings};

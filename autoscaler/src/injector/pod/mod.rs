@@ -1,0 +1,200 @@
+//! What is put into a pod: the sidecar, and what the pod's other parts need beside it.
+
+mod edit;
+mod ports;
+mod quantity;
+mod readiness;
+mod resources;
+mod sidecar;
+mod stopping;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::sync::Arc;
+
+use ebb_core::scaling::Sidecar;
+use json_patch::Patch;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use self::{ports::UserPort, resources::Beside, sidecar::Plan, stopping::Stopping};
+use crate::kubernetes::claim::{Claim, Target};
+
+/// The container by which a pod is known to have its sidecar.
+pub(crate) use sidecar::NAME as SIDECAR;
+pub use sidecar::{PullPolicy, Settings};
+
+/// `false`, as a label or an annotation of a pod, keeps the sidecar out.
+const INJECT: &str = "ebb.dev/inject";
+/// Pods that a kubelet brought from a file; the API server's copy cannot be changed.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// How a pod is changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Injection {
+    /// As the API server takes it.
+    pub(crate) patch: Patch,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Why a pod that should have a sidecar gets none.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    #[error("it has its node's network, where the sidecar's ports could be another pod's")]
+    HostNetwork,
+    #[error("it is not for Linux")]
+    NotLinux,
+    #[error("it is to end, and the sidecar would not; annotate Service {0} with ebb.dev/sidecar: native")]
+    Ends(String),
+    #[error("no container declares the port {port:?} that Service {service} leads to")]
+    NoSuchPort { service: String, port: String },
+}
+
+/// How `pod` is to be changed if `claims`, ordered by name, are those of the Services that select it; `None` leaves it
+/// as it is. `nonce` is a secret between Ebb and this pod.
+///
+/// # Errors
+///
+/// [`Refusal`]: the pod is served without a sidecar.
+pub(crate) fn inject(
+    pod: &Pod,
+    claims: &[Arc<Claim>],
+    settings: &Settings,
+    nonce: &str,
+) -> Result<Option<Injection>, Refusal> {
+    let wanting: Vec<&Claim> =
+        claims.iter().map(Arc::as_ref).filter(|claim| claim.sidecar != Sidecar::None).collect();
+    let (Some(spec), Some(first)) = (&pod.spec, wanting.first()) else { return Ok(None) };
+    if has_sidecar(spec) || is_left_out(pod) {
+        return Ok(None);
+    }
+    suits(spec, first)?;
+    let user = ports::user_port(spec, &first.port.target).ok_or_else(|| no_such_port(first))?;
+    let mut injection = Injection::default();
+    let (services, elsewhere): (Vec<&Claim>, Vec<&Claim>) = wanting.iter().partition(|claim| {
+        ports::user_port(spec, &claim.port.target).is_some_and(|port| port.number == user.number)
+    });
+    injection.warnings.extend(elsewhere.iter().map(|claim| counted_elsewhere(claim, first, &user)));
+    let plan = plan(pod, spec, first, &services, &user, &mut injection.warnings);
+    change(spec, first, plan, settings, nonce, &mut injection.patch);
+    Ok(Some(injection))
+}
+
+fn has_sidecar(spec: &PodSpec) -> bool {
+    let init = spec.init_containers.iter().flatten();
+    spec.containers.iter().chain(init).any(|container| container.name == SIDECAR)
+}
+
+fn is_left_out(pod: &Pod) -> bool {
+    let (labels, annotations) = (&pod.metadata.labels, &pod.metadata.annotations);
+    let refuses =
+        [labels, annotations].into_iter().flatten().any(|all| all.get(INJECT).is_some_and(|v| v == "false"));
+    refuses || annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR))
+}
+
+/// Pods in which a sidecar would do harm.
+fn suits(spec: &PodSpec, first: &Claim) -> Result<(), Refusal> {
+    if spec.host_network == Some(true) {
+        return Err(Refusal::HostNetwork);
+    }
+    if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
+        return Err(Refusal::NotLinux);
+    }
+    let ends = spec.restart_policy.as_deref().is_some_and(|policy| policy != "Always");
+    if ends && first.sidecar == Sidecar::Ordinary {
+        return Err(Refusal::Ends(first.key.name.clone()));
+    }
+    Ok(())
+}
+
+fn no_such_port(claim: &Claim) -> Refusal {
+    let port = match &claim.port.target {
+        Target::Name(name) => name.clone(),
+        Target::Number(number) => number.to_string(),
+    };
+    Refusal::NoSuchPort { service: claim.key.name.clone(), port }
+}
+
+fn counted_elsewhere(claim: &Claim, first: &Claim, user: &UserPort<'_>) -> String {
+    format!(
+        "Ebb: requests of Service {} are not counted in this pod: its sidecar stands before port {} of Service {}",
+        claim.key.name, user.number, first.key.name
+    )
+}
+
+/// What the sidecar is to be. The first Service decides.
+fn plan<'a>(
+    pod: &Pod,
+    spec: &PodSpec,
+    first: &'a Claim,
+    services: &[&'a Claim],
+    user: &UserPort<'_>,
+    warnings: &mut Vec<String>,
+) -> Plan<'a> {
+    let serving = &first.spec.serving;
+    let app = user.owner.or(spec.containers.first()).and_then(|container| container.resources.as_ref());
+    let beside = if spec.resources.is_some() { Beside::Pod } else { Beside::App(app) };
+    let annotations = pod.metadata.annotations.clone().unwrap_or_default();
+    let withheld = first.mount_token == Some(false) && spec.automount_service_account_token.is_none();
+    Plan {
+        serving,
+        services: services.iter().map(|claim| claim.key.name.as_str()).collect(),
+        native: first.sidecar == Sidecar::Native,
+        user_port: user.number,
+        ports: ports::free(pod, spec, user.number),
+        readiness: readiness::readiness(spec, user, serving.readiness_path.as_deref()),
+        stopping: stopping::stopping(spec.termination_grace_period_seconds, serving.request_timeout),
+        resources: resources::resources(&annotations, beside, warnings),
+        token: if withheld { None } else { token::placeholder(spec) },
+    }
+}
+
+/// Every change of the pod, in the order in which the indices of its lists stay true.
+fn change(
+    spec: &PodSpec,
+    first: &Claim,
+    plan: Plan<'_>,
+    settings: &Settings,
+    nonce: &str,
+    patch: &mut Patch,
+) {
+    if first.mount_token == Some(false) {
+        token::withhold(spec, patch);
+    }
+    for (index, container) in spec.containers.iter().enumerate() {
+        wait_for_drain(index, container, plan.ports.admin, patch);
+    }
+    if let Stopping { grace: Some(grace), .. } = plan.stopping {
+        edit::add(patch, &["spec", "terminationGracePeriodSeconds"], grace.into());
+    }
+    let native = plan.native;
+    let sidecar = value(&sidecar::container(plan, settings, nonce));
+    match (native, &spec.init_containers) {
+        // Last: the app's process starts first, and need not wait for ours.
+        (false, _) => edit::add(patch, &["spec", "containers", "-"], sidecar),
+        // First: init containers that follow may use the network through it, and none delays it.
+        (true, Some(_)) => edit::add(patch, &["spec", "initContainers", "0"], sidecar),
+        (true, None) => edit::add(patch, &["spec", "initContainers"], json!([sidecar])),
+    }
+}
+
+/// The container stops when the drain has ended, unless it has a way of its own. Each one waits, not only the app:
+/// what serves requests may need what runs beside it.
+fn wait_for_drain(index: usize, container: &Container, admin: u16, patch: &mut Patch) {
+    let hook = value(&sidecar::wait_for_drain(admin));
+    let index = index.to_string();
+    match &container.lifecycle {
+        None => edit::add(patch, &["spec", "containers", &index, "lifecycle"], json!({ "preStop": hook })),
+        Some(lifecycle) if lifecycle.pre_stop.is_none() => {
+            edit::add(patch, &["spec", "containers", &index, "lifecycle", "preStop"], hook);
+        }
+        Some(_) => {}
+    }
+}
+
+fn value(part: &impl serde::Serialize) -> Value {
+    serde_json::to_value(part).expect("parts of a pod have text for keys, and numbers that JSON has")
+}

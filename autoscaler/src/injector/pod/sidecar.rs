@@ -1,0 +1,189 @@
+//! The container that is put into a pod.
+
+use std::{net::SocketAddr, num::NonZeroU32, str::FromStr};
+
+use ebb_core::scaling::ServingSpec;
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle,
+        LifecycleHandler, ObjectFieldSelector, ResourceRequirements, SeccompProfile, SecurityContext,
+        VolumeMount,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{
+    ports::Ports,
+    readiness::Readiness,
+    stopping::{Stopping, whole_seconds},
+};
+
+/// The sidecar's container, by which it is known.
+pub(crate) const NAME: &str = "queue-proxy";
+/// The nobody of images without users.
+const USER: i64 = 65532;
+/// Answers when the drain has come so far that the app may stop.
+const WAIT_FOR_DRAIN: &str = "/wait-for-drain";
+/// Begins the drain.
+const DRAIN: &str = "/drain";
+
+/// What is the same for every sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Its image.
+    pub image: String,
+    /// When the image is pulled; `None` leaves it to the cluster.
+    pub pull_policy: Option<PullPolicy>,
+    /// Where pods announce themselves; `None`: nowhere.
+    pub announce: Option<SocketAddr>,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Before each start of a container.
+    Always,
+    /// Where the node does not have it.
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+impl PullPolicy {
+    /// As Kubernetes calls it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+impl FromStr for PullPolicy {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Self::Always, Self::IfNotPresent, Self::Never];
+        all.into_iter().find(|policy| policy.as_str() == text).ok_or(())
+    }
+}
+
+/// What was found out for the sidecar of one pod.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) serving: &'a ServingSpec,
+    /// The Services whose requests it takes, in the pod's namespace.
+    pub(super) services: Vec<&'a str>,
+    pub(super) native: bool,
+    pub(super) user_port: u16,
+    pub(super) ports: Ports,
+    pub(super) readiness: Readiness,
+    pub(super) stopping: Stopping,
+    pub(super) resources: ResourceRequirements,
+    pub(super) token: Option<VolumeMount>,
+}
+
+/// The sidecar of one pod.
+pub(super) fn container(plan: Plan<'_>, settings: &Settings, nonce: &str) -> Container {
+    let ports =
+        [("ebb-http", plan.ports.http), ("ebb-stats", plan.ports.stats), ("ebb-admin", plan.ports.admin)];
+    let port = |(name, port): (&str, u16)| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    Container {
+        name: NAME.to_owned(),
+        image: Some(settings.image.clone()),
+        image_pull_policy: settings.pull_policy.map(|policy| policy.as_str().to_owned()),
+        restart_policy: plan.native.then(|| "Always".to_owned()),
+        // A native sidecar is told to stop after the app; it must hear earlier that the pod leaves.
+        lifecycle: plan.native.then(|| pre_stop(DRAIN, plan.ports.admin)),
+        env: Some(environment(&plan, settings, nonce)),
+        ports: Some(ports.map(port).to_vec()),
+        resources: Some(plan.resources),
+        volume_mounts: plan.token.map(|mount| vec![mount]),
+        security_context: Some(restricted()),
+        // Where it refuses to start, `kubectl describe` says why.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    }
+}
+
+/// What lets the app run until the sidecar has drained.
+pub(super) fn wait_for_drain(admin: u16) -> LifecycleHandler {
+    get(WAIT_FOR_DRAIN, admin)
+}
+
+fn pre_stop(path: &str, port: u16) -> Lifecycle {
+    Lifecycle { pre_stop: Some(get(path, port)), ..Lifecycle::default() }
+}
+
+fn get(path: &str, port: u16) -> LifecycleHandler {
+    let get = HTTPGetAction {
+        path: Some(path.to_owned()),
+        port: IntOrString::Int(port.into()),
+        ..HTTPGetAction::default()
+    };
+    LifecycleHandler { http_get: Some(get), ..LifecycleHandler::default() }
+}
+
+/// What the *restricted* Pod Security Standard asks for, and a root that cannot be written.
+fn restricted() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..SecurityContext::default()
+    }
+}
+
+/// The environment that the sidecar reads; `docs/programs.md` lists it with units.
+fn environment(plan: &Plan<'_>, settings: &Settings, nonce: &str) -> Vec<EnvVar> {
+    let serving = plan.serving;
+    let seconds = |duration| whole_seconds(duration).to_string();
+    let concurrency = serving.container_concurrency.map_or(0, NonZeroU32::get);
+    let said = [
+        ("CONTAINER_CONCURRENCY", Some(concurrency.to_string())),
+        ("USER_PORT", Some(plan.user_port.to_string())),
+        ("QUEUE_SERVING_PORT", Some(plan.ports.http.to_string())),
+        ("EBB_STATS_PORT", Some(plan.ports.stats.to_string())),
+        ("EBB_ADMIN_PORT", Some(plan.ports.admin.to_string())),
+        ("REVISION_TIMEOUT_SECONDS", Some(seconds(serving.request_timeout))),
+        ("REVISION_RESPONSE_START_TIMEOUT_SECONDS", serving.response_start_timeout.map(seconds)),
+        ("REVISION_IDLE_TIMEOUT_SECONDS", serving.idle_timeout.map(seconds)),
+        ("EBB_DRAIN_QUIET_SECONDS", Some(plan.stopping.quiet.to_string())),
+        ("EBB_DRAIN_LIMIT_SECONDS", Some(plan.stopping.limit.to_string())),
+        ("SERVING_READINESS_PROBE", Some(verbatim(&plan.readiness.probe.encode()))),
+        ("EBB_READY_BY", plan.readiness.by_kubelet.then(|| "kubelet".to_owned())),
+        ("EBB_POD_NONCE", Some(nonce.to_owned())),
+        ("EBB_SERVICES", Some(plan.services.join(","))),
+        ("EBB_ANNOUNCE", settings.announce.map(|address| address.to_string())),
+    ];
+    let seen = [
+        ("SERVING_NAMESPACE", "metadata.namespace"),
+        ("SERVING_POD", "metadata.name"),
+        ("SERVING_POD_IP", "status.podIP"),
+    ];
+    let said = said.into_iter().filter_map(|(name, value)| {
+        Some(EnvVar { name: name.to_owned(), value: Some(value?), value_from: None })
+    });
+    said.chain(seen.map(field)).collect()
+}
+
+fn field((name, path): (&str, &str)) -> EnvVar {
+    let selector = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() };
+    let source = EnvVarSource { field_ref: Some(selector), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
+}
+
+/// `text` as the kubelet will hand it over unchanged: it takes `$(NAME)` for a variable, and `$$` for `$`.
+fn verbatim(text: &str) -> String {
+    text.replace('$', "$$")
+}
