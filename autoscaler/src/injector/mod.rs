@@ -4,6 +4,8 @@ mod claims;
 #[cfg(test)]
 mod fixtures;
 pub(crate) mod pod;
+mod service;
+mod validate;
 
 pub use claims::Claims;
 pub use pod::{PullPolicy, Settings};

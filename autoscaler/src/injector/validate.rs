@@ -1,0 +1,117 @@
+//! Whether what a Service asks can be done: told to whoever writes it, all of it at once.
+
+use ebb_core::scaling::ClusterDefaults;
+use k8s_openapi::api::core::v1::Service;
+
+use crate::kubernetes::claim::{self, Verdict};
+
+/// The answer to a Service that somebody makes or changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Judgement {
+    /// Why it is refused, one fault a line; `None` lets it pass.
+    pub(crate) refused: Option<String>,
+    /// Annotations that have no effect.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Judges `new`, which is made (there is no `old`) or takes the place of `old`.
+///
+/// What was at fault before may stay so: a finalizer must come off a Service that was made while nobody looked.
+pub(crate) fn judge(old: Option<&Service>, new: &Service, defaults: &ClusterDefaults) -> Judgement {
+    if new.metadata.deletion_timestamp.is_some() {
+        return Judgement::default();
+    }
+    match claim::read(new, defaults) {
+        Verdict::NotOurs | Verdict::Released(_) => Judgement::default(),
+        Verdict::Ours(claim) => Judgement { refused: None, warnings: claim.warnings },
+        Verdict::Refused(refused) => {
+            let before = old.map(|old| reasons(old, defaults)).unwrap_or_default();
+            if refused.reasons.iter().all(|reason| before.contains(reason)) {
+                return Judgement { refused: None, warnings: refused.reasons };
+            }
+            let key = claim::key(new);
+            let faults = refused.reasons.join("\n");
+            let text = format!("Ebb cannot scale Service {key} as its annotations ask:\n{faults}");
+            Judgement { refused: Some(text), warnings: Vec::new() }
+        }
+    }
+}
+
+fn reasons(service: &Service, defaults: &ClusterDefaults) -> Vec<String> {
+    match claim::read(service, defaults) {
+        Verdict::Refused(refused) => refused.reasons,
+        Verdict::NotOurs | Verdict::Released(_) | Verdict::Ours(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::injector::fixtures::service;
+
+    fn with(annotations: &Value, spec: &Value) -> Service {
+        let mut all = json!({"ebb.dev/scale-target": "Deployment/hello"});
+        for (key, value) in annotations.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        service(&all, spec)
+    }
+
+    fn judged(old: Option<&Service>, new: &Service) -> Judgement {
+        judge(old, new, &ClusterDefaults::default())
+    }
+
+    #[test]
+    fn all_faults_are_told_in_one_message() {
+        let faulty = with(
+            &json!({"autoscaling.knative.dev/target": "many", "ebb.dev/sidecar": "big"}),
+            &json!({"clusterIP": "None"}),
+        );
+        let message = judged(None, &faulty).refused.unwrap();
+        let lines: Vec<&str> = message.lines().collect();
+        assert_eq!(lines.len(), 4, "{message}");
+        for (line, word) in lines.iter().zip(["shop/hello", "target", "sidecar", "headless"]) {
+            assert!(line.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_a_warning() {
+        let judgement = judged(None, &with(&json!({"ebb.dev/sidecars": "native"}), &json!({})));
+        assert_eq!(judgement.refused, None);
+        assert_eq!(judgement.warnings.len(), 1);
+        assert!(judgement.warnings[0].contains("did you mean ebb.dev/sidecar?"), "{judgement:?}");
+        assert_eq!(judged(None, &with(&json!({}), &json!({}))), Judgement::default());
+        assert_eq!(
+            judged(None, &service(&json!({"autoscaling.knative.dev/target": "x"}), &json!({}))),
+            Judgement::default()
+        );
+    }
+
+    #[test]
+    fn what_was_at_fault_before_may_be_changed_otherwise() {
+        let one = with(&json!({"autoscaling.knative.dev/target": "many"}), &json!({}));
+        let two =
+            with(&json!({"autoscaling.knative.dev/target": "many", "ebb.dev/sidecar": "big"}), &json!({}));
+        let other = with(&json!({"autoscaling.knative.dev/target": "few"}), &json!({}));
+        let good = with(&json!({}), &json!({}));
+        for (old, new, passes) in [
+            (None, &one, false),
+            (Some(&good), &one, false),
+            (Some(&one), &one, true),
+            (Some(&two), &one, true),
+            (Some(&one), &two, false),
+            (Some(&one), &other, false),
+            (Some(&one), &good, true),
+        ] {
+            assert_eq!(judged(old, new).refused.is_none(), passes, "{old:?} to {new:?}");
+        }
+        assert_eq!(judged(Some(&one), &one).warnings.len(), 1, "it is said again");
+        let mut going = one;
+        going.metadata.deletion_timestamp =
+            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        assert_eq!(judged(Some(&good), &going), Judgement::default());
+    }
+}
