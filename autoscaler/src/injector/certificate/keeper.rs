@@ -1,0 +1,336 @@
+//! The shell around the certificate: what it is comes from a Secret, and where it is believed is in two configurations.
+//!
+//! Every replica follows the Secret and serves what it says. Only the leader writes, and nothing that is there already.
+
+use std::{borrow::Cow, fmt::Debug, pin::pin, time::Duration};
+
+use ebb_core::Tick;
+use ebb_proxy::WallClock;
+use futures_util::{Stream, StreamExt};
+use json_patch::{AddOperation, PatchOperation, TestOperation, jsonptr::PointerBuf};
+use k8s_openapi::{
+    ByteString,
+    api::{
+        admissionregistration::v1::{
+            MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+        },
+        core::v1::Secret,
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    core::ClusterResourceScope,
+    runtime::{WatchStreamExt, watcher, watcher::watch_object},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use thiserror::Error;
+use tokio::{sync::watch, time::sleep};
+use tracing::{debug, info, warn};
+
+use super::{
+    due::{Due, due},
+    material::Material,
+};
+use crate::injector::tls::Served;
+
+/// The Secret that holds it.
+const SECRET: &str = "ebb-webhook";
+/// The configurations of our webhooks.
+const CONFIGURATION: &str = "ebb";
+/// Who writes, in `managedFields`.
+const MANAGER: &str = "ebb-autoscaler";
+
+/// How often is looked at what is due, where nothing happens.
+const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
+/// A write that failed is tried again after so long.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// So long after the configurations name an authority, each API server has heard of it.
+const SPREAD: Duration = Duration::from_secs(60);
+
+/// Keeps the certificate.
+pub(in crate::injector) struct Keeper {
+    pub(in crate::injector) client: Client,
+    pub(in crate::injector) namespace: String,
+    /// The webhooks' names, the one that the API server calls first.
+    pub(in crate::injector) names: Vec<String>,
+    pub(in crate::injector) clock: WallClock,
+    pub(in crate::injector) leads: watch::Receiver<bool>,
+    pub(in crate::injector) served: Served,
+    /// Becomes true when a certificate is served.
+    pub(in crate::injector) ready: watch::Sender<bool>,
+}
+
+/// An object, if there is one.
+type Existing<K> = Option<Box<K>>;
+
+/// What has been seen; `None` until it was.
+#[derive(Default)]
+struct Seen {
+    secret: Option<Existing<Secret>>,
+    mutating: Option<Believers>,
+    validating: Option<Believers>,
+    /// Since when all of the Secret's authorities are in both configurations.
+    spread_since: Option<Tick>,
+}
+
+/// The webhooks of a configuration, and whom they believe.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Believers(Vec<(String, Option<ByteString>)>);
+
+#[derive(Debug, Error)]
+enum WriteError {
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    #[error("cannot write {0} {1}: {2}")]
+    Api(Cow<'static, str>, &'static str, #[source] kube::Error),
+}
+
+impl Keeper {
+    /// Runs until it is dropped.
+    pub(in crate::injector) async fn run(mut self) {
+        let mut secrets =
+            pin!(watched::<Secret>(Api::namespaced(self.client.clone(), &self.namespace), SECRET));
+        let mut mutating =
+            pin!(watched::<MutatingWebhookConfiguration>(Api::all(self.client.clone()), CONFIGURATION));
+        let mut validating =
+            pin!(watched::<ValidatingWebhookConfiguration>(Api::all(self.client.clone()), CONFIGURATION));
+        let mut seen = Seen::default();
+        let mut pause = LOOK_AGAIN;
+        loop {
+            tokio::select! {
+                Some(secret) = secrets.next() => {
+                    self.serve(secret.as_ref());
+                    seen.secret = Some(secret.map(Box::new));
+                }
+                Some(found) = mutating.next() => seen.mutating = Some(Believers::of(found.as_ref())),
+                Some(found) = validating.next() => seen.validating = Some(Believers::of(found.as_ref())),
+                // Whoever tells us who leads has ended: we do not.
+                Ok(()) = self.leads.changed() => {}
+                () = sleep(pause) => {}
+            }
+            pause = if *self.leads.borrow_and_update() {
+                self.act(&mut seen).await.unwrap_or_else(|error| {
+                    warn!(%error, "the webhooks' certificate is not as it should be");
+                    TRY_AGAIN
+                })
+            } else {
+                // Whom the API server believes may change without us.
+                seen.spread_since = None;
+                LOOK_AGAIN
+            };
+        }
+    }
+
+    /// Serves what the Secret says; one that says nothing changes nothing.
+    fn serve(&self, secret: Option<&Secret>) {
+        if let Some(key) = secret.and_then(Material::read).and_then(|material| material.certified_key()) {
+            self.served.show(key);
+            if !self.ready.send_replace(true) {
+                info!("the webhooks have a certificate");
+            }
+        }
+    }
+
+    /// Writes what is to be written. Answers when to look again if nothing happens.
+    async fn act(&self, seen: &mut Seen) -> Result<Duration, WriteError> {
+        let (Some(found), Some(name)) = (&seen.secret, self.names.first()) else { return Ok(LOOK_AGAIN) };
+        let material = found.as_deref().and_then(Material::read);
+        if let Some(material) = &material {
+            self.spread(&material.bundle(), seen).await?;
+        }
+        let now = self.clock.now();
+        let is_spread = seen.spread_since.is_some_and(|since| now.since(since) >= SPREAD);
+        let wanted = match due(material.as_ref(), name, now, is_spread) {
+            Due::Nothing if seen.spread_since.is_some() && !is_spread => return Ok(SPREAD),
+            Due::Nothing => return Ok(LOOK_AGAIN),
+            Due::Everything => Material::generate(&self.names, now)?,
+            Due::Authority => made(material)?.with_authority(now)?,
+            Due::Certificate => made(material)?.with_certificate(&self.names, now)?,
+        };
+        self.write(seen, &wanted).await?;
+        Ok(TRY_AGAIN)
+    }
+
+    /// Has the configurations name `bundle`, and notes since when they do.
+    async fn spread(&self, bundle: &str, seen: &mut Seen) -> Result<(), WriteError> {
+        let (Some(mutating), Some(validating)) = (&seen.mutating, &seen.validating) else { return Ok(()) };
+        let patches = (mutating.patch(bundle), validating.patch(bundle));
+        if patches != (None, None) {
+            seen.spread_since = None;
+        }
+        if let Some(patch) = patches.0 {
+            let told: MutatingWebhookConfiguration = self.tell(patch).await?;
+            seen.mutating = Some(Believers::of(Some(&told)));
+        }
+        if let Some(patch) = patches.1 {
+            let told: ValidatingWebhookConfiguration = self.tell(patch).await?;
+            seen.validating = Some(Believers::of(Some(&told)));
+        }
+        seen.spread_since.get_or_insert(self.clock.now());
+        Ok(())
+    }
+
+    /// Changes a configuration. One that went in between is a failure like others: it is looked at again.
+    async fn tell<K>(&self, patch: json_patch::Patch) -> Result<K, WriteError>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let api = Api::<K>::all(self.client.clone());
+        let told = api.patch(CONFIGURATION, &parameters(), &Patch::Json::<()>(patch)).await;
+        let told = told.map_err(|error| WriteError::Api(K::kind(&()), CONFIGURATION, error))?;
+        info!(kind = %K::kind(&()), "told the API server whom to believe");
+        Ok(told)
+    }
+
+    /// Writes the Secret, if it is still as it was seen.
+    async fn write(&self, seen: &mut Seen, wanted: &Material) -> Result<(), WriteError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let data = wanted.to_data();
+        let written = if let Some(Some(secret)) = seen.secret.as_ref().map(Option::as_deref) {
+            let metadata = json!({ "resourceVersion": secret.resource_version() });
+            let patch = Patch::Merge(json!({ "metadata": metadata, "data": data }));
+            api.patch(SECRET, &parameters(), &patch).await
+        } else {
+            let metadata = ObjectMeta { name: Some(SECRET.to_owned()), ..ObjectMeta::default() };
+            let secret = Secret { metadata, data: Some(data), ..Secret::default() };
+            let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+            api.create(&parameters, &secret).await
+        };
+        match written {
+            Ok(secret) => {
+                info!("wrote the webhooks' certificate");
+                self.serve(Some(&secret));
+                seen.secret = Some(Some(Box::new(secret)));
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                debug!("somebody else wrote it; that is on its way to us");
+                Ok(())
+            }
+            Err(error) => Err(WriteError::Api("Secret".into(), SECRET, error)),
+        }
+    }
+}
+
+/// What is renewed in parts is there.
+fn made(material: Option<Material>) -> Result<Material, rcgen::Error> {
+    material.ok_or(rcgen::Error::CouldNotParseKeyPair)
+}
+
+fn parameters() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// The object of that name as it is and as it changes; `None` while there is none.
+fn watched<K>(api: Api<K>, name: &str) -> impl Stream<Item = Option<K>> + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let tell =
+        |error: &watcher::Error| warn!(%error, "cannot watch what the webhooks' certificate depends on");
+    watch_object(api, name)
+        .default_backoff()
+        .filter_map(move |seen| std::future::ready(seen.inspect_err(tell).ok()))
+}
+
+/// A configuration of webhooks.
+trait Configures {
+    fn webhooks(&self) -> Vec<(String, &WebhookClientConfig)>;
+}
+
+impl Configures for MutatingWebhookConfiguration {
+    fn webhooks(&self) -> Vec<(String, &WebhookClientConfig)> {
+        self.webhooks.iter().flatten().map(|webhook| (webhook.name.clone(), &webhook.client_config)).collect()
+    }
+}
+
+impl Configures for ValidatingWebhookConfiguration {
+    fn webhooks(&self) -> Vec<(String, &WebhookClientConfig)> {
+        self.webhooks.iter().flatten().map(|webhook| (webhook.name.clone(), &webhook.client_config)).collect()
+    }
+}
+
+impl Believers {
+    /// Nobody, where there is no configuration.
+    fn of(configuration: Option<&impl Configures>) -> Self {
+        let webhooks = configuration.map(Configures::webhooks).unwrap_or_default();
+        Self(webhooks.into_iter().map(|(name, client)| (name, client.ca_bundle.clone())).collect())
+    }
+
+    /// What has them all believe `bundle`; `None` if they do. It fails if they are others by then.
+    fn patch(&self, bundle: &str) -> Option<json_patch::Patch> {
+        let bundle = ByteString(bundle.as_bytes().to_vec());
+        let operations: Vec<PatchOperation> = self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, believed))| believed.as_ref() != Some(&bundle))
+            .flat_map(|(index, (name, _))| {
+                let index = index.to_string();
+                let path = |rest: &[&str]| {
+                    PointerBuf::from_tokens(["webhooks", &index].into_iter().chain(rest.iter().copied()))
+                };
+                [
+                    PatchOperation::Test(TestOperation { path: path(&["name"]), value: json!(name) }),
+                    PatchOperation::Add(AddOperation {
+                        path: path(&["clientConfig", "caBundle"]),
+                        value: json!(bundle),
+                    }),
+                ]
+            })
+            .collect();
+        (!operations.is_empty()).then_some(json_patch::Patch(operations))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configuration() -> serde_json::Value {
+        let webhook = |name: &str| {
+            json!({
+                "name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "clientConfig": {"service": {"namespace": "ebb-system", "name": "ebb-autoscaler"}},
+            })
+        };
+        json!({"metadata": {"name": "ebb"}, "webhooks": [webhook("pods.ebb.dev"), webhook("services.ebb.dev")]})
+    }
+
+    fn believers(configuration: &serde_json::Value) -> Believers {
+        let configuration: MutatingWebhookConfiguration =
+            serde_json::from_value(configuration.clone()).unwrap();
+        Believers::of(Some(&configuration))
+    }
+
+    #[test]
+    fn every_webhook_is_told_once_whom_to_believe() {
+        let mut configuration = configuration();
+        for bundle in ["one", "one and two", "two"] {
+            let patch = believers(&configuration).patch(bundle).unwrap();
+            json_patch::patch(&mut configuration, &patch).unwrap();
+            assert_eq!(believers(&configuration).patch(bundle), None, "nothing is written twice");
+        }
+        assert_eq!(
+            configuration["webhooks"][1]["clientConfig"]["caBundle"],
+            json!(ByteString(b"two".to_vec()))
+        );
+        configuration["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
+        assert_eq!(believers(&configuration).patch("two").unwrap().0.len(), 2, "only what differs");
+    }
+
+    #[test]
+    fn webhooks_that_have_changed_meanwhile_are_left_alone() {
+        let patch = believers(&configuration()).patch("one").unwrap();
+        let mut other = configuration();
+        other["webhooks"].as_array_mut().unwrap().reverse();
+        assert!(json_patch::patch(&mut other, &patch).is_err());
+    }
+
+    #[test]
+    fn no_configuration_is_nobody_to_tell() {
+        assert_eq!(Believers::of(None::<&ValidatingWebhookConfiguration>).patch("one"), None);
+    }
+}

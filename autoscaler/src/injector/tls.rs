@@ -1,0 +1,60 @@
+//! TLS for the webhooks: all of rustls' server side is here.
+
+use std::{io, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use ebb_proxy::Transport;
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+/// The certificate that is shown from now on; clones show the same. Nothing is shown as long as there is none, and
+/// connections fail.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Served(Arc<ArcSwapOption<CertifiedKey>>);
+
+impl Served {
+    pub(super) fn show(&self, certificate: CertifiedKey) {
+        self.0.store(Some(Arc::new(certificate)));
+    }
+}
+
+impl ResolvesServerCert for Served {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
+}
+
+/// The one provider of cryptography. Named where it is used, so that nothing depends on which one the process has
+/// installed.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// HTTP over TLS, with the certificate that is served at the time.
+pub(super) struct Tls(TlsAcceptor);
+
+impl Tls {
+    pub(super) fn new(served: Served) -> Self {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has cipher suites for the default versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(served));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+impl Transport for Tls {
+    type Stream = TlsStream<TcpStream>;
+
+    async fn open(&self, stream: TcpStream) -> io::Result<Self::Stream> {
+        self.0.accept(stream).await
+    }
+}
