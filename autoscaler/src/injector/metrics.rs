@@ -1,6 +1,5 @@
 //! What the webhooks tell of themselves.
 
-use ebb_proxy::metrics::registered;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -8,7 +7,7 @@ use prometheus_client::{
 };
 
 /// Counts of what was asked and answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AdmissionMetrics {
     admissions: Family<Labels, Counter>,
 }
@@ -68,11 +67,14 @@ impl Outcome {
 }
 
 impl AdmissionMetrics {
-    /// Counts that `registry` shows.
-    pub fn register(registry: &mut Registry) -> Self {
-        let help = "Questions of the API server. A rise of undone: pods or Services are let through without what they should \
-                    get; of malformed or late: the API server or the network is in trouble";
-        Self { admissions: registered(registry, "admissions", help) }
+    /// Shows them in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "admissions",
+            "Questions of the API server. A rise of undone: pods or Services are let through without what they should \
+             get; of malformed or late: the API server or the network is in trouble",
+            self.admissions.clone(),
+        );
     }
 
     pub(super) fn count(&self, webhook: Hook, outcome: Outcome) {

@@ -35,6 +35,9 @@ pub use claims::Claims;
 pub use metrics::AdmissionMetrics;
 pub use pod::{PullPolicy, Settings};
 
+/// The container by which a pod is known to have its sidecar.
+pub(crate) use pod::SIDECAR;
+
 /// The Service by which the API server reaches the webhooks.
 const SERVICE: &str = "ebb-autoscaler";
 

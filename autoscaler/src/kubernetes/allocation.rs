@@ -25,13 +25,11 @@ impl Allocation {
     /// The first free one is sought from where the service's name says, so that whoever looks finds the same.
     pub(crate) fn port(&mut self, service: &ServiceKey, written: Option<u16>) -> Option<u16> {
         let held = written.filter(|port| self.is_free_for(*port, service));
-        let count = RANGE.end() - RANGE.start() + 1;
+        let (lowest, count) = (RANGE.start(), RANGE.end() - RANGE.start() + 1);
         let mut hasher = DefaultHasher::new();
         service.hash(&mut hasher);
         let first = u16::try_from(hasher.finish() % u64::from(count)).unwrap_or(0);
-        let mut others = (0..count).map(|step| {
-            RANGE.start() + (u32::from(first) + u32::from(step)).rem_euclid(u32::from(count)) as u16
-        });
+        let mut others = (first..count).chain(0..first).map(|offset| lowest + offset);
         let port = held.or_else(|| others.find(|port| self.is_free_for(*port, service)))?;
         self.by_port.insert(port, service.clone());
         Some(port)

@@ -1,6 +1,5 @@
 //! Objects that can be scaled, by the names of their kinds.
 
-use ebb_core::scaling::ScaleTarget;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use kube::{
     Api, Client,
@@ -52,7 +51,11 @@ pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Nam
     Ok(u32::try_from(replicas).unwrap_or(0))
 }
 
-/// `target`, if it is one whose pods come from a template that Ebb may mark.
-pub(crate) fn has_rollouts(target: &ScaleTarget) -> bool {
-    matches!(&*target.kind, "Deployment" | "StatefulSet")
+/// How to mark the template of an object, so that its pods are replaced by a rollout of its own; `None` if it has none.
+pub(crate) fn with_rollouts(kind: &str) -> Option<ApiResource> {
+    match kind {
+        "Deployment" => Some(ApiResource::erase::<Deployment>(&())),
+        "StatefulSet" => Some(ApiResource::erase::<StatefulSet>(&())),
+        _ => None,
+    }
 }

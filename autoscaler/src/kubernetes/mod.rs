@@ -36,12 +36,13 @@ use tracing::warn;
 
 use crate::{
     endpoints::Endpoints,
+    injector::{AdmissionMetrics, Claims},
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
 };
 use facts::TargetKey;
 use gate::TokenGate;
 use metrics::Metrics;
-use shell::{Command, Shell};
+use shell::{Command, Outlets, Shell};
 use write::Writer;
 
 /// What writes of ours are signed with.
@@ -74,6 +75,7 @@ pub struct Kubernetes {
     commands: mpsc::Sender<Command>,
     fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
     metrics: Arc<Metrics>,
+    admissions: AdmissionMetrics,
     /// Whether all there is was seen.
     synced: observed::Receiver<bool>,
     others: Mutex<Vec<observed::Receiver<bool>>>,
@@ -97,12 +99,15 @@ pub(crate) struct Known {
 }
 
 impl Kubernetes {
-    /// Follows the cluster that `client` speaks to. `leads` says whether what is decided is to be written.
+    /// Follows the cluster that `client` speaks to. `leads` says whether what is decided is to be written; `claims`
+    /// is kept for those who must know which Services are ours.
     pub fn start(
-        client: Client,
+        client: &Client,
         identity: &Identity,
         clock: WallClock,
         leads: observed::Receiver<bool>,
+        claims: Claims,
+        admissions: AdmissionMetrics,
     ) -> Arc<Self> {
         let metrics = Arc::new(Metrics::default());
         let writer = Writer { client: client.clone(), metrics: metrics.clone() };
@@ -112,15 +117,9 @@ impl Kubernetes {
         let (syncing, synced) = observed::channel(false);
         let defaults = Arc::new(ArcSwap::from_pointee(ClusterDefaults::default()));
         let mut tasks = JoinSet::new();
-        let shell = Shell::new(
-            writer.clone(),
-            clock,
-            identity.clone(),
-            directory.clone(),
-            fleet,
-            syncing,
-            defaults.clone(),
-        );
+        let outlets =
+            Outlets { directory: directory.clone(), claims, fleet, syncing, defaults: defaults.clone() };
+        let shell = Shell::new(writer.clone(), clock, identity.clone(), outlets);
         tasks.spawn(shell.run(commanded, leads));
         Arc::new(Self {
             gate: TokenGate::new(writer.clone(), &identity.namespace),
@@ -129,6 +128,7 @@ impl Kubernetes {
             commands,
             fleet: Mutex::new(Some(told)),
             metrics,
+            admissions,
             synced,
             others: Mutex::default(),
             defaults,
@@ -159,6 +159,7 @@ impl PodSource for Kubernetes {
 
     fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
+        self.admissions.register(registry);
     }
 }
 
@@ -222,7 +223,7 @@ pub(crate) fn watch_error(error: &watcher::Error) -> String {
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => in_words(error),
         watcher::Error::WatchError(status) => status.message.clone(),
-        other => other.to_string(),
+        none @ watcher::Error::NoResourceVersion => none.to_string(),
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
     world::{Listing, Notice, Plan, Step, World},
     write::{WriteError, Writer, Written},
 };
-use crate::{endpoints::Endpoints, platform::FleetEvent};
+use crate::{endpoints::Endpoints, injector::Claims, platform::FleetEvent};
 
 /// Facts that may wait for the task.
 const FACT_CAPACITY: usize = 1024;
@@ -50,15 +50,26 @@ pub(super) enum Command {
     Scaled(ServiceKey, u32),
 }
 
+/// Who is told what.
+pub(super) struct Outlets {
+    /// Those who scale.
+    pub(super) directory: Arc<Directory>,
+    /// Those who give pods their sidecar.
+    pub(super) claims: Claims,
+    /// Those who decide.
+    pub(super) fleet: mpsc::Sender<FleetEvent>,
+    /// Those who wait until all there is was seen.
+    pub(super) syncing: observed::Sender<bool>,
+    /// Those who go by the cluster's settings.
+    pub(super) defaults: Arc<ArcSwap<ClusterDefaults>>,
+}
+
 /// The one task.
 pub(super) struct Shell {
     writer: Writer,
     clock: WallClock,
     identity: Identity,
-    directory: Arc<Directory>,
-    fleet: mpsc::Sender<FleetEvent>,
-    syncing: observed::Sender<bool>,
-    defaults: Arc<ArcSwap<ClusterDefaults>>,
+    outlets: Outlets,
     world: World,
     facts: Facts,
     noticed: Notices,
@@ -82,29 +93,18 @@ enum Done {
 }
 
 impl Shell {
-    pub(super) fn new(
-        writer: Writer,
-        clock: WallClock,
-        identity: Identity,
-        directory: Arc<Directory>,
-        fleet: mpsc::Sender<FleetEvent>,
-        syncing: observed::Sender<bool>,
-        defaults: Arc<ArcSwap<ClusterDefaults>>,
-    ) -> Self {
+    pub(super) fn new(writer: Writer, clock: WallClock, identity: Identity, outlets: Outlets) -> Self {
         let (to, incoming) = mpsc::channel(FACT_CAPACITY);
         let facts = Facts { to, metrics: writer.metrics.clone() };
         let mut watches = JoinSet::new();
         let (noticed, write) = Notices::new(writer.client.clone(), &identity.pod, writer.metrics.clone());
         watches.spawn(write);
         Self {
-            world: World::new(defaults.load_full()),
+            world: World::new(outlets.defaults.load_full()),
             writer,
             clock,
             identity,
-            directory,
-            fleet,
-            syncing,
-            defaults,
+            outlets,
             facts,
             noticed,
             leads: false,
@@ -151,7 +151,7 @@ impl Shell {
                         return;
                     }
                     let leads = *leads.borrow_and_update();
-                    if self.fleet.send(FleetEvent::Leadership { leads }).await.is_err() {
+                    if self.outlets.fleet.send(FleetEvent::Leadership { leads }).await.is_err() {
                         return;
                     }
                     self.leads = leads;
@@ -185,10 +185,10 @@ impl Shell {
             Fact::Pod((namespace, name), facts) => world.pod(&namespace, &name, facts.map(|facts| *facts)),
             Fact::Slice(service, name, Some(facts)) => world.slice(&service, &name, facts),
             Fact::Slice(service, name, None) => world.slice_gone(&service, &name),
-            Fact::Target(target, facts) => world.target_seen(&target, facts),
+            Fact::Target(target, facts) => world.target_seen(&target, facts.as_ref()),
             Fact::Listed(listing, names) => {
                 self.forget_others(&listing, &names);
-                self.world.listed(listing);
+                self.world.listed(&listing);
             }
             Fact::Settings(map) => self.on_settings(map.as_deref()),
         }
@@ -234,7 +234,7 @@ impl Shell {
         match settings::read(map) {
             Ok(settings) => {
                 let defaults = Arc::new(settings.defaults);
-                self.defaults.store(defaults.clone());
+                self.outlets.defaults.store(defaults.clone());
                 self.world.set_defaults(defaults, settings.releases);
             }
             Err(faults) => {
@@ -296,14 +296,14 @@ impl Shell {
                 }
             }
             Done::Resolved(kind, Ok(resource)) => {
-                self.directory.kinds.write().insert(kind.clone(), resource.clone());
+                self.outlets.directory.kinds.write().insert(kind.clone(), resource.clone());
                 let (client, facts) = (self.writer.client.clone(), self.facts.clone());
                 self.watches.spawn(watch::targets(client, facts, kind, resource));
             }
             Done::Resolved(kind, Err(why)) => {
                 warn!(kind, why, "cannot scale objects of this kind; trying again");
                 // Whoever waits for all services must not wait for one that cannot be scaled.
-                self.world.listed(Listing::Targets(kind.clone()));
+                self.world.listed(&Listing::Targets(kind.clone()));
                 let client = self.writer.client.clone();
                 self.work.spawn(async move {
                     tokio::time::sleep(KIND_RETRY).await;
@@ -339,15 +339,17 @@ impl Shell {
     async fn settle(&mut self) -> Result<(), mpsc::error::SendError<FleetEvent>> {
         self.watch_kinds();
         for event in self.world.take_events() {
-            self.fleet.send(event).await?;
+            self.outlets.fleet.send(event).await?;
         }
         let replicas = self.world.addresses(&self.identity.namespace, OWN_LABEL, self.identity.link.port());
         if replicas != self.replicas {
             self.replicas.clone_from(&replicas);
-            self.fleet.send(FleetEvent::Replicas(replicas)).await?;
+            self.outlets.fleet.send(FleetEvent::Replicas(replicas)).await?;
         }
         let is_complete = self.world.is_complete();
-        self.syncing.send_if_modified(|synced| !std::mem::replace(synced, is_complete) && is_complete);
+        self.outlets
+            .syncing
+            .send_if_modified(|synced| !std::mem::replace(synced, is_complete) && is_complete);
         for key in self.world.take_touched() {
             self.know(&key);
             self.advance(key);
@@ -372,9 +374,13 @@ impl Shell {
         }
     }
 
-    /// Writes down what it takes to scale the service.
+    /// Writes down what others must know of the service: what it takes to scale it, and to give its pods a sidecar.
     fn know(&self, key: &ServiceKey) {
-        let mut services = self.directory.services.write();
+        match self.world.claim_of(key) {
+            Some(claim) => self.outlets.claims.put(claim.clone()),
+            None => self.outlets.claims.remove(key),
+        }
+        let mut services = self.outlets.directory.services.write();
         match self.world.target(key) {
             Some(target) => {
                 services.insert(key.clone(), Known { target, marked: self.world.marked_pods(key) })

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::kubernetes::claim::{self, Verdict};
 
-    fn claim(spec: Value) -> Claim {
+    fn claim(spec: &Value) -> Claim {
         let mut all = json!({"clusterIP": "10.0.0.1", "selector": {"app": "a"}, "ports": [{"name": "http", "port": 80}]});
         for (key, value) in spec.as_object().unwrap() {
             all[key] = value.clone();
@@ -214,14 +214,14 @@ mod tests {
     #[test]
     fn a_slice_has_at_most_a_hundred_endpoints() {
         let own: Vec<SocketAddr> = (0..250).map(|n| SocketAddr::from(([10, 0, 0, n], 8012))).collect();
-        let slices = wanted(&claim(json!({})), &own, &[], |_| None);
+        let slices = wanted(&claim(&json!({})), &own, &[], |_| None);
         assert_eq!(names(&slices), ["hello-ebb-ipv4-0", "hello-ebb-ipv4-1", "hello-ebb-ipv4-2"]);
         assert_eq!(slices.iter().map(|slice| slice.endpoints.len()).sum::<usize>(), 250);
     }
 
     #[test]
     fn a_service_without_endpoints_has_an_empty_slice() {
-        let slices = wanted(&claim(json!({})), &[], &[], |_| None);
+        let slices = wanted(&claim(&json!({})), &[], &[], |_| None);
         assert_eq!(names(&slices), ["hello-ebb-ipv4-0"]);
         assert!(slices[0].endpoints.is_empty());
     }
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn pods_with_and_without_a_sidecar_are_in_slices_of_their_own() {
         let own = ["10.0.0.1:8012", "10.0.0.2:80"].map(|text| text.parse().unwrap());
-        let slices = wanted(&claim(json!({})), &own, &[], |_| None);
+        let slices = wanted(&claim(&json!({})), &own, &[], |_| None);
         let ports: Vec<_> = slices.iter().map(|slice| slice.ports.as_ref().unwrap()[0].port).collect();
         assert_eq!(ports, [Some(80), Some(8012)]);
         assert_eq!(slices[0].ports.as_ref().unwrap()[0].name.as_deref(), Some("http"));
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_family_of_the_service_has_its_slices() {
-        let claim = claim(json!({"ipFamilies": ["IPv4", "IPv6"]}));
+        let claim = claim(&json!({"ipFamilies": ["IPv4", "IPv6"]}));
         let both = pod(&["10.0.0.1", "fd00::1"], 1);
         let own = ["10.0.0.1:8012", "10.0.0.2:8012"].map(|text| text.parse().unwrap());
         let first = own[0];
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn other_ports_lead_to_the_pods_themselves_by_their_own_numbers() {
-        let claim = claim(json!({"ports": [
+        let claim = claim(&json!({"ports": [
             {"name": "http", "port": 80},
             {"name": "metrics", "port": 9000, "targetPort": "metrics"},
             {"name": "dns", "port": 53, "protocol": "UDP"},

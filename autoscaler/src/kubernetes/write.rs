@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::{
     FIELD_MANAGER, Metrics,
     facts::{DELETION_COST, SliceFacts},
-    in_words,
+    in_words, kinds,
     world::Step,
 };
 
@@ -35,6 +35,11 @@ const RESTARTED_FOR: &str = "ebb.dev/restarted-for";
 pub(crate) struct Writer {
     pub(crate) client: Client,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// As ours.
+fn signed() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 impl fmt::Debug for Writer {
@@ -87,8 +92,7 @@ impl Writer {
             Step::Slices { apply, delete } => self.slices(key, apply, delete).await,
             Step::Patch(patch) => {
                 let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
-                let params =
-                    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                let params = signed();
                 let patched =
                     self.call("service", api.patch(&key.name, &params, &Patch::Merge(&patch))).await?;
                 Ok(Written { service: Some(Box::new(patched)), ..Written::default() })
@@ -104,16 +108,14 @@ impl Writer {
                 self.slices(key, Vec::new(), slices).await
             }
             Step::Restart { target, mark } => {
-                let path = match &*target.kind {
-                    "Deployment" => ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&()),
-                    _ => ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&()),
+                let Some(resource) = kinds::with_rollouts(&target.kind) else {
+                    return Ok(Written::default());
                 };
                 let api: Api<DynamicObject> =
-                    Api::namespaced_with(self.client.clone(), &target.namespace, &path);
+                    Api::namespaced_with(self.client.clone(), &target.namespace, &resource);
                 let patch =
                     json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_FOR: mark}}}}});
-                let params =
-                    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                let params = signed();
                 self.call("restart", api.patch(&target.name, &params, &Patch::Merge(&patch))).await?;
                 Ok(Written::default())
             }
@@ -153,7 +155,7 @@ impl Writer {
         pods: u32,
     ) -> Result<(), WriteError> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = signed();
         let patch = json!({"spec": {"replicas": pods}});
         self.call("scale", api.patch_scale(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
@@ -173,7 +175,7 @@ impl Writer {
         let stale =
             marked.into_iter().filter(|name| !first_to_go.contains(name)).map(|name| (name, Value::Null));
         let all = first_to_go.iter().cloned().zip(costs).chain(stale);
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = signed();
         let marking = all.map(|(name, cost)| {
             let (api, params) = (&api, &params);
             async move {

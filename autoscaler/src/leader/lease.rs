@@ -50,6 +50,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// `me` would lead by the Lease `name` in `namespace`.
     pub fn new(client: Client, namespace: &str, name: &str, me: &str, clock: WallClock) -> Self {
         Self {
             api: Api::namespaced(client, namespace),

@@ -50,7 +50,7 @@ pub fn evaluate(lease: Option<&Lease>, me: &str, observed_since: Tick, now: Tick
     match &lease.holder {
         None => Verdict::Take,
         Some(holder) if holder == me => {
-            let until = observed_since.after(lease.duration - lease.duration / MARGIN);
+            let until = observed_since.after(lease.duration.saturating_sub(lease.duration / MARGIN));
             if now < until { Verdict::Lead { until } } else { Verdict::Take }
         }
         Some(_) => {

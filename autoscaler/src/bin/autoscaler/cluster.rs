@@ -2,11 +2,13 @@ use std::{
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use autoscaler::{
     Autoscaler, Periods,
+    injector::{AdmissionMetrics, Claims, Facts, Injector, PullPolicy, Settings},
     kubernetes::{Identity, Kubernetes},
     leader::Candidate,
 };
@@ -15,19 +17,29 @@ use ebb_proxy::{
     WallClock, listen,
     program::{self, Stop},
 };
-use kube::{Client, Config};
-use tokio::sync::oneshot;
-use tracing::info;
+use k8s_openapi::api::core::v1::Service;
+use kube::{Api, Client, Config};
+use tokio::{sync::oneshot, time::timeout};
+use tracing::{info, warn};
 
 use crate::{PORT, everywhere};
 
-/// What the Lease is called.
-const LEASE: &str = "ebb-autoscaler";
+/// Where the API server asks, if `EBB_WEBHOOK_PORT` does not say otherwise.
+const WEBHOOK_PORT: u16 = 9443;
+/// What the Lease is called, and the Service by which pods and the API server reach us.
+const NAME: &str = "ebb-autoscaler";
+/// That Service's port for activators and pods.
+const LINK: &str = "link";
 /// The API server must be connected to in so long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// It must have said where that Service is in so long.
+const FOUND_WITHIN: Duration = Duration::from_secs(10);
 
 struct Configuration {
     identity: Identity,
+    webhook_port: u16,
+    image: String,
+    pull_policy: Option<PullPolicy>,
 }
 
 /// For the Kubernetes cluster that it runs in, or that the kubeconfig names.
@@ -38,7 +50,8 @@ pub(crate) async fn main(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     }
 }
 
-/// `POD_NAME`, `POD_NAMESPACE`, `POD_IP`, `EBB_PORT`.
+/// `POD_NAME`, `POD_NAMESPACE`, `POD_IP`, `EBB_PORT`, `EBB_WEBHOOK_PORT`, `EBB_QUEUE_PROXY_IMAGE` and
+/// `EBB_QUEUE_PROXY_PULL_POLICY`.
 fn configuration(lookup: impl Fn(&str) -> Option<String>) -> Result<Configuration, Vec<Fault>> {
     let mut env = Environment::new(lookup);
     let nowhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -46,12 +59,22 @@ fn configuration(lookup: impl Fn(&str) -> Option<String>) -> Result<Configuratio
     let namespace = env.required("POD_NAMESPACE", String::new(), "the pod's namespace");
     let ip = env.required("POD_IP", nowhere, "the pod's IP address");
     let link = SocketAddr::new(ip, env.port("EBB_PORT", Some(PORT)));
+    let webhook_port = env.port("EBB_WEBHOOK_PORT", Some(WEBHOOK_PORT));
+    let image = env.required("EBB_QUEUE_PROXY_IMAGE", String::new(), "the image of the sidecar");
+    let name = "EBB_QUEUE_PROXY_PULL_POLICY";
+    let pull_policy = env.text(name).and_then(|text| {
+        let policy = text.parse().ok();
+        if policy.is_none() {
+            env.fault(name, &text, "want Always, IfNotPresent or Never".to_owned());
+        }
+        policy
+    });
     let identity = Identity { namespace, pod, link };
-    env.finish(Configuration { identity })
+    env.finish(Configuration { identity, webhook_port, image, pull_policy })
 }
 
 async fn run(configuration: Configuration) -> io::Result<ExitCode> {
-    let Configuration { identity } = configuration;
+    let Configuration { identity, webhook_port, image, pull_policy } = configuration;
     // One provider of cryptography, before anybody asks for it; a second call would say that there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut stop = Stop::listen()?;
@@ -59,13 +82,26 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
     let mut config = Config::infer().await.map_err(io::Error::other)?;
     config.connect_timeout = Some(CONNECT_WITHIN);
     let client = Client::try_from(config).map_err(io::Error::other)?;
-    let listener = listen(everywhere(identity.link.port())).await?;
-    info!(address = %listener.local_addr()?, pod = identity.pod, "listening");
+    let link = listen(everywhere(identity.link.port())).await?;
+    let webhook = listen(everywhere(webhook_port)).await?;
+    info!(link = %link.local_addr()?, webhook = %webhook.local_addr()?, pod = identity.pod, "listening");
 
-    let candidate = Candidate::new(client.clone(), &identity.namespace, LEASE, &identity.pod, clock);
+    let candidate = Candidate::new(client.clone(), &identity.namespace, NAME, &identity.pod, clock);
     let leads = candidate.leads();
-    let platform = Kubernetes::start(client, &identity, clock, leads);
-    let autoscaler = Autoscaler::start(listener, platform, clock, Periods::default());
+    let claims = Claims::default();
+    let metrics = AdmissionMetrics::default();
+    let platform =
+        Kubernetes::start(&client, &identity, clock, leads.clone(), claims.clone(), metrics.clone());
+    let facts = Facts {
+        namespace: identity.namespace.clone(),
+        claims,
+        settings: Settings { image, pull_policy, announce: announced_at(&client, &identity.namespace).await },
+        defaults: platform.defaults(),
+        leads,
+    };
+    let injector = Injector::start(client, webhook, facts, metrics, clock);
+    platform.wait_for(injector.ready());
+    let autoscaler = Autoscaler::start(link, Arc::clone(&platform), clock, Periods::default());
     let (stopping, stopped) = oneshot::channel::<()>();
     let leading = tokio::spawn(candidate.run(async move {
         // The sender's drop tells as well.
@@ -78,7 +114,28 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
         drop(stopping);
         // Another may lead at once. If that failed, it will in some seconds.
         let _ = leading.await;
+        injector.shut_down().await;
         autoscaler.shut_down().await;
     };
     Ok(stop.drain(ending).await)
+}
+
+/// Where pods announce themselves: a Service, so that any autoscaler hears them. Without it they are found by the
+/// API server's word, which comes later.
+async fn announced_at(client: &Client, namespace: &str) -> Option<SocketAddr> {
+    let api: Api<Service> = Api::namespaced(client.clone(), namespace);
+    let service = match timeout(FOUND_WITHIN, api.get(NAME)).await {
+        Ok(Ok(service)) => service,
+        Ok(Err(error)) => {
+            warn!(%error, service = NAME, "pods cannot announce themselves: their Service is not found");
+            return None;
+        }
+        Err(_) => {
+            warn!(service = NAME, "pods cannot announce themselves: the API server does not say where");
+            return None;
+        }
+    };
+    let spec = service.spec?;
+    let port = spec.ports?.into_iter().find(|port| port.name.as_deref() == Some(LINK))?.port;
+    Some(SocketAddr::new(spec.cluster_ip?.parse().ok()?, u16::try_from(port).ok()?))
 }

@@ -48,13 +48,15 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut registry = Registry::with_prefix("ebb_autoscaler");
+        let metrics = AdmissionMetrics::default();
+        metrics.register(&mut registry);
         let (served, claims, drain) = (Served::default(), Claims::default(), Drain::default());
         let webhook = Webhook {
             claims: claims.clone(),
             settings: Settings { image: "q:1".to_owned(), pull_policy: None, announce: None },
             defaults: Arc::default(),
             namespace: "ebb-system".to_owned(),
-            metrics: AdmissionMetrics::register(&mut registry),
+            metrics: metrics.clone(),
         };
         let tls = Tls::new(served.clone());
         tokio::spawn(serve_over(tls, listener, Arc::new(webhook), drain.clone(), Limits::default()));

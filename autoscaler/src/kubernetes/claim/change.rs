@@ -6,11 +6,19 @@ use serde_json::{Map, Value, json};
 
 use super::{Claim, Labels, selector};
 
+/// Where the selector is to go.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Move {
+    #[default]
+    Nowhere,
+    OutOfTheSpec,
+    IntoTheSpec(Labels),
+}
+
 /// A change of a Service: what its spec and its annotations are to be, where they are not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Change {
-    /// The selector is to be removed from the spec (`Some(None)`), or put there.
-    selector: Option<Option<Labels>>,
+    selector: Move,
     /// Annotations that are to be written, or removed.
     annotations: Vec<(&'static str, Option<String>)>,
 }
@@ -20,7 +28,7 @@ impl Change {
     pub(crate) fn take(service: &Service, claim: &Claim, activator_port: Option<u16>) -> Self {
         let mut change = Self::default();
         if claim.selector_in_place {
-            change.selector = Some(None);
+            change.selector = Move::OutOfTheSpec;
         }
         change.annotate(service, keys::SELECTOR.name, Some(selector::to_text(&claim.selector)));
         if let Some(port) = activator_port {
@@ -33,7 +41,7 @@ impl Change {
     pub(crate) fn give_back(service: &Service, selector: &Labels) -> Self {
         let mut change = Self::default();
         if super::own_selector(service).as_ref() != Some(selector) {
-            change.selector = Some(Some(selector.clone()));
+            change.selector = Move::IntoTheSpec(selector.clone());
         }
         for key in [keys::SELECTOR, keys::ACTIVATOR_PORT, keys::STATUS] {
             change.annotate(service, key.name, None);
@@ -55,7 +63,7 @@ impl Change {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.selector.is_none() && self.annotations.is_empty()
+        self.selector == Move::Nowhere && self.annotations.is_empty()
     }
 
     /// As a JSON merge patch that holds for the version of the object that it was made from.
@@ -65,24 +73,30 @@ impl Change {
         let mut patch = json!({
             "metadata": { "resourceVersion": service.metadata.resource_version, "annotations": annotations },
         });
-        if let Some(selector) = &self.selector {
-            // A merge patch would add to the labels that are there: null first is not possible in one, so each
-            // label that is not to stay is named.
-            let mut wanted = json!(selector);
-            if let (Some(there), Value::Object(wanted)) = (super::own_selector(service), &mut wanted) {
-                for label in there.keys() {
-                    wanted.entry(label.clone()).or_insert(Value::Null);
-                }
+        match &self.selector {
+            Move::Nowhere => {}
+            Move::OutOfTheSpec => patch["spec"] = json!({ "selector": null }),
+            Move::IntoTheSpec(selector) => {
+                // A merge patch adds to the labels that are there: each that is not to stay is named.
+                let there = super::own_selector(service).unwrap_or_default();
+                let mut wanted: Map<String, Value> =
+                    there.into_keys().map(|label| (label, Value::Null)).collect();
+                wanted.extend(selector.iter().map(|(label, value)| (label.clone(), json!(value))));
+                patch["spec"] = json!({ "selector": wanted });
             }
-            patch["spec"] = json!({ "selector": wanted });
         }
         patch
     }
 
     /// As the object that it is to become: what an admission webhook answers.
     pub(crate) fn apply(&self, service: &mut Service) {
-        if let Some(selector) = &self.selector {
-            service.spec.get_or_insert_default().selector.clone_from(selector);
+        let selector = match &self.selector {
+            Move::Nowhere => None,
+            Move::OutOfTheSpec => Some(None),
+            Move::IntoTheSpec(selector) => Some(Some(selector.clone())),
+        };
+        if let Some(selector) = selector {
+            service.spec.get_or_insert_default().selector = selector;
         }
         if self.annotations.is_empty() {
             return;

@@ -91,10 +91,10 @@ pub(crate) fn read(service: &Service, defaults: &ClusterDefaults) -> Verdict {
         Err(mut reasons) => {
             // All faults at once: those of the object beside those of its annotations.
             let rest = without_faults(annotations, defaults).map(|rest| claim(service, rest, kept.clone()));
-            if let Some(Err(reason)) = &rest {
-                if !reasons.contains(reason) {
-                    reasons.push(reason.clone());
-                }
+            if let Some(Err(reason)) = &rest
+                && !reasons.contains(reason)
+            {
+                reasons.push(reason.clone());
             }
             let is_held = own_selector(service).is_none() && kept.is_some();
             let rest = rest.and_then(Result::ok).filter(|_| is_held).map(Box::new);

@@ -94,8 +94,7 @@ fn port(port: &ServicePort) -> Result<Port, String> {
         u16::try_from(number).map(Target::Number).map_err(|_| format!("{number} is no port of a pod"))
     };
     let target = match &port.target_port {
-        None => number(port.port)?,
-        Some(IntOrString::Int(0)) => number(port.port)?,
+        None | Some(IntOrString::Int(0)) => number(port.port)?,
         Some(IntOrString::Int(target)) => number(*target)?,
         Some(IntOrString::String(name)) => match name.parse::<u16>() {
             Ok(target) => Target::Number(target),

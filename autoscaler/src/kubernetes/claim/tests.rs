@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Change, Claim, Verdict, read};
 
-fn service(annotations: Value, spec: Value) -> Service {
+fn service(annotations: &Value, spec: &Value) -> Service {
     let mut all = json!({
         "clusterIP": "10.0.0.1", "ipFamilies": ["IPv4"], "ports": [{"port": 80, "targetPort": 8080}],
         "selector": {"app": "hello"},
@@ -21,8 +21,8 @@ fn service(annotations: Value, spec: Value) -> Service {
     .unwrap()
 }
 
-fn asking(spec: Value) -> Service {
-    service(json!({"ebb.dev/scale-target": "Deployment/hello"}), spec)
+fn asking(spec: &Value) -> Service {
+    service(&json!({"ebb.dev/scale-target": "Deployment/hello"}), spec)
 }
 
 fn verdict(service: &Service) -> Verdict {
@@ -45,16 +45,16 @@ fn reasons(service: &Service) -> Vec<String> {
 
 #[test]
 fn a_service_that_does_not_ask_is_left_alone() {
-    assert_eq!(verdict(&service(json!({}), json!({}))), Verdict::NotOurs);
+    assert_eq!(verdict(&service(&json!({}), &json!({}))), Verdict::NotOurs);
     assert_eq!(
-        verdict(&service(json!({"autoscaling.knative.dev/target": "x"}), json!({}))),
+        verdict(&service(&json!({"autoscaling.knative.dev/target": "x"}), &json!({}))),
         Verdict::NotOurs
     );
 }
 
 #[test]
 fn a_service_that_asks_gives_its_selector_away_and_gets_it_back() {
-    let before = asking(json!({}));
+    let before = asking(&json!({}));
     let claim = ours(&before);
     assert!(claim.selector_in_place);
     let mut taken = before.clone();
@@ -75,7 +75,7 @@ fn a_service_that_asks_gives_its_selector_away_and_gets_it_back() {
 
 #[test]
 fn applying_the_unchanged_manifest_again_is_taken_back_to_what_was() {
-    let mut taken = asking(json!({}));
+    let mut taken = asking(&json!({}));
     let claim = ours(&taken);
     Change::take(&taken.clone(), &claim, Some(10_001)).apply(&mut taken);
     let mut again = taken.clone();
@@ -87,7 +87,7 @@ fn applying_the_unchanged_manifest_again_is_taken_back_to_what_was() {
 
 #[test]
 fn a_selector_that_the_user_changes_counts() {
-    let mut taken = asking(json!({}));
+    let mut taken = asking(&json!({}));
     let claim = ours(&taken);
     Change::take(&taken.clone(), &claim, None).apply(&mut taken);
     taken.spec.as_mut().unwrap().selector = Some([("app".to_owned(), "other".to_owned())].into());
@@ -96,7 +96,7 @@ fn a_selector_that_the_user_changes_counts() {
 
 #[test]
 fn the_merge_patch_holds_for_one_version_and_removes_what_is_to_go() {
-    let before = asking(json!({}));
+    let before = asking(&json!({}));
     let patch = Change::take(&before, &ours(&before), Some(10_001)).merge_patch(&before);
     assert_eq!(
         patch,
@@ -122,7 +122,7 @@ fn services_without_endpoints_of_ebbs_are_refused_with_the_reason() {
         (json!({"internalTrafficPolicy": "Local"}), "internalTrafficPolicy"),
         (json!({"ports": [{"port": 53, "protocol": "UDP"}]}), "TCP"),
     ] {
-        let reasons = reasons(&asking(spec.clone()));
+        let reasons = reasons(&asking(&spec));
         assert_eq!(reasons.len(), 1, "{reasons:?}");
         assert!(reasons[0].contains(word), "{spec}: {reasons:?}");
     }
@@ -134,7 +134,7 @@ fn all_faults_are_told_at_once_those_of_the_object_among_them() {
         "ebb.dev/scale-target": "Deployment/hello", "autoscaling.knative.dev/target": "many",
         "autoscaling.knative.dev/window": "1s",
     });
-    let reasons = reasons(&service(annotations, json!({"clusterIP": "None"})));
+    let reasons = reasons(&service(&annotations, &json!({"clusterIP": "None"})));
     assert_eq!(reasons.len(), 3, "{reasons:?}");
 }
 
@@ -144,12 +144,12 @@ fn a_service_that_is_ours_already_is_served_by_what_is_not_at_fault() {
         "ebb.dev/scale-target": "Deployment/hello", "ebb.dev/selector": "app=hello",
         "autoscaling.knative.dev/target": "many", "autoscaling.knative.dev/max-scale": "3",
     });
-    let held = service(annotations.clone(), json!({"selector": null}));
+    let held = service(&annotations, &json!({"selector": null}));
     let Verdict::Refused(refused) = verdict(&held) else { panic!() };
     let rest = refused.rest.unwrap();
     assert_eq!(rest.spec.max_scale.map(u32::from), Some(3));
     assert_eq!(refused.reasons.len(), 1);
     // One that is not is left as it was.
-    let Verdict::Refused(refused) = verdict(&service(annotations, json!({}))) else { panic!() };
+    let Verdict::Refused(refused) = verdict(&service(&annotations, &json!({}))) else { panic!() };
     assert_eq!(refused.rest, None);
 }

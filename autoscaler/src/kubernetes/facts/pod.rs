@@ -3,10 +3,8 @@ use std::net::IpAddr;
 use ebb_core::Tick;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus};
 
-use crate::kubernetes::claim::Labels;
+use crate::{injector::SIDECAR, kubernetes::claim::Labels};
 
-/// The container that Ebb puts into pods.
-pub(crate) const SIDECAR: &str = "queue-proxy";
 /// Its ports, by name.
 const SERVING: &str = "ebb-http";
 const STATS: &str = "ebb-stats";
@@ -15,6 +13,8 @@ const NONCE: &str = "EBB_POD_NONCE";
 /// What Kubernetes' own controllers choose by when pods are to go.
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
+/// The variable that says where the app is.
+const APP_PORT: &str = "USER_PORT";
 /// The variable that says who knows when the app is ready, and what it says where the sidecar does not.
 const READY_BY: (&str, &str) = ("EBB_READY_BY", "kubelet");
 
@@ -55,6 +55,8 @@ pub(crate) struct SidecarFacts {
     pub(crate) serving: u16,
     pub(crate) stats: u16,
     pub(crate) nonce: String,
+    /// The app's port, to which it leads; `None` if it does not say.
+    pub(crate) app: Option<u16>,
     /// Whether it cannot find out when the app is ready: only the kubelet runs commands.
     pub(crate) ready_by_kubelet: bool,
 }
@@ -119,14 +121,15 @@ fn sidecar(container: &Container) -> Option<SidecarFacts> {
         serving: port(SERVING)?,
         stats: port(STATS)?,
         nonce: value(NONCE).unwrap_or_default(),
+        app: value(APP_PORT).and_then(|port| port.parse().ok()),
         ready_by_kubelet: value(READY_BY.0).as_deref() == Some(READY_BY.1),
     })
 }
 
 /// What keeps a pod from starting, in words for those who wait for it.
 fn trouble(status: &PodStatus) -> Option<String> {
-    let statuses = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    statuses.filter_map(stuck).next().or_else(|| {
+    let mut statuses = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    statuses.find_map(stuck).or_else(|| {
         let scheduled =
             status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled")?;
         let unschedulable =
@@ -140,19 +143,15 @@ fn trouble(status: &PodStatus) -> Option<String> {
 fn stuck(status: &ContainerStatus) -> Option<String> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().filter(|reason| STUCK.contains(reason))?;
-    let mut text = format!("container {}: {reason}", status.name);
     let ended = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-    match (ended, waiting.message.as_deref()) {
+    let more = match (ended, waiting.message.as_deref()) {
         (Some(ended), _) => {
-            text.push_str(&format!(
-                ", exit code {} after {} restarts",
-                ended.exit_code, status.restart_count
-            ));
+            format!(", exit code {} after {} restarts", ended.exit_code, status.restart_count)
         }
-        (None, Some(message)) => text.push_str(&format!(": {message}")),
-        (None, None) => {}
-    }
-    Some(text)
+        (None, Some(message)) => format!(": {message}"),
+        (None, None) => String::new(),
+    };
+    Some(format!("container {}: {reason}{more}", status.name))
 }
 
 #[cfg(test)]
@@ -161,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(spec: Value, status: Value) -> Option<PodFacts> {
+    fn pod(spec: &Value, status: &Value) -> Option<PodFacts> {
         let object = json!({
             "metadata": {"name": "a", "labels": {"app": "hello"}, "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": spec, "status": status,
@@ -185,19 +184,24 @@ mod tests {
             "podIPs": [{"ip": "10.0.0.9"}, {"ip": "fd00::9"}],
             "conditions": [{"type": "Ready", "status": "True"}],
         });
-        let facts = pod(with_sidecar(), status).unwrap();
+        let facts = pod(&with_sidecar(), &status).unwrap();
         assert_eq!(facts.ips, ["10.0.0.9".parse::<IpAddr>().unwrap(), "fd00::9".parse().unwrap()]);
         assert_eq!((facts.ready, facts.node.as_deref(), facts.port("web")), (true, Some("n"), Some(8080)));
         assert_eq!(facts.started_at, Tick::from_secs(1_767_225_602));
-        let sidecar =
-            SidecarFacts { serving: 8012, stats: 9090, nonce: "secret".to_owned(), ready_by_kubelet: false };
+        let sidecar = SidecarFacts {
+            serving: 8012,
+            stats: 9090,
+            nonce: "secret".to_owned(),
+            app: None,
+            ready_by_kubelet: false,
+        };
         assert_eq!(facts.sidecar, Some(sidecar));
         assert_eq!(facts.trouble, None);
     }
 
     #[test]
     fn a_pod_that_has_just_been_made_has_no_address_yet() {
-        let facts = pod(with_sidecar(), json!({"phase": "Pending"})).unwrap();
+        let facts = pod(&with_sidecar(), &json!({"phase": "Pending"})).unwrap();
         assert!(facts.ips.is_empty() && !facts.ready);
         assert_eq!(facts.started_at, Tick::from_secs(1_767_225_600));
     }
@@ -205,7 +209,7 @@ mod tests {
     #[test]
     fn pods_that_end_are_none() {
         for phase in ["Succeeded", "Failed"] {
-            assert_eq!(pod(with_sidecar(), json!({"phase": phase})), None);
+            assert_eq!(pod(&with_sidecar(), &json!({"phase": phase})), None);
         }
         let ending = json!({"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
         assert_eq!(PodFacts::of(&serde_json::from_value(ending).unwrap()), None);
@@ -214,8 +218,8 @@ mod tests {
     #[test]
     fn a_pod_without_ebbs_ports_has_no_sidecar() {
         let spec = json!({"containers": [{"name": "queue-proxy", "image": "somebody's"}]});
-        assert_eq!(pod(spec, json!({})).unwrap().sidecar, None);
-        assert_eq!(pod(json!({"containers": []}), json!({})).unwrap().sidecar, None);
+        assert_eq!(pod(&spec, &json!({})).unwrap().sidecar, None);
+        assert_eq!(pod(&json!({"containers": []}), &json!({})).unwrap().sidecar, None);
     }
 
     #[test]
@@ -226,7 +230,7 @@ mod tests {
                 "state": {"waiting": {"reason": reason, "message": message}},
             }]})
         };
-        let told = |status| pod(with_sidecar(), status).unwrap().trouble;
+        let told = |status: Value| pod(&with_sidecar(), &status).unwrap().trouble;
         assert_eq!(told(waiting("ContainerCreating", "")), None);
         assert_eq!(
             told(waiting("ImagePullBackOff", "no such image")).unwrap(),

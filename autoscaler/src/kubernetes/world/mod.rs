@@ -29,7 +29,9 @@ use super::{
 };
 use crate::{endpoints::Endpoints, platform::FleetEvent};
 
-pub(crate) use plan::{NETWORK, Plan, Step};
+#[cfg(test)]
+use plan::NETWORK;
+pub(crate) use plan::{Plan, Step};
 pub(crate) use record::Notice;
 use record::Record;
 
@@ -125,13 +127,10 @@ impl World {
         self.by_target.keys().map(|target| target.kind.as_str())
     }
 
-    /// The claims of `namespace`, by name.
-    pub(crate) fn claims(&self, namespace: &str) -> Vec<Arc<Claim>> {
-        let names = self.claimed.get(namespace).into_iter().flatten();
-        names
-            .filter_map(|name| self.services.get(&ServiceKey::new(namespace, name))?.claim.clone())
-            .filter(|_| !self.releases)
-            .collect()
+    /// What the service asks, if its pods are to be Ebb's; not if it is on its way back.
+    pub(crate) fn claim_of(&self, service: &ServiceKey) -> Option<&Arc<Claim>> {
+        let record = self.services.get(service)?;
+        record.claim.as_ref().filter(|_| record.releasing.is_none())
     }
 
     /// What is scaled for `service`.
@@ -159,7 +158,7 @@ impl World {
     pub(crate) fn service_gone(&mut self, key: &ServiceKey) {
         self.unclaim(key);
         self.services.remove(key);
-        self.touched.remove(key);
+        self.touched.insert(key.clone());
     }
 
     /// A pod is there, or changed; `None`: it is on its way out.
@@ -216,17 +215,17 @@ impl World {
     }
 
     /// An object that may be scaled is there, or changed; `None`: it is gone.
-    pub(crate) fn target_seen(&mut self, target: &TargetKey, facts: Option<TargetFacts>) {
-        let before = match facts.clone() {
-            Some(facts) => self.targets.insert(target.clone(), facts),
+    pub(crate) fn target_seen(&mut self, target: &TargetKey, facts: Option<&TargetFacts>) {
+        let before = match facts {
+            Some(facts) => self.targets.insert(target.clone(), facts.clone()),
             None => self.targets.remove(target),
         };
-        if before == facts {
+        if before.as_ref() == facts {
             return;
         }
         let services: Vec<ServiceKey> = self.by_target.get(target).into_iter().flatten().cloned().collect();
         for key in services {
-            if let (Some(record), Some(facts)) = (self.services.get_mut(&key), &facts) {
+            if let (Some(record), Some(facts)) = (self.services.get_mut(&key), facts) {
                 self.notices.extend(record.replicas_seen(facts));
             }
             self.tell(&key);
@@ -234,18 +233,18 @@ impl World {
     }
 
     /// All objects of a kind are known. Those that are not among `pods` and so on were told as gone before.
-    pub(crate) fn listed(&mut self, listing: Listing) {
-        if self.listed.insert(listing.clone()) {
-            if let Listing::Targets(kind) = &listing {
-                let keys: Vec<ServiceKey> = self
-                    .by_target
-                    .iter()
-                    .filter(|(target, _)| target.kind == *kind)
-                    .flat_map(|(_, services)| services.iter().cloned())
-                    .collect();
-                for key in keys {
-                    self.tell(&key);
-                }
+    pub(crate) fn listed(&mut self, listing: &Listing) {
+        if self.listed.insert(listing.clone())
+            && let Listing::Targets(kind) = listing
+        {
+            let keys: Vec<ServiceKey> = self
+                .by_target
+                .iter()
+                .filter(|(target, _)| target.kind == *kind)
+                .flat_map(|(_, services)| services.iter().cloned())
+                .collect();
+            for key in keys {
+                self.tell(&key);
             }
         }
         self.complete_if_so();
@@ -352,7 +351,7 @@ impl World {
         self.notices.extend(record.set_reasons(reasons));
         record.releasing = releasing;
         match claim {
-            Some(claim) => self.claim(key, claim),
+            Some(claim) => self.claim(key, &claim),
             None => self.unclaim(key),
         }
         self.touch(key);
@@ -363,7 +362,7 @@ impl World {
         slices.into_iter().any(|(_, slice)| slice.manager == super::facts::Manager::Ebb)
     }
 
-    fn claim(&mut self, key: &ServiceKey, claim: Arc<Claim>) {
+    fn claim(&mut self, key: &ServiceKey, claim: &Arc<Claim>) {
         let Some(record) = self.services.get_mut(key) else { return };
         let before = record.claim.replace(claim.clone());
         let target = |target: &ScaleTarget| TargetKey::new(key, target);
@@ -428,11 +427,6 @@ impl World {
         let pods = self.pods.get(namespace).into_iter().flatten();
         let own = pods.filter(|(_, pod)| pod.labels.get(label.0).is_some_and(|value| value == label.1));
         own.filter_map(|(_, pod)| Some(SocketAddr::new(*pod.ips.first()?, port))).collect()
-    }
-
-    /// The address of a Service's own; `None` if it is not known.
-    pub(crate) fn cluster_ip(&self, service: &ServiceKey) -> Option<IpAddr> {
-        self.services.get(service)?.object.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok()
     }
 }
 

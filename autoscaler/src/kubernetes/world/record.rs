@@ -8,7 +8,7 @@ use std::{
 
 use ebb_core::{
     ServiceKey, Tick,
-    scaling::{ScalingSpec, Sidecar, keys},
+    scaling::{ScalingSpec, Sidecar},
 };
 use k8s_openapi::api::core::v1::Service;
 
@@ -16,7 +16,7 @@ use crate::{
     endpoints::Endpoints,
     kubernetes::{
         claim::{self, Claim, Labels},
-        facts::{PodFacts, TargetFacts, TargetKey},
+        facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
         rival::Rivals,
         slices::resolve,
     },
@@ -41,6 +41,7 @@ pub(crate) struct Notice {
 
 /// One Service.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that is said once, and none a state")]
 pub(super) struct Record {
     /// The object; of one that is none of ours, what names it.
     pub(super) object: Service,
@@ -142,11 +143,6 @@ impl Record {
     /// What its status annotation is to say.
     pub(super) fn status(&self) -> Option<String> {
         (!self.reasons.is_empty()).then(|| self.reasons.join("; "))
-    }
-
-    /// What its status annotation says.
-    pub(super) fn shown_status(&self) -> Option<&String> {
-        self.object.metadata.annotations.as_ref()?.get(keys::STATUS.name)
     }
 
     /// So many pods were written to what it scales.
@@ -264,7 +260,10 @@ impl Record {
 fn pod(name: &str, facts: &PodFacts, claim: &Claim) -> Option<Pod> {
     let ip = facts.ips.first().copied();
     let at = |port| ip.map(|ip| SocketAddr::new(ip, port));
-    let (address, nonce, direct) = match &facts.sidecar {
+    let app = resolve(&claim.port.target, facts);
+    // One pod may be several Services', whose ports lead to several of its own; the sidecar stands before one.
+    let leads_elsewhere = |sidecar: &SidecarFacts| sidecar.app.is_some_and(|port| app != Some(port));
+    let (address, nonce, direct) = match facts.sidecar.as_ref().filter(|sidecar| !leads_elsewhere(sidecar)) {
         // Its word would be that the app listens, not that it is ready.
         Some(sidecar) if sidecar.ready_by_kubelet && !facts.ready => return None,
         Some(sidecar) => {
@@ -273,7 +272,7 @@ fn pod(name: &str, facts: &PodFacts, claim: &Claim) -> Option<Pod> {
         }
         None => {
             // Nobody there could say when it is ready: the cluster's word is waited for.
-            let port = resolve(&claim.port.target, facts).filter(|_| facts.ready)?;
+            let port = app.filter(|_| facts.ready)?;
             let serving = at(port)?;
             (Some(PodAddress { serving, stats: serving }), String::new(), true)
         }

@@ -50,8 +50,13 @@ fn bare(ip: &str, ready: bool) -> PodFacts {
 }
 
 fn with_sidecar(ip: &str, ready: bool) -> PodFacts {
-    let sidecar =
-        SidecarFacts { serving: 8012, stats: 9090, nonce: "secret".to_owned(), ready_by_kubelet: false };
+    let sidecar = SidecarFacts {
+        serving: 8012,
+        stats: 9090,
+        nonce: "secret".to_owned(),
+        app: Some(8080),
+        ready_by_kubelet: false,
+    };
     PodFacts { sidecar: Some(sidecar), ..bare(ip, ready) }
 }
 
@@ -93,9 +98,9 @@ impl Cluster {
         cluster.show_slice(of_the_cluster(true));
         cluster.has_replicas(1);
         for listing in [Listing::Services, Listing::Pods, Listing::Slices] {
-            cluster.world.listed(listing);
+            cluster.world.listed(&listing);
         }
-        cluster.world.listed(Listing::Targets("Deployment".to_owned()));
+        cluster.world.listed(&Listing::Targets("Deployment".to_owned()));
         cluster
     }
 
@@ -123,7 +128,7 @@ impl Cluster {
     }
 
     fn has_replicas(&mut self, replicas: u32) {
-        self.world.target_seen(&target(), Some(TargetFacts { replicas, ..TargetFacts::default() }));
+        self.world.target_seen(&target(), Some(&TargetFacts { replicas, ..TargetFacts::default() }));
     }
 
     fn annotate(&mut self, name: &str, value: Value) {
@@ -319,7 +324,7 @@ fn before_ebb_is_removed_every_service_is_given_back_and_asks_on() {
     cluster.settle();
     assert!(cluster.has_selector() && !cluster.has_slice_of_ebbs());
     assert_eq!(cluster.annotation("ebb.dev/scale-target"), Some("Deployment/hello"));
-    assert!(cluster.world.claims("shop").is_empty());
+    assert_eq!(cluster.world.claim_of(&key()), None);
     cluster.show_service();
     cluster.log.clear();
     cluster.settle();
@@ -384,6 +389,17 @@ fn pods_are_told_before_they_have_an_address_and_those_without_a_sidecar_once_th
 }
 
 #[test]
+fn a_sidecar_that_stands_before_another_port_is_passed_by() {
+    let mut cluster = Cluster::new();
+    let mut pod = with_sidecar("10.1.0.2", true);
+    pod.sidecar.as_mut().unwrap().app = Some(9999);
+    cluster.world.pod("shop", "other", Some(pod));
+    let (pods, ..) = cluster.told_pods().unwrap();
+    let other = pods.iter().find(|pod| pod.name == "other").unwrap();
+    assert_eq!((other.serving(), other.direct), (Some(address("10.1.0.2:8080")), true));
+}
+
+#[test]
 fn a_pod_whose_readiness_is_a_command_takes_requests_once_the_kubelet_says_so() {
     let mut cluster = Cluster::new();
     let by_kubelet = |ready| {
@@ -422,13 +438,13 @@ fn nothing_is_told_of_pods_before_it_is_known_how_many_are_wanted() {
     cluster.show_service();
     cluster.world.pod("shop", "old", Some(bare("10.1.0.1", true)));
     for listing in [Listing::Services, Listing::Pods, Listing::Slices] {
-        cluster.world.listed(listing);
+        cluster.world.listed(&listing);
     }
     assert!(matches!(&cluster.told()[..], [FleetEvent::Service { .. }]));
     assert!(!cluster.world.is_complete());
     cluster.has_replicas(4);
     assert_eq!(cluster.told_pods().unwrap().1, 4);
-    cluster.world.listed(Listing::Targets("Deployment".to_owned()));
+    cluster.world.listed(&Listing::Targets("Deployment".to_owned()));
     assert!(cluster.world.is_complete());
     assert!(matches!(cluster.told().last(), Some(FleetEvent::Complete)));
 }
