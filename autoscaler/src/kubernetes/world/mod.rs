@@ -4,6 +4,8 @@
 //! ([`World::take_events`]), and for each service that something happened to, [`World::step`] says what is to be
 //! written next. Everybody who watches knows the same; only the leader writes.
 
+#[cfg(test)]
+mod gaps;
 mod plan;
 mod record;
 #[cfg(test)]

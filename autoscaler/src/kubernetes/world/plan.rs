@@ -56,7 +56,9 @@ impl World {
         let of = |manager: Manager| {
             slices.into_iter().flatten().filter(move |(_, slice)| slice.manager == manager)
         };
-        let is_taken_over = of(Manager::Cluster).any(|(_, slice)| slice.ready);
+        // Its slices may be late: they may name a pod that we know to be gone.
+        let has_pod = record.claim.is_none() || record.pods.values().any(|pod| pod.ready);
+        let is_taken_over = has_pod && of(Manager::Cluster).any(|(_, slice)| slice.ready);
         record.cluster_ready_since = is_taken_over.then_some(record.cluster_ready_since.unwrap_or(now));
         if record.releasing.is_some() || record.claim.is_none() {
             return self.give_back(key, now);
@@ -87,6 +89,8 @@ impl World {
         let rest = match record.cluster_ready_since {
             Some(ready) => NETWORK.saturating_sub(now.since(ready)),
             None if missing => Duration::ZERO,
+            // Whoever should take over is away, and is waited for: nobody else sends clients to the pods.
+            None if record.pods.values().any(|pod| pod.ready) => HANDOVER,
             None => HANDOVER.saturating_sub(now.since(since)),
         };
         if rest.is_zero() {
