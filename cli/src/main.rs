@@ -1,5 +1,6 @@
 //! `ebb`: the whole system on one machine, with processes as pods.
 
+mod cluster;
 mod demo;
 mod explain;
 mod load;
@@ -34,6 +35,8 @@ enum Command {
     Run(run::Args),
     /// Run the services of an ebb.yaml
     Up(run::UpArgs),
+    /// Verify a cluster's Ebb: versions, rights, webhooks, reachability, each Service; and say what to do
+    Check(cluster::check::Args),
     /// Say why a service has the pods it has: its last decisions, and what they were made from
     Explain(explain::Args),
     /// The app of the demo: an HTTP server that starts and answers as slowly as it is told
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
     if let Some(code) = process::reexec(std::env::args_os()) {
         return code;
     }
+    // Both rustls and kube leave the choice to the program; a second one would only be refused.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
     match execute(cli.command) {
         Ok(code) => code,
@@ -70,6 +75,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             log(args.common.level());
             runtime()?.block_on(run::up(args))
         }
+        Command::Check(args) => runtime()?.block_on(cluster::check::check(&args)),
         Command::Explain(args) => {
             log(LevelFilter::ERROR);
             runtime()?.block_on(explain::explain(&args))

@@ -1,0 +1,150 @@
+//! `ebb check`: everything that must hold for Ebb to work, each with what to do where it does not.
+
+mod certificate;
+mod gitops;
+mod objects;
+mod rights;
+mod rivals;
+pub(super) mod running;
+mod services;
+mod version;
+pub(super) mod webhooks;
+
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::{Api, ResourceExt, core::DynamicObject};
+
+pub(crate) use services::Scope;
+
+use super::{
+    Cluster, Connection, Failure,
+    clock::now,
+    finding::{Finding, Report},
+    manifests::{self, Images},
+};
+
+const AT_ONCE: usize = 8;
+
+/// `ebb check [-n NAMESPACE] [--json]`
+///
+/// Looks at the API server's version, at every object of the installation, at the pods, the autoscaler's rights, the
+/// webhooks (authority, certificate, and whether a question really arrives), the leader, the activators, and then at
+/// every Service that is annotated: what it asks for, what it scales, its pods, rivals who write replicas, and what in the
+/// pods' shape makes cold starts slower than they need be.
+///
+/// Nothing is changed. Ends with 1 if there is a fault, with 0 if there are warnings and hints only.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Looks at the Services of this namespace only [default: of all]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// What was found, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks, and says what it found.
+pub(crate) async fn check(args: &Args) -> anyhow::Result<ExitCode> {
+    let cluster = args.connection.open().await?;
+    let mut report = if args.json { Report::silent() } else { Report::default() };
+    if !args.json {
+        println!("{cluster}");
+    }
+    let scope = args.namespace.clone().map_or(Scope::All, Scope::Namespace);
+    run(&cluster, &scope, &mut report).await;
+    if args.json {
+        println!("{:#}", report.to_json());
+    } else {
+        println!("{}", report.summary());
+    }
+    Ok(if report.has_faults() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Everything, in the order in which one thing needs the other.
+pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
+    let version = version::check(cluster).await;
+    let is_there = version.is_some();
+    report.extend(version);
+    if !is_there {
+        return report.add(Finding::fault(
+            "api",
+            format!("the API server of {cluster} does not answer"),
+            "see that the cluster runs and the kubeconfig is right: kubectl version; another one: --context",
+        ));
+    }
+    let namespace = installed_in(cluster).await;
+    let shipped = match manifests::objects(false, &Images::default()) {
+        Ok(mut shipped) => {
+            shipped.iter_mut().for_each(|object| manifests::move_to(object, &namespace));
+            shipped
+        }
+        Err(error) => return report.add(Finding::fault("objects", error.to_string(), "build ebb anew")),
+    };
+    let now = now(cluster).await;
+    if !installed(cluster, &shipped, report).await {
+        return;
+    }
+    report.add(rights::check(cluster, &shipped, &namespace).await);
+    report.extend(running::check(cluster, &namespace, now).await);
+    report.extend(webhooks::check(cluster, &namespace, now).await);
+    report.add(webhooks::reach(cluster, &namespace).await);
+    services::check(cluster, &namespace, scope, report).await;
+}
+
+/// The namespace where the webhooks say that Ebb is.
+pub(crate) async fn installed_in(cluster: &Cluster) -> String {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
+    let configuration = cluster.find("reading the webhooks", api.get("ebb")).await.ok().flatten();
+    let webhooks = configuration.and_then(|configuration| configuration.webhooks).unwrap_or_default();
+    let service = webhooks.into_iter().find_map(|webhook| webhook.client_config.service);
+    service.map_or_else(|| manifests::NAMESPACE.to_owned(), |service| service.namespace)
+}
+
+/// Looks at each object of the installation; whether any of it is there.
+async fn installed(cluster: &Cluster, shipped: &[DynamicObject], report: &mut Report) -> bool {
+    let found: Vec<Result<Option<DynamicObject>, Failure>> = stream::iter(shipped)
+        .map(|object| async move {
+            let api = manifests::api(cluster, object);
+            cluster.find(format!("reading {}", manifests::name(object)), api.get(&object.name_any())).await
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    if found.iter().all(|found| *found == Ok(None)) {
+        report.add(Finding::fault("objects", "Ebb is not installed here", "ebb install"));
+        return false;
+    }
+    let mut findings = Vec::new();
+    for (object, found) in shipped.iter().zip(found) {
+        match found {
+            Ok(found) => findings.extend(objects::judge(object, found.as_ref())),
+            Err(failure) => {
+                findings.push(Finding::warning(
+                    "objects",
+                    failure.to_string(),
+                    "ask as somebody who may read it",
+                ));
+            }
+        }
+    }
+    if findings.is_empty() {
+        findings
+            .push(Finding::ok("objects", format!("all {} objects are there and as shipped", shipped.len())));
+    }
+    report.extend(findings);
+    true
+}
+
+/// How the autoscaler's log is read.
+pub(crate) fn logs(namespace: &str) -> String {
+    format!("kubectl --namespace {namespace} logs deployment/ebb-autoscaler")
+}
+
+fn restart(namespace: &str) -> String {
+    format!("kubectl --namespace {namespace} rollout restart deployment/ebb-autoscaler")
+}

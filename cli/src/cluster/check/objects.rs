@@ -1,0 +1,220 @@
+//! Whether what is installed is there, and as it is shipped.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::cluster::{
+    finding::Finding,
+    manifests::{SIDECAR_IMAGE, kind, name},
+};
+
+const CHECK: &str = "objects";
+
+/// What an installation sets for itself, at the end of a path: how many pods, where, with how much, from where.
+const SETTINGS: [&str; 10] = [
+    "spec.replicas",
+    "resources",
+    "affinity",
+    "topologySpreadConstraints",
+    "nodeSelector",
+    "tolerations",
+    "priorityClassName",
+    "imagePullPolicy",
+    "terminationGracePeriodSeconds",
+    "env[EBB_DRAIN_LIMIT_SECONDS].value",
+];
+/// Objects that an installation may go without.
+const OPTIONAL: [&str; 2] = ["PodDisruptionBudget", "PriorityClass"];
+
+/// A field that is not as shipped.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    path: String,
+    shipped: String,
+    found: String,
+}
+
+/// What is to be said of one object.
+pub(crate) fn judge(shipped: &DynamicObject, found: Option<&DynamicObject>) -> Vec<Finding> {
+    let Some(found) = found else {
+        if OPTIONAL.contains(&kind(shipped)) {
+            return Vec::new();
+        }
+        let todo = "ebb install   # applies what is missing and leaves alone what is there";
+        return vec![Finding::fault(CHECK, format!("{} is missing", name(shipped)), todo)];
+    };
+    let mut differences = Vec::new();
+    compare(&shipped.data, &found.data, String::new(), &mut differences);
+    differences.retain(|one| {
+        !SETTINGS.iter().any(|setting| one.path.ends_with(setting) || within(&one.path, setting))
+    });
+    let (images, others): (Vec<_>, Vec<_>) = differences.into_iter().partition(|one| is_image(&one.path));
+    let mut findings = Vec::new();
+    for image in images {
+        if let (Some(shipped_tag), Some(tag)) = (tag(&image.shipped), tag(&image.found)) {
+            if shipped_tag != tag {
+                findings.push(Finding::warning(
+                    "version",
+                    format!("{} runs {}; this ebb is {shipped_tag}", name(shipped), image.found),
+                    "ebb install   # brings its own version; or use the ebb of the cluster's version",
+                ));
+            }
+        }
+    }
+    if !others.is_empty() {
+        let lines: Vec<String> = others
+            .iter()
+            .map(|one| format!("  {} is {}, shipped as {}", one.path, one.found, one.shipped))
+            .collect();
+        findings.push(Finding::warning(
+            CHECK,
+            format!("{} is not as shipped:\n{}", name(shipped), lines.join("\n")),
+            "if nobody meant that: ebb install   # sets it right",
+        ));
+    }
+    findings
+}
+
+fn within(path: &str, setting: &str) -> bool {
+    path.split_once(setting).is_some_and(|(_, rest)| rest.starts_with(['.', '[']))
+}
+
+fn is_image(path: &str) -> bool {
+    path.ends_with(".image") || path.ends_with(&format!("env[{SIDECAR_IMAGE}].value"))
+}
+
+/// The tag of an image; `None` if a digest says which it is.
+fn tag(image: &str) -> Option<&str> {
+    let last = image.trim_matches('"').rsplit('/').next()?;
+    if last.contains('@') { None } else { Some(last.split_once(':').map_or("latest", |(_, tag)| tag)) }
+}
+
+/// Where `found` does not say what `shipped` says. What it says besides is of no interest: defaults, other people's.
+fn compare(shipped: &Value, found: &Value, path: String, differences: &mut Vec<Difference>) {
+    match (shipped, found) {
+        (Value::Object(shipped), Value::Object(found)) => {
+            for (key, value) in shipped {
+                if key == "metadata" {
+                    continue;
+                }
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                compare(value, found.get(key).unwrap_or(&Value::Null), path, differences);
+            }
+        }
+        (Value::Array(shipped), Value::Array(found)) => {
+            for (index, value) in shipped.iter().enumerate() {
+                let own_name = value.get("name").and_then(Value::as_str);
+                let (at, like) = match own_name {
+                    Some(own) => (own.to_owned(), found.iter().find(|other| other["name"] == own)),
+                    None => (index.to_string(), found.iter().find(|other| is_covered(value, other))),
+                };
+                compare(value, like.unwrap_or(&Value::Null), format!("{path}[{at}]"), differences);
+            }
+        }
+        _ if shipped == found => {}
+        _ => differences.push(Difference { path, shipped: in_short(shipped), found: in_short(found) }),
+    }
+}
+
+fn is_covered(shipped: &Value, found: &Value) -> bool {
+    let mut differences = Vec::new();
+    compare(shipped, found, String::new(), &mut differences);
+    differences.is_empty()
+}
+
+fn in_short(value: &Value) -> String {
+    match value {
+        Value::Null => "absent".to_owned(),
+        Value::Object(_) | Value::Array(_) => {
+            let text = value.to_string();
+            if text.len() > 160 { format!("{}…", &text[..text.floor_char_boundary(160)]) } else { text }
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::{
+        finding::Level,
+        manifests::{Images, objects},
+    };
+
+    fn shipped(wanted: &str) -> DynamicObject {
+        let mut objects = objects(false, &Images::default()).unwrap().into_iter();
+        objects.find(|object| name(object) == wanted).unwrap()
+    }
+
+    fn judged(name: &str, change: impl FnOnce(&mut Value)) -> Vec<(Level, String)> {
+        let shipped = shipped(name);
+        let mut found = shipped.clone();
+        change(&mut found.data);
+        judge(&shipped, Some(&found)).into_iter().map(|finding| (finding.level, finding.what)).collect()
+    }
+
+    const ACTIVATOR: &str = "Deployment ebb-system/ebb-activator";
+    const AUTOSCALER: &str = "Deployment ebb-system/ebb-autoscaler";
+
+    #[test]
+    fn everything_is_as_shipped_in_its_own_image() {
+        for object in objects(false, &Images::default()).unwrap() {
+            assert_eq!(judge(&object, Some(&object)), [], "{}", name(&object));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_a_fault_unless_one_can_do_without() {
+        let missing = judge(&shipped(ACTIVATOR), None);
+        assert_eq!(
+            (missing[0].level, &*missing[0].what),
+            (Level::Fault, "Deployment ebb-system/ebb-activator is missing")
+        );
+        assert_eq!(judge(&shipped("PodDisruptionBudget ebb-system/ebb-activator"), None), []);
+    }
+
+    #[test]
+    fn what_an_installation_sets_for_itself_is_its_own() {
+        let settings = judged(ACTIVATOR, |data| {
+            data["spec"]["replicas"] = json!(5);
+            let pod = &mut data["spec"]["template"]["spec"];
+            pod["containers"][0]["resources"]["limits"]["memory"] = json!("1Gi");
+            pod["containers"][0]["image"] = json!("r.example:5000/ebb/activator:0.1.0");
+            pod["containers"][0]["env"][3]["value"] = json!("60");
+            pod["affinity"] = Value::Null;
+            pod["topologySpreadConstraints"] = Value::Null;
+            pod["dnsPolicy"] = json!("ClusterFirst");
+        });
+        assert_eq!(settings, []);
+    }
+
+    #[test]
+    fn another_version_is_told_by_the_image() {
+        let older = judged(AUTOSCALER, |data| {
+            let container = &mut data["spec"]["template"]["spec"]["containers"][0];
+            container["image"] = json!("ebb/autoscaler:0.0.9");
+            container["env"][5]["value"] = json!("r/ebb/queue-proxy@sha256:00");
+        });
+        assert_eq!(older.len(), 1, "{older:?}");
+        assert!(older[0].1.contains("runs \"ebb/autoscaler:0.0.9\"; this ebb is 0.1.0"), "{older:?}");
+    }
+
+    #[test]
+    fn a_right_a_rule_or_a_port_that_was_taken_away_is_named() {
+        let role = judged("ClusterRole ebb-autoscaler", |data| {
+            data["rules"][0]["verbs"] = json!(["get", "list", "watch"]);
+        });
+        assert!(role[0].1.contains("rules[0]") && role[0].1.contains("\"patch\""), "{role:?}");
+        let service = judged("Service ebb-system/ebb-autoscaler", |data| {
+            data["spec"]["ports"][1]["port"] = json!(8443)
+        });
+        assert!(service[0].1.contains("spec.ports[webhook].port is 8443, shipped as 443"), "{service:?}");
+        let webhook = judged("MutatingWebhookConfiguration ebb", |data| {
+            data["webhooks"][0]["failurePolicy"] = json!("Fail")
+        });
+        assert_eq!(webhook[0].0, Level::Warning);
+        assert!(webhook[0].1.contains("webhooks[pods.ebb.dev].failurePolicy is \"Fail\""), "{webhook:?}");
+    }
+}

@@ -1,0 +1,197 @@
+//! Whether the autoscaler may do what it must: each right that is shipped, asked of the API server itself.
+
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::{
+    Api,
+    api::PostParams,
+    core::{DynamicObject, ObjectMeta},
+};
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Failure, finding::Finding, manifests::kind};
+
+const CHECK: &str = "rights";
+const ACCOUNT: &str = "ebb-autoscaler";
+/// Questions that are under way at once.
+const AT_ONCE: usize = 8;
+/// Rights that are named where many are missing.
+const NAMED: usize = 8;
+
+/// One right: may `verb` what `group`, `resource` and `name` say, in `namespace` or everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Right {
+    namespace: Option<String>,
+    group: String,
+    resource: String,
+    name: Option<String>,
+    verb: String,
+}
+
+/// All rights that the shipped roles give.
+fn of_roles(objects: &[DynamicObject]) -> Vec<Right> {
+    let mut rights = Vec::new();
+    for role in objects.iter().filter(|object| matches!(kind(object), "ClusterRole" | "Role")) {
+        for rule in role.data["rules"].as_array().into_iter().flatten() {
+            let names = texts(&rule["resourceNames"]);
+            let names: Vec<Option<&str>> =
+                if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
+            for group in texts(&rule["apiGroups"]) {
+                for resource in texts(&rule["resources"]) {
+                    for name in &names {
+                        rights.extend(texts(&rule["verbs"]).into_iter().map(|verb| Right {
+                            namespace: role.metadata.namespace.clone(),
+                            group: group.to_owned(),
+                            resource: resource.to_owned(),
+                            name: name.map(str::to_owned),
+                            verb: verb.to_owned(),
+                        }));
+                    }
+                }
+            }
+        }
+    }
+    rights
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+impl Right {
+    fn review(&self, namespace: &str) -> SubjectAccessReview {
+        let (resource, subresource) = match self.resource.split_once('/') {
+            Some((resource, subresource)) => (resource.to_owned(), Some(subresource.to_owned())),
+            None => (self.resource.clone(), None),
+        };
+        let groups = ["system:serviceaccounts", "system:authenticated"].map(str::to_owned).into_iter();
+        SubjectAccessReview {
+            metadata: ObjectMeta::default(),
+            spec: SubjectAccessReviewSpec {
+                user: Some(format!("system:serviceaccount:{namespace}:{ACCOUNT}")),
+                groups: Some(groups.chain([format!("system:serviceaccounts:{namespace}")]).collect()),
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: self.namespace.clone(),
+                    group: Some(self.group.clone()),
+                    resource: Some(resource),
+                    subresource,
+                    name: self.name.clone(),
+                    verb: Some(self.verb.clone()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            status: None,
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let group = if self.group.is_empty() { String::new() } else { format!(".{}", self.group) };
+        let name = self.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        let place = match &self.namespace {
+            Some(namespace) => format!(" in {namespace}"),
+            None => String::new(),
+        };
+        format!("{} {}{group}{name}{place}", self.verb, self.resource)
+    }
+}
+
+/// Asks for each right.
+pub(crate) async fn check(cluster: &Cluster, shipped: &[DynamicObject], namespace: &str) -> Finding {
+    let api: Api<SubjectAccessReview> = Api::all(cluster.client.clone());
+    let api = &api;
+    let rights = of_roles(shipped);
+    let number = rights.len();
+    let answers: Vec<(Right, Result<bool, Failure>)> = stream::iter(rights)
+        .map(|right| async move {
+            let (params, review) = (PostParams::default(), right.review(namespace));
+            let answer =
+                cluster.call("asking for the autoscaler's rights", api.create(&params, &review)).await;
+            (right, answer.map(|review| review.status.is_some_and(|status| status.allowed)))
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    judge(number, &answers)
+}
+
+fn judge(number: usize, answers: &[(Right, Result<bool, Failure>)]) -> Finding {
+    if let Some(failure) = answers.iter().find_map(|(_, answer)| answer.as_ref().err()) {
+        return Finding::warning(
+            CHECK,
+            format!("whether the autoscaler has its rights cannot be asked: {failure}"),
+            "ask as somebody who may create subjectaccessreviews.authorization.k8s.io",
+        );
+    }
+    let missing: Vec<String> = answers
+        .iter()
+        .filter(|(_, answer)| *answer == Ok(false))
+        .map(|(right, _)| right.in_words())
+        .collect();
+    if missing.is_empty() {
+        return Finding::ok(CHECK, format!("the autoscaler has all of its {number} rights"));
+    }
+    let more = missing.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let named = missing.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    Finding::fault(
+        CHECK,
+        format!("the autoscaler may not {named}{more}"),
+        "ebb install   # applies the roles and their bindings anew, as somebody who has these rights",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{
+        finding::Level,
+        manifests::{Images, objects},
+    };
+
+    fn rights() -> Vec<Right> {
+        of_roles(&objects(false, &Images::default()).unwrap())
+    }
+
+    #[test]
+    fn each_verb_on_each_resource_is_a_right_of_its_own() {
+        let words: Vec<String> = rights().iter().map(Right::in_words).collect();
+        for wanted in [
+            "patch services",
+            "deletecollection endpointslices.discovery.k8s.io",
+            "update statefulsets/scale.apps",
+            "patch mutatingwebhookconfigurations.admissionregistration.k8s.io ebb",
+            "patch secrets ebb-webhook in ebb-system",
+            "create leases.coordination.k8s.io in ebb-system",
+        ] {
+            assert!(words.iter().any(|word| word == wanted), "{wanted} in {words:#?}");
+        }
+        assert!(!words.iter().any(|word| word.contains("delete pods")), "{words:#?}");
+    }
+
+    #[test]
+    fn it_is_asked_as_the_api_server_knows_the_account() {
+        let scale = rights().into_iter().find(|right| right.resource == "deployments/scale").unwrap();
+        let spec = scale.review("scaling").spec;
+        assert_eq!(spec.user.as_deref(), Some("system:serviceaccount:scaling:ebb-autoscaler"));
+        assert!(spec.groups.unwrap().contains(&"system:serviceaccounts:scaling".to_owned()));
+        let asked = spec.resource_attributes.unwrap();
+        assert_eq!(
+            (asked.resource.as_deref(), asked.subresource.as_deref()),
+            (Some("deployments"), Some("scale"))
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_what_cannot_be_asked_is_no_fault() {
+        let right = rights().remove(0);
+        let answer = |answer: Result<bool, Failure>| vec![(right.clone(), answer)];
+        assert_eq!(judge(1, &answer(Ok(true))).level, Level::Ok);
+        let missing = judge(1, &answer(Ok(false)));
+        assert!(missing.level == Level::Fault && missing.what.contains(&right.in_words()), "{missing:?}");
+        let forbidden = Failure { what: "asking".to_owned(), code: Some(403), text: "no".to_owned() };
+        assert_eq!(judge(1, &answer(Err(forbidden))).level, Level::Warning);
+        let many: Vec<_> = (0..10).flat_map(|_| answer(Ok(false))).collect();
+        assert!(judge(10, &many).what.ends_with("and 2 more"));
+    }
+}

@@ -1,0 +1,266 @@
+//! Whether Ebb's programs run, answer, and know one another.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    coordination::v1::{Lease, LeaseSpec},
+    core::v1::Pod,
+};
+use kube::{Api, ResourceExt, api::ListParams};
+
+use super::logs;
+use crate::cluster::{
+    Cluster, Failure, count,
+    finding::Finding,
+    rollout::Rollout,
+    trouble::{self, Trouble},
+};
+
+const PODS: &str = "deployments";
+const ANSWERS: &str = "autoscaler";
+const LEADER: &str = "leader";
+const ACTIVATORS: &str = "activators";
+const AUTOSCALER: &str = "ebb-autoscaler";
+const ACTIVATOR: &str = "ebb-activator";
+const PORT: &str = "8080";
+/// As the autoscaler takes it, where the Lease does not say.
+const LEASE_SECONDS: i32 = 15;
+/// Clocks of leader and API server may differ by so much.
+const SKEW: SignedDuration = SignedDuration::from_secs(10);
+
+/// All of it.
+pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in [AUTOSCALER, ACTIVATOR] {
+        let api: Api<Deployment> = cluster.within(namespace);
+        findings.push(match cluster.find(format!("reading Deployment {name}"), api.get(name)).await {
+            Ok(Some(deployment)) => {
+                let pods = pods_of(cluster, namespace, name).await.unwrap_or_default();
+                judge_deployment(namespace, name, &deployment, &pods)
+            }
+            // It was said already that it is missing.
+            Ok(None) => continue,
+            Err(failure) => cannot(PODS, &failure),
+        });
+    }
+    findings.push(answers(cluster, namespace).await);
+    let leases: Api<Lease> = cluster.within(namespace);
+    findings.push(match cluster.find("reading the Lease ebb-autoscaler", leases.get(AUTOSCALER)).await {
+        Ok(lease) => judge_lease(lease.and_then(|lease| lease.spec).as_ref(), now, namespace),
+        Err(failure) => cannot(LEADER, &failure),
+    });
+    findings.push(activators(cluster, namespace).await);
+    findings
+}
+
+/// The pods of one of Ebb's programs.
+pub(crate) async fn pods_of(
+    cluster: &Cluster,
+    namespace: &str,
+    deployment: &str,
+) -> Result<Vec<Pod>, Failure> {
+    let component = deployment.trim_start_matches("ebb-");
+    let labels = format!("app.kubernetes.io/name=ebb,app.kubernetes.io/component={component}");
+    let pods: Api<Pod> = cluster.within(namespace);
+    cluster
+        .list(&format!("listing the pods of {deployment}"), &pods, ListParams::default().labels(&labels))
+        .await
+}
+
+fn judge_deployment(namespace: &str, name: &str, deployment: &Deployment, pods: &[Pod]) -> Finding {
+    let Rollout { wanted, ready, is_complete } = Rollout::of(deployment);
+    if is_complete && wanted > 0 {
+        return Finding::ok(PODS, format!("{name}: {ready} of {wanted} pods ready"));
+    }
+    let what = format!("{name}: {ready} of {wanted} pods ready");
+    if wanted == 0 {
+        let todo = format!("kubectl --namespace {namespace} scale deployment {name} --replicas=2");
+        return Finding::fault(PODS, format!("{what}: it is scaled to zero"), todo);
+    }
+    let Trouble { what: why, todo } = pods
+        .iter()
+        .find_map(trouble::of_pod)
+        .or_else(|| {
+            serde_json::to_value(deployment).ok().and_then(|deployment| trouble::of_target(&deployment))
+        })
+        .unwrap_or_else(|| Trouble {
+            what: "a rollout is under way".to_owned(),
+            todo: format!("kubectl --namespace {namespace} rollout status deployment/{name}"),
+        });
+    let what = format!("{what}: {why}");
+    if ready == 0 { Finding::fault(PODS, what, todo) } else { Finding::warning(PODS, what, todo) }
+}
+
+/// What the autoscaler's link answers at `path`, through the API server and the Service.
+pub(crate) async fn ask(cluster: &Cluster, namespace: &str, path: &str) -> Result<String, Failure> {
+    let path = format!("/api/v1/namespaces/{namespace}/services/{AUTOSCALER}:link/proxy{path}");
+    cluster.text("asking the autoscaler", &path).await
+}
+
+async fn answers(cluster: &Cluster, namespace: &str) -> Finding {
+    match ask(cluster, namespace, "/healthz").await {
+        Ok(_) => Finding::ok(ANSWERS, "the autoscaler answers through its Service"),
+        Err(failure) if failure.is_forbidden() => cannot(ANSWERS, &failure),
+        Err(failure) => Finding::fault(
+            ANSWERS,
+            format!("the autoscaler does not answer through its Service: {}", failure.text.trim()),
+            format!(
+                "see that its pods are ready, and that the API server can reach their port {PORT}: {}",
+                logs(namespace)
+            ),
+        ),
+    }
+}
+
+fn judge_lease(lease: Option<&LeaseSpec>, now: Timestamp, namespace: &str) -> Finding {
+    let todo = format!("the autoscalers' logs say why: {}", logs(namespace));
+    let holder = lease.and_then(|lease| lease.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
+    let (Some(lease), Some(holder)) = (lease, holder) else {
+        return Finding::fault(LEADER, "no autoscaler leads: nothing is scaled", todo);
+    };
+    let Some(renewed) = lease.renew_time.as_ref().map(|time| time.0) else {
+        return Finding::fault(LEADER, format!("{holder} has the lease and never renewed it"), todo);
+    };
+    let age = now.duration_since(renewed);
+    let good = SignedDuration::from_secs(lease.lease_duration_seconds.unwrap_or(LEASE_SECONDS).into());
+    let seconds = age.as_secs().max(0);
+    if age > good.saturating_add(SKEW) {
+        let what =
+            format!("nobody leads: {holder} had the lease and renewed it {seconds} s ago; nothing is scaled");
+        return Finding::fault(LEADER, what, todo);
+    }
+    Finding::ok(LEADER, format!("{holder} leads, and renewed its lease {seconds} s ago"))
+}
+
+/// Whether every autoscaler hears every activator.
+async fn activators(cluster: &Cluster, namespace: &str) -> Finding {
+    let pods = async {
+        let autoscalers = pods_of(cluster, namespace, AUTOSCALER).await?;
+        let activators = pods_of(cluster, namespace, ACTIVATOR).await?;
+        Ok::<_, Failure>((autoscalers, activators))
+    };
+    let (autoscalers, activators) = match pods.await {
+        Ok(pods) => pods,
+        Err(failure) => return cannot(ACTIVATORS, &failure),
+    };
+    let ready = activators.iter().filter(|pod| trouble::is_current(pod) && trouble::is_ready(pod)).count();
+    let mut heard = Vec::new();
+    for autoscaler in autoscalers.iter().filter(|pod| trouble::is_current(pod) && trouble::is_ready(pod)) {
+        let name = autoscaler.name_any();
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{PORT}/proxy/metrics");
+        match cluster.text(format!("reading the metrics of {name}"), &path).await {
+            Ok(metrics) => heard.push((name, gauge(&metrics, "ebb_autoscaler_activators"))),
+            Err(failure) => return cannot(ACTIVATORS, &failure),
+        }
+    }
+    judge_activators(ready, &heard, namespace)
+}
+
+fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &str) -> Finding {
+    let todo = format!(
+        "see that port {PORT} of the autoscalers can be reached from the activators (network policies); their log \
+         says what they meet: kubectl --namespace {namespace} logs deployment/{ACTIVATOR}"
+    );
+    if heard.is_empty() {
+        return Finding::fault(
+            ACTIVATORS,
+            "no autoscaler is ready that could hear activators",
+            format!("see above, and {}", logs(namespace)),
+        );
+    }
+    let deaf: Vec<String> = heard
+        .iter()
+        .map(|(name, number)| (name, number.unwrap_or(0.0)))
+        .filter(|(_, number)| *number < ready as f64)
+        .map(|(name, number)| format!("{name} hears {number}"))
+        .collect();
+    let none = heard.iter().all(|(_, number)| number.unwrap_or(0.0) == 0.0);
+    if none {
+        let what = format!(
+            "no activator is connected, of {ready} that are ready: services at zero cannot be reached"
+        );
+        Finding::fault(ACTIVATORS, what, todo)
+    } else if deaf.is_empty() {
+        Finding::ok(
+            ACTIVATORS,
+            format!("{ready} activators are connected to each of {} autoscalers", heard.len()),
+        )
+    } else {
+        let what = format!("of {ready} activators that are ready, {}", deaf.join(", "));
+        Finding::warning(ACTIVATORS, what, todo)
+    }
+}
+
+/// The value of a metric without labels.
+fn gauge(metrics: &str, name: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+fn cannot(check: &'static str, failure: &Failure) -> Finding {
+    Finding::warning(check, format!("it cannot be seen: {failure}"), "ask as somebody who may")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::finding::Level;
+
+    #[test]
+    fn who_leads_must_have_said_so_lately() {
+        let lease = |holder: &str, renewed: Option<&str>| -> LeaseSpec {
+            let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed});
+            serde_json::from_value(spec).unwrap()
+        };
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        let judged = |lease: Option<&LeaseSpec>| judge_lease(lease, now, "ebb-system").level;
+        assert_eq!(judged(Some(&lease("a", Some("2026-01-01T00:00:51.000000Z")))), Level::Ok);
+        assert_eq!(
+            judged(Some(&lease("a", Some("2026-01-01T00:01:05.000000Z")))),
+            Level::Ok,
+            "its clock is ahead"
+        );
+        assert_eq!(judged(Some(&lease("a", Some("2026-01-01T00:00:30.000000Z")))), Level::Fault);
+        assert_eq!(judged(Some(&lease("", Some("2026-01-01T00:00:51.000000Z")))), Level::Fault);
+        assert_eq!(judged(Some(&lease("a", None))), Level::Fault);
+        assert_eq!(judged(None), Level::Fault);
+    }
+
+    #[test]
+    fn every_autoscaler_is_to_hear_every_activator() {
+        let heard = |numbers: &[f64]| {
+            let heard: Vec<_> = numbers.iter().map(|number| ("a".to_owned(), Some(*number))).collect();
+            judge_activators(2, &heard, "ebb-system").level
+        };
+        assert_eq!(heard(&[2.0, 2.0]), Level::Ok);
+        assert_eq!(heard(&[2.0, 1.0]), Level::Warning);
+        assert_eq!(heard(&[0.0, 0.0]), Level::Fault);
+        assert_eq!(heard(&[]), Level::Fault);
+        assert_eq!(judge_activators(0, &[("a".to_owned(), Some(0.0))], "ebb-system").level, Level::Fault);
+    }
+
+    #[test]
+    fn a_gauge_is_read_among_others() {
+        let text = "# HELP ebb_autoscaler_activators Streams\nebb_autoscaler_activators_x 7\nebb_autoscaler_activators 2\n";
+        assert_eq!(gauge(text, "ebb_autoscaler_activators"), Some(2.0));
+        assert_eq!(gauge("", "ebb_autoscaler_activators"), None);
+    }
+
+    #[test]
+    fn a_deployment_without_pods_says_why() {
+        let deployment: Deployment = serde_json::from_value(json!({
+            "metadata": {"generation": 1}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+            "status": {"observedGeneration": 1, "replicas": 2},
+        }))
+        .unwrap();
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [{
+            "name": "autoscaler", "image": "ebb/autoscaler:0.1.0", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}},
+        }]}}))
+        .unwrap();
+        let finding = judge_deployment("ebb-system", "ebb-autoscaler", &deployment, &[pod]);
+        assert_eq!(finding.level, Level::Fault);
+        assert!(finding.what.contains("0 of 2 pods ready: pod p: container autoscaler"), "{finding:?}");
+    }
+}

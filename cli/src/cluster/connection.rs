@@ -1,0 +1,224 @@
+//! Which cluster is meant, and how it is spoken to: every call has a deadline and a failure in words.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Args as ClapArgs;
+use http::Request;
+use kube::{
+    Api, Client, Config,
+    api::{ListParams, ObjectList},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::NamespaceResourceScope,
+};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+/// An API server must have answered by then. Pods' creation may wait for webhooks, each for 10 s by default.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A list of services or pods, or metrics: as many as a large cluster has.
+const PAGE: u32 = 500;
+
+/// Which cluster is meant.
+#[derive(ClapArgs, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Connection {
+    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else that of the pod this runs in]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// A cluster that can be asked.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    /// Where services are that are named without a namespace.
+    pub(crate) namespace: String,
+    /// What it is called by the kubeconfig, and its address.
+    name: String,
+}
+
+/// What a cluster did not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What it was asked for.
+    pub(crate) what: String,
+    /// The HTTP status; `None` if there was no answer.
+    pub(crate) code: Option<u16>,
+    /// Why.
+    pub(crate) text: String,
+}
+
+impl Connection {
+    /// Whether a cluster is named at all.
+    pub(crate) fn is_named(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// The cluster. Nothing is asked of it yet.
+    pub(crate) async fn open(&self) -> anyhow::Result<Cluster> {
+        let file = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let (mut config, context) = match file {
+            Ok(file) => {
+                let context = self.context.clone().or_else(|| file.current_context.clone());
+                let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
+                let config = Config::from_custom_kubeconfig(file, &options).await;
+                (config.context(self.wrong("the kubeconfig names no cluster to speak to"))?, context)
+            }
+            // In a pod there is no kubeconfig, and there need not be one.
+            Err(_) if !self.is_named() && Config::incluster().is_ok() => {
+                (Config::incluster()?, Some("of this pod".to_owned()))
+            }
+            Err(error) => {
+                return Err(error).context(self.wrong("there is no kubeconfig that can be read"));
+            }
+        };
+        let name = match context {
+            Some(context) => format!("{context} ({})", config.cluster_url),
+            None => config.cluster_url.to_string(),
+        };
+        let namespace = config.default_namespace.clone();
+        config.connect_timeout = Some(CONNECT_WITHIN);
+        // An answer that something is away is what is asked for; it would be asked for again, past every deadline.
+        config.default_retry = false;
+        let client = Client::try_from(config).context(self.wrong("the kubeconfig cannot be used"))?;
+        Ok(Cluster { client, namespace, name })
+    }
+
+    fn wrong(&self, what: &str) -> String {
+        let how = "give one by --kubeconfig or $KUBECONFIG, and a context by --context";
+        match (&self.kubeconfig, &self.context) {
+            (Some(path), _) => format!("{what}: {} ({how})", path.display()),
+            (None, Some(context)) => format!("{what} by the context {context:?} ({how})"),
+            (None, None) => format!("{what} ({how})"),
+        }
+    }
+}
+
+impl Cluster {
+    /// One that answers by `client`.
+    #[cfg(test)]
+    pub(crate) fn of(client: Client) -> Self {
+        Self { client, namespace: "default".to_owned(), name: "test".to_owned() }
+    }
+
+    /// Waits for the answer to `asked`, within bounds.
+    pub(crate) async fn call<T>(
+        &self,
+        what: impl Into<String>,
+        asked: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Failure> {
+        match timeout(ANSWER_WITHIN, asked).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Failure::of(what.into(), &error)),
+            Err(_) => Err(Failure {
+                what: what.into(),
+                code: None,
+                text: format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
+            }),
+        }
+    }
+
+    /// Like [`Self::call`], and `None` where there is no such object.
+    pub(crate) async fn find<T>(
+        &self,
+        what: impl Into<String>,
+        asked: impl Future<Output = kube::Result<T>>,
+    ) -> Result<Option<T>, Failure> {
+        match self.call(what, asked).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(failure) if failure.is_missing() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Everything that matches, a page at a time.
+    pub(crate) async fn list<K>(
+        &self,
+        what: &str,
+        api: &Api<K>,
+        wanted: ListParams,
+    ) -> Result<Vec<K>, Failure>
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let mut wanted = wanted.limit(PAGE);
+        let mut all = Vec::new();
+        loop {
+            let page: ObjectList<K> = self.call(what, api.list(&wanted)).await?;
+            all.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => wanted = wanted.continue_token(&token),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// The objects of a kind in a namespace.
+    pub(crate) fn within<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// The text at `path` of the API server.
+    pub(crate) async fn text(&self, what: impl Into<String>, path: &str) -> Result<String, Failure> {
+        let what = what.into();
+        let request = match Request::get(path).body(Vec::new()) {
+            Ok(request) => request,
+            Err(error) => return Err(Failure { what, code: None, text: error.to_string() }),
+        };
+        self.call(what, self.client.request_text(request)).await
+    }
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cluster {}", self.name)
+    }
+}
+
+impl Failure {
+    fn of(what: String, error: &kube::Error) -> Self {
+        if let kube::Error::Api(status) = error {
+            let text = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
+            return Self { what, code: Some(status.code), text };
+        }
+        // What is around the first cause names our libraries, and nothing that a user could change.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        Self { what, code: None, text: cause.to_string() }
+    }
+
+    /// Whether there is no such object, or no such kind.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.code == Some(404)
+    }
+
+    /// Whether whoever asks may not.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self.code, Some(401 | 403))
+    }
+
+    /// Whether somebody else changed the object meanwhile.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.code == Some(409)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.text.trim())
+    }
+}
+
+impl std::error::Error for Failure {}

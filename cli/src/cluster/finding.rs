@@ -1,0 +1,194 @@
+//! What a check found: how bad it is, what it is, and what to do about it.
+
+use serde_json::{Value, json};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, and could be better.
+    Hint,
+    /// It works, and may stop to, or could not be looked at.
+    Warning,
+    /// It does not work.
+    Fault,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) level: Level,
+    /// Which check, in a word for programs.
+    pub(crate) check: &'static str,
+    pub(crate) what: String,
+    /// What to do, line by line; nothing where all is well.
+    pub(crate) todo: String,
+    /// The Services that it is about, where it is the same for several.
+    pub(crate) services: Vec<String>,
+}
+
+/// Names that are said where a finding is about many.
+const NAMED: usize = 5;
+
+/// All that was found, said as it is found.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    findings: Vec<Finding>,
+    is_silent: bool,
+}
+
+impl Level {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Hint => "hint",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+impl Finding {
+    const fn new(level: Level, check: &'static str, what: String, todo: String) -> Self {
+        Self { level, check, what, todo, services: Vec::new() }
+    }
+
+    /// The same of each of these Services.
+    pub(crate) fn about(self, services: Vec<String>) -> Self {
+        Self { services, ..self }
+    }
+
+    pub(crate) fn ok(check: &'static str, what: impl Into<String>) -> Self {
+        Self::new(Level::Ok, check, what.into(), String::new())
+    }
+
+    pub(crate) fn hint(check: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self::new(Level::Hint, check, what.into(), todo.into())
+    }
+
+    pub(crate) fn warning(check: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self::new(Level::Warning, check, what.into(), todo.into())
+    }
+
+    pub(crate) fn fault(check: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self::new(Level::Fault, check, what.into(), todo.into())
+    }
+
+    /// The finding for people: a line, and lines of what to do.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let what = match &*self.services {
+            [] => self.what.clone(),
+            services => format!("{}: {}", some_of(services), self.what),
+        };
+        let mut what = what.lines();
+        let mut lines = vec![format!("{:<8} {}", self.level.as_str(), what.next().unwrap_or_default())];
+        lines.extend(what.map(|line| format!("{:<8} {line}", "")));
+        let todo = self.todo.lines().enumerate();
+        lines.extend(
+            todo.map(|(index, line)| format!("{:<8} {} {line}", "", if index == 0 { '→' } else { ' ' })),
+        );
+        lines
+    }
+
+    fn to_json(&self) -> Value {
+        let todo = (!self.todo.is_empty()).then_some(&self.todo);
+        json!({
+            "level": self.level.as_str(),
+            "check": self.check,
+            "services": self.services,
+            "what": self.what,
+            "do": todo,
+        })
+    }
+}
+
+fn some_of(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
+impl Report {
+    /// One that says nothing before the end, for programs.
+    pub(crate) fn silent() -> Self {
+        Self { is_silent: true, ..Self::default() }
+    }
+
+    pub(crate) fn add(&mut self, finding: Finding) {
+        if !self.is_silent {
+            finding.lines().iter().for_each(|line| println!("{line}"));
+        }
+        self.findings.push(finding);
+    }
+
+    pub(crate) fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.add(finding));
+    }
+
+    pub(crate) fn has_faults(&self) -> bool {
+        self.count(Level::Fault) > 0
+    }
+
+    fn count(&self, level: Level) -> usize {
+        self.findings.iter().filter(|finding| finding.level == level).count()
+    }
+
+    /// What it comes to, in a line.
+    pub(crate) fn summary(&self) -> String {
+        let number = |level, one: &str| match self.count(level) {
+            0 => format!("no {one}s"),
+            1 => format!("1 {one}"),
+            many => format!("{many} {one}s"),
+        };
+        format!(
+            "{}, {}, {}",
+            number(Level::Fault, "fault"),
+            number(Level::Warning, "warning"),
+            number(Level::Hint, "hint")
+        )
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let findings: Vec<Value> = self.findings.iter().map(Finding::to_json).collect();
+        json!({ "healthy": !self.has_faults(), "findings": findings })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line_and_what_to_do_below_it() {
+        let finding = Finding::fault("rights", "it may not\nread", "first\nsecond");
+        assert_eq!(
+            finding.lines(),
+            ["fault    it may not", "         read", "         → first", "           second"]
+        );
+        assert_eq!(Finding::ok("api", "fine").lines(), ["ok       fine"]);
+    }
+
+    #[test]
+    fn what_holds_of_many_is_said_once() {
+        let names = |number: usize| (0..number).map(|index| format!("a/{index}")).collect();
+        assert_eq!(Finding::ok("s", "x").about(names(2)).lines(), ["ok       a/0, a/1: x"]);
+        assert_eq!(
+            Finding::ok("s", "x").about(names(7)).lines(),
+            ["ok       a/0, a/1, a/2, a/3, a/4 and 2 more: x"]
+        );
+        assert_eq!(Finding::ok("s", "x").about(names(7)).to_json()["services"].as_array().unwrap().len(), 7);
+    }
+
+    #[test]
+    fn only_faults_make_a_cluster_unhealthy() {
+        let mut report = Report::silent();
+        report.add(Finding::warning("a", "b", "c"));
+        assert_eq!(report.to_json()["healthy"], true);
+        assert_eq!(report.summary(), "no faults, 1 warning, no hints");
+        report.extend([Finding::fault("a", "b", "c"), Finding::fault("a", "b", "c")]);
+        assert_eq!(report.to_json()["healthy"], false);
+        assert_eq!(report.to_json()["findings"][1]["do"], "c");
+        assert_eq!(report.summary(), "2 faults, 1 warning, no hints");
+    }
+}

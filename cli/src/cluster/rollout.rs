@@ -1,0 +1,54 @@
+//! Whether a Deployment has the pods that it is to have.
+
+use k8s_openapi::api::apps::v1::Deployment;
+
+/// How far a Deployment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rollout {
+    /// Pods that it is to have.
+    pub(crate) wanted: i32,
+    /// Pods that are ready, old ones included.
+    pub(crate) ready: i32,
+    /// Whether all of them are there, ready for long enough, and of its present template.
+    pub(crate) is_complete: bool,
+}
+
+impl Rollout {
+    pub(crate) fn of(deployment: &Deployment) -> Self {
+        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let Some(status) = &deployment.status else { return Self { wanted, ready: 0, is_complete: false } };
+        let is_seen = status.observed_generation >= deployment.metadata.generation;
+        let number = |field: Option<i32>| field.unwrap_or(0);
+        let is_complete = is_seen
+            && number(status.updated_replicas) >= wanted
+            && number(status.available_replicas) >= wanted
+            && number(status.replicas) <= wanted;
+        Self { wanted, ready: number(status.ready_replicas), is_complete }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn rollout(status: Value) -> Rollout {
+        let deployment = json!({"metadata": {"generation": 2}, "spec": {"replicas": 2, "selector": {}, "template": {}}, "status": status});
+        Rollout::of(&serde_json::from_value(deployment).unwrap())
+    }
+
+    #[test]
+    fn it_is_complete_when_all_new_pods_are_there_and_no_old_one() {
+        let there = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2});
+        assert_eq!(rollout(there.clone()), Rollout { wanted: 2, ready: 2, is_complete: true });
+        for (field, value) in
+            [("observedGeneration", 1), ("replicas", 3), ("updatedReplicas", 1), ("availableReplicas", 1)]
+        {
+            let mut other = there.clone();
+            other[field] = json!(value);
+            assert!(!rollout(other).is_complete, "{field}");
+        }
+        assert!(!rollout(json!({})).is_complete);
+    }
+}
