@@ -1,4 +1,4 @@
-//! `ebb explain`: why a service has the pods it has.
+//! `ebb explain`: why a service has the pods it has, on this machine or on a cluster.
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -9,41 +9,102 @@ use ebb_proxy::{Upstream, UpstreamLimits, WallClock, fetch};
 use http::{Request, StatusCode, header};
 use serde_json::Value;
 
+use crate::cluster::{self, Connection};
+
 /// The answer holds the last decisions, some hundred bytes each.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Whether anybody is there at all is known at once on the machine itself.
+const THERE_WITHIN: Duration = Duration::from_millis(500);
 
-/// `ebb explain SERVICE [--api ADDRESS] [--json]`
+const HELP: &str = "\
+Where it looks: with --api, at the Ebb of this machine that answers there. With -n, --context or --kubeconfig, at the \
+cluster. With none of these, at this machine's Ebb if one answers at 127.0.0.1:8079, where `ebb run` and `ebb up` do by \
+themselves, else at the cluster of the kubeconfig. The first line says which.
+
+On a cluster it says besides why requests wait (pods that cannot start, activators or webhook that are away), what Ebb \
+wrote on the Service, its latest Events, and what in its pods' shape makes cold starts slower than they need be.";
+
+/// `ebb explain SERVICE [-n NAMESPACE | --api ADDRESS] [--json]`
 #[derive(ClapArgs, Debug)]
+#[command(after_help = HELP)]
 pub(crate) struct Args {
     /// The service: its name, or NAMESPACE/NAME
     service: String,
-    /// Where the autoscaler answers, as `ebb run` says when it starts
-    #[arg(long, default_value_t = DEFAULT_API, value_name = "ADDRESS")]
-    api: SocketAddr,
+    /// Where the autoscaler of this machine answers, as `ebb run` says when it starts
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["namespace", "kubeconfig", "context"])]
+    api: Option<SocketAddr>,
+    /// The Service's namespace, on a cluster [default: that of the context]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
     /// Everything that is known, as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Asks the autoscaler, and says what it answers.
+/// Where it is asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Local(SocketAddr),
+    Cluster,
+}
+
+/// Asks where it is to be asked, and says what is answered.
 pub(crate) async fn explain(args: &Args) -> anyhow::Result<ExitCode> {
+    let names_cluster = args.namespace.is_some() || args.connection.is_named();
+    let is_local_there = args.api.is_none() && !names_cluster && is_there(DEFAULT_API).await;
+    match place(args.api, names_cluster, is_local_there) {
+        Place::Local(api) => local(args, api).await,
+        Place::Cluster => {
+            let explained =
+                cluster::explain(&args.connection, args.namespace.as_deref(), &args.service, args.json).await;
+            if names_cluster {
+                return explained;
+            }
+            explained.with_context(|| {
+                format!("no Ebb of this machine answers at {DEFAULT_API}, and on the cluster")
+            })
+        }
+    }
+}
+
+/// The rule: what is named; else this machine's, if it is there; else the cluster's.
+fn place(api: Option<SocketAddr>, names_cluster: bool, is_local_there: bool) -> Place {
+    match api {
+        Some(api) => Place::Local(api),
+        None if is_local_there && !names_cluster => Place::Local(DEFAULT_API),
+        None => Place::Cluster,
+    }
+}
+
+async fn is_there(api: SocketAddr) -> bool {
+    let Ok(request) = Request::get("/healthz").header(header::HOST, api.to_string()).body(()) else {
+        return false;
+    };
+    let upstream = Upstream::new(api, UpstreamLimits::default());
+    let answer = fetch(&upstream, request, MAX_ANSWER_BYTES, THERE_WITHIN).await;
+    answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+}
+
+/// Asks this machine's autoscaler, and says what it answers.
+async fn local(args: &Args, api: SocketAddr) -> anyhow::Result<ExitCode> {
     let service =
         if args.service.contains('/') { args.service.clone() } else { format!("local/{}", args.service) };
     let request = Request::get(format!("/explain/{service}"))
-        .header(header::HOST, args.api.to_string())
+        .header(header::HOST, api.to_string())
         .body(())
         .with_context(|| format!("{:?} is no name of a service", args.service))?;
-    let upstream = Upstream::new(args.api, UpstreamLimits::default());
+    let upstream = Upstream::new(api, UpstreamLimits::default());
     let answer = fetch(&upstream, request, MAX_ANSWER_BYTES, ANSWER_WITHIN).await.with_context(|| {
-        format!("no autoscaler answers at {}; `ebb run` says where its own does (--api)", args.api)
+        format!("no autoscaler answers at {api}; `ebb run` says where its own does (--api)")
     })?;
     let text = String::from_utf8_lossy(answer.body());
     if answer.status() != StatusCode::OK {
         bail!(
-            "{} (asked at {}; `ebb run` says where its own autoscaler answers: --api)",
+            "{} (asked at {api}; `ebb run` says where its own autoscaler answers: --api; a cluster's: -n NAMESPACE)",
             text.trim(),
-            args.api
         );
     }
     if args.json {
@@ -52,6 +113,7 @@ pub(crate) async fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let answer: Value = serde_json::from_str(&text).context("the autoscaler's answer is not JSON")?;
     let now = WallClock::start().now().since_epoch().as_secs_f64();
+    println!("this machine, {api}");
     for line in lines(&answer, now) {
         println!("{line}");
     }
@@ -59,7 +121,7 @@ pub(crate) async fn explain(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What `answer` says at `now`, in seconds since the Unix epoch.
-fn lines(answer: &Value, now: f64) -> Vec<String> {
+pub(crate) fn lines(answer: &Value, now: f64) -> Vec<String> {
     let state = &answer["now"];
     let path =
         if state["path"] == "serve" { "clients reach the pods directly" } else { "the activator answers" };
@@ -90,6 +152,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_named_is_asked_else_this_machine_else_the_cluster() {
+        let other: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        assert_eq!(place(Some(other), false, true), Place::Local(other));
+        assert_eq!(place(None, true, true), Place::Cluster);
+        assert_eq!(place(None, false, true), Place::Local(DEFAULT_API));
+        assert_eq!(place(None, false, false), Place::Cluster);
+    }
 
     #[test]
     fn an_answer_is_told_in_lines() {

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::Args as ClapArgs;
 use http::Request;
 use kube::{
@@ -69,15 +69,15 @@ impl Connection {
                 let context = self.context.clone().or_else(|| file.current_context.clone());
                 let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
                 let config = Config::from_custom_kubeconfig(file, &options).await;
-                (config.context(self.wrong("the kubeconfig names no cluster to speak to"))?, context)
+                let config =
+                    config.map_err(|error| self.wrong("the kubeconfig names no such cluster", &error))?;
+                (config, context)
             }
             // In a pod there is no kubeconfig, and there need not be one.
             Err(_) if !self.is_named() && Config::incluster().is_ok() => {
                 (Config::incluster()?, Some("of this pod".to_owned()))
             }
-            Err(error) => {
-                return Err(error).context(self.wrong("there is no kubeconfig that can be read"));
-            }
+            Err(error) => return Err(self.wrong("there is no kubeconfig that can be read", &error)),
         };
         let name = match context {
             Some(context) => format!("{context} ({})", config.cluster_url),
@@ -87,17 +87,19 @@ impl Connection {
         config.connect_timeout = Some(CONNECT_WITHIN);
         // An answer that something is away is what is asked for; it would be asked for again, past every deadline.
         config.default_retry = false;
-        let client = Client::try_from(config).context(self.wrong("the kubeconfig cannot be used"))?;
+        let client =
+            Client::try_from(config).map_err(|error| self.wrong("the kubeconfig cannot be used", &error))?;
         Ok(Cluster { client, namespace, name })
     }
 
-    fn wrong(&self, what: &str) -> String {
-        let how = "give one by --kubeconfig or $KUBECONFIG, and a context by --context";
-        match (&self.kubeconfig, &self.context) {
-            (Some(path), _) => format!("{what}: {} ({how})", path.display()),
-            (None, Some(context)) => format!("{what} by the context {context:?} ({how})"),
-            (None, None) => format!("{what} ({how})"),
-        }
+    /// Errors of kube tell their own causes.
+    fn wrong(&self, what: &str, error: &impl fmt::Display) -> anyhow::Error {
+        let which = match (&self.kubeconfig, &self.context) {
+            (Some(path), _) => format!(" ({})", path.display()),
+            (None, Some(context)) => format!(" (context {context:?})"),
+            (None, None) => String::new(),
+        };
+        anyhow!("{what}{which}: {error}; name one by --kubeconfig or $KUBECONFIG, and a context by --context")
     }
 }
 

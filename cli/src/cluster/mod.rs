@@ -8,6 +8,7 @@ mod bound;
 pub(crate) mod check;
 mod clock;
 mod connection;
+mod explain;
 mod finding;
 mod kinds;
 mod manifests;
@@ -16,6 +17,7 @@ mod shape;
 mod trouble;
 
 pub(crate) use connection::{Cluster, Connection, Failure};
+pub(crate) use explain::explain;
 
 /// `1 pod`, `2 pods`.
 fn count(number: usize, one: &str) -> String {

@@ -181,10 +181,8 @@ fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &s
         );
         Finding::fault(ACTIVATORS, what, todo)
     } else if deaf.is_empty() {
-        Finding::ok(
-            ACTIVATORS,
-            format!("{ready} activators are connected to each of {} autoscalers", heard.len()),
-        )
+        let (ready, heard) = (count(ready, "activator"), count(heard.len(), "autoscaler"));
+        Finding::ok(ACTIVATORS, format!("{ready} connected, to each of {heard}"))
     } else {
         let what = format!("of {ready} activators that are ready, {}", deaf.join(", "));
         Finding::warning(ACTIVATORS, what, todo)
@@ -192,7 +190,7 @@ fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &s
 }
 
 /// The value of a metric without labels.
-fn gauge(metrics: &str, name: &str) -> Option<f64> {
+pub(crate) fn gauge(metrics: &str, name: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
