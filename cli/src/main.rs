@@ -1,4 +1,4 @@
-//! `ebb`: the whole system on one machine, with processes as pods.
+//! `ebb`: the whole system on one machine, with processes as pods, and the operator's hand on a cluster.
 
 mod cluster;
 mod demo;
@@ -35,6 +35,10 @@ enum Command {
     Run(run::Args),
     /// Run the services of an ebb.yaml
     Up(run::UpArgs),
+    /// Bring Ebb to a Kubernetes cluster
+    Install(cluster::InstallArgs),
+    /// Take Ebb from a Kubernetes cluster, without an outage of what it scales
+    Uninstall(cluster::UninstallArgs),
     /// Verify a cluster's Ebb: versions, rights, webhooks, reachability, each Service; and say what to do
     Check(cluster::check::Args),
     /// Say why a service has the pods it has: its last decisions, and what they were made from
@@ -75,11 +79,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             log(args.common.level());
             runtime()?.block_on(run::up(args))
         }
+        Command::Install(args) => runtime()?.block_on(cluster::install(&args)),
+        Command::Uninstall(args) => runtime()?.block_on(cluster::uninstall(&args)),
         Command::Check(args) => runtime()?.block_on(cluster::check::check(&args)),
-        Command::Explain(args) => {
-            log(LevelFilter::ERROR);
-            runtime()?.block_on(explain::explain(&args))
-        }
+        Command::Explain(args) => runtime()?.block_on(explain::explain(&args)),
         Command::SampleApp(args) => {
             let app = Builder::new_current_thread().enable_all().build()?;
             Ok(app.block_on(sample_app::run(args.into()))?)

@@ -18,6 +18,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{Api, ResourceExt, core::DynamicObject};
 
 pub(crate) use services::Scope;
+pub(crate) use version::check as version;
 
 use super::{
     Cluster, Connection, Failure,
@@ -28,15 +29,17 @@ use super::{
 
 const AT_ONCE: usize = 8;
 
+const HELP: &str = "\
+Looks at the API server's version, at every object of the installation, at the autoscaler's rights, the pods, the leader, \
+the activators, the webhooks (authority, certificate, and whether a question really arrives), and then at every Service \
+that asks for Ebb: its annotations, what it scales, its pods, rivals who write replicas, and what in the pods' shape \
+makes cold starts slower than they need be. Each fault, warning and hint comes with what to do. Nothing is changed.
+
+Ends with 1 if there is a fault, with 0 if there are warnings and hints only.";
+
 /// `ebb check [-n NAMESPACE] [--json]`
-///
-/// Looks at the API server's version, at every object of the installation, at the pods, the autoscaler's rights, the
-/// webhooks (authority, certificate, and whether a question really arrives), the leader, the activators, and then at
-/// every Service that is annotated: what it asks for, what it scales, its pods, rivals who write replicas, and what in the
-/// pods' shape makes cold starts slower than they need be.
-///
-/// Nothing is changed. Ends with 1 if there is a fault, with 0 if there are warnings and hints only.
 #[derive(ClapArgs, Debug)]
+#[command(after_help = HELP)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) connection: Connection,
@@ -67,7 +70,7 @@ pub(crate) async fn check(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Everything, in the order in which one thing needs the other.
 pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
-    let version = version::check(cluster).await;
+    let version = version(cluster).await;
     let is_there = version.is_some();
     report.extend(version);
     if !is_there {

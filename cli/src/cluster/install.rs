@@ -1,0 +1,201 @@
+//! `ebb install`: brings what is built in to the cluster, waits until it works, and proves it.
+
+mod wait;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::Args as ClapArgs;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+
+use super::{
+    Cluster, Connection, FIELD_MANAGER,
+    check::{self, Scope},
+    finding::{Level, Report},
+    manifests::{self, Images, NAMESPACE, api, kind, name},
+    settings,
+};
+
+/// The label by which Helm knows what it installed.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+const HELP: &str = "\
+Applies the objects that deploy/install.yaml of this version has (server-side, as field manager `ebb`), each said as it \
+is done, waits until the Deployments are ready and the API server knows the webhooks' authority, and then runs `ebb \
+check`. Doing it again changes what is not as shipped, and nothing else; a newer ebb upgrades. No Service is touched \
+before one asks for Ebb. An earlier `ebb uninstall --keep-namespace` is undone: Services that are still annotated are \
+taken up again.";
+
+/// `ebb install [--single] [--image-registry R] [--queue-proxy-image I] [--no-wait] [--dry-run]`
+#[derive(ClapArgs, Debug)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    connection: Connection,
+    /// One autoscaler and one activator, for a cluster of one node
+    #[arg(long)]
+    single: bool,
+    #[command(flatten)]
+    images: Images,
+    /// Waits until Ebb works, and checks it; the default
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+    /// Ends when everything is applied
+    #[arg(long, overrides_with = "wait")]
+    no_wait: bool,
+    /// How long it waits
+    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = super::duration)]
+    timeout: Duration,
+    /// Has the API server judge everything and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Created,
+    Changed,
+    Unchanged,
+    /// In a namespace that is to be created: nothing could be asked.
+    Unasked,
+}
+
+/// Installs.
+pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
+    let cluster = args.connection.open().await?;
+    println!("{cluster}{}", if args.dry_run { "; dry run, nothing is changed" } else { "" });
+    let objects = manifests::objects(args.single, &args.images)?;
+    fits(&cluster).await?;
+    if !args.dry_run && settings::set_release(&cluster, NAMESPACE, false).await? {
+        println!(
+            "ConfigMap {NAMESPACE}/ebb-config: release is taken back; annotated Services are taken up again"
+        );
+    }
+    apply_all(&cluster, &objects, args.dry_run).await?;
+    if args.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.no_wait && !args.wait {
+        println!("applied; `ebb check` tells when it works");
+        return Ok(ExitCode::SUCCESS);
+    }
+    wait::until_it_works(&cluster, args.timeout).await?;
+    let mut report = Report::default();
+    check::run(&cluster, &Scope::All, &mut report).await;
+    println!("{}", report.summary());
+    if report.has_faults() {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!(
+        "\nnext, have a Service of yours scaled by its requests (its pods are replaced once):\n  \
+         kubectl annotate service NAME ebb.dev/scale-target=Deployment/NAME ebb.dev/restart=true\n  \
+         ebb explain NAME"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether this can be the cluster's one Ebb.
+async fn fits(cluster: &Cluster) -> anyhow::Result<()> {
+    let Some(version) = check::version(cluster).await else {
+        bail!("the API server of {cluster} does not answer; see that it runs, or name another by --context");
+    };
+    if version.level == Level::Fault {
+        bail!("{}; {}", version.what, version.todo);
+    }
+    println!("{}", version.what);
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let namespace = cluster.find("reading the namespace", namespaces.get(NAMESPACE)).await?;
+    if namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
+        bail!(
+            "namespace {NAMESPACE} is still being removed (activators finish what they hold); when it is gone: \
+             kubectl wait --for=delete namespace/{NAMESPACE} --timeout=6m"
+        );
+    }
+    let elsewhere = check::installed_in(cluster).await;
+    if elsewhere != NAMESPACE {
+        bail!(
+            "Ebb is installed in namespace {elsewhere} already, and a cluster has one; upgrade it as it was installed"
+        );
+    }
+    let deployments: Api<Deployment> = cluster.within(NAMESPACE);
+    let deployment = cluster.find("reading the autoscaler", deployments.get("ebb-autoscaler")).await?;
+    if deployment.is_some_and(|one| is_helms(one.metadata.labels.as_ref())) {
+        bail!(
+            "Helm installed this Ebb, and would not know of changes; use: helm upgrade ebb … --namespace {NAMESPACE}"
+        );
+    }
+    Ok(())
+}
+
+/// Whether Helm installed what has these labels.
+pub(crate) fn is_helms(labels: Option<&std::collections::BTreeMap<String, String>>) -> bool {
+    labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|manager| manager == "Helm")
+}
+
+async fn apply_all(cluster: &Cluster, objects: &[DynamicObject], dry_run: bool) -> anyhow::Result<()> {
+    let mut has_namespace = true;
+    for object in objects {
+        let outcome = if has_namespace || object.namespace().is_none() {
+            apply(cluster, object, dry_run).await.with_context(|| {
+                format!("{} could not be applied; what was done before stays, and `ebb install` goes on from there", name(object))
+            })?
+        } else {
+            Outcome::Unasked
+        };
+        if kind(object) == "Namespace" && outcome == Outcome::Created && dry_run {
+            has_namespace = false;
+        }
+        println!("{}: {}", name(object), outcome.in_words(dry_run));
+    }
+    Ok(())
+}
+
+/// Makes the object what it is to be.
+async fn apply(cluster: &Cluster, object: &DynamicObject, dry_run: bool) -> anyhow::Result<Outcome> {
+    let api = api(cluster, object);
+    let id = object.name_any();
+    let before = cluster.find(format!("reading {}", name(object)), api.get(&id)).await?;
+    // What was applied in another way is Ebb's all the same: by kubectl, by an older ebb.
+    let params = PatchParams { dry_run, ..PatchParams::apply(FIELD_MANAGER).force() };
+    let after = cluster.call("applying", api.patch(&id, &params, &Patch::Apply(object))).await?;
+    Ok(match before.map(|before| is_same(before, after)) {
+        None => Outcome::Created,
+        Some(true) => Outcome::Unchanged,
+        Some(false) => Outcome::Changed,
+    })
+}
+
+/// Whether nothing was changed but who said it. (A dry run has no version of its own to tell by.)
+fn is_same(mut before: DynamicObject, mut after: DynamicObject) -> bool {
+    for object in [&mut before, &mut after] {
+        object.metadata.managed_fields = None;
+        object.metadata.resource_version = None;
+        object.metadata.generation = None;
+        if let Some(fields) = object.data.as_object_mut() {
+            fields.remove("status");
+        }
+    }
+    before == after
+}
+
+impl Outcome {
+    const fn in_words(self, dry_run: bool) -> &'static str {
+        match (self, dry_run) {
+            (Self::Created, false) => "created",
+            (Self::Changed, false) => "changed",
+            (Self::Created, true) => "would be created",
+            (Self::Changed, true) => "would be changed",
+            (Self::Unchanged, _) => "as it is",
+            (Self::Unasked, _) => "would be created, with its namespace",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

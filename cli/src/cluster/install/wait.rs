@@ -1,0 +1,67 @@
+//! Until what was applied works, or what keeps it from that.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{
+    Cluster,
+    check::{logs, running, webhooks},
+    manifests::NAMESPACE,
+    rollout::Rollout,
+    trouble,
+};
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const DEPLOYMENTS: [&str; 2] = ["ebb-autoscaler", "ebb-activator"];
+
+/// Waits for the Deployments' pods, and for the webhooks' authority.
+pub(super) async fn until_it_works(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
+    let end = Instant::now() + limit;
+    for name in DEPLOYMENTS {
+        println!("waiting for {name} …");
+        deployment(cluster, name, end).await?;
+    }
+    println!("waiting for the webhooks' authority …");
+    loop {
+        let known = webhooks::bundles(cluster).await?;
+        if !known.is_empty() && known.iter().all(|(_, bundle)| bundle.is_some()) {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            bail!(
+                "the API server was not told the webhooks' authority in time; the leading autoscaler does that, and its \
+                 log says why not: {}",
+                logs(NAMESPACE)
+            );
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn deployment(cluster: &Cluster, name: &str, end: Instant) -> anyhow::Result<()> {
+    let api: Api<Deployment> = cluster.within(NAMESPACE);
+    let mut told = String::new();
+    loop {
+        let now = Rollout::of(&cluster.call(format!("reading {name}"), api.get(name)).await?);
+        if now.is_complete {
+            println!("{name}: {} of {} pods ready", now.ready, now.wanted);
+            return Ok(());
+        }
+        let pods = running::pods_of(cluster, NAMESPACE, name).await?;
+        let trouble = pods.iter().find_map(trouble::of_pod);
+        if let Some(trouble) = trouble.as_ref().filter(|trouble| trouble.what != told) {
+            println!("  {}", trouble.what);
+            told.clone_from(&trouble.what);
+        }
+        if Instant::now() >= end {
+            let why =
+                trouble.map_or(String::new(), |trouble| format!(": {}; {}", trouble.what, trouble.todo));
+            bail!("{name}: {} of {} pods were ready in time{why}", now.ready, now.wanted);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}

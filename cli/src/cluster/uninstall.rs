@@ -1,0 +1,240 @@
+//! `ebb uninstall`: gives every Service its selector back without an outage, then removes what was installed.
+
+mod by_hand;
+mod left;
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::Args as ClapArgs;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    coordination::v1::Lease,
+    core::v1::{Namespace, Pod},
+};
+use kube::{Api, ResourceExt, api::DeleteParams, core::DynamicObject};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Cluster, Connection,
+    check::{installed_in, running},
+    count,
+    install::is_helms,
+    manifests::{self, Images, kind, name},
+    settings,
+};
+use left::Left;
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// An autoscaler ends within its grace period.
+const AUTOSCALER_ENDS_WITHIN: Duration = Duration::from_secs(40);
+const AUTOSCALER: &str = "ebb-autoscaler";
+
+const HELP: &str = "\
+First every Service gets its selector back: the autoscaler is told to (`release: \"true\"` in the ConfigMap ebb-config), \
+wakes those that have no pod, and keeps its endpoints until the cluster's own are ready. If no autoscaler runs, ebb does \
+the same itself. Nothing is removed before the last Service is given back; if that takes longer than --timeout, ebb says \
+which are left and why, and ends with 1: do what it says, and run it again.
+
+Then the webhooks, the Deployments and the rest go, in the reverse order of the installation. Activators finish what they \
+hold, for up to five minutes. What stays: the annotations of yours (a later `ebb install` takes the Services up again), \
+and the sidecars, which pass requests on until their pods are replaced.";
+
+/// `ebb uninstall [--keep-namespace] [--timeout 3m]`
+#[derive(ClapArgs, Debug)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    connection: Connection,
+    /// Leaves the namespace, and what else is in it
+    #[arg(long)]
+    keep_namespace: bool,
+    /// How long Services may take to be given back, all together
+    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = super::duration)]
+    timeout: Duration,
+    /// Says what would be done, and does nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Uninstalls.
+pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
+    let cluster = args.connection.open().await?;
+    println!("{cluster}{}", if args.dry_run { "; dry run, nothing is changed" } else { "" });
+    let own = installed_in(&cluster).await;
+    let mut objects = manifests::objects(false, &Images::default())?;
+    objects.iter_mut().for_each(|object| manifests::move_to(object, &own));
+    let autoscaler = autoscaler(&cluster, &own).await?;
+    let runs = autoscaler.as_ref().is_some_and(is_ready);
+    let left = left::all(&cluster).await?;
+    if args.dry_run {
+        dry_run(&left, runs, &objects, args.keep_namespace);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if left.is_empty() {
+        println!("no Service is held");
+    }
+    // Even then: none is to be taken from now on.
+    let has_namespace = has_namespace(&cluster, &own).await?;
+    if has_namespace && settings::set_release(&cluster, &own, true).await? {
+        println!("ConfigMap {own}/ebb-config: release is set; no Service is taken any more");
+    }
+    if !left.is_empty() {
+        give_back(&cluster, runs, left.len(), args.timeout).await?;
+    }
+    if autoscaler.is_some_and(|one| is_helms(one.metadata.labels.as_ref())) {
+        println!(
+            "every Service is given back. Helm installed this Ebb and removes it:\n  helm uninstall ebb --namespace {own}"
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    remove_all(&cluster, &objects, args.keep_namespace).await?;
+    if args.keep_namespace && has_namespace {
+        take_release_back(&cluster, &own).await?;
+    }
+    println!(
+        "\nEbb is removed. Annotations of yours stay, and a later `ebb install` takes their Services up again; to be rid \
+         of them:\n  kubectl annotate services --all --all-namespaces ebb.dev/scale-target-\n\
+         Pods keep their sidecars, which pass requests on, until they are replaced."
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn dry_run(left: &[Left], runs: bool, objects: &[DynamicObject], keep_namespace: bool) {
+    let who = if runs { "the autoscaler" } else { "ebb itself, as no autoscaler runs," };
+    for one in left {
+        println!("{}: would be given back by {who}", one.name());
+    }
+    for object in to_remove(objects, keep_namespace) {
+        println!("{}: would be deleted, if it is there", name(object));
+    }
+}
+
+async fn autoscaler(cluster: &Cluster, own: &str) -> anyhow::Result<Option<Deployment>> {
+    let api: Api<Deployment> = cluster.within(own);
+    Ok(cluster.find("reading the autoscaler", api.get(AUTOSCALER)).await?)
+}
+
+fn is_ready(autoscaler: &Deployment) -> bool {
+    autoscaler.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) > 0
+}
+
+async fn has_namespace(cluster: &Cluster, own: &str) -> anyhow::Result<bool> {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    let namespace = cluster.find("reading the namespace", api.get(own)).await?;
+    Ok(namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_none()))
+}
+
+/// Waits until every Service is given back, and does it where nobody else does.
+async fn give_back(cluster: &Cluster, runs: bool, number: usize, limit: Duration) -> anyhow::Result<()> {
+    let services = count(number, "Service");
+    if runs {
+        println!("the autoscaler gives {services} back …");
+    } else {
+        println!("no autoscaler runs: giving {services} back …");
+    }
+    let end = Instant::now() + limit;
+    let mut ready_since = BTreeMap::new();
+    let mut before = number;
+    loop {
+        let left = left::all(cluster).await?;
+        if left.is_empty() {
+            println!("all of them are given back");
+            return Ok(());
+        }
+        if left.len() != before {
+            println!("  {} to go", left.len());
+            before = left.len();
+        }
+        let mut reasons = BTreeMap::new();
+        if !runs {
+            for one in &left {
+                if let Err(why) = by_hand::advance(cluster, one, &mut ready_since).await {
+                    reasons.insert(one.name(), why);
+                }
+            }
+        }
+        if Instant::now() >= end {
+            let mut lines = Vec::new();
+            for one in &left {
+                let why = match reasons.remove(&one.name()) {
+                    Some(why) => why,
+                    None => one.why(cluster).await,
+                };
+                lines.push(format!("  {}: {why}", one.name()));
+            }
+            bail!(
+                "{} not given back within {} s, and nothing was removed:\n{}\nSee to that and run it again, or give it \
+                 longer by --timeout",
+                count(left.len(), "Service"),
+                limit.as_secs(),
+                lines.join("\n")
+            );
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What is to be deleted, in that order.
+fn to_remove(objects: &[DynamicObject], keep_namespace: bool) -> impl Iterator<Item = &DynamicObject> {
+    objects.iter().rev().filter(move |object| !(keep_namespace && kind(object) == "Namespace"))
+}
+
+async fn remove_all(
+    cluster: &Cluster,
+    objects: &[DynamicObject],
+    keep_namespace: bool,
+) -> anyhow::Result<()> {
+    for object in to_remove(objects, keep_namespace) {
+        let api = manifests::api(cluster, object);
+        // What depends on it is ended by the cluster, in its own time.
+        let deleted =
+            cluster.find("deleting", api.delete(&object.name_any(), &DeleteParams::background())).await;
+        let deleted = deleted.with_context(|| {
+            format!("{} could not be deleted; what is left can be by running it again", name(object))
+        })?;
+        println!("{}: {}", name(object), if deleted.is_some() { "deleted" } else { "was not there" });
+    }
+    Ok(())
+}
+
+/// Where the namespace stays, nothing is to stay in it that a later installation would stumble over.
+async fn take_release_back(cluster: &Cluster, own: &str) -> anyhow::Result<()> {
+    let end = Instant::now() + AUTOSCALER_ENDS_WITHIN;
+    // One that still runs would take the Services again.
+    while !running::pods_of(cluster, own, AUTOSCALER).await?.iter().all(is_over) {
+        if Instant::now() >= end {
+            println!(
+                "an autoscaler's pod is still ending, so `release: \"true\"` stays in ConfigMap {own}/ebb-config; a \
+                 later `ebb install` takes it back"
+            );
+            return Ok(());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    settings::set_release(cluster, own, false).await?;
+    let leases: Api<Lease> = cluster.within(own);
+    cluster.find("deleting the lease", leases.delete(AUTOSCALER, &DeleteParams::default())).await?;
+    Ok(())
+}
+
+fn is_over(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn webhooks_go_first_and_the_namespace_last_if_at_all() {
+        let objects = manifests::objects(false, &Images::default()).unwrap();
+        let removed: Vec<&str> = to_remove(&objects, false).map(kind).collect();
+        assert!(removed[0].contains("WebhookConfiguration") && removed[1].contains("WebhookConfiguration"));
+        assert_eq!(removed.last(), Some(&"Namespace"));
+        let at = |wanted: &str| removed.iter().position(|kind| *kind == wanted).unwrap();
+        assert!(at("Deployment") < at("ClusterRoleBinding"), "programs before their rights");
+        assert_eq!(to_remove(&objects, true).count(), objects.len() - 1);
+        assert!(to_remove(&objects, true).all(|object| kind(object) != "Namespace"));
+    }
+}
