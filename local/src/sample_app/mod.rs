@@ -1,6 +1,6 @@
 //! The application that `ebb demo` and the tests scale: a small HTTP server with adjustable manners.
 //!
-//! It speaks HTTP/1.1 and HTTP/2 without TLS on one loopback port, takes as long to start and to answer as it is
+//! It speaks HTTP/1.1 and HTTP/2 without TLS on one port, takes as long to start and to answer as it is
 //! told, and can be made to fail at its start. It knows nothing of Ebb: a pod that works with this program works
 //! with any program that listens on `$PORT`.
 //!
@@ -9,8 +9,10 @@
 //! | Path | Answer |
 //! |---|---|
 //! | `/healthz` | 200 at once |
+//! | `/started` | `listening_us=` and the Unix time in microseconds since when connections are accepted |
 //! | `/echo` | the request's body, streamed back while it arrives |
 //! | `/events?count=N&ms=M` | N server-sent events (10), M milliseconds apart (100, at least 1), the first at once |
+//! | `/fetch?url=URL` | what the URL answers, with its status; names are resolved by the pod's own name server |
 //! | `/upload` | the length of the request's body, in bytes |
 //! | `/status/NNN` | that status, 200 to 599 |
 //! | `/ws` | a WebSocket that echoes text and binary messages |
@@ -20,7 +22,9 @@
 //! prepared when its request came, itself among them.
 
 mod events;
+mod fetch;
 mod identity;
+mod names;
 mod options;
 mod routes;
 mod server;
@@ -30,9 +34,8 @@ mod websocket;
 mod work;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -88,21 +91,25 @@ async fn start(options: &Options) -> io::Result<Startup> {
         Some(Failure::NeverListen) => std::future::pending().await,
         None => {
             let server = Server::bind(options).await?;
-            announce(server.local_addr())?;
+            announce(&server)?;
             Ok(Startup::Listening(server))
         }
     }
 }
 
 /// Tells the one who started this process, on standard output, that connections are accepted from now on.
-fn announce(address: SocketAddr) -> io::Result<()> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the reader is another process, which shares no other clock with this one"
-    )]
-    let now = SystemTime::now();
-    let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+fn announce(server: &Server) -> io::Result<()> {
+    let (port, since) = (server.local_addr().port(), server.listening_since());
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "listening port={} at_us={}", address.port(), at.as_micros())?;
+    writeln!(stdout, "listening port={port} at_us={}", since.as_micros())?;
     stdout.flush()
+}
+
+/// Time since the Unix epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the reader is another process, which shares no other clock with this one"
+)]
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,12 +1,15 @@
 //! What the sample app can be told, as types and as command-line flags.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// How the sample app behaves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The loopback port to listen on; 0 lets the system choose.
+    /// The address to listen on: loopback, where nothing but this machine is to reach it.
+    pub address: IpAddr,
+    /// The port to listen on; 0 lets the system choose.
     pub port: u16,
     /// Passes before the port is bound.
     pub startup_delay: Duration,
@@ -18,6 +21,20 @@ pub struct Options {
     pub concurrency: Option<NonZeroUsize>,
     /// What goes wrong at the start, if anything.
     pub fail: Option<Failure>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            startup_delay: Duration::ZERO,
+            service_time: Duration::ZERO,
+            jitter: Duration::ZERO,
+            concurrency: None,
+            fail: None,
+        }
+    }
 }
 
 /// A way to fail at the start.
@@ -32,7 +49,11 @@ pub enum Failure {
 /// The command-line flags of the sample app; times are in milliseconds.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Port to listen on, on 127.0.0.1; 0 lets the system choose
+    /// Address to listen on; in a pod 0.0.0.0 or ::, so that the kubelet's probes reach it
+    #[arg(long, env = "ADDRESS", default_value_t = IpAddr::from(Ipv4Addr::LOCALHOST))]
+    pub address: IpAddr,
+
+    /// Port to listen on; 0 lets the system choose
     #[arg(long, env = "PORT", default_value_t = 8080)]
     pub port: u16,
 
@@ -61,6 +82,7 @@ impl From<Args> for Options {
     fn from(args: Args) -> Self {
         let millis = |count: u32| Duration::from_millis(u64::from(count));
         Self {
+            address: args.address,
             port: args.port,
             startup_delay: millis(args.startup_ms),
             service_time: millis(args.service_ms),
@@ -85,10 +107,11 @@ mod tests {
 
     #[test]
     fn flags_become_options() {
-        let line =
-            "app --port 0 --startup-ms 40 --service-ms 30 --jitter-ms 5 --concurrency 2 --fail never-listen";
+        let line = "app --address 0.0.0.0 --port 0 --startup-ms 40 --service-ms 30 --jitter-ms 5 \
+                    --concurrency 2 --fail never-listen";
         let program = Program::try_parse_from(line.split(' ')).unwrap();
         let expected = Options {
+            address: Ipv4Addr::UNSPECIFIED.into(),
             port: 0,
             startup_delay: Duration::from_millis(40),
             service_time: Duration::from_millis(30),
@@ -96,6 +119,13 @@ mod tests {
             concurrency: NonZeroUsize::new(2),
             fail: Some(Failure::NeverListen),
         };
+        assert_eq!(Options::from(program.args), expected);
+    }
+
+    #[test]
+    fn nobody_else_reaches_it_unless_it_is_told_otherwise() {
+        let program = Program::try_parse_from(["app"]).unwrap();
+        let expected = Options { port: 8080, ..Options::default() };
         assert_eq!(Options::from(program.args), expected);
     }
 

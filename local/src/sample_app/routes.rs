@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::Options;
 use super::events::Events;
+use super::fetch::{FetchError, fetch};
 use super::identity::Identity;
 use super::websocket::WebSockets;
 use super::work::Work;
@@ -32,12 +33,13 @@ type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 pub(super) struct App {
     work: Work,
     identity: Identity,
+    pub(super) listening_since: Duration,
     pub(super) websockets: WebSockets,
 }
 
 impl App {
-    pub(super) fn new(options: &Options, identity: Identity) -> Self {
-        Self { work: Work::new(options), identity, websockets: WebSockets::default() }
+    pub(super) fn new(options: &Options, identity: Identity, listening_since: Duration) -> Self {
+        Self { work: Work::new(options), identity, listening_since, websockets: WebSockets::default() }
     }
 
     /// Answers one request.
@@ -49,7 +51,9 @@ impl App {
         let answer = match request.uri().path() {
             "/echo" => Ok(echo(request)),
             "/events" => events(request.uri().query()),
+            "/fetch" => fetched(request.uri().query()).await,
             "/healthz" => Ok(text("ok\n")),
+            "/started" => Ok(text(format!("listening_us={}\n", self.listening_since.as_micros()))),
             "/upload" => Ok(text(format!("{}\n", body_length(request.into_body()).await?))),
             "/ws" => self.websocket(request),
             path => match path.strip_prefix("/status/") {
@@ -104,6 +108,22 @@ fn events(query: Option<&str>) -> Result<Response<Body>, BadRequest> {
     let distance = millis(query)?.unwrap_or(DEFAULT_EVENT_DISTANCE);
     let body = Events::new(count, distance).map_err(|never| match never {}).boxed_unsync();
     Ok(with_type(body, HeaderValue::from_static("text/event-stream")))
+}
+
+/// Passes on what the URL answers that the query names; 502 with the reason if it does not answer.
+async fn fetched(query: Option<&str>) -> Result<Response<Body>, BadRequest> {
+    // All of the rest, so that a URL may have a query of its own.
+    let url = query.and_then(|query| query.strip_prefix("url=")).unwrap_or_default();
+    let url = Uri::from_str(url).map_err(BadRequest::because)?;
+    Ok(match fetch(&url).await {
+        Ok(answer) => answer.map(BodyExt::boxed_unsync),
+        Err(FetchError::NotHttp) => return Err(BadRequest::because(FetchError::NotHttp)),
+        Err(error) => {
+            let mut response = text(format!("{url}: {error}\n"));
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+            response
+        }
+    })
 }
 
 fn status(code: &str) -> Result<Response<Body>, BadRequest> {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::Options;
 use super::identity::Identity;
 use super::routes::App;
+use super::unix_time;
 
 /// How long accepting pauses when the system has no descriptor or memory for another connection: long enough for
 /// some to be given back, short enough to go unnoticed otherwise.
@@ -38,15 +39,21 @@ impl Server {
     ///
     /// When the port cannot be bound.
     pub async fn bind(options: &Options) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+        let listener = TcpListener::bind((options.address, options.port)).await?;
         let local_addr = listener.local_addr()?;
         let identity = Identity::from_lookup(|name| std::env::var(name).ok(), std::process::id());
-        Ok(Self { listener, local_addr, app: Arc::new(App::new(options, identity)) })
+        let listening_since = unix_time();
+        Ok(Self { listener, local_addr, app: Arc::new(App::new(options, identity, listening_since)) })
     }
 
     /// The address that was bound, with the port that the system chose if it was to choose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Since when connections are accepted, as time since the Unix epoch.
+    pub fn listening_since(&self) -> Duration {
+        self.app.listening_since
     }
 
     /// Serves until `shutdown` completes; then refuses new connections, closes idle ones, and returns when the

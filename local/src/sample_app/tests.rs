@@ -97,6 +97,18 @@ async fn what_makes_no_sense_is_a_bad_request() {
 }
 
 #[tokio::test]
+async fn it_fetches_what_another_one_answers() {
+    let (server, other) = (running().await, running().await);
+    let fetch = |path: &str| format!("/fetch?url=http://{}{path}", other.address);
+    assert_eq!(server.get(&fetch("/healthz")).await, (StatusCode::OK, "ok\n".to_owned()));
+    assert_eq!(server.get(&fetch("/status/418")).await.0, StatusCode::IM_A_TEAPOT);
+    let back = format!("/fetch?url=http://{}/healthz", server.address);
+    assert_eq!(server.get(&fetch(&back)).await, (StatusCode::OK, "ok\n".to_owned()));
+    assert_eq!(server.get("/fetch?url=http://127.0.0.1:1/").await.0, StatusCode::BAD_GATEWAY);
+    assert_eq!(server.get("/fetch?url=https://127.0.0.1:1/").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn events_arrive_as_an_event_stream() {
     let server = running().await;
     let response = server.send(request("/events?count=2&ms=1", Bytes::new())).await;
