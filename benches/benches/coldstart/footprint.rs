@@ -1,0 +1,170 @@
+//! What an install costs that does nothing: memory, objects, writes.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use e2e::{App, Cluster, Front, SOON, Scenario, eventually};
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Endpoints, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, api::ListParams};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::Failure;
+
+/// Of Ebb, and of the cluster as far as it holds what is Ebb's.
+const PROGRAMS: [&str; 3] = ["autoscaler", "activator", "queue-proxy"];
+const API_SERVER: &str = "kube-apiserver";
+/// How long nothing is done while writes are counted.
+const QUIET: Duration = Duration::from_secs(60);
+/// Objects that are made at once.
+const AT_ONCE: usize = 16;
+const SYSTEM: &str = "ebb-system";
+
+/// Memory and writes of the install as it is.
+pub(crate) async fn idle(cluster: &Cluster) -> Result<(), Failure> {
+    println!("an idle install");
+    memory().print();
+    writes(cluster).await
+}
+
+/// What services at zero cost.
+pub(crate) async fn services(cluster: &Cluster, count: usize) -> Result<(), Failure> {
+    println!("{count} idle services");
+    let before = memory();
+    let scenario = Scenario::begin(cluster.clone(), "bench").await;
+    let begin = Instant::now();
+    let made = stream::iter(0..count).map(|n| {
+        let scenario = &scenario;
+        async move {
+            let app = App::deployment(&format!("s{n}"));
+            scenario.make(app.manifest()).await;
+            scenario.make(Front::scaled(&app).manifest()).await;
+        }
+    });
+    made.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    println!("made within {:.1} s", begin.elapsed().as_secs_f64());
+    let slices = scenario.api::<EndpointSlice>();
+    let ours = ListParams::default().labels("endpointslice.kubernetes.io/managed-by=ebb.dev");
+    let leading = |slice: &EndpointSlice| !slice.endpoints.is_empty();
+    eventually("each service leads to activators", 5 * SOON, async || {
+        let listed = slices.list(&ours).await.ok()?;
+        (listed.iter().filter(|slice| leading(slice)).count() >= count).then_some(())
+    })
+    .await;
+    println!(
+        "all of them lead to activators {:.1} s after the first was made",
+        begin.elapsed().as_secs_f64()
+    );
+    let objects = scenario.api::<Service>().list(&ListParams::default()).await?.items.len()
+        + slices.list(&ListParams::default()).await?.items.len()
+        + scenario.api::<Endpoints>().list(&ListParams::default()).await?.items.len();
+    println!(
+        "objects per service, its Deployment and ReplicaSet left out: {:.2}",
+        objects as f64 / count as f64
+    );
+    // Allocators give back late; and what was made is not idle yet.
+    sleep(QUIET / 4).await;
+    let after = memory();
+    after.print();
+    for (program, kib) in &after.0 {
+        let more =
+            kib.iter().sum::<u64>() as f64 - before.0.get(program).into_iter().flatten().sum::<u64>() as f64;
+        println!("{program}: {:.1} KiB per service", more / count as f64);
+    }
+    writes(cluster).await?;
+    scenario.end().await;
+    Ok(())
+}
+
+/// Resident KiB of each process, by program.
+struct Memory(BTreeMap<&'static str, Vec<u64>>);
+
+impl Memory {
+    fn print(&self) {
+        let mut all = 0;
+        for (program, kib) in &self.0 {
+            let mib: Vec<String> = kib.iter().map(|kib| format!("{:.1}", *kib as f64 / 1024.0)).collect();
+            println!("{program}: resident MiB {}", mib.join(" + "));
+            if PROGRAMS.contains(program) {
+                all += kib.iter().sum::<u64>();
+            }
+        }
+        println!("Ebb together: resident {:.1} MiB", all as f64 / 1024.0);
+    }
+}
+
+/// As the machine's kernel counts it; a container's process is one of the machine's.
+fn memory() -> Memory {
+    let mut all: BTreeMap<&'static str, Vec<u64>> = BTreeMap::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(program) = program(&process.path()) else { continue };
+        let status = fs::read_to_string(process.path().join("status")).unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: Option<u64> = resident.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        all.entry(program).or_default().extend(kib);
+    }
+    Memory(all)
+}
+
+/// Which of the programs that count a process runs.
+fn program(process: &Path) -> Option<&'static str> {
+    let line = fs::read(process.join("cmdline")).ok()?;
+    let first = String::from_utf8_lossy(line.split(|byte| *byte == 0).next()?).into_owned();
+    if first.ends_with(API_SERVER) {
+        return Some(API_SERVER);
+    }
+    // Ebb's containers have their program in the root folder; others of the same name are none of ours.
+    PROGRAMS.into_iter().find(|name| first.strip_prefix('/') == Some(name))
+}
+
+/// Counts who writes how often while nothing happens.
+async fn writes(cluster: &Cluster) -> Result<(), Failure> {
+    let scenario = Scenario::begin(cluster.clone(), "quiet").await;
+    let own = || async {
+        scenario
+            .system()
+            .metrics("autoscaler")
+            .await
+            .iter()
+            .map(|all| all.sum("ebb_autoscaler_api_writes_total", &[]))
+            .sum::<f64>()
+    };
+    let lease = || lease_transitions(cluster);
+    sleep(QUIET / 6).await;
+    let (own_before, revision_before, _) = (own().await, revision(cluster).await?, lease().await);
+    let mut renewals = 0;
+    let begin = Instant::now();
+    let mut last = lease().await;
+    while begin.elapsed() < QUIET {
+        sleep(Duration::from_millis(500)).await;
+        let now = lease().await;
+        renewals += u32::from(now != last);
+        last = now;
+    }
+    let own_after = own().await;
+    println!(
+        "writes in {} s: {} by the autoscaler to objects, {renewals} to its Lease; {} by all in the cluster",
+        QUIET.as_secs(),
+        own_after - own_before,
+        revision(cluster).await? - revision_before,
+    );
+    scenario.end().await;
+    Ok(())
+}
+
+/// The version of the autoscaler's Lease.
+async fn lease_transitions(cluster: &Cluster) -> Option<String> {
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), SYSTEM);
+    leases.get("ebb-autoscaler").await.ok()?.metadata.resource_version
+}
+
+/// The store's revision: each write in the cluster is one.
+async fn revision(cluster: &Cluster) -> Result<i64, Failure> {
+    let services: Api<Service> = Api::all(cluster.client.clone());
+    let listed = services.list(&ListParams::default().limit(1)).await?;
+    Ok(listed.metadata.resource_version.ok_or_else(|| json!("no revision").to_string())?.parse()?)
+}

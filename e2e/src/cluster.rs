@@ -1,0 +1,120 @@
+//! The cluster that there is, and what can be broken of it.
+
+use std::{
+    env, fmt,
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Once,
+};
+
+use kube::{Client, Config};
+use tokio::{io::AsyncWriteExt, process};
+
+/// A folder with the program `component`, which stops and starts parts of the cluster.
+const SCRIPTS: &str = "EBB_CLUSTER_DIR";
+
+/// A Kubernetes API.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Speaks to it.
+    pub client: Client,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// The cluster of `KUBECONFIG`; `None`, and a line that says so, where there is none.
+    ///
+    /// # Panics
+    ///
+    /// When there is one that cannot be spoken to.
+    pub async fn find() -> Option<Self> {
+        static SAID: Once = Once::new();
+        if env::var_os("KUBECONFIG").is_none() {
+            say_once(&SAID, "skipped: no KUBECONFIG, so no cluster to test in; e2e/run brings one");
+            return None;
+        }
+        let config = Config::infer().await.expect("KUBECONFIG is readable");
+        Some(Self { client: Client::try_from(config).expect("KUBECONFIG is usable") })
+    }
+}
+
+/// Breaks parts of the cluster, each of which comes back when what was returned is dropped.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    component: PathBuf,
+}
+
+impl Faults {
+    /// `None`, and a line that says so, where nothing can be broken: faults are for clusters that nobody else uses.
+    pub fn find() -> Option<Self> {
+        static SAID: Once = Once::new();
+        let Some(folder) = env::var_os(SCRIPTS) else {
+            say_once(&SAID, "skipped what breaks the cluster: no EBB_CLUSTER_DIR with a program `component`");
+            return None;
+        };
+        Some(Self { component: PathBuf::from(folder).join("component") })
+    }
+
+    /// Kills a component, and leaves it away.
+    pub fn stop(&self, component: &'static str) -> Stopped {
+        self.run("stop", component);
+        Stopped { faults: self.clone(), component }
+    }
+
+    fn run(&self, what: &str, component: &str) {
+        let status = Command::new(&self.component).args([what, component]).stdout(Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot {what} {component}");
+    }
+}
+
+/// A component that is away until this is dropped.
+#[derive(Debug)]
+pub struct Stopped {
+    faults: Faults,
+    component: &'static str,
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.faults.run("start", self.component);
+    }
+}
+
+/// Runs `kubectl`, with `input` on its standard input; the error is what it said.
+///
+/// # Errors
+///
+/// What it said on standard error, when it fails.
+///
+/// # Panics
+///
+/// When there is no `kubectl`.
+pub async fn kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut child = process::Command::new("kubectl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubectl is on the path");
+    if let Some(mut stdin) = child.stdin.take() {
+        // It reads nothing where it refuses its arguments; it says why itself.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await.expect("kubectl ends");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+/// Past the capture of tests' output, which is shown of failed ones only.
+fn say_once(said: &Once, line: &str) {
+    said.call_once(|| {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    });
+}

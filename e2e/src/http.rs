@@ -1,0 +1,200 @@
+//! Clients, each on connections of its own.
+
+use std::{fmt, io, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, as text.
+    pub body: String,
+    /// What came behind the body.
+    pub trailers: HeaderMap,
+}
+
+impl Answer {
+    /// A header's value; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// # Panics
+    ///
+    /// When the status is another than 200.
+    #[track_caller]
+    pub fn assert_ok(&self) {
+        assert_eq!(self.status, StatusCode::OK, "{} {}", self.header("ebb-reason"), self.body);
+    }
+}
+
+/// A request without an answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lost {
+    /// No connection.
+    Connect(io::ErrorKind),
+    /// The connection broke before the head of an answer came.
+    Unanswered(String),
+    /// The answer broke off.
+    Torn(String),
+    /// The client gave up.
+    TimedOut,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(kind) => write!(f, "no connection: {kind}"),
+            Self::Unanswered(why) => write!(f, "unanswered: {why}"),
+            Self::Torn(why) => write!(f, "the answer broke off: {why}"),
+            Self::TimedOut => f.write_str("the client gave up"),
+        }
+    }
+}
+
+/// As patient as one has to be with a cluster of two busy cores.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A GET on a connection of its own.
+///
+/// # Errors
+///
+/// When there is no whole answer within a minute.
+pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Lost> {
+    get_within(address, path, PATIENCE).await
+}
+
+/// A GET that is answered with 200.
+///
+/// # Panics
+///
+/// When it is not.
+pub async fn served(address: SocketAddr, path: &str) -> Answer {
+    let answer = get(address, path).await.unwrap_or_else(|lost| panic!("{address}{path}: {lost}"));
+    answer.assert_ok();
+    answer
+}
+
+/// As [`get`], with another patience.
+///
+/// # Errors
+///
+/// When there is no whole answer by then.
+pub async fn get_within(address: SocketAddr, path: &str, within: Duration) -> Result<Answer, Lost> {
+    timeout(within, async {
+        let stream = connect(address).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unanswered)?;
+        let connection = tokio::spawn(connection);
+        let request = Request::get(path)
+            .header(header::HOST, "e2e")
+            .header(header::CONNECTION, "close")
+            .body(Full::<Bytes>::default())
+            .map_err(|error| Lost::Unanswered(error.to_string()))?;
+        let answer = whole(sender.send_request(request).await.map_err(unanswered)?).await;
+        connection.abort();
+        answer
+    })
+    .await
+    .unwrap_or(Err(Lost::TimedOut))
+}
+
+/// A gRPC call as far as a proxy can tell: HTTP/2 without TLS, its content type, a message both ways, trailers.
+///
+/// # Errors
+///
+/// When there is no whole answer within a minute.
+pub async fn grpc(address: SocketAddr, path: &str, message: &'static str) -> Result<Answer, Lost> {
+    timeout(PATIENCE, async {
+        let stream = connect(address).await?;
+        let io = TokioIo::new(stream);
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), io).await.map_err(unanswered)?;
+        let connection = tokio::spawn(connection);
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let frames = [Frame::data(Bytes::from(message)), Frame::trailers(trailers)];
+        let frames = futures_util::stream::iter(frames.map(Ok::<_, std::convert::Infallible>));
+        let request = Request::post(format!("http://e2e{path}"))
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .header(header::TE, "trailers")
+            .body(StreamBody::new(frames))
+            .map_err(|error| Lost::Unanswered(error.to_string()))?;
+        let answer = whole(sender.send_request(request).await.map_err(unanswered)?).await;
+        connection.abort();
+        answer
+    })
+    .await
+    .unwrap_or(Err(Lost::TimedOut))
+}
+
+/// Says something on a WebSocket, and returns what comes back and the socket.
+///
+/// # Errors
+///
+/// When the handshake fails, or nothing comes back within a minute.
+pub async fn websocket(
+    address: SocketAddr,
+    path: &str,
+    text: &'static str,
+) -> Result<(String, WebSocketStream<TcpStream>), Lost> {
+    let torn = |error: tungstenite::Error| Lost::Torn(error.to_string());
+    timeout(PATIENCE, async {
+        let stream = connect(address).await?;
+        let opened = client_async(format!("ws://e2e{path}"), stream).await;
+        let (mut socket, _) = opened.map_err(|error| Lost::Unanswered(error.to_string()))?;
+        socket.send(tungstenite::Message::text(text)).await.map_err(torn)?;
+        let back = socket.next().await.ok_or_else(|| Lost::Torn("closed".to_owned()))?.map_err(torn)?;
+        Ok((back.into_text().map_err(torn)?.to_string(), socket))
+    })
+    .await
+    .unwrap_or(Err(Lost::TimedOut))
+}
+
+/// Whether somebody takes connections there.
+pub async fn is_reachable(address: SocketAddr) -> bool {
+    timeout(Duration::from_secs(1), TcpStream::connect(address)).await.is_ok_and(|opened| opened.is_ok())
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, Lost> {
+    let stream = TcpStream::connect(address).await.map_err(|error| Lost::Connect(error.kind()))?;
+    // Only costs latency when it fails, and then the connection is about to fail as well.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// Reads an answer to its end.
+pub(crate) async fn whole(response: Response<Incoming>) -> Result<Answer, Lost> {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map_err(|error| Lost::Torn(cause(&error)))?;
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    Ok(Answer { status: head.status, headers: head.headers, body, trailers })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unanswered(error: hyper::Error) -> Lost {
+    Lost::Unanswered(cause(&error))
+}
+
+/// What an error is in the end: hyper's own texts leave out why.
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,208 @@
+//! Requests at a given rate, whatever becomes of those before: as many clients as it takes, and each outcome is counted.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::http::{Lost, cause, get_within, whole};
+
+/// When a client of the load gives up. Longer than any cold start, shorter than a test.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// Idle connections are closed by a client that keeps them after so long: well before a pod that ends stops looking after them.
+const KEPT: Duration = Duration::from_secs(2);
+
+/// What is to be asked, and how often.
+#[derive(Clone, Debug)]
+pub struct Load {
+    address: SocketAddr,
+    path: String,
+    per_second: u32,
+    keeps: bool,
+}
+
+impl Load {
+    /// So many GETs a second, each on a connection of its own.
+    pub fn of(per_second: u32, address: SocketAddr, path: &str) -> Self {
+        Self { address, path: path.to_owned(), per_second, keeps: false }
+    }
+
+    /// By a client that keeps its connections, as most do, and repeats what was never sent.
+    #[must_use]
+    pub fn keeping_connections(mut self) -> Self {
+        self.keeps = true;
+        self
+    }
+
+    /// Begins, and goes on until it is told to stop.
+    pub fn start(self) -> Running {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        Running { stop, task: tokio::spawn(async move { self.run(|_| told.load(Ordering::Relaxed)).await }) }
+    }
+
+    /// Sends for so long.
+    pub async fn for_time(self, duration: Duration) -> Report {
+        self.run(|since| since >= duration).await
+    }
+
+    async fn run(self, is_over: impl Fn(Duration) -> bool) -> Report {
+        let start = Instant::now();
+        let kept: Option<Kept> = self.keeps.then(kept);
+        let mut clients = JoinSet::new();
+        let mut report = Report::default();
+        for n in 0_u32.. {
+            let due = Duration::from_secs(1) * n / self.per_second;
+            if is_over(due) {
+                break;
+            }
+            sleep_until(start + due).await;
+            let (kept, address, path) = (kept.clone(), self.address, self.path.clone());
+            clients.spawn(async move {
+                let sent = Instant::now();
+                let outcome = match kept {
+                    None => get_within(address, &path, PATIENCE).await.map(|answer| answer.status),
+                    Some(kept) => ask(&kept, address, &path).await,
+                };
+                Shot { at: sent - start, took: sent.elapsed(), outcome }
+            });
+            while let Some(done) = clients.try_join_next() {
+                report.shots.extend(done);
+            }
+        }
+        while let Some(done) = clients.join_next().await {
+            report.shots.extend(done);
+        }
+        report
+    }
+}
+
+type Kept = Client<HttpConnector, Full<Bytes>>;
+
+fn kept() -> Kept {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(KEPT)
+        .build(connector)
+}
+
+async fn ask(client: &Kept, address: SocketAddr, path: &str) -> Result<StatusCode, Lost> {
+    timeout(PATIENCE, async {
+        let request = Request::get(format!("http://{address}{path}"))
+            .body(Full::default())
+            .map_err(|error| Lost::Unanswered(error.to_string()))?;
+        let response = client.request(request).await.map_err(|error| Lost::Unanswered(cause(&error)))?;
+        whole(response).await.map(|answer| answer.status)
+    })
+    .await
+    .unwrap_or(Err(Lost::TimedOut))
+}
+
+/// A load that goes on.
+#[derive(Debug)]
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Report>,
+}
+
+impl Running {
+    /// Sends no more, waits for what was sent, and tells.
+    ///
+    /// # Panics
+    ///
+    /// When the load itself did.
+    pub async fn stop(self) -> Report {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("the load runs to its end")
+    }
+}
+
+/// What became of one request.
+#[derive(Clone, Debug)]
+pub struct Shot {
+    /// When it was sent, from the load's begin.
+    pub at: Duration,
+    /// Until the last byte of its answer, or until there was none to be expected.
+    pub took: Duration,
+    /// Its answer's status.
+    pub outcome: Result<StatusCode, Lost>,
+}
+
+impl Shot {
+    fn is_served(&self) -> bool {
+        self.outcome == Ok(StatusCode::OK)
+    }
+}
+
+/// What became of them all.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// One by one, in the order in which they ended.
+    pub shots: Vec<Shot>,
+}
+
+impl Report {
+    /// How many were sent.
+    pub fn sent(&self) -> usize {
+        self.shots.len()
+    }
+
+    /// How many were not answered with 200.
+    pub fn lost(&self) -> usize {
+        self.shots.iter().filter(|shot| !shot.is_served()).count()
+    }
+
+    /// The longest time that a request took.
+    pub fn slowest(&self) -> Duration {
+        self.shots.iter().map(|shot| shot.took).max().unwrap_or_default()
+    }
+
+    /// # Panics
+    ///
+    /// When any request was not answered with 200, or none was sent.
+    #[track_caller]
+    pub fn assert_nothing_lost(&self) {
+        assert!(self.sent() > 0, "nothing was sent");
+        assert!(self.lost() == 0, "{self}");
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sent, {} lost, the slowest in {:?}", self.sent(), self.lost(), self.slowest())?;
+        let mut kinds: BTreeMap<String, Vec<&Shot>> = BTreeMap::new();
+        for shot in self.shots.iter().filter(|shot| !shot.is_served()) {
+            let kind = match &shot.outcome {
+                Ok(status) => status.to_string(),
+                Err(lost) => lost.to_string(),
+            };
+            kinds.entry(kind).or_default().push(shot);
+        }
+        for (kind, shots) in kinds {
+            let at: Vec<String> =
+                shots.iter().take(12).map(|shot| format!("{:.2}", shot.at.as_secs_f64())).collect();
+            write!(f, "; {} × {kind}, sent {} s after the begin", shots.len(), at.join(", "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! What a test puts into its namespace: an app, and the Service in front of it.
+
+use serde_json::{Map, Value, json};
+
+/// Where the app listens.
+pub const HTTP_PORT: u16 = 8080;
+/// Where its sidecar does.
+pub const SERVING_PORT: u16 = 8012;
+
+const IMAGE: &str = "ebb/sample-app:0.1.0";
+/// Much longer than any drain of a test takes.
+const GRACE_SECONDS: u32 = 30;
+
+/// The sample app as a Deployment or a `StatefulSet`: at zero, unless it is told otherwise.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    replicas: u32,
+    image: String,
+    arguments: Vec<String>,
+    environment: Map<String, Value>,
+    labels: Map<String, Value>,
+    probe: bool,
+}
+
+impl App {
+    /// As a Deployment.
+    pub fn deployment(name: &str) -> Self {
+        Self {
+            kind: "Deployment",
+            name: name.to_owned(),
+            replicas: 0,
+            image: IMAGE.to_owned(),
+            arguments: vec!["--address=0.0.0.0".to_owned(), format!("--port={HTTP_PORT}")],
+            environment: Map::new(),
+            labels: Map::from_iter([("app".to_owned(), json!(name))]),
+            probe: false,
+        }
+    }
+
+    /// As a `StatefulSet`.
+    pub fn stateful_set(name: &str) -> Self {
+        Self { kind: "StatefulSet", ..Self::deployment(name) }
+    }
+
+    /// With so many pods to begin with.
+    #[must_use]
+    pub fn with_pods(mut self, replicas: u32) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// It takes so long until it listens.
+    #[must_use]
+    pub fn starting_within_ms(self, ms: u32) -> Self {
+        self.told(format!("--startup-ms={ms}"))
+    }
+
+    /// It ends right after its start, each time.
+    #[must_use]
+    pub fn crashing(self) -> Self {
+        self.told("--fail=crash")
+    }
+
+    /// It runs, and never listens.
+    #[must_use]
+    pub fn never_listening(self) -> Self {
+        self.told("--fail=never-listen")
+    }
+
+    /// With one more argument.
+    #[must_use]
+    pub fn told(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// From another image.
+    #[must_use]
+    pub fn from_image(mut self, image: &str) -> Self {
+        image.clone_into(&mut self.image);
+        self
+    }
+
+    /// With a variable in its environment; another value makes another version of it.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), json!(value));
+        self
+    }
+
+    /// Its pods get no sidecar.
+    #[must_use]
+    pub fn without_sidecar(mut self) -> Self {
+        self.labels.insert("ebb.dev/inject".to_owned(), json!("false"));
+        self
+    }
+
+    /// The kubelet asks it whether it is ready.
+    #[must_use]
+    pub fn probed(mut self) -> Self {
+        self.probe = true;
+        self
+    }
+
+    /// Its name, which its pods have as their label `app`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a Service names as its scale target.
+    pub fn reference(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
+    /// The object.
+    pub fn manifest(&self) -> Value {
+        let environment: Vec<Value> =
+            self.environment.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        let mut container = json!({
+            "name": "app",
+            "image": self.image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": self.arguments,
+            "env": environment,
+            "ports": [{"name": "http", "containerPort": HTTP_PORT}],
+        });
+        if self.probe {
+            container["readinessProbe"] =
+                json!({"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1});
+        }
+        let mut manifest = json!({
+            "apiVersion": "apps/v1",
+            "kind": self.kind,
+            "metadata": {"name": self.name},
+            "spec": {
+                "replicas": self.replicas,
+                "selector": {"matchLabels": {"app": self.name}},
+                "template": {
+                    "metadata": {"labels": self.labels},
+                    "spec": {"terminationGracePeriodSeconds": GRACE_SECONDS, "containers": [container]},
+                },
+            },
+        });
+        if self.kind == "StatefulSet" {
+            manifest["spec"]["serviceName"] = json!(self.name);
+        }
+        manifest
+    }
+}
+
+/// The Service in front of an app.
+#[derive(Clone, Debug)]
+pub struct Front {
+    pub(crate) name: String,
+    annotations: Map<String, Value>,
+    spec: Value,
+}
+
+impl Front {
+    /// A plain one, which Ebb has nothing to do with.
+    pub fn plain(app: &App) -> Self {
+        Self {
+            name: app.name.clone(),
+            annotations: Map::new(),
+            spec: json!({
+                "selector": {"app": app.name},
+                "ports": [{"name": "http", "port": 80, "targetPort": HTTP_PORT}],
+            }),
+        }
+    }
+
+    /// One that Ebb scales, with windows as short as may be: it is back at zero some ten seconds after the last request.
+    pub fn scaled(app: &App) -> Self {
+        Self::plain(app)
+            .with("ebb.dev/scale-target", &app.reference())
+            .with("autoscaling.knative.dev/window", "6s")
+            .with("autoscaling.knative.dev/initial-scale", "0")
+            // Directly to the pods as soon as there are any: both ways are to be seen.
+            .with("autoscaling.knative.dev/target-burst-capacity", "0")
+    }
+
+    /// With another annotation, or another value of it.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.to_owned(), json!(value));
+        self
+    }
+
+    /// As the Service of another name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// With a field of its spec set, or taken away by `null`.
+    #[must_use]
+    pub fn with_field(mut self, field: &str, value: Value) -> Self {
+        if value.is_null() {
+            self.spec.as_object_mut().map(|spec| spec.remove(field));
+        } else {
+            self.spec[field] = value;
+        }
+        self
+    }
+
+    /// The object.
+    pub fn manifest(&self) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": self.name, "annotations": self.annotations},
+            "spec": self.spec,
+        })
+    }
+}

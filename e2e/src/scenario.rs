@@ -1,0 +1,373 @@
+//! One test's part of the cluster.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{Event, Namespace, Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject},
+};
+use serde_json::{Value, json};
+use tokio::sync::RwLock;
+
+use crate::{
+    cluster::Cluster,
+    failures,
+    http::is_reachable,
+    manifests::{App, Front},
+    system::System,
+    wait::{SOON, eventually},
+};
+
+/// Who looks after slices of ours.
+const MANAGED_BY_EBB: &str = "endpointslice.kubernetes.io/managed-by=ebb.dev";
+/// How users' tools sign what they apply.
+const USER: &str = "e2e";
+
+/// A namespace of its own, with what a test does there.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    cluster: Cluster,
+    system: System,
+    /// Its name.
+    pub namespace: String,
+}
+
+/// Where a Service's own port leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Address and port, in order.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether Ebb wrote all of it.
+    pub is_ebbs: bool,
+}
+
+/// Scenarios that break something for all wait for the others, and the others for them.
+fn turn() -> &'static RwLock<()> {
+    static TURN: OnceLock<RwLock<()>> = OnceLock::new();
+    TURN.get_or_init(RwLock::default)
+}
+
+/// Runs `play` in a namespace that is there for it, beside other scenarios. Does nothing where there is no cluster.
+///
+/// # Panics
+///
+/// When `play` does; what the namespace looks like then is printed.
+pub async fn scenario(name: &str, play: impl AsyncFnOnce(&Scenario)) {
+    let Some(cluster) = Cluster::find().await else { return };
+    let _turn = turn().read().await;
+    run(cluster, name, play).await;
+}
+
+/// As [`scenario`], while no other runs: for those that break something for all.
+///
+/// # Panics
+///
+/// When `play` does.
+pub async fn alone(name: &str, play: impl AsyncFnOnce(&Scenario)) {
+    let Some(cluster) = Cluster::find().await else { return };
+    let _turn = turn().write().await;
+    run(cluster, name, play).await;
+}
+
+async fn run(cluster: Cluster, name: &str, play: impl AsyncFnOnce(&Scenario)) {
+    let scenario = Scenario::begin(cluster, name).await;
+    let played = AssertUnwindSafe(play(&scenario)).catch_unwind().await;
+    if played.is_err() {
+        eprintln!("{}", failures::report(&scenario).await);
+    }
+    scenario.end().await;
+    if let Err(panic) = played {
+        resume_unwind(panic);
+    }
+}
+
+impl Scenario {
+    /// Makes a namespace.
+    ///
+    /// # Panics
+    ///
+    /// When the cluster does not let it, or its service account does not come.
+    pub async fn begin(cluster: Cluster, name: &str) -> Self {
+        let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+        let metadata = json!({"generateName": format!("e2e-{name}-")});
+        let wanted = serde_json::from_value(json!({"metadata": metadata})).expect("it is a namespace");
+        let made = namespaces.create(&PostParams::default(), &wanted).await.expect("a namespace can be made");
+        let system = System::new(&cluster.client);
+        let scenario = Self { cluster, system, namespace: made.name_any() };
+        // Without it no pod can be made yet.
+        let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = scenario.api();
+        eventually("the namespace has its service account", SOON, async || {
+            accounts.get("default").await.ok()
+        })
+        .await;
+        scenario
+    }
+
+    /// Nobody judges what is made here from now on: Ebb's webhooks leave such namespaces out.
+    ///
+    /// # Panics
+    ///
+    /// When that cannot be said.
+    pub async fn is_not_judged(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let patch = json!({"metadata": {"labels": {"ebb.dev/ignore": "true"}}});
+        let patched = namespaces.patch(&self.namespace, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        patched.expect("the namespace takes a label");
+    }
+
+    /// Gives the namespace away; its pods end by themselves.
+    pub async fn end(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.cluster.client.clone());
+        // All that is left of one that stays is an idle namespace.
+        let _ = namespaces.delete(&self.namespace, &DeleteParams::default()).await;
+    }
+
+    /// Ebb itself.
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// Speaks to the cluster.
+    pub fn client(&self) -> Client {
+        self.cluster.client.clone()
+    }
+
+    /// Objects of the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client(), &self.namespace)
+    }
+
+    /// Makes an app and the Service in front of it, and waits until that takes connections. Returns its address.
+    ///
+    /// # Panics
+    ///
+    /// When either is refused, or nobody takes connections.
+    pub async fn with(&self, app: &App, front: &Front) -> SocketAddr {
+        self.make(app.manifest()).await;
+        self.make(front.manifest()).await;
+        self.reachable(&front.name).await
+    }
+
+    /// Makes an object.
+    ///
+    /// # Panics
+    ///
+    /// When it is refused.
+    pub async fn make(&self, manifest: Value) {
+        self.try_make(manifest).await.expect("the object is taken");
+    }
+
+    /// Makes an object.
+    ///
+    /// # Errors
+    ///
+    /// What the API said when it is refused.
+    pub async fn try_make(&self, manifest: Value) -> Result<(), String> {
+        let (api, object) = self.dynamic(manifest);
+        let made = api.create(&PostParams::default(), &object).await;
+        made.map(drop).map_err(|error| in_words(&error))
+    }
+
+    /// Applies an object on the server, as `kubectl apply --server-side` and tools that sync a repository do.
+    ///
+    /// # Panics
+    ///
+    /// When it is refused.
+    pub async fn apply(&self, manifest: Value) {
+        let (api, object) = self.dynamic(manifest);
+        let applied = api.patch(&object.name_any(), &PatchParams::apply(USER), &Patch::Apply(&object)).await;
+        applied.expect("the object is taken");
+    }
+
+    fn dynamic(&self, manifest: Value) -> (Api<DynamicObject>, DynamicObject) {
+        let text = |key: &str| manifest[key].as_str().unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let plural =
+            if kind == "Endpoints" { "endpoints".to_owned() } else { format!("{}s", kind.to_lowercase()) };
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: api_version.clone(),
+            kind,
+            plural,
+        };
+        let object = serde_json::from_value(manifest).expect("it is an object");
+        (Api::namespaced_with(self.client(), &self.namespace, &resource), object)
+    }
+
+    /// Takes an app and the Service of its name away, and waits until its pods are gone.
+    ///
+    /// # Panics
+    ///
+    /// When they stay.
+    pub async fn remove(&self, app: &App) {
+        let (api, object) = self.dynamic(app.manifest());
+        // What is not there need not be removed.
+        let _ = self.api::<Service>().delete(&app.name, &DeleteParams::default()).await;
+        let _ = api.delete(&object.name_any(), &DeleteParams::default()).await;
+        eventually("its pods are gone", SOON, async || {
+            self.pods_and_ending(&app.name).await.is_empty().then_some(())
+        })
+        .await;
+    }
+
+    /// Writes annotations on a Service; `null` takes one away.
+    ///
+    /// # Panics
+    ///
+    /// When that is refused.
+    pub async fn annotate(&self, service: &str, annotations: Value) {
+        let services: Api<Service> = self.api();
+        let patch = json!({"metadata": {"annotations": annotations}});
+        let patched = services.patch(service, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        patched.expect("the annotations are taken");
+    }
+
+    /// The Service as it is now.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub async fn service(&self, name: &str) -> Service {
+        self.api::<Service>().get(name).await.expect("there is such a Service")
+    }
+
+    /// What an annotation of a Service says.
+    pub async fn annotation(&self, service: &str, key: &str) -> Option<String> {
+        self.api::<Service>().get(service).await.ok()?.annotations().get(key).cloned()
+    }
+
+    /// The address of a Service's first port, once somebody takes connections there.
+    ///
+    /// # Panics
+    ///
+    /// When nobody does.
+    pub async fn reachable(&self, service: &str) -> SocketAddr {
+        let address = self.address(service).await;
+        eventually("the Service takes connections", SOON, async || is_reachable(address).await.then_some(()))
+            .await;
+        address
+    }
+
+    /// The address of a Service's first port.
+    ///
+    /// # Panics
+    ///
+    /// When it has none.
+    pub async fn address(&self, service: &str) -> SocketAddr {
+        let spec = self.service(service).await.spec.unwrap_or_default();
+        let ip: IpAddr = spec.cluster_ip.unwrap_or_default().parse().expect("the Service has an address");
+        let port = spec.ports.unwrap_or_default().first().and_then(|port| u16::try_from(port.port).ok());
+        SocketAddr::new(ip, port.expect("the Service has a port"))
+    }
+
+    /// Where a Service's port of that name leads.
+    pub async fn endpoints(&self, service: &str, port: &str) -> Endpoints {
+        let slices: Api<EndpointSlice> = self.api();
+        let of_it = format!("kubernetes.io/service-name={service}");
+        let all = slices.list(&ListParams::default().labels(&of_it)).await;
+        let ours = slices.list(&ListParams::default().labels(&format!("{of_it},{MANAGED_BY_EBB}"))).await;
+        let (Ok(all), Ok(ours)) = (all, ours) else { return Endpoints::default() };
+        let is_ebbs = !all.items.is_empty() && all.items.len() == ours.items.len();
+        let mut addresses: Vec<SocketAddr> =
+            all.items.iter().flat_map(|slice| addresses(slice, port)).collect();
+        addresses.sort_unstable();
+        Endpoints { addresses, is_ebbs }
+    }
+
+    /// The pods with that label `app`, those that end left out.
+    pub async fn pods(&self, app: &str) -> Vec<Pod> {
+        let pods = self.pods_and_ending(app).await;
+        pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect()
+    }
+
+    /// All pods with that label `app`.
+    pub async fn pods_and_ending(&self, app: &str) -> Vec<Pod> {
+        let selector = ListParams::default().labels(&format!("app={app}"));
+        self.api::<Pod>().list(&selector).await.map(|pods| pods.items).unwrap_or_default()
+    }
+
+    /// The replicas that the scale target asks for; `None` while the API does not answer.
+    pub async fn replicas(&self, app: &App) -> Option<i32> {
+        let (api, object) = self.dynamic(app.manifest());
+        let there = api.get(&object.name_any()).await.ok()?;
+        i32::try_from(there.data["spec"]["replicas"].as_i64()?).ok()
+    }
+
+    /// Waits until the app has no pod and is asked for none.
+    pub async fn at_zero(&self, app: &App) {
+        eventually("the app has no pod", SOON, async || {
+            let none = self.replicas(app).await == Some(0) && self.pods(&app.name).await.is_empty();
+            none.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the app has at least so many pods that are ready.
+    pub async fn has_ready(&self, app: &App, count: usize) {
+        eventually("the app has that many ready pods", SOON, async || {
+            let ready = self.pods(&app.name).await.iter().filter(|pod| is_ready(pod)).count();
+            (ready >= count).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until an Event says `reason` of an object, and returns what it says.
+    pub async fn event(&self, object: &str, reason: &str) -> String {
+        let events: Api<Event> = self.api();
+        eventually("the Event is there", Duration::from_secs(30), async || {
+            let all = events.list(&ListParams::default()).await.ok()?;
+            let is_it = |event: &Event| {
+                event.involved_object.name.as_deref() == Some(object)
+                    && event.reason.as_deref() == Some(reason)
+            };
+            all.into_iter().find(is_it).map(|event| event.message.unwrap_or_default())
+        })
+        .await
+    }
+}
+
+fn addresses(slice: &EndpointSlice, name: &str) -> Vec<SocketAddr> {
+    let ports = slice.ports.iter().flatten();
+    let Some(port) = ports.filter(|port| port.name.as_deref() == Some(name)).find_map(|port| port.port)
+    else {
+        return Vec::new();
+    };
+    let Ok(port) = u16::try_from(port) else { return Vec::new() };
+    let ready = slice.endpoints.iter().filter(|endpoint| {
+        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+    });
+    let texts = ready.flat_map(|endpoint| &endpoint.addresses);
+    texts.filter_map(|text| Some(SocketAddr::new(text.parse().ok()?, port))).collect()
+}
+
+/// Whether a pod's Ready condition holds.
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn in_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,73 @@
+//! Apps that do not come up, and pods without a sidecar.
+
+use std::time::Duration;
+
+use e2e::{App, Front, Load, get_within, scenario, served};
+use http::StatusCode;
+
+/// What clients are kept waiting at most, where no pod comes.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Whoever asks is told within bounds, with a reason; the owner is told by an Event.
+async fn is_said(name: &str, app: App, event: &str) {
+    scenario(name, async |it| {
+        let front = Front::scaled(&app).with("ebb.dev/activation-deadline", "10s");
+        let address = it.with(&app, &front).await;
+        let start = tokio::time::Instant::now();
+        let answer = get_within(address, "/", 2 * DEADLINE).await.expect("there is an answer in time");
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.header("ebb-reason"), "activation-deadline", "{}", answer.body);
+        assert!(start.elapsed() < DEADLINE + Duration::from_secs(3), "after {:?}", start.elapsed());
+        if !event.is_empty() {
+            let said = it.event("hello", event).await;
+            assert!(!said.is_empty());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_app_that_crashes_is_a_503_in_time_and_an_event() {
+    is_said("crashing", App::deployment("hello").crashing(), "PodsCannotStart").await;
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_exist_is_a_503_in_time_and_an_event() {
+    let app = App::deployment("hello").from_image("ebb/no-such-image:1");
+    is_said("no-image", app, "PodsCannotStart").await;
+}
+
+#[tokio::test]
+async fn an_app_that_never_listens_is_a_503_in_time() {
+    is_said("never-listening", App::deployment("hello").never_listening(), "").await;
+}
+
+#[tokio::test]
+async fn pods_without_a_sidecar_are_served() {
+    scenario("bare", async |it| {
+        let app = App::deployment("hello").without_sidecar().probed();
+        let address = it.with(&app, &Front::scaled(&app)).await;
+        served(address, "/").await;
+        let pods = it.pods("hello").await;
+        let containers = pods[0].spec.as_ref().unwrap().containers.len();
+        assert_eq!(containers, 1, "it has no sidecar");
+        let report = Load::of(20, address, "/?ms=20").for_time(Duration::from_secs(8)).await;
+        report.assert_nothing_lost();
+        it.event("hello", "PodsWithoutSidecar").await;
+        it.at_zero(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_service_that_asks_for_no_sidecar_has_none_and_is_scaled_by_its_activators() {
+    scenario("no-sidecar", async |it| {
+        let app = App::deployment("hello").probed();
+        let address = it.with(&app, &Front::scaled(&app).with("ebb.dev/sidecar", "none")).await;
+        served(address, "/").await;
+        let pods = it.pods("hello").await;
+        assert_eq!(pods[0].spec.as_ref().unwrap().containers.len(), 1);
+        it.at_zero(&app).await;
+    })
+    .await;
+}

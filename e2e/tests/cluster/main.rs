@@ -1,0 +1,9 @@
+//! Ebb in a real Kubernetes. One program, because the scenarios that break something for all have to wait for the others.
+
+mod failing;
+mod faults;
+mod names;
+mod protocols;
+mod refusals;
+mod updates;
+mod zero;
