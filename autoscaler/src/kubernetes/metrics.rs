@@ -1,5 +1,5 @@
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
@@ -15,14 +15,7 @@ pub(crate) struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WriteLabels {
     what: &'static str,
-    outcome: Outcome,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum Outcome {
-    Done,
-    Conflict,
-    Failed,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,10 +48,17 @@ impl Metrics {
     }
 
     pub(crate) fn wrote<T>(&self, what: &'static str, result: &Result<T, kube::Error>) {
-        let outcome = match result {
-            Ok(_) => Outcome::Done,
-            Err(kube::Error::Api(status)) if status.code == 409 => Outcome::Conflict,
-            Err(_) => Outcome::Failed,
+        let code = match result {
+            Ok(_) => 200,
+            Err(kube::Error::Api(status)) => status.code,
+            Err(_) => 0,
+        };
+        let outcome = match code {
+            200 => "done",
+            // What was to go had gone.
+            404 => "gone",
+            409 => "conflict",
+            _ => "failed",
         };
         self.writes.get_or_create_owned(&WriteLabels { what, outcome }).inc();
     }

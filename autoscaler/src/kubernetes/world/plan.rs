@@ -142,17 +142,30 @@ impl World {
         let mut change = Change::take(&record.object, claim, record.port);
         change.set_status(&record.object, record.status());
         if !change.is_empty() {
-            return Plan::Do(Step::Patch(change.merge_patch(&record.object)));
+            // The others' slices are looked after as long as the selector stands, and not a moment longer: by then
+            // every node must know ours.
+            let rest = NETWORK.saturating_sub(now.since(placed_at));
+            return if claim.selector_in_place && !leftovers.is_empty() && !rest.is_zero() {
+                Plan::Wait(rest)
+            } else {
+                Plan::Do(Step::Patch(change.merge_patch(&record.object)))
+            };
         }
+        if !leftovers.is_empty() {
+            record.cleared_at = None;
+            return Plan::Do(Step::Leftovers(leftovers));
+        }
+        let cleared_at = *record.cleared_at.get_or_insert(now);
         if claim.restart && !record.restarted && record.pods.values().any(|pod| pod.sidecar.is_none()) {
+            // Pods without a sidecar go without a word: nobody must be sent to them any more.
+            let rest = NETWORK.saturating_sub(now.since(cleared_at));
+            if !rest.is_zero() {
+                return Plan::Wait(rest);
+            }
             record.restarted = true;
             if let Some(target) = target {
                 return Plan::Do(Step::Restart { target, mark: claim.uid.clone() });
             }
-        }
-        if !leftovers.is_empty() {
-            let rest = NETWORK.saturating_sub(now.since(placed_at));
-            return if rest.is_zero() { Plan::Do(Step::Leftovers(leftovers)) } else { Plan::Wait(rest) };
         }
         match record.missing(missing.as_ref(), now) {
             Ok(notice) => {

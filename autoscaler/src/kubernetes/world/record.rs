@@ -59,6 +59,8 @@ pub(super) struct Record {
     pub(super) wanted: Option<Endpoints>,
     /// Since when its slices are there, whatever they say.
     pub(super) placed_at: Option<Tick>,
+    /// Since when nobody else's slices are there.
+    pub(super) cleared_at: Option<Tick>,
     /// Since when the cluster's own slices take traffic.
     pub(super) cluster_ready_since: Option<Tick>,
     /// Whether its pods were told to start anew.
@@ -87,6 +89,7 @@ impl Record {
             port: None,
             wanted: None,
             placed_at: None,
+            cleared_at: None,
             cluster_ready_since: None,
             restarted: false,
             told_service: None,
