@@ -63,7 +63,9 @@ pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     println!("{cluster}{}", if args.dry_run { "; dry run, nothing is changed" } else { "" });
     let own = installed_in(&cluster).await;
     let mut objects = manifests::objects(false, &Images::default())?;
-    objects.iter_mut().for_each(|object| manifests::move_to(object, &own));
+    for object in &mut objects {
+        manifests::move_to(object, &own);
+    }
     let autoscaler = autoscaler(&cluster, &own).await?;
     let runs = autoscaler.as_ref().is_some_and(is_ready);
     let left = left::all(&cluster).await?;
@@ -165,7 +167,7 @@ async fn give_back(cluster: &Cluster, runs: bool, number: usize, limit: Duration
             }
             bail!(
                 "{} not given back within {} s, and nothing was removed:\n{}\nSee to that and run it again, or give it \
-                 longer by --timeout",
+                 longer by --timeout; meanwhile no Service is taken, which `ebb install` would undo",
                 count(left.len(), "Service"),
                 limit.as_secs(),
                 lines.join("\n")

@@ -127,7 +127,7 @@ enum Target {
     /// It has pods, or asks for some, or nobody knows.
     Awake,
     /// It wants no pods.
-    Asleep(Api<DynamicObject>, String),
+    Asleep(Box<Api<DynamicObject>>, String),
     Missing,
 }
 
@@ -143,7 +143,7 @@ impl Target {
         let scale = cluster.find(format!("reading the scale of {named}"), api.get_scale(&named.name)).await?;
         Ok(match scale.map(|scale| scale.spec.and_then(|spec| spec.replicas).unwrap_or(0)) {
             None => Self::Missing,
-            Some(0) => Self::Asleep(api, named.name),
+            Some(0) => Self::Asleep(Box::new(api), named.name),
             Some(_) => Self::Awake,
         })
     }
@@ -158,7 +158,7 @@ async fn wake(cluster: &Cluster, api: &Api<DynamicObject>, name: &str) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::uninstall::left::tests::service;
+    use crate::cluster::{test_api, uninstall::left::tests::service};
 
     fn left(annotations: Value, spec: Value) -> Left {
         Left {
@@ -207,5 +207,48 @@ mod tests {
         assert!(matches!(next(&broken, None, false), Step::Stuck(why) if why.contains("spec.selector")));
         let gone = Left { object: None, ..left(json!({}), json!({})) };
         assert_eq!(next(&gone, None, false), Step::DeleteSlices);
+    }
+
+    #[tokio::test]
+    async fn a_service_at_zero_is_woken_before_it_has_its_selector_back() {
+        let scale = |replicas: u32| json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas}});
+        let (cluster, log) =
+            test_api::cluster(move |asked| match (&*asked.method, asked.path.contains("/scale")) {
+                ("GET", true) => (200, scale(0)),
+                ("PATCH", true) => (200, scale(1)),
+                ("PATCH", false) => (200, json!({"metadata": {"name": "a"}})),
+                _ => test_api::missing(),
+            });
+        let held =
+            left(json!({"ebb.dev/scale-target": "Deployment/a", "ebb.dev/selector": "app=a"}), json!({}));
+        advance(&cluster, &held, &mut BTreeMap::new()).await.unwrap();
+        let patched: Vec<String> = log
+            .lock()
+            .iter()
+            .filter(|asked| asked.method == "PATCH")
+            .map(|asked| asked.path.split('?').next().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(
+            patched,
+            ["/apis/apps/v1/namespaces/shop/deployments/a/scale", "/api/v1/namespaces/shop/services/a"]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ebbs_slices_are_deleted_when_the_clusters_have_been_ready_for_long_enough() {
+        let (cluster, log) = test_api::cluster(|asked| match &*asked.method {
+            "DELETE" => (200, json!({"kind": "Status", "status": "Success"})),
+            _ => (200, json!({"metadata": {"name": "a"}, "spec": {"replicas": 1}})),
+        });
+        let annotations = json!({"ebb.dev/scale-target": "Deployment/a"});
+        let mut released = left(annotations, json!({"selector": {"app": "a"}}));
+        released.is_taken_over = true;
+        let mut ready_since = BTreeMap::new();
+        let deleted = || log.lock().iter().filter(|asked| asked.method == "DELETE").count();
+        advance(&cluster, &released, &mut ready_since).await.unwrap();
+        assert_eq!(deleted(), 0);
+        tokio::time::advance(NETWORK).await;
+        advance(&cluster, &released, &mut ready_since).await.unwrap();
+        assert_eq!(deleted(), 1);
     }
 }
