@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::Failure;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -52,6 +54,16 @@ impl Level {
 impl Finding {
     const fn new(level: Level, check: &'static str, what: String, todo: String) -> Self {
         Self { level, check, what, todo, services: Vec::new() }
+    }
+
+    /// What could not be looked at.
+    pub(crate) fn unseen(check: &'static str, failure: &Failure) -> Self {
+        let todo = if failure.is_forbidden() {
+            "ask as somebody who may: another context, or more rights for this one"
+        } else {
+            "see that the API server and what it was asked for are well, and try again"
+        };
+        Self::warning(check, format!("it cannot be seen: {failure}"), todo)
     }
 
     /// The same of each of these Services.
@@ -105,8 +117,8 @@ impl Finding {
 
 fn some_of(names: &[String]) -> String {
     let more = names.len().saturating_sub(NAMED);
-    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if more == 0 { named } else { format!("{named} and {more} more") }
+    let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
 }
 
 impl Report {
@@ -178,6 +190,13 @@ mod tests {
             ["ok       a/0, a/1, a/2, a/3, a/4 and 2 more: x"]
         );
         assert_eq!(Finding::ok("s", "x").about(names(7)).to_json()["services"].as_array().unwrap().len(), 7);
+    }
+
+    #[test]
+    fn who_may_not_look_is_told_so() {
+        let failure = |code| Failure { what: "reading x".to_owned(), code, text: "no".to_owned() };
+        assert!(Finding::unseen("a", &failure(Some(403))).todo.contains("more rights"));
+        assert!(Finding::unseen("a", &failure(None)).todo.contains("try again"));
     }
 
     #[test]

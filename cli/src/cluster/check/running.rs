@@ -40,14 +40,14 @@ pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) ->
             }
             // It was said already that it is missing.
             Ok(None) => continue,
-            Err(failure) => cannot(PODS, &failure),
+            Err(failure) => Finding::unseen(PODS, &failure),
         });
     }
     findings.push(answers(cluster, namespace).await);
     let leases: Api<Lease> = cluster.within(namespace);
     findings.push(match cluster.find("reading the Lease ebb-autoscaler", leases.get(AUTOSCALER)).await {
         Ok(lease) => judge_lease(lease.and_then(|lease| lease.spec).as_ref(), now, namespace),
-        Err(failure) => cannot(LEADER, &failure),
+        Err(failure) => Finding::unseen(LEADER, &failure),
     });
     findings.push(activators(cluster, namespace).await);
     findings
@@ -100,7 +100,7 @@ pub(crate) async fn ask(cluster: &Cluster, namespace: &str, path: &str) -> Resul
 async fn answers(cluster: &Cluster, namespace: &str) -> Finding {
     match ask(cluster, namespace, "/healthz").await {
         Ok(_) => Finding::ok(ANSWERS, "the autoscaler answers through its Service"),
-        Err(failure) if failure.is_forbidden() => cannot(ANSWERS, &failure),
+        Err(failure) if failure.is_forbidden() => Finding::unseen(ANSWERS, &failure),
         Err(failure) => Finding::fault(
             ANSWERS,
             format!("the autoscaler does not answer through its Service: {}", failure.text.trim()),
@@ -141,7 +141,7 @@ async fn activators(cluster: &Cluster, namespace: &str) -> Finding {
     };
     let (autoscalers, activators) = match pods.await {
         Ok(pods) => pods,
-        Err(failure) => return cannot(ACTIVATORS, &failure),
+        Err(failure) => return Finding::unseen(ACTIVATORS, &failure),
     };
     let ready = activators.iter().filter(|pod| trouble::is_current(pod) && trouble::is_ready(pod)).count();
     let mut heard = Vec::new();
@@ -150,7 +150,7 @@ async fn activators(cluster: &Cluster, namespace: &str) -> Finding {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{PORT}/proxy/metrics");
         match cluster.text(format!("reading the metrics of {name}"), &path).await {
             Ok(metrics) => heard.push((name, gauge(&metrics, "ebb_autoscaler_activators"))),
-            Err(failure) => return cannot(ACTIVATORS, &failure),
+            Err(failure) => return Finding::unseen(ACTIVATORS, &failure),
         }
     }
     judge_activators(ready, &heard, namespace)
@@ -192,10 +192,6 @@ fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &s
 /// The value of a metric without labels.
 pub(crate) fn gauge(metrics: &str, name: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-}
-
-fn cannot(check: &'static str, failure: &Failure) -> Finding {
-    Finding::warning(check, format!("it cannot be seen: {failure}"), "ask as somebody who may")
 }
 
 #[cfg(test)]

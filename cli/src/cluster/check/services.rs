@@ -10,7 +10,7 @@ use kube::{Api, api::ListParams};
 use super::{gitops::Tool, rivals, rivals::Rival};
 use crate::cluster::{
     Cluster,
-    bound::{Bound, TargetState, annotation, asks, defaults, is_held},
+    bound::{Bound, TargetState, annotation, asks, defaults, is_held, selector},
     count,
     finding::{Finding, Report},
     manifests::kind,
@@ -134,6 +134,15 @@ fn asked(bound: &Bound) -> Vec<Finding> {
         let what = format!("{name} asks for Ebb no more and has not got its selector back");
         let todo = "it does when the leading autoscaler next looks; if it stays so, see the leader above";
         return vec![Finding::warning(CHECK, what, todo)];
+    }
+    if selector(&bound.service).is_none() {
+        let what =
+            format!("{name} has no selector, neither its own nor one that Ebb keeps: its pods are not known");
+        return vec![Finding::fault(
+            CHECK,
+            what,
+            "set spec.selector; if ebb.dev/selector is there, remove it",
+        )];
     }
     match &bound.parsed {
         Ok(parsed) => parsed
@@ -293,6 +302,11 @@ mod tests {
             &bound(json!({"ebb.dev/status": "no port is left"})),
             &[(Level::Fault, "no port is left")],
         );
+    }
+
+    #[test]
+    fn a_service_whose_pods_nobody_knows_is_at_fault() {
+        assert_found(&bound(json!({"ebb.dev/selector": "nonsense"})), &[(Level::Fault, "set spec.selector")]);
     }
 
     #[test]

@@ -38,12 +38,14 @@ type Bundle = (String, Option<ByteString>);
 pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec<Finding> {
     let bundles = match bundles(cluster).await {
         Ok(bundles) => bundles,
-        Err(failure) => return vec![cannot(BUNDLE, &failure)],
+        Err(failure) => return vec![Finding::unseen(BUNDLE, &failure)],
     };
     let secrets: Api<Secret> = cluster.within(namespace);
     let secret = match cluster.find("reading the Secret ebb-webhook", secrets.get(SECRET)).await {
         Ok(secret) => secret,
-        Err(failure) => return vec![judge_bundles(&bundles, None, namespace), cannot(CERTIFICATE, &failure)],
+        Err(failure) => {
+            return vec![judge_bundles(&bundles, None, namespace), Finding::unseen(CERTIFICATE, &failure)];
+        }
     };
     let data = secret.and_then(|secret| secret.data).unwrap_or_default();
     let entry = |key: &str| data.get(key).map(|entry| entry.0.as_slice());
@@ -158,7 +160,7 @@ pub(crate) async fn reach(cluster: &Cluster, own: &str) -> Finding {
                 format!("remove the label {IGNORE} from one that Ebb is to serve"),
             );
         }
-        Err(failure) => return cannot(REACH, &failure),
+        Err(failure) => return Finding::unseen(REACH, &failure),
     };
     let service = json!({
         "apiVersion": "v1",
@@ -220,27 +222,15 @@ fn judge_reach(asked_in: &str, answer: Result<(), Failure>) -> Option<Finding> {
             ))
         }
         Ok(()) => None,
-        Err(failure) => Some(cannot(REACH, &failure)),
+        Err(failure) => Some(Finding::unseen(REACH, &failure)),
     }
 }
 
 /// The API server went on without Ebb's answer, as it is told to; whether it could reach Ebb tells why.
 async fn unreached(cluster: &Cluster, own: &str) -> Finding {
     let path = format!("/api/v1/namespaces/{own}/services/https:ebb-autoscaler:webhook/proxy/");
-    let todo = match cluster.text("asking the webhooks' port", &path).await {
-        // Any answer of Ebb's, be it that there is nothing to get.
-        Ok(_) | Err(Failure { code: Some(400..=499), .. }) => {
-            "the port answers, so it is the authority or the certificate: see above; else the webhooks' rules, \
-             which `ebb install` sets right"
-                .to_owned()
-        }
-        Err(failure) => format!(
-            "the API server cannot reach port 9443 of the autoscaler's pods ({}): see that they are ready; on a \
-             private cluster, open the port from the control plane to the nodes (GKE: a firewall rule; EKS: a rule \
-             of the node security group), and in network policies",
-            failure.text.trim()
-        ),
-    };
+    let answer = cluster.text("asking the webhooks' port", &path).await.map(drop);
+    let todo = why_unreached(answer.as_ref().err());
     Finding::fault(
         REACH,
         "the API server does not ask Ebb: no pod gets a sidecar, and no mistake is refused",
@@ -248,8 +238,25 @@ async fn unreached(cluster: &Cluster, own: &str) -> Finding {
     )
 }
 
-fn cannot(check: &'static str, failure: &Failure) -> Finding {
-    Finding::warning(check, format!("it cannot be seen: {failure}"), "ask as somebody who may")
+/// What to do where the webhooks' port, asked itself, answers with that failure.
+fn why_unreached(failure: Option<&Failure>) -> String {
+    // Any answer of Ebb's will do, be it that there is nothing to get; not the API server's, that there is no Service.
+    let is_ebbs = |failure: &&Failure| {
+        matches!(failure.code, Some(400..=499))
+            && !failure.is_forbidden()
+            && !failure.text.contains("services \"")
+    };
+    match failure.filter(|failure| !is_ebbs(failure)) {
+        None => "the port answers, so it is the authority or the certificate: see above; else the webhooks' rules, \
+                 which `ebb install` sets right"
+            .to_owned(),
+        Some(failure) => format!(
+            "the API server cannot reach port 9443 of the autoscaler's pods ({}): see that they are ready; on a private \
+             cluster, open the port from the control plane to the nodes (GKE: a firewall rule; EKS: a rule of the node \
+             security group), and in network policies",
+            failure.text.trim()
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -258,8 +265,8 @@ mod tests {
     use crate::cluster::finding::Level;
 
     fn bundles(bundles: &[Option<&str>]) -> Vec<Bundle> {
-        let bundle = |text: &Option<&str>| text.map(|text| ByteString(text.as_bytes().to_vec()));
-        bundles.iter().map(|text| ("mutating pods.ebb.dev".to_owned(), bundle(text))).collect()
+        let bundle = |text: Option<&str>| text.map(|text| ByteString(text.as_bytes().to_vec()));
+        bundles.iter().map(|&text| ("mutating pods.ebb.dev".to_owned(), bundle(text))).collect()
     }
 
     #[test]
@@ -295,6 +302,17 @@ mod tests {
             );
         }
         assert_eq!(judge_certificate(None, Timestamp::UNIX_EPOCH, "ebb-system").level, Level::Fault);
+    }
+
+    #[test]
+    fn whoever_answers_at_the_port_tells_why_it_was_not_asked() {
+        let answer = |code, text: &str| {
+            why_unreached(Some(&Failure { what: String::new(), code: Some(code), text: text.to_owned() }))
+        };
+        assert!(why_unreached(None).starts_with("the port answers"));
+        assert!(answer(404, "only POST is served here").starts_with("the port answers"));
+        assert!(answer(404, "services \"ebb-autoscaler\" not found").contains("cannot reach port 9443"));
+        assert!(answer(503, "no endpoints available").contains("cannot reach port 9443"));
     }
 
     #[test]
