@@ -103,3 +103,41 @@ fn log(level: LevelFilter) {
         .without_time()
         .init();
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_goes_together_is_taken_and_what_does_not_is_refused() {
+        let takes =
+            |line: &str| Cli::try_parse_from(line.split(' ')).map(drop).map_err(|error| error.to_string());
+        for line in [
+            "ebb install --single --image-registry r.example/team --queue-proxy-image q:1 --no-wait --dry-run",
+            "ebb install --wait --timeout 90s --context kind",
+            "ebb uninstall --keep-namespace --kubeconfig /k --timeout 5m",
+            "ebb check --json -n shop",
+            "ebb explain shop/hello",
+            "ebb explain hello -n shop --context kind --json",
+            "ebb explain hello --api 127.0.0.1:9",
+        ] {
+            assert_eq!(takes(line), Ok(()), "{line}");
+        }
+        for (line, why) in [
+            ("ebb explain hello --api 127.0.0.1:9 -n shop", "cannot be used with"),
+            ("ebb explain hello --api 127.0.0.1:9 --context kind", "cannot be used with"),
+            ("ebb explain", "required"),
+            ("ebb install --timeout 0s", "want a duration above 0"),
+            ("ebb uninstall --timeout soon", "want a duration above 0"),
+        ] {
+            assert!(takes(line).unwrap_err().contains(why), "{line}");
+        }
+    }
+}
