@@ -227,6 +227,7 @@ impl TargetState {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "what json! makes reads better without a reference")]
 pub(crate) mod tests {
     use serde_json::{Value, json};
 

@@ -74,10 +74,12 @@ pub(crate) async fn explain(
     match (&answer, &asked) {
         (Some(answer), _) => {
             let seconds = now.as_millisecond() as f64 / 1000.0;
-            crate::explain::lines(answer, seconds).iter().for_each(|line| println!("{line}"));
+            for line in crate::explain::lines(answer, seconds) {
+                println!("{line}");
+            }
         }
         (None, Ok(_)) => {
-            println!("{key}: the autoscaler's answer is of another version; ebb check says which")
+            println!("{key}: the autoscaler's answer is of another version; ebb check says which");
         }
         (None, Err(failure)) => println!("{key}: {}", unexplained(&bound, failure)),
     }

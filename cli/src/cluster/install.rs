@@ -42,6 +42,16 @@ pub(crate) struct Args {
     single: bool,
     #[command(flatten)]
     images: Images,
+    #[command(flatten)]
+    patience: Patience,
+    /// Has the API server judge everything and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Whether it waits.
+#[derive(ClapArgs, Debug)]
+struct Patience {
     /// Waits until Ebb works, and checks it; the default
     #[arg(long, overrides_with = "no_wait")]
     wait: bool,
@@ -51,9 +61,6 @@ pub(crate) struct Args {
     /// How long it waits
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = super::duration)]
     timeout: Duration,
-    /// Has the API server judge everything and change nothing
-    #[arg(long)]
-    dry_run: bool,
 }
 
 /// What became of an object.
@@ -81,11 +88,11 @@ pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
-    if args.no_wait && !args.wait {
+    if args.patience.no_wait && !args.patience.wait {
         println!("applied; `ebb check` tells when it works");
         return Ok(ExitCode::SUCCESS);
     }
-    wait::until_it_works(&cluster, args.timeout).await?;
+    wait::until_it_works(&cluster, args.patience.timeout).await?;
     let mut report = Report::default();
     check::run(&cluster, &Scope::All, &mut report).await;
     println!("{}", report.summary());

@@ -28,6 +28,7 @@ impl Rollout {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "what json! makes reads better without a reference")]
 mod tests {
     use serde_json::{Value, json};
 

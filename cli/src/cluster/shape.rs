@@ -231,6 +231,7 @@ fn count(number: usize, one: &str, many: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "what json! makes reads better without a reference")]
 mod tests {
     use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Collected};
 use kube::{Client, client::Body};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(super) fn cluster(
         let (answer, noted) = (answer.clone(), noted.clone());
         async move {
             let (head, body) = request.into_parts();
-            let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let bytes = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
             let asked = Asked {
                 method: head.method.to_string(),
                 path: head.uri.to_string(),

@@ -134,6 +134,7 @@ pub(crate) fn of_target(object: &Value) -> Option<Trouble> {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "what json! makes reads better without a reference")]
 mod tests {
     use serde_json::json;
 

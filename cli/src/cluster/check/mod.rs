@@ -83,7 +83,9 @@ pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
     let namespace = installed_in(cluster).await;
     let shipped = match manifests::objects(false, &Images::default()) {
         Ok(mut shipped) => {
-            shipped.iter_mut().for_each(|object| manifests::move_to(object, &namespace));
+            for object in &mut shipped {
+                manifests::move_to(object, &namespace);
+            }
             shipped
         }
         Err(error) => return report.add(Finding::fault("objects", error.to_string(), "build ebb anew")),

@@ -51,14 +51,13 @@ pub(crate) fn judge(shipped: &DynamicObject, found: Option<&DynamicObject>) -> V
     let (images, others): (Vec<_>, Vec<_>) = differences.into_iter().partition(|one| is_image(&one.path));
     let mut findings = Vec::new();
     for image in images {
-        if let (Some(shipped_tag), Some(tag)) = (tag(&image.shipped), tag(&image.found)) {
-            if shipped_tag != tag {
-                findings.push(Finding::warning(
-                    "version",
-                    format!("{} runs {}; this ebb is {shipped_tag}", name(shipped), image.found),
-                    "ebb install   # brings its own version; or use the ebb of the cluster's version",
-                ));
-            }
+        let tags = tag(&image.shipped).zip(tag(&image.found));
+        if let Some((shipped_tag, _)) = tags.filter(|(shipped, found)| shipped != found) {
+            findings.push(Finding::warning(
+                "version",
+                format!("{} runs {}; this ebb is {shipped_tag}", name(shipped), image.found),
+                "ebb install   # brings its own version; or use the ebb of the cluster's version",
+            ));
         }
     }
     if !others.is_empty() {
@@ -80,7 +79,7 @@ fn within(path: &str, setting: &str) -> bool {
 }
 
 fn is_image(path: &str) -> bool {
-    path.ends_with(".image") || path.ends_with(&format!("env[{SIDECAR_IMAGE}].value"))
+    path.rsplit('.').next() == Some("image") || path.ends_with(&format!("env[{SIDECAR_IMAGE}].value"))
 }
 
 /// The tag of an image; `None` if a digest says which it is.
@@ -208,11 +207,11 @@ mod tests {
         });
         assert!(role[0].1.contains("rules[0]") && role[0].1.contains("\"patch\""), "{role:?}");
         let service = judged("Service ebb-system/ebb-autoscaler", |data| {
-            data["spec"]["ports"][1]["port"] = json!(8443)
+            data["spec"]["ports"][1]["port"] = json!(8443);
         });
         assert!(service[0].1.contains("spec.ports[webhook].port is 8443, shipped as 443"), "{service:?}");
         let webhook = judged("MutatingWebhookConfiguration ebb", |data| {
-            data["webhooks"][0]["failurePolicy"] = json!("Fail")
+            data["webhooks"][0]["failurePolicy"] = json!("Fail");
         });
         assert_eq!(webhook[0].0, Level::Warning);
         assert!(webhook[0].1.contains("webhooks[pods.ebb.dev].failurePolicy is \"Fail\""), "{webhook:?}");

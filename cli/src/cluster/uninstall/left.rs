@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ebb_core::scaling::ClusterDefaults;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{Api, ResourceExt, api::ListParams};
 
@@ -51,7 +52,7 @@ impl Left {
             return "the autoscaler has not given its selector back; `ebb check` says what it lacks"
                 .to_owned();
         }
-        let bound = Bound::read(cluster, service.clone(), &Default::default()).await;
+        let bound = Bound::read(cluster, service.clone(), &ClusterDefaults::default()).await;
         let of_target = || bound.target_object().and_then(|object| trouble::of_target(&object.data));
         match bound.current_pods().find_map(trouble::of_pod).or_else(of_target) {
             Some(trouble) => format!("no pod takes its requests yet: {}; {}", trouble.what, trouble.todo),
@@ -109,6 +110,7 @@ pub(super) fn to_give_back(service: &Service) -> Option<BTreeMap<String, String>
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "what json! makes reads better without a reference")]
 pub(super) mod tests {
     use serde_json::{Value, json};
 
