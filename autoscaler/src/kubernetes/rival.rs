@@ -3,28 +3,46 @@
 /// So many times in a row is no accident, and no hand at a keyboard.
 const A_HABIT: u32 = 2;
 
+/// What is said of a writer of whom the API server kept no record.
+const SOMEBODY: &str = "somebody (an autoscaler, or kubectl scale)";
+
 /// Follows who writes the replicas of one object.
 #[derive(Debug, Default)]
 pub(crate) struct Rivals {
     /// What we wrote last, as long as nobody wrote something else.
-    written: Option<u32>,
+    written: Option<Written>,
     /// How often in a row somebody wrote something else.
     overruled: u32,
     told: Option<String>,
 }
 
+#[derive(Debug)]
+struct Written {
+    pods: u32,
+    /// Whether it was seen: what was seen before it is older.
+    seen: bool,
+}
+
 impl Rivals {
     /// We wrote `pods`.
     pub(crate) fn wrote(&mut self, pods: u32) {
-        if self.written.replace(pods).is_some() {
+        if self.written.replace(Written { pods, seen: false }).is_some() {
             self.overruled = 0;
         }
     }
 
     /// The object has so many `replicas`, by the hand of `writer`. Answers who makes a habit of overruling us, once.
     pub(crate) fn seen(&mut self, replicas: u32, writer: Option<&str>) -> Option<String> {
-        let writer = writer.filter(|writer| !writer.starts_with(super::FIELD_MANAGER))?;
-        self.written.take_if(|written| *written != replicas)?;
+        let written = self.written.as_mut()?;
+        if written.pods == replicas {
+            written.seen = true;
+            return None;
+        }
+        let writer = writer.unwrap_or(SOMEBODY);
+        if !written.seen || writer.starts_with(super::FIELD_MANAGER) {
+            return None;
+        }
+        self.written = None;
         self.overruled += 1;
         if self.overruled < A_HABIT || self.told.as_deref() == Some(writer) {
             return None;
@@ -38,33 +56,55 @@ impl Rivals {
 mod tests {
     use super::*;
 
-    const OURS: Option<&str> = Some("ebb-autoscaler (scale)");
+    const HPA: Option<&str> = Some("kube-controller-manager (scale)");
+
+    /// We write, and see it.
+    fn wrote(rivals: &mut Rivals, pods: u32) {
+        rivals.wrote(pods);
+        assert_eq!(rivals.seen(pods, Some("ebb-autoscaler (scale)")), None);
+    }
 
     #[test]
     fn who_overrules_us_again_and_again_is_a_rival_and_is_named_once() {
         let mut rivals = Rivals::default();
-        let hpa = Some("kube-controller-manager (scale)");
-        rivals.wrote(3);
-        assert_eq!(rivals.seen(3, OURS), None);
-        assert_eq!(rivals.seen(5, hpa), None, "once may be an accident");
-        assert_eq!(rivals.seen(5, hpa), None, "the same write, told again");
-        rivals.wrote(3);
-        assert_eq!(rivals.seen(5, hpa).as_deref(), hpa);
-        rivals.wrote(3);
-        assert_eq!(rivals.seen(5, hpa), None, "it was named");
-        rivals.wrote(3);
+        wrote(&mut rivals, 3);
+        assert_eq!(rivals.seen(5, HPA), None, "once may be an accident");
+        assert_eq!(rivals.seen(5, HPA), None, "the same write, told again");
+        wrote(&mut rivals, 3);
+        assert_eq!(rivals.seen(5, HPA).as_deref(), HPA);
+        wrote(&mut rivals, 3);
+        assert_eq!(rivals.seen(5, HPA), None, "it was named");
+        wrote(&mut rivals, 3);
         assert_eq!(rivals.seen(0, Some("argocd")).as_deref(), Some("argocd"));
+    }
+
+    #[test]
+    fn a_rival_of_whom_there_is_no_record_is_told_of_as_well() {
+        let mut rivals = Rivals::default();
+        for told in [false, true] {
+            wrote(&mut rivals, 0);
+            assert_eq!(rivals.seen(4, None).is_some(), told);
+        }
+    }
+
+    #[test]
+    fn what_was_so_before_our_write_overrules_nobody() {
+        let mut rivals = Rivals::default();
+        for _ in 0..3 {
+            rivals.wrote(3);
+            assert_eq!(rivals.seen(1, HPA), None, "the watch is behind");
+            wrote(&mut rivals, 3);
+        }
     }
 
     #[test]
     fn a_user_who_scales_by_hand_now_and_then_is_none() {
         let mut rivals = Rivals::default();
         for _ in 0..5 {
-            rivals.wrote(3);
+            wrote(&mut rivals, 3);
             assert_eq!(rivals.seen(0, Some("kubectl (scale)")), None);
-            rivals.wrote(3);
-            rivals.wrote(4);
+            wrote(&mut rivals, 3);
+            wrote(&mut rivals, 4);
         }
-        assert_eq!(rivals.seen(9, None), None);
     }
 }

@@ -241,7 +241,7 @@ impl Record {
         let mut notices = Vec::new();
         let trouble = self.trouble_of(facts, None);
         let bare = self.pods.values().filter(|pod| pod.ready && pod.sidecar.is_none()).count();
-        let is_bare = bare > 0 && claim.sidecar != Sidecar::None;
+        let is_bare = bare > 0 && claim.sidecar != Sidecar::None && self.releasing.is_none();
         if trouble != self.trouble && !trouble.is_empty() {
             notices.push(self.notice(true, "PodsCannotStart", trouble.clone()));
         }
