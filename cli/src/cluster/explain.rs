@@ -44,7 +44,7 @@ pub(crate) async fn explain(
         );
     };
     let own = installed_in(&cluster).await;
-    let asked = running::ask(&cluster, &own, &format!("/explain/{key}")).await;
+    let asked = running::ask_leader(&cluster, &own, &format!("/explain/{key}")).await;
     let bound = Bound::read(&cluster, object, &defaults(&cluster, &own).await).await;
     let around = around(&cluster, &own, asked.as_ref().err()).await;
     let events = events(&cluster, &key).await;

@@ -97,6 +97,21 @@ pub(crate) async fn ask(cluster: &Cluster, namespace: &str, path: &str) -> Resul
     cluster.text("asking the autoscaler", &path).await
 }
 
+/// What the leading autoscaler answers at `path`: the others decide nothing, and have little to say. Where nobody
+/// leads, or the leader cannot be asked, any of them is.
+pub(crate) async fn ask_leader(cluster: &Cluster, namespace: &str, path: &str) -> Result<String, Failure> {
+    let leases: Api<Lease> = cluster.within(namespace);
+    let lease = cluster.find("reading the Lease ebb-autoscaler", leases.get(AUTOSCALER)).await.ok().flatten();
+    let holder = lease.and_then(|lease| lease.spec?.holder_identity).filter(|holder| !holder.is_empty());
+    if let Some(holder) = holder {
+        let own = format!("/api/v1/namespaces/{namespace}/pods/{holder}:{PORT}/proxy{path}");
+        if let Ok(answer) = cluster.text("asking the leading autoscaler", &own).await {
+            return Ok(answer);
+        }
+    }
+    ask(cluster, namespace, path).await
+}
+
 async fn answers(cluster: &Cluster, namespace: &str) -> Finding {
     match ask(cluster, namespace, "/healthz").await {
         Ok(_) => Finding::ok(ANSWERS, "the autoscaler answers through its Service"),
