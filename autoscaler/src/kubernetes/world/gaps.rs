@@ -82,7 +82,7 @@ impl Life {
                             self.cluster.slices
                         ),
                         Some(rest) => {
-                            self.cluster.now = self.cluster.now.after(rest.min(super::plan::NETWORK))
+                            self.cluster.now = self.cluster.now.after(rest.min(super::plan::NETWORK));
                         }
                     }
                 }
