@@ -47,11 +47,11 @@ impl Tool {
                      syncOptions: [RespectIgnoreDifferences=true]"
             ),
             Self::FluxKustomization => format!(
-                "leave spec.replicas out of the manifest of {kind}/{name}: Flux writes only what the manifest says \
+                "unless it is so already, leave spec.replicas out of the manifest of {kind}/{name}: Flux writes only what the manifest says \
                  (the Service may stay as it is: what Flux applies is changed on its way in)"
             ),
             Self::FluxHelmRelease => format!(
-                "have the chart leave spec.replicas out (often a value such as autoscaling.enabled: true), or, where \
+                "unless it is so already, have the chart leave spec.replicas out (often a value such as autoscaling.enabled: true), or, where \
                  drift is corrected, in the HelmRelease:\n\
                  spec:\n  \
                    driftDetection:\n    \
