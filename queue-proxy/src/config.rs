@@ -149,6 +149,8 @@ fn probes(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> Vec<Probe> 
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::*;
 
     fn read(vars: &[(&str, &str)]) -> Result<Config, Vec<Fault>> {
@@ -173,7 +175,9 @@ mod tests {
         assert_eq!((config.serving.port(), config.app.port()), (8013, 3000));
         assert_eq!(config.idle_timeout, Some(Duration::from_secs(5)));
         assert_eq!(config.response_start_timeout, None);
-        assert_eq!(config.probes, [Probe::tcp()]);
+        let probe =
+            Probe { host: Some(Ipv4Addr::LOCALHOST.into()), port: NonZeroU16::new(3000), ..Probe::tcp() };
+        assert_eq!(config.probes, [probe]);
     }
 
     #[test]

@@ -3,11 +3,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroU32},
+    time::Duration,
+};
 
 use ebb_core::headers;
 use ebb_proxy::Quiet;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use queue_proxy::readiness::{Probe, ProbeKind};
 use support::*;
 use tokio::net::TcpListener;
@@ -61,7 +65,7 @@ async fn the_apps_own_probe_decides() {
         path: "/healthz?deep".into(),
         headers: vec![("Host".into(), "health.example".into()), ("X-Probe".into(), "yes".into())],
     };
-    let probes = vec![Probe { kind, timeout: Duration::from_secs(20) }];
+    let probes = vec![Probe { kind, timeout: Duration::from_secs(20), ..Probe::tcp() }];
     let pod = Pod::start(app.address, |config| config.probes = probes).await;
     let mut client = Client::connect(pod.serving).await;
     let held = client.start(component(&[("ebb-probe-hold-ms", "30000")]));
@@ -78,6 +82,99 @@ async fn the_apps_own_probe_decides() {
         exchange.answer(http::Response::builder().status(status).body(empty()).unwrap());
     }
     assert_eq!(within(held).await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+/// A probe that is held until the app is ready.
+async fn held(pod: &Pod) -> tokio::task::JoinHandle<hyper::Result<http::Response<hyper::body::Incoming>>> {
+    Client::connect(pod.serving).await.start(component(&[("ebb-probe-hold-ms", "30000")]))
+}
+
+/// A probe of what listens at `address`, in a pod whose app takes requests at `app`.
+async fn pod_probed_at(address: SocketAddr, probe: Probe, app: SocketAddr) -> Pod {
+    let port = NonZeroU16::new(address.port());
+    let timeout = Duration::from_secs(20);
+    Pod::start(app, |config| config.probes = vec![Probe { port, timeout, ..probe }]).await
+}
+
+fn status(status: u16) -> Response<AnyBody> {
+    Response::builder().status(status).body(empty()).unwrap()
+}
+
+#[tokio::test]
+async fn a_probe_goes_to_the_port_that_it_names() {
+    let (requests, listening) = (listen().await, listen().await);
+    let app = requests.local_addr().unwrap();
+    let pod = pod_probed_at(listening.local_addr().unwrap(), Probe::tcp(), app).await;
+    assert_eq!(within(held(&pod).await).await.unwrap().unwrap().status(), StatusCode::OK);
+
+    let mut health = App::http1().await;
+    let pod = pod_probed_at(health.address, Probe::http("/up"), app).await;
+    let held = held(&pod).await;
+    let exchange = health.next().await;
+    assert_eq!(exchange.request.uri(), "/up");
+    assert_eq!(exchange.request.headers()["host"], health.address.to_string());
+    exchange.answer_with("ok");
+    assert_eq!(within(held).await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_app_that_is_healthy_at_another_port_must_take_requests_too() {
+    let health = App::answering(async |_| status(200)).await;
+    let app = free_port().await;
+    let pod = pod_probed_at(health.address, Probe::http("/"), app).await;
+    let held = held(&pod).await;
+    let mut client = Client::connect(pod.serving).await;
+    assert_eq!(client.send(component(&[])).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!held.is_finished());
+    let _requests = TcpListener::bind(app).await.unwrap();
+    assert_eq!(within(held).await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_app_must_succeed_as_often_in_a_row_as_its_probe_wants() {
+    let mut app = App::http1().await;
+    let probe = Probe { successes: NonZeroU32::new(3).unwrap(), ..Probe::http("/") };
+    let pod = pod_probed_at(app.address, probe, app.address).await;
+    let held = held(&pod).await;
+    for given in [200, 200, 500, 200, 200, 200] {
+        assert!(!held.is_finished(), "three have not come in a row");
+        app.next().await.answer(status(given));
+    }
+    assert_eq!(within(held).await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_to_its_end_unless_it_leaves_the_pod() {
+    let mut app = App::http1().await;
+    let pod = pod_probed_at(app.address, Probe::http("/"), app.address).await;
+    let held = held(&pod).await;
+    let redirected = |to: &str| Response::builder().status(302).header("location", to).body(empty()).unwrap();
+    app.next().await.answer(redirected("/login"));
+    let exchange = app.next().await;
+    assert_eq!(exchange.request.uri(), "/login");
+    assert!(!held.is_finished());
+    exchange.answer(status(500));
+    let again = app.next().await;
+    assert_eq!(again.request.uri(), "/", "the end of the redirect decided");
+    again.answer(redirected("http://login.example/"));
+    assert_eq!(within(held).await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_app_that_redirects_in_a_circle_is_not_ready() {
+    let circle = async |_| Response::builder().status(301).header("location", "/").body(empty()).unwrap();
+    let app = App::answering(circle).await;
+    let pod = pod_probed_at(app.address, Probe::http("/"), app.address).await;
+    until(|| app.accepted() > 11).await;
+    let answer = Client::connect(pod.serving).await.send(component(&[])).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn an_answer_of_any_length_is_an_answer() {
+    let app = App::answering(async |_| Response::new(full(vec![b'x'; 1024 * 1024]))).await;
+    let pod = pod_probed_at(app.address, Probe::http("/"), app.address).await;
+    assert_eq!(within(held(&pod).await).await.unwrap().unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

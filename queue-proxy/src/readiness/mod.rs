@@ -4,12 +4,13 @@
 //! answered at the moment the first attempt succeeds: nobody else has to poll.
 
 mod attempt;
+mod exchange;
+mod http_get;
 mod pace;
 mod probe;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use ebb_proxy::{Upstream, UpstreamLimits};
 use tokio::{
     sync::{Mutex, watch},
     time::{Instant, sleep, timeout},
@@ -41,7 +42,7 @@ impl Phase {
 #[derive(Debug)]
 pub struct Readiness {
     probes: Vec<Probe>,
-    app: Arc<Upstream>,
+    app: SocketAddr,
     phase: watch::Sender<Phase>,
     /// When the check that was last finished was finished, and how it ended. Held while one runs, so that
     /// those who ask at the same time share its answer.
@@ -49,17 +50,16 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Readiness of the app at `app`: all `probes` must succeed; without any the app counts as ready.
-    pub fn new(app: SocketAddr, probes: Vec<Probe>) -> Arc<Self> {
+    /// Readiness of the app that takes requests at `app`: all `probes` must succeed; without any the app counts as
+    /// ready.
+    pub fn new(app: SocketAddr, mut probes: Vec<Probe>) -> Arc<Self> {
+        // An app that refuses a request is not ready (`lost`). That it is again must be seen at the same port, or it
+        // would be found ready at once by a probe that asks at another.
+        if !probes.is_empty() && probes.iter().all(|probe| probe.address(app) != app) {
+            probes.insert(0, Probe::tcp());
+        }
         let phase = if probes.is_empty() { Phase::Ready { since: Instant::now() } } else { Phase::Starting };
-        // No connection is kept: a probe must find out whether a new one can be made.
-        let limits = UpstreamLimits { max_idle: 0, ..UpstreamLimits::default() };
-        Arc::new(Self {
-            probes,
-            app: Upstream::new(app, limits),
-            phase: watch::Sender::new(phase),
-            last_check: Mutex::new(None),
-        })
+        Arc::new(Self { probes, app, phase: watch::Sender::new(phase), last_check: Mutex::new(None) })
     }
 
     /// What is known now.
@@ -79,18 +79,32 @@ impl Readiness {
             // The sender is our own.
             let _ = phase.wait_for(|phase| !phase.is_ready()).await;
             let began = Instant::now();
-            let mut late = false;
-            while let Err(why) = self.attempt().await {
-                let waited = began.elapsed();
-                if waited > pace::WORTH_A_WARNING && !late {
-                    late = true;
-                    warn!(waited_s = waited.as_secs(), %why, "app is still not ready");
-                }
-                sleep(pace::pause_after(waited)).await;
-            }
+            self.until_ready(began).await;
             let since = Instant::now();
             info!(took_ms = (since - began).as_secs_f64() * 1e3, "app is ready");
             self.phase.send_replace(Phase::Ready { since });
+        }
+    }
+
+    /// Tries all probes until they have succeeded as often in a row as the one that wants it most often.
+    async fn until_ready(&self, began: Instant) {
+        let threshold = self.probes.iter().map(|probe| probe.successes).max().unwrap_or(NonZeroU32::MIN);
+        let (mut in_a_row, mut late) = (0, false);
+        loop {
+            let tried = self.attempt().await;
+            in_a_row = if tried.is_ok() { in_a_row + 1 } else { 0 };
+            if in_a_row >= threshold.get() {
+                return;
+            }
+            let waited = began.elapsed();
+            if let Err(why) = tried
+                && waited > pace::WORTH_A_WARNING
+                && !late
+            {
+                late = true;
+                warn!(waited_s = waited.as_secs(), %why, "app is still not ready");
+            }
+            sleep(pace::pause_after(waited)).await;
         }
     }
 
@@ -139,7 +153,7 @@ impl Readiness {
 
     async fn attempt(&self) -> Result<(), attempt::NotReady> {
         for probe in &self.probes {
-            attempt::attempt(probe, &self.app).await?;
+            attempt::attempt(probe, probe.address(self.app)).await?;
         }
         Ok(())
     }

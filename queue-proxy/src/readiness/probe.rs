@@ -1,16 +1,26 @@
 //! How the app is asked, from the pod's own readiness probe as `SERVING_READINESS_PROBE` carries it.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::{NonZeroU16, NonZeroU32},
+    time::Duration,
+};
 
-use ebb_core::probe::{self, InvalidProbe};
+use ebb_core::probe::{self, HttpGet, InvalidProbe, Port};
 
 /// One way to ask the app whether it is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// How it is asked.
     pub kind: ProbeKind,
+    /// Where; `None` is where the app takes requests.
+    pub host: Option<IpAddr>,
+    /// On which port; `None` is the one on which the app takes requests.
+    pub port: Option<NonZeroU16>,
     /// An answer that takes longer is none.
     pub timeout: Duration,
+    /// So many successes in a row make it ready.
+    pub successes: NonZeroU32,
 }
 
 /// How the app is asked.
@@ -22,7 +32,7 @@ pub enum ProbeKind {
     Http {
         /// Path and query.
         path: String,
-        /// Headers to send.
+        /// Headers to send, in order.
         headers: Vec<(String, String)>,
     },
 }
@@ -30,15 +40,23 @@ pub enum ProbeKind {
 impl Probe {
     /// A connection can be made within a second.
     pub const fn tcp() -> Self {
-        Self { kind: ProbeKind::Tcp, timeout: Duration::from_secs(1) }
+        Self::of(ProbeKind::Tcp)
     }
 
     /// `GET path` is answered with success within a second.
     pub fn http(path: impl Into<String>) -> Self {
-        Self {
-            kind: ProbeKind::Http { path: path.into(), headers: Vec::new() },
-            timeout: Duration::from_secs(1),
-        }
+        Self::of(ProbeKind::Http { path: path.into(), headers: Vec::new() })
+    }
+
+    const fn of(kind: ProbeKind) -> Self {
+        let timeout = Duration::from_secs(1);
+        Self { kind, host: None, port: None, timeout, successes: NonZeroU32::MIN }
+    }
+
+    /// Where it asks, if `app` is where the app takes requests.
+    pub(super) fn address(&self, app: SocketAddr) -> SocketAddr {
+        let port = self.port.map_or(app.port(), NonZeroU16::get);
+        SocketAddr::new(self.host.unwrap_or(app.ip()), port)
     }
 }
 
@@ -61,16 +79,62 @@ pub fn decode(text: &str) -> Result<Vec<Probe>, InvalidProbe> {
     Ok(probes.into_iter().flatten().map(Probe::from).collect())
 }
 
-/// gRPC and exec probes are tried as TCP: that the port accepts is what a sidecar can see of them. A time-out
-/// of 0 is Kubernetes' second.
+/// A command and HTTPS are not for a sidecar to try: that the port accepts is what it can see of them. A time-out
+/// of 0 is Kubernetes' second, a threshold of 0 its one.
 impl From<probe::Probe> for Probe {
     fn from(probe: probe::Probe) -> Self {
-        let kind = probe.http_get.map_or(ProbeKind::Tcp, |get| ProbeKind::Http {
-            path: if get.path.starts_with('/') { get.path } else { format!("/{}", get.path) },
-            headers: get.http_headers.into_iter().map(|header| (header.name, header.value)).collect(),
-        });
+        let (kind, host, port) = if let Some(get) = probe.http_get {
+            (http(&get), host(&get.host), port(&get.port))
+        } else if let Some(socket) = probe.tcp_socket {
+            (ProbeKind::Tcp, host(&socket.host), port(&socket.port))
+        } else if let Some(grpc) = probe.grpc {
+            (ProbeKind::Tcp, None, port(&Port::Number(grpc.port)))
+        } else {
+            (ProbeKind::Tcp, None, None)
+        };
         let timeout = u64::try_from(probe.timeout_seconds).unwrap_or(0).max(1);
-        Self { kind, timeout: Duration::from_secs(timeout) }
+        let successes = u32::try_from(probe.success_threshold).ok().and_then(NonZeroU32::new);
+        Self {
+            kind,
+            host,
+            port,
+            timeout: Duration::from_secs(timeout),
+            successes: successes.unwrap_or(NonZeroU32::MIN),
+        }
+    }
+}
+
+fn http(get: &HttpGet) -> ProbeKind {
+    if get.scheme.eq_ignore_ascii_case("https") {
+        return ProbeKind::Tcp;
+    }
+    let slash = if get.path.starts_with('/') { "" } else { "/" };
+    ProbeKind::Http {
+        path: escaped(&format!("{slash}{}", get.path)),
+        headers: get.http_headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect(),
+    }
+}
+
+/// The path as it may stand in a request, without what a browser would keep for itself.
+fn escaped(path: &str) -> String {
+    let path = path.split('#').next().unwrap_or_default();
+    let sendable = |byte: u8| byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte);
+    path.bytes()
+        .map(|byte| if sendable(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// No name is looked up: the app is in our own pod, and whoever wrote the probe for us knows that.
+fn host(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
+}
+
+/// Names are resolved by whoever makes the pod, because only the pod's spec knows them. The kubelet takes a number
+/// that is written as text for a number.
+fn port(port: &Port) -> Option<NonZeroU16> {
+    match port {
+        Port::Number(number) => u16::try_from(*number).ok().and_then(NonZeroU16::new),
+        Port::Name(name) => name.parse().ok(),
     }
 }
 
@@ -78,22 +142,76 @@ impl From<probe::Probe> for Probe {
 mod tests {
     use super::*;
 
+    fn one(text: &str) -> Probe {
+        let mut probes = decode(text).unwrap();
+        assert_eq!(probes.len(), 1, "{text}");
+        probes.remove(0)
+    }
+
     #[test]
     fn the_references_probes_are_understood() {
         let http = r#"{"httpGet":{"path":"/ok","port":8080,"host":"127.0.0.1","scheme":"HTTP",
-            "httpHeaders":[{"name":"A","value":"b"}]},"timeoutSeconds":3,"successThreshold":1}"#;
+            "httpHeaders":[{"name":"A","value":"b"}]},"timeoutSeconds":3,"successThreshold":2}"#;
         let want = Probe {
             kind: ProbeKind::Http { path: "/ok".into(), headers: vec![("A".into(), "b".into())] },
+            host: Some([127, 0, 0, 1].into()),
+            port: NonZeroU16::new(8080),
             timeout: Duration::from_secs(3),
+            successes: NonZeroU32::new(2).unwrap(),
         };
-        assert_eq!(decode(http).unwrap(), [want]);
+        assert_eq!(one(http), want);
         let tcp = r#"{"tcpSocket":{"port":8080,"host":"127.0.0.1"},"successThreshold":1}"#;
-        assert_eq!(decode(tcp).unwrap(), [Probe::tcp()]);
-        assert_eq!(decode(&format!(" [{tcp},null,{tcp}]")).unwrap(), [Probe::tcp(), Probe::tcp()]);
-        for untimed in
-            [r#"{"grpc":{"port":8080},"timeoutSeconds":-1}"#, r#"{"exec":{},"timeoutSeconds":null}"#]
-        {
-            assert_eq!(decode(untimed).unwrap(), [Probe::tcp()], "{untimed}");
+        let want = Probe { host: Some([127, 0, 0, 1].into()), port: NonZeroU16::new(8080), ..Probe::tcp() };
+        assert_eq!(one(tcp), want);
+        assert_eq!(decode(&format!(" [{tcp},null,{tcp}]")).unwrap(), [want.clone(), want]);
+    }
+
+    #[test]
+    fn what_a_sidecar_cannot_try_is_tried_as_a_connection() {
+        assert_eq!(one(r#"{"exec":{},"timeoutSeconds":null}"#), Probe::tcp());
+        let https = one(r#"{"httpGet":{"path":"/ok","port":8443,"scheme":"https"}}"#);
+        assert_eq!(https, Probe { port: NonZeroU16::new(8443), ..Probe::tcp() });
+    }
+
+    #[test]
+    fn a_probe_asks_where_it_says_and_else_where_the_app_takes_requests() {
+        let app = "127.0.0.1:3000".parse().unwrap();
+        for (text, want) in [
+            (r#"{"tcpSocket":{"port":8081}}"#, "127.0.0.1:8081"),
+            (r#"{"tcpSocket":{"port":"8081"}}"#, "127.0.0.1:8081"),
+            (r#"{"tcpSocket":{"port":"web"}}"#, "127.0.0.1:3000"),
+            (r#"{"tcpSocket":{}}"#, "127.0.0.1:3000"),
+            (r#"{"tcpSocket":{"port":65536}}"#, "127.0.0.1:3000"),
+            (r#"{"tcpSocket":{"port":-1}}"#, "127.0.0.1:3000"),
+            (r#"{"tcpSocket":{"port":8081,"host":"::1"}}"#, "[::1]:8081"),
+            (r#"{"httpGet":{"port":8081,"host":"127.0.0.2"}}"#, "127.0.0.2:8081"),
+            (r#"{"httpGet":{"port":8081,"host":"shop.example"}}"#, "127.0.0.1:8081"),
+            (r#"{"grpc":{"port":9000}}"#, "127.0.0.1:9000"),
+            (r#"{"exec":{"command":["true"]}}"#, "127.0.0.1:3000"),
+        ] {
+            assert_eq!(one(text).address(app).to_string(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_becomes_one_that_can_be_sent() {
+        for (path, want) in [
+            ("", "/"),
+            ("healthz?deep=1", "/healthz?deep=1"),
+            ("/a b#c", "/a%20b"),
+            ("/caf\u{e9}%20", "/caf%C3%A9%20"),
+            ("/{x}", "/%7Bx%7D"),
+        ] {
+            let get = HttpGet { path: path.to_owned(), ..HttpGet::default() };
+            assert_eq!(http(&get), ProbeKind::Http { path: want.to_owned(), headers: Vec::new() });
+        }
+    }
+
+    #[test]
+    fn no_threshold_is_one_success() {
+        for threshold in ["null", "0", "-1", "1"] {
+            let text = format!(r#"{{"tcpSocket":{{}},"successThreshold":{threshold}}}"#);
+            assert_eq!(one(&text).successes.get(), 1, "{threshold}");
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) struct App {
     pub(crate) address: SocketAddr,
     exchanges: mpsc::Receiver<Exchange>,
     accepted: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
     hang_up: watch::Sender<()>,
     /// Ends with the app, and its connections with it.
     tasks: JoinSet<()>,
@@ -122,7 +123,8 @@ impl App {
         let accepted = Arc::new(AtomicUsize::new(0));
         let hang_up = watch::Sender::new(());
         let mut tasks = JoinSet::new();
-        let (count, closing) = (accepted.clone(), hang_up.clone());
+        let ended = Arc::new(AtomicUsize::new(0));
+        let (count, closing, gone) = (accepted.clone(), hang_up.clone(), ended.clone());
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
@@ -131,6 +133,7 @@ impl App {
                 count.fetch_add(1, Ordering::Relaxed);
                 let sender = sender.clone();
                 let mut closing = closing.subscribe();
+                let gone = gone.clone();
                 connections.spawn(async move {
                     let service = service_fn(move |request| hand_over(request, sender.clone()));
                     let io = TokioIo::new(stream);
@@ -151,10 +154,11 @@ impl App {
                         _ = served => {}
                         _ = closing.changed() => {}
                     }
+                    gone.fetch_add(1, Ordering::Relaxed);
                 });
             }
         });
-        Self { address, exchanges, accepted, hang_up, tasks }
+        Self { address, exchanges, accepted, ended, hang_up, tasks }
     }
 
     /// The next request that comes.
@@ -172,6 +176,11 @@ impl App {
     /// Connections accepted so far.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.accepted() - self.ended.load(Ordering::Relaxed)
     }
 
     /// Closes every connection that is open now.
