@@ -178,6 +178,47 @@ async fn an_answer_of_any_length_is_an_answer() {
 }
 
 #[tokio::test]
+async fn a_grpc_app_is_ready_when_its_health_check_says_that_it_serves() {
+    let mut app = App::http2().await;
+    let pod = pod_probed_at(app.address, Probe::grpc("shop.Cart"), app.address).await;
+    let held = held(&pod).await;
+    let ended = |status: &str| {
+        http::HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.parse().unwrap())])
+    };
+
+    let Exchange { request, reply } = app.next().await;
+    assert_eq!(request.uri(), &*format!("http://{}/grpc.health.v1.Health/Check", app.address));
+    assert_eq!(request.headers()["content-type"], "application/grpc");
+    assert_eq!(request.headers()["te"], "trailers");
+    assert_eq!(read(request.into_body()).await, b"\x00\x00\x00\x00\x0b\x0a\x09shop.Cart"[..]);
+    // Its health service is not there yet.
+    let mut unimplemented = status(200);
+    *unimplemented.headers_mut() = ended("12");
+    reply.send(unimplemented).unwrap();
+
+    for serving in [2, 1] {
+        assert!(!held.is_finished());
+        let exchange = app.next().await;
+        let (sender, body) = frames();
+        exchange.answer(Response::new(body));
+        sender.send(data(vec![0, 0, 0, 0, 2, 8, serving])).await.unwrap();
+        sender.send(Ok(hyper::body::Frame::trailers(ended("0")))).await.unwrap();
+    }
+    assert_eq!(within(held).await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(app.accepted(), 3, "each attempt proves that a connection can be made");
+    until(|| app.open() == 0).await;
+}
+
+#[tokio::test]
+async fn a_port_that_speaks_no_grpc_is_not_ready() {
+    let app = App::answering(async |_| Response::new(full("ok"))).await;
+    let pod = pod_probed_at(app.address, Probe::grpc(""), app.address).await;
+    until(|| app.accepted() > 1).await;
+    let answer = Client::connect(pod.serving).await.send(component(&[])).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
 async fn the_kubelet_finds_out_at_once_that_the_app_has_gone() {
     let app = App::http1().await;
     let address = app.address;

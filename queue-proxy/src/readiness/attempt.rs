@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    http_get,
+    grpc, http_get,
     probe::{Probe, ProbeKind},
 };
 
@@ -30,6 +30,12 @@ pub(super) enum NotReady {
     Status(StatusCode),
     #[error("the probe was sent on more than {0} times")]
     Redirects(usize),
+    #[error("the health check was answered with grpc-status {0}")]
+    GrpcStatus(String),
+    #[error("the health check was answered with {0:?}")]
+    Health(grpc::ServingStatus),
+    #[error("the answer to the health check is not one")]
+    NoHealth,
     #[error("the probe is no valid request: {0}")]
     Invalid(#[from] http::Error),
 }
@@ -45,5 +51,6 @@ pub(super) async fn attempt(probe: &Probe, address: SocketAddr) -> Result<(), No
             Ok(())
         }
         ProbeKind::Http { path, headers } => http_get::attempt(address, path, headers, deadline).await,
+        ProbeKind::Grpc { service } => grpc::attempt(address, service, deadline).await,
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     /// Its beginning.
     pub(super) body: Vec<u8>,
+    /// `None` where the body was not read to its end, or had none.
+    pub(super) trailers: Option<HeaderMap>,
 }
 
 /// Sends `request` on a new connection, because that one can be made is what a probe must find out, and reads its
@@ -33,7 +35,7 @@ pub(super) async fn exchange(
     let timeouts = Timeouts { deadline, response_start: None, idle: None };
     let forwarded = forward(&upstream, request, timeouts).await?;
     let (status, headers) = (forwarded.response().status(), forwarded.response().headers().clone());
-    let mut answer = Answer { status, headers, body: Vec::new() };
+    let mut answer = Answer { status, headers, body: Vec::new(), trailers: None };
     if status.is_informational() {
         // A protocol that nobody asked for: there is no body to read.
         return Ok(answer);
@@ -43,8 +45,9 @@ pub(super) async fn exchange(
     let mut body = pin!(response.into_body());
     while answer.body.len() < enough {
         let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };
-        if let Ok(data) = frame?.into_data() {
-            answer.body.extend_from_slice(&data);
+        match frame?.into_data() {
+            Ok(data) => answer.body.extend_from_slice(&data),
+            Err(other) => answer.trailers = other.into_trailers().ok(),
         }
     }
     Ok(answer)

@@ -139,7 +139,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::LOCATION, location.parse().unwrap());
             let body = Vec::new();
-            let answer = Answer { status: StatusCode::FOUND, headers, body };
+            let answer = Answer { status: StatusCode::FOUND, headers, body, trailers: None };
             let next = redirect(&answer, at(), "/health/live?a");
             assert_eq!(next.map(|(at, path)| format!("{at}{path}")).as_deref(), want, "{location:?}");
             assert_eq!(redirect(&Answer { status: StatusCode::OK, ..answer }, at(), "/"), None);

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod exchange;
+mod grpc;
 mod http_get;
 mod pace;
 mod probe;

@@ -35,6 +35,11 @@ pub enum ProbeKind {
         /// Headers to send, in order.
         headers: Vec<(String, String)>,
     },
+    /// gRPC's health check is answered with `SERVING`.
+    Grpc {
+        /// Of which service; empty is of the whole server.
+        service: String,
+    },
 }
 
 impl Probe {
@@ -46,6 +51,11 @@ impl Probe {
     /// `GET path` is answered with success within a second.
     pub fn http(path: impl Into<String>) -> Self {
         Self::of(ProbeKind::Http { path: path.into(), headers: Vec::new() })
+    }
+
+    /// gRPC's health check of `service` is answered with `SERVING` within a second.
+    pub fn grpc(service: impl Into<String>) -> Self {
+        Self::of(ProbeKind::Grpc { service: service.into() })
     }
 
     const fn of(kind: ProbeKind) -> Self {
@@ -88,7 +98,8 @@ impl From<probe::Probe> for Probe {
         } else if let Some(socket) = probe.tcp_socket {
             (ProbeKind::Tcp, host(&socket.host), port(&socket.port))
         } else if let Some(grpc) = probe.grpc {
-            (ProbeKind::Tcp, None, port(&Port::Number(grpc.port)))
+            let service = grpc.service.unwrap_or_default();
+            (ProbeKind::Grpc { service }, None, port(&Port::Number(grpc.port)))
         } else {
             (ProbeKind::Tcp, None, None)
         };
@@ -164,6 +175,9 @@ mod tests {
         let want = Probe { host: Some([127, 0, 0, 1].into()), port: NonZeroU16::new(8080), ..Probe::tcp() };
         assert_eq!(one(tcp), want);
         assert_eq!(decode(&format!(" [{tcp},null,{tcp}]")).unwrap(), [want.clone(), want]);
+        let grpc = Probe { port: NonZeroU16::new(9000), ..Probe::grpc("s") };
+        assert_eq!(one(r#"{"grpc":{"port":9000,"service":"s"},"timeoutSeconds":-1}"#), grpc);
+        assert_eq!(one(r#"{"grpc":{"port":9000}}"#), Probe { port: grpc.port, ..Probe::grpc("") });
     }
 
     #[test]
