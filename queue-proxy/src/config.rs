@@ -13,7 +13,7 @@ use ebb_core::{
 use ebb_proxy::Quiet;
 
 use crate::{
-    announce::Announcing,
+    announce::{Announcing, ReadyBy},
     readiness::{self, Probe},
 };
 
@@ -114,6 +114,7 @@ fn announcing(
     serving: u16,
     stats: u16,
 ) -> Option<Announcing> {
+    let ready_by = env.read("EBB_READY_BY", ReadyBy::Sidecar, "kubelet, or nothing");
     env.text("EBB_ANNOUNCE")?;
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let autoscaler = env.read("EBB_ANNOUNCE", nowhere, "the autoscaler's ip:port");
@@ -130,7 +131,7 @@ fn announcing(
         nonce: env.required("EBB_POD_NONCE", String::new(), "the secret of this pod"),
         draining: false,
     };
-    Some(Announcing { autoscaler, pod })
+    Some(Announcing { autoscaler, pod, ready_by })
 }
 
 fn limit_of(seconds: u64) -> Option<Duration> {
@@ -226,6 +227,12 @@ mod tests {
         );
         assert_eq!((said.serving.to_string(), said.stats.port()), ("10.0.0.7:8013".into(), 9090));
         assert_eq!((&*said.pod, &*said.nonce, said.draining), ("web-1", "secret", false));
+
+        assert_eq!(announcing.ready_by, ReadyBy::Sidecar);
+        let by_kubelet = read(&[&plain[..], &told[..], &[("EBB_READY_BY", "kubelet")]].concat()).unwrap();
+        assert_eq!(by_kubelet.announce.unwrap().ready_by, ReadyBy::Kubelet);
+        let faults = read(&[&plain[..], &[("EBB_READY_BY", "itself")]].concat()).unwrap_err();
+        assert_eq!(faults[0].to_string(), "EBB_READY_BY=\"itself\": want kubelet, or nothing");
 
         let faults = read(&[&plain[..], &[("EBB_ANNOUNCE", "ebb-autoscaler:8080")]].concat()).unwrap_err();
         let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();

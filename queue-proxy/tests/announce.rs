@@ -5,7 +5,7 @@ mod support;
 
 use ebb_core::announce::{Announced, Announcement, PATH, read};
 use http::{Method, Response, StatusCode};
-use queue_proxy::announce::Announcing;
+use queue_proxy::announce::{Announcing, ReadyBy};
 use support::*;
 
 fn announcement() -> Announcement {
@@ -23,7 +23,11 @@ fn announcement() -> Announcement {
 
 /// A pod that announces itself to `autoscaler`.
 async fn pod(app: &App, autoscaler: &App) -> Pod {
-    let announcing = Announcing { autoscaler: autoscaler.address, pod: announcement() };
+    pod_ready_by(ReadyBy::Sidecar, app, autoscaler).await
+}
+
+async fn pod_ready_by(ready_by: ReadyBy, app: &App, autoscaler: &App) -> Pod {
+    let announcing = Announcing { autoscaler: autoscaler.address, pod: announcement(), ready_by };
     Pod::start(app.address, |config| config.announce = Some(announcing)).await
 }
 
@@ -92,10 +96,24 @@ async fn a_pod_that_drains_says_so_at_once_and_nothing_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_pod_whose_readiness_is_the_kubelets_says_only_that_it_leaves() {
+    let mut autoscaler = App::http1().await;
+    let mut app = App::http1().await;
+    let pod = pod_ready_by(ReadyBy::Kubelet, &app, &autoscaler).await;
+    let mut client = Client::connect(pod.serving).await;
+    let answer = client.start(get("/"));
+    app.next().await.answer_with("hello");
+    assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "hello");
+    let drained = tokio::spawn(pod.proxy.drain(quick()));
+    assert!(announced(&mut autoscaler, StatusCode::NO_CONTENT).await.draining, "the first that it says");
+    within(drained).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_pod_without_an_autoscaler_serves_and_drains() {
     let mut app = App::http1().await;
     let nobody = free_port().await;
-    let announcing = Announcing { autoscaler: nobody, pod: announcement() };
+    let announcing = Announcing { autoscaler: nobody, pod: announcement(), ready_by: ReadyBy::Sidecar };
     let pod = Pod::start(app.address, |config| config.announce = Some(announcing)).await;
     let mut client = Client::connect(pod.serving).await;
     let answer = client.start(get("/"));

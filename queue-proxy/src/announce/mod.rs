@@ -5,7 +5,7 @@
 
 mod policy;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use ebb_core::announce::{Announcement, CONTENT_TYPE, PATH};
 use ebb_proxy::{Upstream, UpstreamLimits, fetch};
@@ -33,6 +33,27 @@ pub struct Announcing {
     pub autoscaler: SocketAddr,
     /// What the pod says of itself when it comes.
     pub pod: Announcement,
+    /// Whether it says that it comes at all.
+    pub ready_by: ReadyBy,
+}
+
+/// Who finds out that the app is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadyBy {
+    /// The sidecar, with the pod's own probes.
+    #[default]
+    Sidecar,
+    /// The kubelet alone, because the pod's own probe is one that a sidecar cannot try. Such a pod takes requests when
+    /// Kubernetes calls it ready; who hears of it earlier would take an open port for readiness.
+    Kubelet,
+}
+
+impl FromStr for ReadyBy {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "kubelet" { Ok(Self::Kubelet) } else { Err(()) }
+    }
 }
 
 /// Announces one pod.
@@ -40,6 +61,7 @@ pub struct Announcing {
 pub(crate) struct Announcer {
     upstream: Arc<Upstream>,
     pod: Announcement,
+    ready_by: ReadyBy,
     metrics: Arc<Metrics>,
 }
 
@@ -49,13 +71,15 @@ impl Announcer {
         let limits =
             UpstreamLimits { connect_timeout: CONNECT_TIMEOUT, max_idle: 0, ..UpstreamLimits::default() };
         let upstream = Upstream::new(announcing.autoscaler, limits);
-        Self { upstream, pod: announcing.pod.clone(), metrics }
+        Self { upstream, pod: announcing.pod.clone(), ready_by: announcing.ready_by, metrics }
     }
 
-    /// Says that the pod comes; and that it leaves, once it is `leaving`.
+    /// Says that the pod comes, where it is for us to say; and that it leaves, once it is `leaving`.
     pub(crate) async fn run(self, leaving: impl Future<Output = ()>) {
         let coming = async {
-            self.say(&self.pod, COMING, "coming").await;
+            if self.ready_by == ReadyBy::Sidecar {
+                self.say(&self.pod, COMING, "coming").await;
+            }
             std::future::pending::<()>().await;
         };
         tokio::select! {
