@@ -27,7 +27,7 @@ pub struct Config {
     pub serving: SocketAddr,
     /// Answers scrapes: the `Stat`, or metrics as text.
     pub stats: SocketAddr,
-    /// Answers `/wait-for-drain`.
+    /// Answers `/wait-for-drain` and `/drain`.
     pub admin: SocketAddr,
     /// The app.
     pub app: SocketAddr,

@@ -14,6 +14,7 @@ pub mod breaker;
 pub mod config;
 mod errors;
 mod handler;
+mod hooks;
 mod metrics;
 mod observe;
 mod probes;

@@ -1,12 +1,13 @@
-//! The sidecar as a program: environment in, drain on SIGTERM.
+//! The sidecar as a program: environment in, drain on SIGTERM or by its `preStop` hook.
 
-use std::{io, process::ExitCode};
+use std::{io, pin::pin, process::ExitCode, time::Duration};
 
 use ebb_proxy::{
     WallClock,
     program::{self, Stop},
 };
 use queue_proxy::{Config, Listeners, QueueProxy};
+use tokio::time::timeout;
 use tracing::{info, level_filters::LevelFilter, warn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -27,13 +28,35 @@ async fn run(config: Config) -> io::Result<ExitCode> {
     );
     let plan = config.drain;
     let sidecar = QueueProxy::start(config, listeners, WallClock::start());
-    stop.told().await;
-    info!("draining");
+    let by_hook = tokio::select! {
+        () = stop.told() => false,
+        () = sidecar.told_to_leave() => true,
+    };
+    info!(by_hook, "draining");
     let draining = async {
         match sidecar.drain(plan).await {
             Ok(()) => info!("drained"),
             Err(cut) => warn!(connections = cut.connections, "drain ran out of time; connections were cut"),
         }
     };
+    if by_hook {
+        return Ok(leave_by_hook(&mut stop, draining, plan.limit).await);
+    }
     Ok(stop.drain(draining).await)
+}
+
+/// A hook comes before SIGTERM, and SIGTERM when all other containers have stopped. Until then we stay: a sidecar that
+/// ends may be started anew, in a pod that is about to go. A pod that is still there when its grace period is over
+/// (the drain has had its quiet time, and the rest is within `limit`) did not go: starting anew serves it again.
+async fn leave_by_hook(stop: &mut Stop, draining: impl Future<Output = ()>, limit: Duration) -> ExitCode {
+    let mut draining = pin!(draining);
+    tokio::select! {
+        () = stop.told() => return stop.drain(draining).await,
+        () = &mut draining => {}
+    }
+    if timeout(limit, stop.told()).await.is_ok() {
+        return ExitCode::SUCCESS;
+    }
+    warn!("drained by a hook, and never told to stop: starting anew");
+    ExitCode::FAILURE
 }

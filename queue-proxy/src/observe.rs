@@ -1,18 +1,14 @@
-//! The ports beside the serving port: scrapes, and the hook that waits for the drain.
+//! The port that answers scrapes.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use ebb_core::stat::{self, Stat};
 use ebb_proxy::{Handler, Reply, ResponseBody, metrics};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prost::Message;
-use tokio::time::timeout;
 
 use crate::handler::Pod;
-
-/// A `preStop` that no SIGTERM follows in this time was a restart of the app alone.
-const RESTART_ONLY: Duration = Duration::from_secs(1);
 
 /// Answers scrapes.
 #[derive(Debug)]
@@ -24,7 +20,7 @@ impl Handler for StatsHandler {
     type Guard = ();
 
     async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
-        if let Some(wrong) = wrong_target(&request, "/metrics") {
+        if let Some(wrong) = wrong_target(&request, &["/metrics"]) {
             return wrong;
         }
         if wants_text(request.headers()) {
@@ -65,30 +61,14 @@ fn wants_text(request: &HeaderMap) -> bool {
     !accepts(stat::CONTENT_TYPE) && (accepts("openmetrics-text") || accepts("text/plain"))
 }
 
-/// Answers the app's `preStop` hook when the drain has come so far that the app may stop.
-#[derive(Debug)]
-pub(crate) struct AdminHandler {
-    pub(crate) pod: Arc<Pod>,
-}
-
-impl Handler for AdminHandler {
-    type Guard = ();
-
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
-        if let Some(wrong) = wrong_target(&request, "/wait-for-drain") {
-            return wrong;
-        }
-        let drain = &self.pod.drain;
-        if timeout(RESTART_ONLY, drain.leaving()).await.is_ok() {
-            drain.ended().await;
-        }
-        Response::new(ResponseBody::own(""))
-    }
-}
-
-fn wrong_target(request: &Request<Incoming>, path: &str) -> Option<Response<ResponseBody<()>>> {
-    let reply = if request.uri().path() != path {
-        Reply::new(StatusCode::NOT_FOUND, "not-found", format!("only {path} is served here"))
+/// The answer to who asks for something else than one of `paths`.
+pub(crate) fn wrong_target(
+    request: &Request<Incoming>,
+    paths: &[&str],
+) -> Option<Response<ResponseBody<()>>> {
+    let reply = if !paths.contains(&request.uri().path()) {
+        let text = format!("only {} is served here", paths.join(" or "));
+        Reply::new(StatusCode::NOT_FOUND, "not-found", text)
     } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
         Reply::new(StatusCode::METHOD_NOT_ALLOWED, "method", "want GET")
     } else {

@@ -14,8 +14,9 @@ use crate::{
     breaker::{Bounds, Breaker},
     config::Config,
     handler::{Pod, RequestHandler},
+    hooks::AdminHandler,
     metrics::Metrics,
-    observe::{AdminHandler, StatsHandler},
+    observe::StatsHandler,
     readiness::{Phase, Readiness},
     stats::PeriodStats,
 };
@@ -27,7 +28,7 @@ pub struct Listeners {
     pub serving: TcpListener,
     /// Answers scrapes.
     pub stats: TcpListener,
-    /// Answers `/wait-for-drain`; `None` where nobody stops the app but who drains us.
+    /// Answers `/wait-for-drain` and `/drain`; `None` where nobody stops the app but who drains us.
     pub admin: Option<TcpListener>,
 }
 
@@ -113,6 +114,12 @@ impl QueueProxy {
     /// When the first request was sent to the app.
     pub fn first_request_at(&self) -> Option<Tick> {
         self.pod.first_request.get().copied()
+    }
+
+    /// Resolves when a `preStop` hook of the sidecar's own has told it to leave. It says so from then on to whoever asks,
+    /// and [`Self::drain`] is to be called.
+    pub async fn told_to_leave(&self) {
+        self.pod.drain.leaving().await;
     }
 
     /// Leaves without losing a request, within `plan`'s limit; then everything has ended.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::process::Stdio;
+use std::{net::SocketAddr, process::Stdio};
 
 use http::{Response, StatusCode};
 use support::*;
@@ -36,8 +36,14 @@ async fn line_with(lines: &mut Lines<BufReader<ChildStderr>>, text: &str) {
     }
 }
 
-/// The program in front of `app`, listening; where it serves; and what it says.
-async fn listening(app: &App) -> (Child, std::net::SocketAddr, Lines<BufReader<ChildStderr>>) {
+struct Program {
+    child: Child,
+    serving: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// The program in front of `app`, listening, and what it says.
+async fn listening(app: &App, drain_limit: u32) -> (Program, Lines<BufReader<ChildStderr>>) {
     // Free a moment ago: the program cannot tell which ports it was given.
     let [serving, stats, admin] = [free_port().await, free_port().await, free_port().await];
     let mut child = program(&[
@@ -47,11 +53,18 @@ async fn listening(app: &App) -> (Child, std::net::SocketAddr, Lines<BufReader<C
         ("QUEUE_SERVING_PORT", serving.port().to_string()),
         ("EBB_STATS_PORT", stats.port().to_string()),
         ("EBB_ADMIN_PORT", admin.port().to_string()),
+        ("EBB_POD_NONCE", "secret".into()),
         ("EBB_DRAIN_QUIET_SECONDS", "0".into()),
+        ("EBB_DRAIN_LIMIT_SECONDS", drain_limit.to_string()),
     ]);
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     line_with(&mut lines, "listening").await;
-    (child, serving, lines)
+    (Program { child, serving, admin }, lines)
+}
+
+/// The sidecar's own `preStop`, as the kubelet calls it.
+fn hook() -> http::Request<AnyBody> {
+    http::Request::get("/drain").header("ebb-pod-nonce", "secret").body(empty()).unwrap()
 }
 
 #[tokio::test]
@@ -81,7 +94,7 @@ async fn a_bad_environment_is_told_in_full_and_ends_with_status_64() {
 #[tokio::test]
 async fn it_serves_and_drains_on_sigterm() {
     let mut app = App::http1().await;
-    let (mut child, serving, mut lines) = listening(&app).await;
+    let (Program { mut child, serving, .. }, mut lines) = listening(&app, 60).await;
     let mut client = Client::connect(serving).await;
     let answer = client.start(get("/"));
     let (sender, body) = frames();
@@ -101,7 +114,7 @@ async fn it_serves_and_drains_on_sigterm() {
 #[tokio::test]
 async fn a_second_sigterm_ends_it_at_once() {
     let mut app = App::http1().await;
-    let (mut child, serving, mut lines) = listening(&app).await;
+    let (Program { mut child, serving, .. }, mut lines) = listening(&app, 60).await;
     let mut client = Client::connect(serving).await;
     let answer = client.start(get("/"));
     let _never_answered = app.next().await;
@@ -110,6 +123,44 @@ async fn a_second_sigterm_ends_it_at_once() {
     signal(&child, "TERM");
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(1));
     assert!(within(answer).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn drained_by_its_hook_it_stays_until_sigterm() {
+    let app = App::http1().await;
+    let (Program { mut child, admin, .. }, mut lines) = listening(&app, 60).await;
+    assert_eq!(Client::connect(admin).await.send(hook()).await.status(), StatusCode::OK);
+    line_with(&mut lines, "drained").await;
+    assert!(child.try_wait().unwrap().is_none(), "the pod is still there");
+    signal(&child, "TERM");
+    assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_sigterm_that_follows_a_hook_is_the_first() {
+    let mut app = App::http1().await;
+    let (Program { mut child, serving, admin }, mut lines) = listening(&app, 60).await;
+    let mut client = Client::connect(serving).await;
+    let answer = client.start(get("/"));
+    let exchange = app.next().await;
+    let mut kubelet = Client::connect(admin).await;
+    let hook = kubelet.start(hook());
+    line_with(&mut lines, "draining").await;
+    // The kubelet does not wait for a hook beyond the grace period.
+    signal(&child, "TERM");
+    exchange.answer_with("to the end");
+    assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "to the end");
+    assert_eq!(within(hook).await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_hook_that_nothing_follows_ends_in_a_new_start() {
+    let app = App::http1().await;
+    let (Program { mut child, admin, .. }, mut lines) = listening(&app, 1).await;
+    assert_eq!(Client::connect(admin).await.send(hook()).await.status(), StatusCode::OK);
+    line_with(&mut lines, "starting anew").await;
+    assert_eq!(within(child.wait()).await.unwrap().code(), Some(1));
 }
 
 #[tokio::test]

@@ -241,6 +241,59 @@ async fn the_hook_that_waits_for_the_drain_is_answered_after_it_and_not_before()
     assert_eq!(within(drain).await.unwrap(), Ok(()));
 }
 
+fn drain_hook(nonce: Option<&str>) -> Request<AnyBody> {
+    let request = Request::get("/drain");
+    nonce
+        .into_iter()
+        .fold(request, |request, nonce| request.header("ebb-pod-nonce", nonce))
+        .body(empty())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_native_sidecars_own_hook_drains_and_all_hooks_are_answered_at_the_end() {
+    let mut app = App::http1().await;
+    let pod = Pod::start(app.address, |config| config.nonce = Some("secret".into())).await;
+    let Pod { proxy, serving, admin, .. } = pod;
+    let mut client = Client::connect(serving).await;
+    let answer = client.start(get("/before"));
+    let before = app.next().await;
+    // The kubelet calls them at the same time, and in no order.
+    let mut of_app = Client::connect(admin).await;
+    let of_app = of_app.start(Request::get("/wait-for-drain").body(empty()).unwrap());
+    let mut own = Client::connect(admin).await;
+    let own = own.start(drain_hook(Some("secret")));
+    within(proxy.told_to_leave()).await;
+    // Whoever has not heard of it yet is served.
+    let mut newcomer = Client::connect(serving).await;
+    let late = newcomer.start(get("/late"));
+    app.next().await.answer_with("ok");
+    assert_eq!(within(late).await.unwrap().unwrap().headers()["connection"], "close");
+    let drain = tokio::spawn(proxy.drain(quick()));
+    within(async { while Client::try_connect(serving).await.is_ok() {} }).await;
+    assert!(!own.is_finished() && !of_app.is_finished(), "a request is still in flight");
+    before.answer_with("ok");
+    assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "ok");
+    for hook in [own, of_app] {
+        assert_eq!(within(hook).await.unwrap().expect("an answer").status(), StatusCode::OK);
+    }
+    assert_eq!(within(drain).await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_drain_a_pod() {
+    let app = App::answering(async |_| Response::new(full("ok"))).await;
+    for ours in [Some("secret"), None] {
+        let pod = Pod::start(app.address, |config| config.nonce = ours.map(str::to_owned)).await;
+        for theirs in [None, Some("guess")] {
+            let answer = Client::connect(pod.admin).await.send(drain_hook(theirs)).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        }
+        let answer = Client::connect(pod.serving).await.send(get("/")).await;
+        assert_eq!(answer.headers().get("connection"), None, "it stays");
+    }
+}
+
 #[tokio::test]
 async fn the_hook_of_an_app_that_is_merely_restarted_is_answered_soon_and_nothing_drains() {
     let app = App::answering(async |_| Response::new(full("ok"))).await;
