@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, str::FromStr};
 
-use ebb_core::scaling::ServingSpec;
+use ebb_core::{headers, scaling::ServingSpec};
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle,
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, HTTPHeader, Lifecycle,
         LifecycleHandler, ObjectFieldSelector, ResourceRequirements, SeccompProfile, SecurityContext,
         VolumeMount,
     },
@@ -99,8 +99,11 @@ pub(super) fn container(plan: Plan<'_>, settings: &Settings, nonce: &str) -> Con
         image: Some(settings.image.clone()),
         image_pull_policy: settings.pull_policy.map(|policy| policy.as_str().to_owned()),
         restart_policy: plan.native.then(|| "Always".to_owned()),
-        // A native sidecar is told to stop after the app; it must hear earlier that the pod leaves.
-        lifecycle: plan.native.then(|| pre_stop(DRAIN, plan.ports.admin)),
+        // A native sidecar is told to stop after the app; it must hear earlier that the pod leaves. All hooks are called
+        // at once, so that it hears it together with the app.
+        lifecycle: plan
+            .native
+            .then(|| Lifecycle { pre_stop: Some(drain(plan.ports.admin, nonce)), ..Lifecycle::default() }),
         env: Some(environment(&plan, settings, nonce)),
         ports: Some(ports.map(port).to_vec()),
         resources: Some(plan.resources),
@@ -114,17 +117,20 @@ pub(super) fn container(plan: Plan<'_>, settings: &Settings, nonce: &str) -> Con
 
 /// What lets the app run until the sidecar has drained.
 pub(super) fn wait_for_drain(admin: u16) -> LifecycleHandler {
-    get(WAIT_FOR_DRAIN, admin)
+    get(WAIT_FOR_DRAIN, admin, None)
 }
 
-fn pre_stop(path: &str, port: u16) -> Lifecycle {
-    Lifecycle { pre_stop: Some(get(path, port)), ..Lifecycle::default() }
+/// What begins the drain. Others can reach the port as well as the kubelet can, and do not know the nonce.
+fn drain(admin: u16, nonce: &str) -> LifecycleHandler {
+    let header = HTTPHeader { name: headers::POD_NONCE.to_string(), value: nonce.to_owned() };
+    get(DRAIN, admin, Some(vec![header]))
 }
 
-fn get(path: &str, port: u16) -> LifecycleHandler {
+fn get(path: &str, port: u16, headers: Option<Vec<HTTPHeader>>) -> LifecycleHandler {
     let get = HTTPGetAction {
         path: Some(path.to_owned()),
         port: IntOrString::Int(port.into()),
+        http_headers: headers,
         ..HTTPGetAction::default()
     };
     LifecycleHandler { http_get: Some(get), ..LifecycleHandler::default() }

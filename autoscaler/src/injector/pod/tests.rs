@@ -336,7 +336,14 @@ fn a_native_sidecar_is_the_first_init_container_and_hears_of_the_end_at_once() {
     let init = after["spec"]["initContainers"].as_array().unwrap();
     assert_eq!((&init[0]["name"], &init[0]["restartPolicy"]), (&json!("queue-proxy"), &json!("Always")));
     assert_eq!(init[1], json!({"name": "setup", "image": "s:1"}));
-    assert_eq!(init[0]["lifecycle"], json!({"preStop": {"httpGet": {"path": "/drain", "port": 8022}}}));
+    let nonce = json!([{"name": "ebb-pod-nonce", "value": NONCE}]);
+    assert_eq!(
+        init[0]["lifecycle"],
+        json!({"preStop": {"httpGet": {"path": "/drain", "port": 8022, "httpHeaders": nonce}}})
+    );
+    assert_eq!(env(&init[0], "EBB_POD_NONCE"), Some(NONCE), "it is what the hook is believed by");
+    let of_app = &after["spec"]["containers"][0]["lifecycle"];
+    assert_eq!(of_app["preStop"]["httpGet"]["path"], "/wait-for-drain");
     assert_eq!(after["spec"]["containers"].as_array().unwrap().len(), 1);
     let alone = injected(&pod(&json!({})), &native);
     assert_eq!(alone["spec"]["initContainers"].as_array().unwrap().len(), 1);
