@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 33] = [
+const VALUES: [(&str, &[&str]); 38] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),
@@ -50,6 +50,11 @@ const VALUES: [(&str, &[&str]); 33] = [
             "0 0 29 2 SUN for 24h min 2",
         ],
     ),
+    ("port", &["http", "80"]),
+    ("sidecar", &["ordinary", "native", "none"]),
+    ("mount-token", &["true", "false"]),
+    ("restart", &["true", "false"]),
+    ("status", &["", "what is wrong"]),
 ];
 
 /// Values that some parser might take for something.
