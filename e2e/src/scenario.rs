@@ -213,20 +213,12 @@ impl Scenario {
         (Api::namespaced_with(self.client(), &self.namespace, &resource), object)
     }
 
-    /// Takes an app and the Service of its name away, and waits until its pods are gone.
-    ///
-    /// # Panics
-    ///
-    /// When they stay.
+    /// Takes an app and the Service of its name away; its pods end by themselves.
     pub async fn remove(&self, app: &App) {
         let (api, object) = self.dynamic(app.manifest());
         // What is not there need not be removed.
         let _ = self.api::<Service>().delete(&app.name, &DeleteParams::default()).await;
         let _ = api.delete(&object.name_any(), &DeleteParams::default()).await;
-        eventually("its pods are gone", SOON, async || {
-            self.pods_and_ending(&app.name).await.is_empty().then_some(())
-        })
-        .await;
     }
 
     /// Writes annotations on a Service; `null` takes one away.

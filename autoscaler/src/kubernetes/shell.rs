@@ -282,7 +282,7 @@ impl Shell {
                     Ok(written) => {
                         self.failures.remove(&key);
                         if let Some(service) = written.service {
-                            self.world.service(*service);
+                            self.world.written(*service);
                         }
                         for (name, facts) in written.slices {
                             match facts {

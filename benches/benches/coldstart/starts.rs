@@ -57,7 +57,6 @@ pub(crate) async fn one_by_one(cluster: &Cluster, shape: Shape, starts: usize) -
         let address = scenario.with(&app, &shape.front(&app)).await;
         let start = wake(&timeline, address).await?;
         start.tell(&mut table, &Inside::of(&scenario, app.name()).await?, &timeline, app.name())?;
-        // Pods that end would take time of the next start.
         scenario.remove(&app).await;
     }
     table.print();

@@ -156,6 +156,15 @@ impl World {
         self.read(&key);
     }
 
+    /// What became of a service by a write of ours, before the watch tells. It may have told of a later write by somebody
+    /// else already, or that the service is gone, and would not say so again.
+    pub(crate) fn written(&mut self, service: Service) {
+        let known = self.services.get(&claim::key(&service)).map(|record| version(&record.object));
+        if known.is_some_and(|known| known < version(&service)) {
+            self.service(service);
+        }
+    }
+
     /// A service is gone, and its slices with it.
     pub(crate) fn service_gone(&mut self, key: &ServiceKey) {
         self.unclaim(key);
@@ -430,6 +439,11 @@ impl World {
         let own = pods.filter(|(_, pod)| pod.labels.get(label.0).is_some_and(|value| value == label.1));
         own.filter_map(|(_, pod)| Some(SocketAddr::new(*pod.ips.first()?, port))).collect()
     }
+}
+
+/// Orders what the API server said of one object: its versions are numbers that only grow.
+fn version(service: &Service) -> u64 {
+    service.metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 fn forget(by_target: &mut HashMap<TargetKey, BTreeSet<ServiceKey>>, target: &TargetKey, key: &ServiceKey) {

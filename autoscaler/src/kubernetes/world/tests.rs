@@ -523,3 +523,20 @@ fn a_target_that_is_not_there_is_told_of_once_it_has_had_time_to_come() {
     cluster.settle();
     assert!(cluster.world.take_notices().is_empty(), "once");
 }
+
+#[test]
+fn what_a_write_became_is_no_news_where_the_watch_knows_later_news() {
+    let mut cluster = Cluster::new();
+    cluster.annotate("autoscaling.knative.dev/target", json!("many"));
+    let written: Service = serde_json::from_value(cluster.service.clone()).unwrap();
+    cluster.annotate("autoscaling.knative.dev/target", json!("10"));
+    cluster.world.written(written.clone());
+    cluster.world.want(&key(), to_activators());
+    cluster.settle();
+    assert!(!cluster.has_selector());
+    assert_eq!(cluster.annotation("ebb.dev/status"), None);
+
+    cluster.world.service_gone(&key());
+    cluster.world.written(written);
+    assert!(cluster.world.known_services().is_empty(), "nobody would ever say that it is gone");
+}
