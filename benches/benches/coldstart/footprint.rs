@@ -17,6 +17,8 @@ use crate::Failure;
 
 /// Of Ebb, and of the cluster as far as it holds what is Ebb's.
 const PROGRAMS: [&str; 3] = ["autoscaler", "activator", "queue-proxy"];
+/// Those that are there while nobody is scaled.
+const INSTALLED: [&str; 2] = ["autoscaler", "activator"];
 const API_SERVER: &str = "kube-apiserver";
 /// How long nothing is done while writes are counted.
 const QUIET: Duration = Duration::from_secs(60);
@@ -89,11 +91,11 @@ impl Memory {
         for (program, kib) in &self.0 {
             let mib: Vec<String> = kib.iter().map(|kib| format!("{:.1}", *kib as f64 / 1024.0)).collect();
             println!("{program}: resident MiB {}", mib.join(" + "));
-            if PROGRAMS.contains(program) {
+            if INSTALLED.contains(program) {
                 all += kib.iter().sum::<u64>();
             }
         }
-        println!("Ebb together: resident {:.1} MiB", all as f64 / 1024.0);
+        println!("the install, {}: resident {:.1} MiB", INSTALLED.join(" and "), all as f64 / 1024.0);
     }
 }
 
