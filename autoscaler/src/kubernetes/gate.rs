@@ -1,8 +1,14 @@
 //! Who may open an activator's stream: whoever the API server says is the activators' ServiceAccount.
 
+use std::time::Duration;
+
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::{Api, api::PostParams};
 use parking_lot::Mutex;
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use super::write::{WriteError, Writer};
 
@@ -13,11 +19,22 @@ const ACCOUNT: &str = "ebb-activator";
 /// Tokens that are remembered, for times when the API server cannot be asked.
 const REMEMBERED: usize = 64;
 
+/// Questions to the API server at once.
+const AT_ONCE: usize = 8;
+/// Whoever is refused keeps its place for so long.
+const PENALTY: Duration = Duration::from_millis(500);
+/// A place must be free by then.
+const PLACE_WITHIN: Duration = Duration::from_secs(2);
+/// Longest token that is looked at, in bytes; those of Kubernetes have about one thousand.
+const MAX_TOKEN: usize = 8192;
+
 /// Asks the API server who somebody is.
 #[derive(Debug)]
 pub(super) struct TokenGate {
     writer: Writer,
     user: String,
+    /// Whoever is refused keeps a place for a while: strangers do not make us ask the API server without end.
+    places: Semaphore,
     /// Tokens that were good when they were last asked about, the oldest first.
     known: Mutex<Vec<String>>,
 }
@@ -25,12 +42,16 @@ pub(super) struct TokenGate {
 impl TokenGate {
     pub(super) fn new(writer: Writer, namespace: &str) -> Self {
         let user = format!("system:serviceaccount:{namespace}:{ACCOUNT}");
-        Self { writer, user, known: Mutex::default() }
+        Self { writer, user, places: Semaphore::new(AT_ONCE), known: Mutex::default() }
     }
 
     pub(super) async fn admit(&self, token: Option<&str>) -> Result<(), String> {
-        let token =
-            token.ok_or("no token; an activator brings that of its ServiceAccount (EBB_TOKEN_FILE)")?;
+        let token = token
+            .filter(|token| token.len() <= MAX_TOKEN)
+            .ok_or("no token; an activator brings that of its ServiceAccount (EBB_TOKEN_FILE)")?;
+        let place = timeout(PLACE_WITHIN, self.places.acquire()).await;
+        let _place =
+            place.map_err(|_| "too many ask at once; try again")?.map_err(|error| error.to_string())?;
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: Some(token.to_owned()),
@@ -51,6 +72,9 @@ impl TokenGate {
                 return Err(format!("cannot ask who this is: {error}"));
             }
         };
+        if verdict.is_err() {
+            sleep(PENALTY).await;
+        }
         let mut known = self.known.lock();
         known.retain(|known| known != token);
         if verdict.is_ok() {

@@ -16,6 +16,7 @@ mod settings;
 mod shell;
 mod slices;
 mod watch;
+mod wishes;
 mod world;
 mod write;
 
@@ -43,6 +44,7 @@ use facts::TargetKey;
 use gate::TokenGate;
 use metrics::Metrics;
 use shell::{Command, Outlets, Shell};
+use wishes::Wishes;
 use write::Writer;
 
 /// What writes of ours are signed with.
@@ -72,6 +74,8 @@ pub struct Kubernetes {
     writer: Writer,
     gate: TokenGate,
     directory: Arc<Directory>,
+    wishes: Mutex<Wishes>,
+    clock: WallClock,
     commands: mpsc::Sender<Command>,
     fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
     metrics: Arc<Metrics>,
@@ -94,6 +98,10 @@ pub(crate) struct Directory {
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     target: TargetKey,
+    /// How many pods it has now; `None` if it is not there.
+    replicas: Option<u32>,
+    /// All services that scale it.
+    sharing: Vec<ServiceKey>,
     /// Pods that were once marked as ones to go first.
     marked: Vec<String>,
 }
@@ -125,6 +133,8 @@ impl Kubernetes {
             gate: TokenGate::new(writer.clone(), &identity.namespace),
             writer,
             directory,
+            wishes: Mutex::default(),
+            clock,
             commands,
             fleet: Mutex::new(Some(told)),
             metrics,
@@ -171,7 +181,17 @@ impl ScaleTarget for Kubernetes {
         first_to_go: &[String],
     ) -> Result<(), PlatformError> {
         let known = self.directory.services.read().get(service).cloned();
-        let Known { target, marked } = known.ok_or_else(|| unknown(service))?;
+        let Known { target, replicas, sharing, marked } = known.ok_or_else(|| unknown(service))?;
+        // Its coming is an event; until then the API server has nothing to say.
+        let replicas = replicas.ok_or_else(|| PlatformError(format!("{target} does not exist")))?;
+        let wished = {
+            let mut wishes = self.wishes.lock();
+            if !wishes.may_try(service, self.clock.now()) {
+                return Err(PlatformError(format!("{target}: failed just now; waiting before the next try")));
+            }
+            wishes.wish(service, pods, &target, &sharing, replicas)
+        };
+        let Some(pods) = wished else { return Ok(()) };
         let resource = self.directory.kinds.read().get(&target.kind).cloned();
         let resource = resource.ok_or_else(|| PlatformError(format!("{target} cannot be scaled")))?;
         if !first_to_go.is_empty() {
@@ -180,8 +200,11 @@ impl ScaleTarget for Kubernetes {
                 warn!(%service, %error, "cannot say which pods are to go first");
             }
         }
-        let written = self.writer.scale(&resource, &target.namespace, &target.name, pods).await;
-        written.map_err(|error| PlatformError(format!("{target}: {error}")))?;
+        if let Err(error) = self.writer.scale(&resource, &target.namespace, &target.name, pods).await {
+            self.wishes.lock().failed(service, self.clock.now());
+            return Err(PlatformError(format!("{target}: {error}")));
+        }
+        self.wishes.lock().succeeded(service);
         // The one task has ended where nobody takes it.
         let _ = self.commands.send(Command::Scaled(service.clone(), pods)).await;
         Ok(())

@@ -18,12 +18,21 @@ pub(crate) struct Settings {
     pub(crate) releases: bool,
 }
 
+/// Why it cannot be gone by.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refused {
+    /// Everything that is wrong with it.
+    pub(crate) faults: Vec<String>,
+    /// Whether every service is to be given back all the same.
+    pub(crate) releases: bool,
+}
+
 /// Reads it; without one, or without data, everything has its default.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with it.
-pub(crate) fn read(map: Option<&ConfigMap>) -> Result<Settings, Vec<String>> {
+pub(crate) fn read(map: Option<&ConfigMap>) -> Result<Settings, Refused> {
     let empty = BTreeMap::new();
     let data = map.and_then(|map| map.data.as_ref()).unwrap_or(&empty);
     let defaults = ClusterDefaults::from_map(data);
@@ -36,7 +45,9 @@ pub(crate) fn read(map: Option<&ConfigMap>) -> Result<Settings, Vec<String>> {
         (Ok(defaults), Ok(releases)) => Ok(Settings { defaults, releases }),
         (defaults, releases) => {
             let faults = defaults.err().unwrap_or_default();
-            Err(faults.iter().map(ToString::to_string).chain(releases.err()).collect())
+            let is_released = matches!(releases, Ok(true));
+            let faults = faults.iter().map(ToString::to_string).chain(releases.err()).collect();
+            Err(Refused { faults, releases: is_released })
         }
     }
 }
@@ -59,7 +70,9 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_told() {
-        let faults = read(Some(&map(&[("stable-window", "1s"), ("release", "maybe")]))).unwrap_err();
-        assert_eq!(faults.len(), 2, "{faults:?}");
+        let refused = read(Some(&map(&[("stable-window", "1s"), ("release", "maybe")]))).unwrap_err();
+        assert_eq!((refused.faults.len(), refused.releases), (2, false), "{refused:?}");
+        let refused = read(Some(&map(&[("stable-window", "1s"), ("release", "true")]))).unwrap_err();
+        assert!(refused.releases, "who leaves is not kept by what is wrong elsewhere");
     }
 }

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 use super::{
     Directory, Identity, Known, kinds,
     notices::Notices,
-    settings,
+    settings::{self, Refused},
     watch::{self, Fact, Facts},
     world::{Listing, Notice, Plan, Step, World},
     write::{WriteError, Writer, Written},
@@ -78,9 +78,14 @@ pub(super) struct Shell {
     watched: HashSet<String>,
     writing: HashSet<ServiceKey>,
     failures: HashMap<ServiceKey, u32>,
+    /// When to look at which service again, whatever happens; for each the next time only.
     timers: BTreeSet<(Tick, ServiceKey)>,
+    due: HashMap<ServiceKey, Tick>,
+    /// Not to be written for before then: that failed.
+    retry_at: HashMap<ServiceKey, Tick>,
     publishing: HashMap<ServiceKey, oneshot::Sender<Result<(), String>>>,
     places: Arc<Semaphore>,
+    writes: JoinSet<Done>,
     work: JoinSet<Done>,
     watches: JoinSet<()>,
     incoming: Option<mpsc::Receiver<Fact>>,
@@ -113,8 +118,11 @@ impl Shell {
             writing: HashSet::new(),
             failures: HashMap::new(),
             timers: BTreeSet::new(),
+            due: HashMap::new(),
+            retry_at: HashMap::new(),
             publishing: HashMap::new(),
             places: Arc::new(Semaphore::new(WRITTEN_AT_ONCE)),
+            writes: JoinSet::new(),
             work: JoinSet::new(),
             watches,
             incoming: Some(incoming),
@@ -142,6 +150,10 @@ impl Shell {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
+                Some(done) = self.writes.join_next() => match done {
+                    Ok(done) => self.on_done(done),
+                    Err(error) => tracing::error!(%error, "a write failed"),
+                },
                 Some(done) = self.work.join_next() => match done {
                     Ok(done) => self.on_done(done),
                     Err(error) => tracing::error!(%error, "work failed"),
@@ -157,6 +169,11 @@ impl Shell {
                     self.leads = leads;
                     if leads {
                         self.world.lead(self.clock.now());
+                    } else {
+                        // Another one writes from now on.
+                        self.writes = JoinSet::new();
+                        self.writing.clear();
+                        self.publishing.clear();
                     }
                 }
                 () = sleep_until(self.clock.instant(due.unwrap_or_default())), if due.is_some() => self.on_due(),
@@ -190,7 +207,12 @@ impl Shell {
                 self.forget_others(&listing, &names);
                 self.world.listed(&listing);
             }
-            Fact::Settings(map) => self.on_settings(map.as_deref()),
+            Fact::Settings(map) => {
+                self.on_settings(map.as_deref());
+                self.world.listed(&Listing::Settings);
+            }
+            Fact::Unknowable(kind, why) => world.unknowable(&kind, why),
+            Fact::SliceLost((namespace, name)) => world.slice_lost(&namespace, &name),
         }
     }
 
@@ -220,6 +242,7 @@ impl Shell {
                     }
                 }
             }
+            Listing::Settings => {}
             Listing::Targets(kind) => {
                 for target in world.known_targets(kind) {
                     if is_gone(&target.namespace, &target.name) {
@@ -237,7 +260,9 @@ impl Shell {
                 self.outlets.defaults.store(defaults.clone());
                 self.world.set_defaults(defaults, settings.releases);
             }
-            Err(faults) => {
+            Err(Refused { faults, releases }) => {
+                // To leave is not to be made impossible by what is wrong elsewhere.
+                self.world.set_defaults(self.outlets.defaults.load_full(), releases);
                 let text = format!("{}; what was last good holds", faults.join("; "));
                 let notice = Notice {
                     kind: "ConfigMap",
@@ -269,6 +294,7 @@ impl Shell {
         let now = self.clock.now();
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, key)) = self.timers.pop_first() {
+                self.due.remove(&key);
                 self.advance(key);
             }
         }
@@ -281,6 +307,7 @@ impl Shell {
                 match result {
                     Ok(written) => {
                         self.failures.remove(&key);
+                        self.retry_at.remove(&key);
                         if let Some(service) = written.service {
                             self.world.written(*service);
                         }
@@ -302,8 +329,7 @@ impl Shell {
             }
             Done::Resolved(kind, Err(why)) => {
                 warn!(kind, why, "cannot scale objects of this kind; trying again");
-                // Whoever waits for all services must not wait for one that cannot be scaled.
-                self.world.listed(&Listing::Targets(kind.clone()));
+                self.world.unknowable(&kind, why);
                 let client = self.writer.client.clone();
                 self.work.spawn(async move {
                     tokio::time::sleep(KIND_RETRY).await;
@@ -332,7 +358,17 @@ impl Shell {
         }
         let pause = RETRY[0].saturating_mul(1 << (*failures - 1).min(10)).min(RETRY[1]);
         let jitter: f64 = rand::random_range(0.5..1.0);
-        self.timers.insert((self.clock.now().after(pause.mul_f64(jitter)), key));
+        let at = self.clock.now().after(pause.mul_f64(jitter));
+        self.retry_at.insert(key.clone(), at);
+        self.look_at(key, at);
+    }
+
+    /// Looks at the service at `at`, and at no other time unless something happens.
+    fn look_at(&mut self, key: ServiceKey, at: Tick) {
+        if let Some(before) = self.due.insert(key.clone(), at) {
+            self.timers.remove(&(before, key.clone()));
+        }
+        self.timers.insert((at, key));
     }
 
     /// Passes on what followed from what happened.
@@ -383,7 +419,9 @@ impl Shell {
         let mut services = self.outlets.directory.services.write();
         match self.world.target(key) {
             Some(target) => {
-                services.insert(key.clone(), Known { target, marked: self.world.marked_pods(key) })
+                let (replicas, sharing) = self.world.shared(&target);
+                let marked = self.world.marked_pods(key);
+                services.insert(key.clone(), Known { target, replicas, sharing, marked })
             }
             None => services.remove(key),
         };
@@ -395,9 +433,7 @@ impl Shell {
             return;
         }
         let now = self.clock.now();
-        let is_backing_off = self.failures.contains_key(&key)
-            && self.timers.iter().any(|(at, waiting)| *waiting == key && *at > now);
-        if is_backing_off {
+        if self.retry_at.get(&key).is_some_and(|at| *at > now) {
             return;
         }
         let plan = self.world.step(&key, now);
@@ -408,12 +444,12 @@ impl Shell {
         match plan {
             Plan::Rest => {}
             Plan::Wait(rest) => {
-                self.timers.insert((now.after(rest), key));
+                self.look_at(key, now.after(rest));
             }
             Plan::Do(step) => {
                 let (writer, places) = (self.writer.clone(), self.places.clone());
                 self.writing.insert(key.clone());
-                self.work.spawn(async move {
+                self.writes.spawn(async move {
                     // Closed by nobody.
                     let _place = places.acquire().await;
                     let result = writer.carry_out(&key, step).await;

@@ -40,6 +40,10 @@ pub(crate) enum Fact {
     Target(TargetKey, Option<TargetFacts>),
     /// These are all that there are.
     Listed(Listing, HashSet<Name>),
+    /// Objects of a kind cannot be known, and why.
+    Unknowable(String, String),
+    /// A slice that says no more whose it is.
+    SliceLost(Name),
     /// The cluster's settings; `None` if there are none.
     Settings(Option<Box<ConfigMap>>),
 }
@@ -92,10 +96,10 @@ pub(crate) async fn slices(client: Client, facts: Facts) {
                 let Some((service, is)) = SliceFacts::of(&slice) else { continue };
                 Fact::Slice(service, slice.name_any(), Some(is))
             }
-            Ok(Event::Apply(slice)) => {
-                let Some((service, is)) = SliceFacts::of(&slice) else { continue };
-                Fact::Slice(service, slice.name_any(), Some(is))
-            }
+            Ok(Event::Apply(slice)) => match SliceFacts::of(&slice) {
+                Some((service, is)) => Fact::Slice(service, slice.name_any(), Some(is)),
+                None => Fact::SliceLost(name_of(&slice)),
+            },
             Ok(Event::Delete(slice)) => {
                 let Some((service, _)) = SliceFacts::of(&slice) else { continue };
                 Fact::Slice(service, slice.name_any(), None)
@@ -143,7 +147,10 @@ pub(crate) async fn targets(client: Client, facts: Facts, kind: String, resource
             Ok(Event::Delete(object)) => Fact::Target(key(name_of(&object)), None),
             Err(error) => {
                 facts.failed(&kind, &error);
-                continue;
+                if !is_for_good(&error, is_plain) {
+                    continue;
+                }
+                Fact::Unknowable(kind.clone(), watch_error(&error))
             }
         };
         if facts.to.send(fact).await.is_err() {
@@ -173,7 +180,10 @@ pub(crate) async fn settings(client: Client, facts: Facts, namespace: String, na
             Ok(Event::Delete(_)) => Fact::Settings(None),
             Err(error) => {
                 facts.failed("ConfigMap", &error);
-                continue;
+                if !is_for_good(&error, true) {
+                    continue;
+                }
+                Fact::Settings(None)
             }
         };
         if facts.to.send(fact).await.is_err() {
@@ -241,6 +251,13 @@ fn guarded_name<K: Resource<DynamicType = ()>>(guard: &DeserializeGuard<K>) -> N
 
 fn name_of(object: &impl ResourceExt) -> Name {
     (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Whether a list will fail again: it is not allowed, or there is no such thing; and of kinds that are not Kubernetes'
+/// own (`is_plain`), whatever their server says.
+fn is_for_good(error: &watcher::Error, is_plain: bool) -> bool {
+    let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
+    matches!(status.code, 403..=405) || !is_plain
 }
 
 impl Facts {

@@ -20,7 +20,7 @@ use kube::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep_until, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
@@ -33,6 +33,8 @@ const DURATION: Duration = Duration::from_secs(15);
 const RENEW_BEFORE: Duration = Duration::from_secs(5);
 /// The API server must have answered by then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// What is under way when we cease to lead has ended by then, or is cut.
+const LAST_WRITES: Duration = Duration::from_millis(100);
 /// Between two tries.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -114,10 +116,11 @@ impl Candidate {
                 }
             }
         }
-        if *self.leads.borrow() {
+        // Our own writes stop before anybody else's may begin.
+        if self.leads.send_replace(false) {
+            sleep(LAST_WRITES).await;
             self.give_up().await;
         }
-        self.leads.send_replace(false);
     }
 
     fn lease(&self) -> Option<Lease> {

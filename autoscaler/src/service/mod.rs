@@ -460,8 +460,14 @@ impl ServiceState {
 
     /// What is seen of the service without its load.
     fn unseen(&self, now: Tick) -> Observation {
+        // Pods that nobody asked for, of a job or of a former scale target, take traffic, and must not keep the
+        // service's own from going.
+        let own = match self.spec.rules {
+            Rules::Mended => self.ready_pods.min(self.replicas.unwrap_or(u32::MAX)),
+            Rules::Reference => self.ready_pods,
+        };
         Observation {
-            ready_pods: self.ready_pods,
+            ready_pods: own,
             coming_pods: self.coming_pods(now),
             replicas: self.replicas.unwrap_or(0),
             request_seconds: self

@@ -43,6 +43,8 @@ pub(crate) enum Listing {
     Services,
     Pods,
     Slices,
+    /// The cluster's settings.
+    Settings,
     /// Objects that are scaled, of one kind.
     Targets(String),
 }
@@ -63,6 +65,8 @@ pub(crate) struct World {
     slices: HashMap<ServiceKey, BTreeMap<String, SliceFacts>>,
     ports: Allocation,
     listed: HashSet<Listing>,
+    /// Kinds that cannot be known, and why: nobody but those who name them waits for them.
+    unknowable: HashMap<String, String>,
     complete: bool,
     events: Vec<FleetEvent>,
     notices: Vec<Notice>,
@@ -86,6 +90,7 @@ impl World {
             slices: HashMap::new(),
             ports: Allocation::default(),
             listed: HashSet::new(),
+            unknowable: HashMap::new(),
             complete: false,
             events: Vec::new(),
             notices: Vec::new(),
@@ -139,6 +144,12 @@ impl World {
     pub(crate) fn target(&self, service: &ServiceKey) -> Option<TargetKey> {
         let claim = self.services.get(service)?.claim.as_ref()?;
         Some(TargetKey::new(service, &claim.target))
+    }
+
+    /// How many pods an object that is scaled wants now, if it is there, and for which services it is scaled.
+    pub(crate) fn shared(&self, target: &TargetKey) -> (Option<u32>, Vec<ServiceKey>) {
+        let replicas = self.targets.get(target).map(|facts| facts.replicas);
+        (replicas, self.by_target.get(target).into_iter().flatten().cloned().collect())
     }
 
     /// The service's pods that were once marked as ones to go first.
@@ -214,6 +225,17 @@ impl World {
         self.touch(service);
     }
 
+    /// A slice says no more whose it is: to whoever had it, it is gone.
+    pub(crate) fn slice_lost(&mut self, namespace: &str, name: &str) {
+        let had = |(service, slices): &(&ServiceKey, &BTreeMap<String, SliceFacts>)| {
+            service.namespace == namespace && slices.contains_key(name)
+        };
+        let service = self.slices.iter().find(had).map(|(service, _)| service.clone());
+        if let Some(service) = service {
+            self.slice_gone(&service, name);
+        }
+    }
+
     /// A slice is gone.
     pub(crate) fn slice_gone(&mut self, service: &ServiceKey, name: &str) {
         if let Some(slices) = self.slices.get_mut(service) {
@@ -245,9 +267,16 @@ impl World {
 
     /// All objects of a kind are known. Those that are not among `pods` and so on were told as gone before.
     pub(crate) fn listed(&mut self, listing: &Listing) {
-        if self.listed.insert(listing.clone())
-            && let Listing::Targets(kind) = listing
-        {
+        if let Listing::Targets(kind) = listing {
+            self.unknowable.remove(kind);
+        }
+        if self.listed.insert(listing.clone()) && *listing == Listing::Services {
+            let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
+            for key in keys {
+                self.read(&key);
+            }
+        }
+        if let Listing::Targets(kind) = listing {
             let keys: Vec<ServiceKey> = self
                 .by_target
                 .iter()
@@ -257,6 +286,20 @@ impl World {
             for key in keys {
                 self.tell(&key);
             }
+        }
+        self.complete_if_so();
+    }
+
+    /// Objects of a kind cannot be known, because of `why`.
+    pub(crate) fn unknowable(&mut self, kind: &str, why: String) {
+        if self.listed.contains(&Listing::Targets(kind.to_owned())) {
+            return; // they were known, and may change: what was last seen holds
+        }
+        self.unknowable.insert(kind.to_owned(), why);
+        let named = self.by_target.iter().filter(|(target, _)| target.kind == kind);
+        let keys: Vec<ServiceKey> = named.flat_map(|(_, services)| services.iter().cloned()).collect();
+        for key in keys {
+            self.touch(&key);
         }
         self.complete_if_so();
     }
@@ -308,9 +351,13 @@ impl World {
     }
 
     fn complete_if_so(&mut self) {
-        let kinds = self.kinds().map(|kind| Listing::Targets(kind.to_owned()));
-        let needed = kinds.chain([Listing::Services, Listing::Pods, Listing::Slices]);
-        if !self.complete && needed.collect::<HashSet<_>>().is_subset(&self.listed) {
+        if self.complete {
+            return;
+        }
+        let kinds = self.kinds().filter(|kind| !self.unknowable.contains_key(*kind));
+        let kinds = kinds.map(|kind| Listing::Targets(kind.to_owned()));
+        let always = [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings];
+        if kinds.chain(always).all(|listing| self.listed.contains(&listing)) {
             self.complete = true;
             self.events.push(FleetEvent::Complete);
         }
@@ -380,7 +427,10 @@ impl World {
         if let Some(before) = before.as_ref().filter(|before| before.target != claim.target) {
             forget(&mut self.by_target, &target(&before.target), key);
         }
-        self.by_target.entry(target(&claim.target)).or_default().insert(key.clone());
+        let sharing = self.by_target.entry(target(&claim.target)).or_default();
+        if sharing.insert(key.clone()) {
+            self.touched.extend(sharing.iter().cloned());
+        }
         self.claimed.entry(key.namespace.clone()).or_default().insert(key.name.clone());
         if before.is_none_or(|before| before.selector != claim.selector) {
             let pods = self.pods.get(&key.namespace).into_iter().flatten();
@@ -388,12 +438,23 @@ impl World {
             record.pods = own.map(|(name, pod)| (name.clone(), pod.clone())).collect();
         }
         let written = claim.activator_port.map(u16::from);
-        let port = self.ports.port(key, record.port.or(written));
-        if port.is_none() {
-            self.notices.extend(record.no_port());
+        let port = match written.or(record.port) {
+            // What is written on others comes first: they may be in use.
+            None if !self.listed.contains(&Listing::Services) => None,
+            known => {
+                let port = self.ports.port(key, known);
+                if port.is_none() {
+                    self.notices.extend(record.no_port());
+                }
+                port
+            }
+        };
+        if let Some(before) = record.port.filter(|before| Some(*before) != port) {
+            self.ports.free(key, before);
         }
         record.port = port;
         self.tell(key);
+        self.complete_if_so();
     }
 
     /// The service is nobody's but its own.
@@ -404,7 +465,9 @@ impl World {
             self.ports.free(key, port);
         }
         record.forget();
-        forget(&mut self.by_target, &TargetKey::new(key, &claim.target), key);
+        let target = TargetKey::new(key, &claim.target);
+        forget(&mut self.by_target, &target, key);
+        self.touched.extend(self.by_target.get(&target).into_iter().flatten().cloned());
         if let Some(names) = self.claimed.get_mut(&key.namespace) {
             names.remove(&key.name);
             if names.is_empty() {
@@ -412,6 +475,7 @@ impl World {
             }
         }
         self.events.push(FleetEvent::Gone(key.clone()));
+        self.complete_if_so();
     }
 
     /// Tells those who decide about a service what they do not know yet.

@@ -135,7 +135,12 @@ impl World {
             .map(|(name, _)| name.clone())
             .collect();
         let target = self.target(key);
-        let missing = target.clone().filter(|target| !self.targets.contains_key(target));
+        let missing = target.as_ref().filter(|target| !self.targets.contains_key(target)).map(|target| {
+            match self.unknowable.get(&target.kind) {
+                Some(why) => format!("{target}, which ebb.dev/scale-target names, cannot be scaled: {why}"),
+                None => format!("{target} does not exist, which ebb.dev/scale-target names"),
+            }
+        });
         let Some(record) = self.services.get_mut(key) else { return Plan::Rest };
         let Some(claim) = &record.claim else { return Plan::Rest };
         let placed_at = *record.placed_at.get_or_insert(now);
@@ -167,12 +172,14 @@ impl World {
                 return Plan::Do(Step::Restart { target, mark: claim.uid.clone() });
             }
         }
-        match record.missing(missing.as_ref(), now) {
+        let shown = record.status();
+        match record.missing(missing, now) {
+            Err(rest) => Plan::Wait(rest),
             Ok(notice) => {
                 self.notices.extend(notice);
-                Plan::Rest
+                // What is said by now is to be written on the Service as well.
+                if record.status() == shown { Plan::Rest } else { Plan::Wait(Duration::ZERO) }
             }
-            Err(rest) => Plan::Wait(rest),
         }
     }
 

@@ -41,7 +41,6 @@ pub(crate) struct Notice {
 
 /// One Service.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is something that is said once, and none a state")]
 pub(super) struct Record {
     /// The object; of one that is none of ours, what names it.
     pub(super) object: Service,
@@ -70,7 +69,8 @@ pub(super) struct Record {
     told_pods: Option<u64>,
     /// Since when what it scales is not there.
     missing_since: Option<Tick>,
-    told_missing: bool,
+    /// What is said of that.
+    missing_target: Option<String>,
     trouble: String,
     told_bare: bool,
     told_no_port: bool,
@@ -95,7 +95,7 @@ impl Record {
             told_service: None,
             told_pods: None,
             missing_since: None,
-            told_missing: false,
+            missing_target: None,
             trouble: String::new(),
             told_bare: false,
             told_no_port: false,
@@ -145,7 +145,9 @@ impl Record {
 
     /// What its status annotation is to say.
     pub(super) fn status(&self) -> Option<String> {
-        (!self.reasons.is_empty()).then(|| self.reasons.join("; "))
+        let all = self.reasons.iter().chain(&self.missing_target);
+        let all: Vec<&str> = all.map(String::as_str).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// So many pods were written to what it scales.
@@ -216,13 +218,10 @@ impl Record {
 
     /// What it scales is not there, or is. A Service is often seen before the object that it names: how long to wait
     /// until that is to be told, or what to tell.
-    pub(super) fn missing(
-        &mut self,
-        target: Option<&TargetKey>,
-        now: Tick,
-    ) -> Result<Option<Notice>, Duration> {
-        let Some(target) = target else {
-            (self.missing_since, self.told_missing) = (None, false);
+    /// `text` says why it is not there; `None`: it is.
+    pub(super) fn missing(&mut self, text: Option<String>, now: Tick) -> Result<Option<Notice>, Duration> {
+        let Some(text) = text else {
+            (self.missing_since, self.missing_target) = (None, None);
             return Ok(None);
         };
         let since = *self.missing_since.get_or_insert(now);
@@ -230,9 +229,11 @@ impl Record {
         if !rest.is_zero() {
             return Err(rest);
         }
-        let text = format!("{target} does not exist, which ebb.dev/scale-target names");
-        let first = !std::mem::replace(&mut self.told_missing, true);
-        Ok(first.then(|| self.notice(true, "ScaleTargetMissing", text)))
+        if self.missing_target.as_ref() == Some(&text) {
+            return Ok(None);
+        }
+        self.missing_target = Some(text.clone());
+        Ok(Some(self.notice(true, "ScaleTargetMissing", text)))
     }
 
     /// What is to be said about its pods, once for each time that it becomes so.

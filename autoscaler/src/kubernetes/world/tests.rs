@@ -97,7 +97,7 @@ impl Cluster {
         cluster.world.pod("shop", "old", Some(bare("10.1.0.1", true)));
         cluster.show_slice(of_the_cluster(true));
         cluster.has_replicas(1);
-        for listing in [Listing::Services, Listing::Pods, Listing::Slices] {
+        for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings] {
             cluster.world.listed(&listing);
         }
         cluster.world.listed(&Listing::Targets("Deployment".to_owned()));
@@ -444,7 +444,7 @@ fn nothing_is_told_of_pods_before_it_is_known_how_many_are_wanted() {
     std::mem::swap(&mut world, &mut cluster.world);
     cluster.show_service();
     cluster.world.pod("shop", "old", Some(bare("10.1.0.1", true)));
-    for listing in [Listing::Services, Listing::Pods, Listing::Slices] {
+    for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings] {
         cluster.world.listed(&listing);
     }
     assert!(matches!(&cluster.told()[..], [FleetEvent::Service { .. }]));
@@ -539,4 +539,61 @@ fn what_a_write_became_is_no_news_where_the_watch_knows_later_news() {
     cluster.world.service_gone(&key());
     cluster.world.written(written);
     assert!(cluster.world.known_services().is_empty(), "nobody would ever say that it is gone");
+}
+
+#[test]
+fn a_kind_that_cannot_be_known_holds_up_nobody_else() {
+    let mut cluster = Cluster::new();
+    cluster.world = World::new(Arc::new(ClusterDefaults::default()));
+    cluster.annotate("ebb.dev/scale-target", json!("Rollout/hello"));
+    for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings] {
+        cluster.world.listed(&listing);
+    }
+    assert!(!cluster.world.is_complete());
+    cluster.world.unknowable("Rollout", "forbidden".to_owned());
+    assert!(cluster.world.is_complete());
+    cluster.world.want(&key(), to_activators());
+    cluster.settle();
+    let status = cluster.annotation("ebb.dev/status").unwrap();
+    assert!(status.contains("forbidden"), "{status}");
+}
+
+#[test]
+fn a_service_with_a_port_keeps_it_whatever_is_read_before_it() {
+    let cluster = Cluster::new();
+    let service = |name: &str, port: Option<u16>| -> Service {
+        let mut object = cluster.service.clone();
+        object["metadata"]["name"] = json!(name);
+        if let Some(port) = port {
+            object["metadata"]["annotations"]["ebb.dev/activator-port"] = json!(port.to_string());
+        }
+        serde_json::from_value(object).unwrap()
+    };
+    let port_of = |world: &mut World, name: &str| {
+        let told = world.take_events();
+        told.into_iter().rev().find_map(|event| match event {
+            FleetEvent::Service { key, port, .. } if key.name == name => Some(port),
+            _ => None,
+        })
+    };
+    let mut first = World::new(Arc::new(ClusterDefaults::default()));
+    first.service(service("new", None));
+    first.listed(&Listing::Services);
+    let wished = port_of(&mut first, "new").unwrap();
+
+    let mut world = World::new(Arc::new(ClusterDefaults::default()));
+    world.service(service("new", None));
+    assert_eq!(port_of(&mut world, "new"), None, "others may have written what it would choose");
+    world.service(service("old", Some(wished)));
+    assert_eq!(port_of(&mut world, "old"), Some(wished));
+    world.listed(&Listing::Services);
+    assert!(port_of(&mut world, "new").is_some_and(|port| port != wished));
+}
+
+#[test]
+fn a_slice_that_lost_its_label_is_made_anew() {
+    let mut cluster = Cluster::taken();
+    cluster.world.slice_lost("shop", "hello-ebb-ipv4-0");
+    cluster.settle();
+    assert_eq!(cluster.log, ["apply slices"]);
 }

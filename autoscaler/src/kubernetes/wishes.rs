@@ -1,0 +1,124 @@
+//! How many pods the services of one scale target want: it has what the most demanding of them wants.
+
+use std::{collections::HashMap, time::Duration};
+
+use ebb_core::{ServiceKey, Tick};
+
+use super::facts::TargetKey;
+
+/// Between two tries to scale, after one that failed, at first and at most.
+const RETRY: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
+
+/// Of every object that is scaled.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    by_target: HashMap<TargetKey, HashMap<ServiceKey, u32>>,
+    failed: HashMap<ServiceKey, Failed>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    times: u32,
+    not_before: Tick,
+}
+
+impl Wishes {
+    /// `service` wants `pods`, and so many others share its `target`, which has `replicas`. Answers what is to be
+    /// written: `None` if it has what they want together. One of whom nothing was heard wants what there is.
+    pub(crate) fn wish(
+        &mut self,
+        service: &ServiceKey,
+        pods: u32,
+        target: &TargetKey,
+        sharing: &[ServiceKey],
+        replicas: u32,
+    ) -> Option<u32> {
+        if sharing.len() < 2 {
+            self.by_target.remove(target);
+            return Some(pods);
+        }
+        let wishes = self.by_target.entry(target.clone()).or_default();
+        wishes.retain(|other, _| sharing.contains(other));
+        wishes.insert(service.clone(), pods);
+        let most = sharing.iter().map(|one| wishes.get(one).copied().unwrap_or(replicas)).max()?;
+        (most != replicas).then_some(most)
+    }
+
+    /// Whether a scale of `service` may be tried: one that failed is tried again later and later.
+    pub(crate) fn may_try(&self, service: &ServiceKey, now: Tick) -> bool {
+        self.failed.get(service).is_none_or(|failed| failed.not_before <= now)
+    }
+
+    pub(crate) fn succeeded(&mut self, service: &ServiceKey) {
+        self.failed.remove(service);
+    }
+
+    pub(crate) fn failed(&mut self, service: &ServiceKey, now: Tick) {
+        let failed = self.failed.entry(service.clone()).or_insert(Failed { times: 0, not_before: now });
+        let pause = RETRY[0].saturating_mul(1 << failed.times.min(10)).min(RETRY[1]);
+        failed.times += 1;
+        failed.not_before = now.after(pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> TargetKey {
+        TargetKey { kind: "Deployment".into(), namespace: "shop".into(), name: "web".into() }
+    }
+
+    fn keys() -> [ServiceKey; 2] {
+        ["one", "two"].map(|name| ServiceKey::new("shop", name))
+    }
+
+    #[test]
+    fn one_alone_has_what_it_wants() {
+        let [one, _] = keys();
+        let mut wishes = Wishes::default();
+        assert_eq!(wishes.wish(&one, 0, &target(), std::slice::from_ref(&one), 3), Some(0));
+    }
+
+    #[test]
+    fn those_that_share_have_what_the_most_demanding_wants() {
+        let all = keys();
+        let [one, two] = &all;
+        let mut wishes = Wishes::default();
+        assert_eq!(wishes.wish(one, 0, &target(), &all, 1), None, "the other may need it");
+        assert_eq!(wishes.wish(two, 3, &target(), &all, 1), Some(3));
+        assert_eq!(wishes.wish(one, 0, &target(), &all, 3), None);
+        assert_eq!(wishes.wish(one, 5, &target(), &all, 3), Some(5));
+        assert_eq!(wishes.wish(two, 0, &target(), &all, 5), None);
+        assert_eq!(wishes.wish(one, 0, &target(), &all, 5), Some(0));
+        assert_eq!(
+            wishes.wish(two, 2, &target(), std::slice::from_ref(two), 0),
+            Some(2),
+            "the other is gone"
+        );
+    }
+
+    #[test]
+    fn what_failed_is_tried_later_and_later() {
+        let [one, _] = keys();
+        let mut wishes = Wishes::default();
+        let mut now = Tick::from_secs(1);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            assert!(wishes.may_try(&one, now));
+            wishes.failed(&one, now);
+            let before = now;
+            while !wishes.may_try(&one, now) {
+                now = now.after(Duration::from_millis(100));
+            }
+            pauses.push(now.since(before).as_millis());
+        }
+        assert_eq!((pauses[0], pauses[1], pauses[11]), (200, 400, 5_000));
+        wishes.succeeded(&one);
+        assert!(wishes.may_try(&one, before_all()));
+    }
+
+    fn before_all() -> Tick {
+        Tick::ZERO
+    }
+}
