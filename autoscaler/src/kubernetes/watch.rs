@@ -147,7 +147,8 @@ pub(crate) async fn targets(client: Client, facts: Facts, kind: String, resource
             Ok(Event::Delete(object)) => Fact::Target(key(name_of(&object)), None),
             Err(error) => {
                 facts.failed(&kind, &error);
-                if !is_for_good(&error, is_plain) {
+                // Without Kubernetes' own kinds nothing is known of most services: those are waited for.
+                if is_plain || !is_refused(&error, &[403, 404, 405, 500]) {
                     continue;
                 }
                 Fact::Unknowable(kind.clone(), watch_error(&error))
@@ -180,7 +181,8 @@ pub(crate) async fn settings(client: Client, facts: Facts, namespace: String, na
             Ok(Event::Delete(_)) => Fact::Settings(None),
             Err(error) => {
                 facts.failed("ConfigMap", &error);
-                if !is_for_good(&error, true) {
+                // Who may not read them has none.
+                if !is_refused(&error, &[403]) {
                     continue;
                 }
                 Fact::Settings(None)
@@ -253,11 +255,9 @@ fn name_of(object: &impl ResourceExt) -> Name {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Whether a list will fail again: it is not allowed, or there is no such thing; and of kinds that are not Kubernetes'
-/// own (`is_plain`), whatever their server says.
-fn is_for_good(error: &watcher::Error, is_plain: bool) -> bool {
-    let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
-    matches!(status.code, 403..=405) || !is_plain
+/// Whether the API server answered, with one of `codes`, that there is no list to be had.
+fn is_refused(error: &watcher::Error, codes: &[u16]) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if codes.contains(&status.code))
 }
 
 impl Facts {

@@ -35,7 +35,7 @@ use crate::{endpoints::Endpoints, platform::FleetEvent};
 use plan::NETWORK;
 pub(crate) use plan::{Plan, Step};
 pub(crate) use record::Notice;
-use record::Record;
+use record::{Record, Seen};
 
 /// A kind of object whose list is to be known before all services are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -299,7 +299,7 @@ impl World {
         let named = self.by_target.iter().filter(|(target, _)| target.kind == kind);
         let keys: Vec<ServiceKey> = named.flat_map(|(_, services)| services.iter().cloned()).collect();
         for key in keys {
-            self.touch(&key);
+            self.tell(&key);
         }
         self.complete_if_so();
     }
@@ -357,7 +357,8 @@ impl World {
         let kinds = self.kinds().filter(|kind| !self.unknowable.contains_key(*kind));
         let kinds = kinds.map(|kind| Listing::Targets(kind.to_owned()));
         let always = [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings];
-        if kinds.chain(always).all(|listing| self.listed.contains(&listing)) {
+        // These first: until they are known, there is no need to look through all services.
+        if always.into_iter().chain(kinds).all(|listing| self.listed.contains(&listing)) {
             self.complete = true;
             self.events.push(FleetEvent::Complete);
         }
@@ -484,8 +485,13 @@ impl World {
         let Some(claim) = &record.claim else { return };
         let target = TargetKey::new(key, &claim.target);
         let facts = self.targets.get(&target);
-        let is_listed = self.listed.contains(&Listing::Targets(target.kind.clone()));
-        self.events.extend(record.news(key, facts, is_listed.then_some(&target)));
+        let seen = match facts {
+            Some(facts) => Seen::There(facts),
+            None if self.listed.contains(&Listing::Targets(target.kind.clone())) => Seen::Missing(&target),
+            None if self.unknowable.contains_key(&target.kind) => Seen::Unknowable,
+            None => Seen::NotYet,
+        };
+        self.events.extend(record.news(key, &seen));
         self.notices.extend(record.pods_notices(facts));
         self.touch(key);
     }

@@ -39,6 +39,16 @@ pub(crate) struct Notice {
     pub(crate) text: String,
 }
 
+/// What is seen of the object that a Service scales.
+#[derive(Debug)]
+pub(super) enum Seen<'a> {
+    There(&'a TargetFacts),
+    Missing(&'a TargetKey),
+    /// Objects of its kind cannot be seen.
+    Unknowable,
+    NotYet,
+}
+
 /// One Service.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -165,14 +175,8 @@ impl Record {
         Some(self.notice(true, "RivalWriter", text))
     }
 
-    /// What those who decide do not know yet. `facts` are of what is scaled; without them, `missing` names it if
-    /// it is known not to be there.
-    pub(super) fn news(
-        &mut self,
-        key: &ServiceKey,
-        facts: Option<&TargetFacts>,
-        missing: Option<&TargetKey>,
-    ) -> Vec<FleetEvent> {
+    /// What those who decide do not know yet.
+    pub(super) fn news(&mut self, key: &ServiceKey, seen: &Seen<'_>) -> Vec<FleetEvent> {
         let (Some(claim), Some(port)) = (&self.claim, self.port) else { return Vec::new() };
         let mut news = Vec::new();
         let spec = match &self.releasing {
@@ -186,13 +190,15 @@ impl Record {
             self.told_service = Some((spec.clone(), port));
             news.push(FleetEvent::Service { key: key.clone(), spec, port });
         }
-        let replicas = match (facts, missing) {
-            (Some(facts), _) => facts.replicas,
-            (None, Some(_)) => 0,
-            (None, None) => return news,
+        let replicas = match seen {
+            Seen::There(facts) => facts.replicas,
+            Seen::Missing(_) => 0,
+            // Those that are there serve on.
+            Seen::Unknowable => u32::try_from(self.pods.len()).unwrap_or(u32::MAX),
+            Seen::NotYet => return news,
         };
         let pods: Vec<Pod> = self.pods.iter().filter_map(|(name, facts)| pod(name, facts, claim)).collect();
-        let trouble = self.trouble_of(facts, missing);
+        let trouble = self.trouble_of(seen);
         let mut hasher = DefaultHasher::new();
         for pod in &pods {
             (&pod.name, pod.serving(), &pod.nonce, pod.direct, pod.ready).hash(&mut hasher);
@@ -206,13 +212,16 @@ impl Record {
     }
 
     /// Why there are fewer pods than wanted, in words for those who wait.
-    fn trouble_of(&self, facts: Option<&TargetFacts>, missing: Option<&TargetKey>) -> String {
+    fn trouble_of(&self, seen: &Seen<'_>) -> String {
         let pods = self.pods.iter().filter(|(_, pod)| !pod.ready);
         let of_pods = pods.filter_map(|(name, pod)| Some(format!("pod {name}: {}", pod.trouble.as_ref()?)));
-        let of_target = facts.and_then(|facts| facts.trouble.clone()).or_else(|| {
-            let missing = missing.filter(|_| facts.is_none())?;
-            Some(format!("{missing} does not exist, which ebb.dev/scale-target names"))
-        });
+        let of_target = match seen {
+            Seen::There(facts) => facts.trouble.clone(),
+            Seen::Missing(target) => {
+                Some(format!("{target} does not exist, which ebb.dev/scale-target names"))
+            }
+            Seen::Unknowable | Seen::NotYet => None,
+        };
         of_pods.chain(of_target).next().unwrap_or_default()
     }
 
@@ -240,7 +249,7 @@ impl Record {
     pub(super) fn pods_notices(&mut self, facts: Option<&TargetFacts>) -> Vec<Notice> {
         let Some(claim) = &self.claim else { return Vec::new() };
         let mut notices = Vec::new();
-        let trouble = self.trouble_of(facts, None);
+        let trouble = self.trouble_of(&facts.map_or(Seen::NotYet, Seen::There));
         let bare = self.pods.values().filter(|pod| pod.ready && pod.sidecar.is_none()).count();
         let is_bare = bare > 0 && claim.sidecar != Sidecar::None && self.releasing.is_none();
         if trouble != self.trouble && !trouble.is_empty() {

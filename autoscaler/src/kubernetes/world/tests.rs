@@ -550,8 +550,12 @@ fn a_kind_that_cannot_be_known_holds_up_nobody_else() {
         cluster.world.listed(&listing);
     }
     assert!(!cluster.world.is_complete());
+    cluster.world.pod("shop", "old", Some(with_sidecar("10.1.0.1", true)));
+    cluster.told();
     cluster.world.unknowable("Rollout", "forbidden".to_owned());
     assert!(cluster.world.is_complete());
+    let (pods, replicas, _) = cluster.told_pods().unwrap();
+    assert_eq!((pods.len(), replicas), (1, 1), "whoever serves it serves on");
     cluster.world.want(&key(), to_activators());
     cluster.settle();
     let status = cluster.annotation("ebb.dev/status").unwrap();
