@@ -6,6 +6,7 @@
 
 mod allocation;
 pub(crate) mod claim;
+mod connection;
 mod facts;
 mod gate;
 mod kinds;
@@ -40,6 +41,7 @@ use crate::{
     injector::{AdmissionMetrics, Claims},
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
 };
+pub use connection::connect;
 use facts::TargetKey;
 use gate::TokenGate;
 use metrics::Metrics;

@@ -9,7 +9,7 @@ use std::{
 use autoscaler::{
     Autoscaler, Periods,
     injector::{AdmissionMetrics, Claims, Facts, Injector, PullPolicy, Settings},
-    kubernetes::{Identity, Kubernetes},
+    kubernetes::{Identity, Kubernetes, connect},
     leader::Candidate,
 };
 use ebb_core::environment::{Environment, Fault};
@@ -30,8 +30,6 @@ const WEBHOOK_PORT: u16 = 9443;
 const NAME: &str = "ebb-autoscaler";
 /// That Service's port for activators and pods.
 const LINK: &str = "link";
-/// The API server must be connected to in so long.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// It must have said where that Service is in so long.
 const FOUND_WITHIN: Duration = Duration::from_secs(10);
 
@@ -79,9 +77,8 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut stop = Stop::listen()?;
     let clock = WallClock::start();
-    let mut config = Config::infer().await.map_err(io::Error::other)?;
-    config.connect_timeout = Some(CONNECT_WITHIN);
-    let client = Client::try_from(config).map_err(io::Error::other)?;
+    let config = Config::infer().await.map_err(io::Error::other)?;
+    let client = connect(config).map_err(io::Error::other)?;
     let link = listen(everywhere(identity.link.port())).await?;
     let webhook = listen(everywhere(webhook_port)).await?;
     info!(link = %link.local_addr()?, webhook = %webhook.local_addr()?, pod = identity.pod, "listening");
