@@ -2,14 +2,20 @@
 
 use std::{
     env, fmt,
-    io::Write,
+    io::{self, Write},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     sync::Once,
 };
 
-use kube::{Client, Config};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Api, Client, Config, api::ListParams};
 use tokio::{io::AsyncWriteExt, process};
+
+use crate::{
+    scenario::is_ready,
+    wait::{LATE, eventually},
+};
 
 /// A folder with the program `component`, which stops and starts parts of the cluster.
 const SCRIPTS: &str = "EBB_CLUSTER_DIR";
@@ -41,6 +47,29 @@ impl Cluster {
         }
         let config = Config::infer().await.expect("KUBECONFIG is readable");
         Some(Self { client: Client::try_from(config).expect("KUBECONFIG is usable") })
+    }
+}
+
+impl Cluster {
+    /// Waits until Kubernetes has found back to itself: after a fault its controllers may take nodes and pods that are
+    /// well for lost, until they have read anew what there is.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub async fn is_well(&self) {
+        let (nodes, pods): (Api<Node>, Api<Pod>) =
+            (Api::all(self.client.clone()), Api::namespaced(self.client.clone(), "ebb-system"));
+        eventually("nodes and the pods of Ebb are ready", LATE, async || {
+            let all = ListParams::default();
+            let (nodes, pods) = (nodes.list(&all).await.ok()?, pods.list(&all).await.ok()?);
+            let is_up = |node: &Node| {
+                let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+                conditions.into_iter().any(|is| is.type_ == "Ready" && is.status == "True")
+            };
+            (nodes.iter().all(is_up) && pods.iter().all(is_ready)).then_some(())
+        })
+        .await;
     }
 }
 
@@ -105,20 +134,38 @@ impl Drop for Stopped {
 ///
 /// When there is no `kubectl`.
 pub async fn kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
-    let mut child = process::Command::new("kubectl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("kubectl is on the path");
+    let mut child =
+        piped("kubectl", arguments).stdin(Stdio::piped()).spawn().expect("kubectl is on the path");
     if let Some(mut stdin) = child.stdin.take() {
         // It reads nothing where it refuses its arguments; it says why itself.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
-    let output = child.wait_with_output().await.expect("kubectl ends");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    said(child.wait_with_output().await)
+}
+
+/// Runs a program to its end, and returns what it said.
+///
+/// # Errors
+///
+/// What it said, when it fails, and why there was nothing to run.
+pub async fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+    said(piped(program, arguments).stdin(Stdio::null()).output().await)
+}
+
+fn piped(program: &str, arguments: &[&str]) -> process::Command {
+    let mut command = process::Command::new(program);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn said(output: io::Result<Output>) -> Result<String, String> {
+    let output = output.map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(format!("{}{}", text(&output.stderr), text(&output.stdout)))
+    }
 }
 
 /// Past the capture of tests' output, which is shown of failed ones only.

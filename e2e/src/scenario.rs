@@ -80,7 +80,11 @@ pub async fn scenario(name: &str, play: impl AsyncFnOnce(&Scenario)) {
 pub async fn alone(name: &str, play: impl AsyncFnOnce(&Scenario)) {
     let Some(cluster) = Cluster::find().await else { return };
     let _turn = turn().write().await;
-    run(cluster, name, play).await;
+    let played = AssertUnwindSafe(run(cluster.clone(), name, play)).catch_unwind().await;
+    cluster.is_well().await;
+    if let Err(panic) = played {
+        resume_unwind(panic);
+    }
 }
 
 async fn run(cluster: Cluster, name: &str, play: impl AsyncFnOnce(&Scenario)) {
@@ -306,7 +310,12 @@ impl Scenario {
 
     /// Waits until the app has no pod and is asked for none.
     pub async fn at_zero(&self, app: &App) {
-        eventually("the app has no pod", SOON, async || {
+        self.at_zero_within(app, SOON).await;
+    }
+
+    /// Waits so long until the app has no pod and is asked for none.
+    pub async fn at_zero_within(&self, app: &App, within: Duration) {
+        eventually("the app has no pod", within, async || {
             let none = self.replicas(app).await == Some(0) && self.pods(&app.name).await.is_empty();
             none.then_some(())
         })
@@ -352,7 +361,7 @@ fn addresses(slice: &EndpointSlice, name: &str) -> Vec<SocketAddr> {
 }
 
 /// Whether a pod's Ready condition holds.
-fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -5,6 +5,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// By then everything that is to happen in a cluster of two busy cores has happened.
 pub const SOON: Duration = Duration::from_secs(60);
 
+/// By then Kubernetes has found back from a fault: its own clients try again after up to half a minute, one after the
+/// other.
+pub const LATE: Duration = Duration::from_secs(240);
+
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 

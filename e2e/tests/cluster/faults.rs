@@ -1,14 +1,14 @@
-//! What breaks, and who must not notice.
+//! What breaks of Ebb, and who must not notice.
 
 use std::time::Duration;
 
-use e2e::{App, Faults, Front, Load, Lost, SOON, alone, eventually, get, get_within, kubectl, served};
+use e2e::{App, Faults, Front, LATE, Load, Lost, SOON, alone, eventually, get, get_within, kubectl, served};
 use serde_json::json;
 
 const WEBHOOKS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
 /// A service that has pods all along, and clients that must not notice.
-fn busy() -> (App, Front) {
+pub(crate) fn busy() -> (App, Front) {
     let app = App::deployment("busy").probed();
     let front = Front::scaled(&app).with("autoscaling.knative.dev/min-scale", "1");
     (app, front)
@@ -134,53 +134,69 @@ async fn without_its_webhooks_services_become_ebbs_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_kubelet_that_is_restarted_is_not_noticed_by_clients() {
-    alone("kubelet", async |it| {
-        let Some(faults) = Faults::find() else { return };
-        let (app, front) = busy();
-        let address = it.with(&app, &front).await;
-        it.has_ready(&app, 1).await;
-        let load = Load::of(50, address, "/?ms=5").start();
-        let stopped = faults.stop("kubelet");
-        let cold_app = App::deployment("cold");
-        let cold = it.with(&cold_app, &Front::scaled(&cold_app)).await;
-        let held = tokio::spawn(get(cold, "/"));
+async fn requests_wait_for_an_autoscaler_while_there_is_none() {
+    alone("no-autoscaler", async |it| {
+        if Faults::find().is_none() {
+            return;
+        }
+        let (busy, front) = busy();
+        let warm = it.with(&busy, &front).await;
+        it.has_ready(&busy, 1).await;
+        let app = App::deployment("hello");
+        let cold = it.with(&app, &Front::scaled(&app)).await;
+        let load = Load::of(50, warm, "/?ms=5").start();
+
+        let count = it.system().pods("autoscaler").await.len();
+        autoscalers(0).await;
+        eventually("all autoscalers are gone", SOON, async || {
+            it.system().pods("autoscaler").await.is_empty().then_some(())
+        })
+        .await;
+        let held = tokio::spawn(get_within(cold, "/", LATE));
         tokio::time::sleep(Duration::from_secs(5)).await;
-        drop(stopped);
+        assert!(!held.is_finished(), "nobody can give it a pod");
+        assert_eq!(it.replicas(&app).await, Some(0));
+        autoscalers(count).await;
         held.await.unwrap().unwrap().assert_ok();
         load.stop().await.assert_nothing_lost();
+        it.at_zero(&app).await;
     })
     .await;
 }
 
-#[tokio::test]
-async fn an_api_server_that_is_away_is_not_noticed_by_clients_and_takes_no_pod_away() {
-    alone("api-away", async |it| {
-        let Some(faults) = Faults::find() else { return };
-        let (app, front) = busy();
-        let warm = it.with(&app, &front).await;
-        it.has_ready(&app, 1).await;
-        let idle = App::deployment("idle");
-        let idle_at = it.with(&idle, &Front::scaled(&idle)).await;
-        served(idle_at, "/").await;
+/// Asks for so many autoscalers.
+async fn autoscalers(count: usize) {
+    let count = format!("--replicas={count}");
+    let asked = ["--namespace", "ebb-system", "scale", "deployment/ebb-autoscaler", &count];
+    kubectl(&asked, "").await.expect("the Deployment takes a scale");
+}
 
-        let load = Load::of(50, warm, "/?ms=5").start();
-        let before: Vec<_> = it.pods("busy").await;
-        let stopped = faults.stop("kube-apiserver");
-        // Much longer than the window of the idle one.
-        tokio::time::sleep(Duration::from_secs(30)).await;
-        served(idle_at, "/").await;
-        drop(stopped);
-        eventually("the API answers again", SOON, async || it.replicas(&app).await).await;
-        let names = |pods: &[k8s_openapi::api::core::v1::Pod]| {
-            pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(names(&it.pods("busy").await), names(&before));
-        load.stop().await.assert_nothing_lost();
-        it.at_zero(&idle).await;
-        served(idle_at, "/").await;
-        it.annotate("busy", json!({"autoscaling.knative.dev/min-scale": "0"})).await;
+#[tokio::test]
+async fn pods_that_cannot_announce_themselves_are_found_all_the_same() {
+    alone("unannounced", async |it| {
+        if Faults::find().is_none() {
+            return;
+        }
+        // The Service's port leads nowhere for so long, as a policy of the network would have it.
+        announcements_lead_to(1).await;
+        let (app, other) = (App::deployment("hello"), App::deployment("probed").probed());
+        let address = it.with(&app, &Front::scaled(&app)).await;
+        let of_other = it.with(&other, &Front::scaled(&other)).await;
+        let answers = (get(address, "/").await, get(of_other, "/").await);
+        announcements_lead_to("link").await;
+        answers.0.unwrap().assert_ok();
+        answers.1.unwrap().assert_ok();
+        let pods = it.pods("hello").await;
+        assert_eq!(pods[0].spec.as_ref().unwrap().containers.len(), 2, "it has a sidecar, that nobody heard");
         it.at_zero(&app).await;
+        it.at_zero(&other).await;
     })
     .await;
+}
+
+async fn announcements_lead_to(port: impl Into<serde_json::Value>) {
+    let patch = json!({"spec": {"ports": [{"port": 8080, "name": "link", "targetPort": port.into()}]}});
+    let patch = patch.to_string();
+    let patched = ["--namespace", "ebb-system", "patch", "service/ebb-autoscaler", "--patch", &patch];
+    kubectl(&patched, "").await.expect("the Service takes a port");
 }

@@ -1,5 +1,6 @@
 //! Ebb in a real Kubernetes. One program, because the scenarios that break something for all have to wait for the others.
 
+mod components;
 mod failing;
 mod faults;
 mod names;

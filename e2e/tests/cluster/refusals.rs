@@ -75,7 +75,10 @@ async fn what_is_wrong_is_no_more_said_once_it_is_right() {
         it.annotate("hello", json!({"autoscaling.knative.dev/target": "10"})).await;
         let address = it.reachable("hello").await;
         served(address, "/").await;
-        assert_eq!(it.annotation("hello", "ebb.dev/status").await, None);
+        eventually("its status says no more", SOON, async || {
+            it.annotation("hello", "ebb.dev/status").await.is_none().then_some(())
+        })
+        .await;
     })
     .await;
 }

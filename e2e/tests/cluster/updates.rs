@@ -175,3 +175,27 @@ async fn applying_the_same_manifest_again_on_the_server_changes_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn pods_with_a_native_sidecar_that_are_deleted_under_load_lose_nothing() {
+    scenario("native", async |it| {
+        let app = App::deployment("hello");
+        let front = Front::scaled(&app)
+            .with("ebb.dev/sidecar", "native")
+            .with("autoscaling.knative.dev/min-scale", "2");
+        let address = it.with(&app, &front).await;
+        it.has_ready(&app, 2).await;
+        let loads = both(address);
+        let pods = it.pods("hello").await;
+        let sidecars = pods[0].spec.as_ref().unwrap().init_containers.iter().flatten();
+        assert_eq!(sidecars.filter(|container| container.name == "queue-proxy").count(), 1);
+        for pod in &pods {
+            let name = pod.metadata.name.as_deref().unwrap();
+            kubectl(&["--namespace", &it.namespace, "delete", "pod", name], "").await.unwrap();
+            it.has_ready(&app, 2).await;
+        }
+        a_while().await;
+        assert_nothing_lost(loads).await;
+    })
+    .await;
+}

@@ -1,0 +1,97 @@
+//! How Ebb comes and goes: by its own tool, and by Helm. Whatever a cluster has of it when this begins is gone in between,
+//! and there again when it ends.
+
+use std::{env, time::Duration};
+
+use e2e::{App, Front, Load, SOON, Scenario, alone, eventually, get_within, kubectl, run, served};
+
+/// The `ebb` to try.
+const TOOL: &str = "EBB_E2E_TOOL";
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/chart/ebb");
+/// The cluster's defaults while it is tested.
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml");
+const NAMESPACE: &str = "ebb-system";
+
+#[tokio::test]
+async fn ebb_comes_and_goes_by_its_tool_and_by_helm_and_nobody_notices() {
+    alone("install", async |it| {
+        let Some(tool) = env::var_os(TOOL).and_then(|path| path.into_string().ok()) else {
+            eprintln!("skipped: no EBB_E2E_TOOL that says which ebb to try; e2e/run builds one");
+            return;
+        };
+        if run("helm", &["version"]).await.is_err() {
+            eprintln!("skipped: there is no helm");
+            return;
+        }
+        let ebb = async |arguments: &[&str]| match run(&tool, arguments).await {
+            Ok(said) => said,
+            Err(said) => panic!("ebb {}: {said}", arguments.join(" ")),
+        };
+        let (app, idle) = (App::deployment("hello").probed(), App::deployment("idle"));
+        let front = Front::scaled(&app).with("autoscaling.knative.dev/min-scale", "1");
+        let address = it.with(&app, &front).await;
+        let idle_at = it.with(&idle, &Front::scaled(&idle)).await;
+        it.has_ready(&app, 1).await;
+        assert!(ebb(&["check"]).await.contains("no faults"));
+        let explained = ebb(&["explain", "idle", "--namespace", &it.namespace]).await;
+        assert!(explained.contains("idle"), "{explained}");
+
+        // Everything goes, under load.
+        let load = Load::of(50, address, "/?ms=5").start();
+        let said = ebb(&["uninstall"]).await;
+        assert!(said.contains("Ebb is removed"), "{said}");
+        is_the_clusters(it, "hello").await;
+        is_the_clusters(it, "idle").await;
+        served(idle_at, "/").await;
+        eventually("its namespace is gone", SOON, async || {
+            kubectl(&["get", "namespace", NAMESPACE], "").await.err().map(drop)
+        })
+        .await;
+
+        // Helm brings it back, and Services that are still annotated are taken up again.
+        let config = ["config.allow-zero-initial-scale=true", "config.scale-to-zero-grace-period=2s"];
+        let helm = [
+            "install",
+            "ebb",
+            CHART,
+            "--namespace",
+            NAMESPACE,
+            "--create-namespace",
+            "--set-string",
+            config[0],
+            "--set-string",
+            config[1],
+            "--wait",
+        ];
+        run("helm", &helm).await.unwrap();
+        it.at_zero(&idle).await;
+        get_within(idle_at, "/", SOON).await.unwrap().assert_ok();
+        assert!(ebb(&["check"]).await.contains("no faults"));
+        let said = ebb(&["uninstall"]).await;
+        assert!(said.contains("helm uninstall ebb"), "what Helm brought it takes: {said}");
+        is_the_clusters(it, "hello").await;
+        run("helm", &["uninstall", "ebb", "--namespace", NAMESPACE, "--wait"]).await.unwrap();
+        kubectl(&["delete", "namespace", NAMESPACE], "").await.unwrap();
+
+        // And so does the tool.
+        kubectl(&["create", "namespace", NAMESPACE], "").await.unwrap();
+        kubectl(&["apply", "--filename", CONFIG], "").await.unwrap();
+        let said = ebb(&["install"]).await;
+        assert!(said.contains("no faults"), "{said}");
+        it.at_zero(&idle).await;
+        get_within(idle_at, "/", SOON).await.unwrap().assert_ok();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        load.stop().await.assert_nothing_lost();
+    })
+    .await;
+}
+
+/// Waits until the Service is as if there had never been an Ebb.
+async fn is_the_clusters(it: &Scenario, service: &str) {
+    eventually("the Service leads where its selector says", SOON, async || {
+        let selector = it.service(service).await.spec.unwrap_or_default().selector;
+        let endpoints = it.endpoints(service, "http").await;
+        (selector.is_some() && !endpoints.is_ebbs && !endpoints.addresses.is_empty()).then_some(())
+    })
+    .await;
+}
