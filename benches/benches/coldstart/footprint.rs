@@ -25,6 +25,8 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Objects that are made at once.
 const AT_ONCE: usize = 16;
 const SYSTEM: &str = "ebb-system";
+/// The label of slices that Ebb wrote.
+const OURS: &str = "endpointslice.kubernetes.io/managed-by=ebb.dev";
 
 /// Memory and writes of the install as it is.
 pub(crate) async fn idle(cluster: &Cluster) -> Result<(), Failure> {
@@ -33,43 +35,58 @@ pub(crate) async fn idle(cluster: &Cluster) -> Result<(), Failure> {
     writes(cluster).await
 }
 
-/// What services at zero cost.
+/// What services at zero cost: first as many of the cluster's own, then as many of Ebb's.
 pub(crate) async fn services(cluster: &Cluster, count: usize) -> Result<(), Failure> {
-    println!("{count} idle services");
-    let before = memory();
+    println!("{count} idle services, by Kubernetes alone");
+    let plain = Scenario::begin(cluster.clone(), "plain").await;
+    grow(&plain, count, Front::plain, "").await?;
+    println!("{count} idle services of Ebb's beside them");
     let scenario = Scenario::begin(cluster.clone(), "bench").await;
+    grow(&scenario, count, Front::scaled, OURS).await?;
+    writes(cluster).await?;
+    plain.end().await;
+    scenario.end().await;
+    Ok(())
+}
+
+/// Makes `count` services without a pod and says what that costs. All of them are there when each has its slice with
+/// `label`.
+async fn grow(
+    scenario: &Scenario,
+    count: usize,
+    front: impl Fn(&App) -> Front,
+    label: &str,
+) -> Result<(), Failure> {
+    let before = memory();
     let begin = Instant::now();
     let made = stream::iter(0..count).map(|n| {
-        let scenario = &scenario;
+        let (app, front) = (App::deployment(&format!("s{n}")), &front);
         async move {
-            let app = App::deployment(&format!("s{n}"));
             scenario.make(app.manifest()).await;
-            scenario.make(Front::scaled(&app).manifest()).await;
+            scenario.make(front(&app).manifest()).await;
         }
     });
     made.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
     println!("made within {:.1} s", begin.elapsed().as_secs_f64());
     let slices = scenario.api::<EndpointSlice>();
-    let ours = ListParams::default().labels("endpointslice.kubernetes.io/managed-by=ebb.dev");
-    let leading = |slice: &EndpointSlice| !slice.endpoints.is_empty();
-    eventually("each service leads to activators", 5 * SOON, async || {
-        let listed = slices.list(&ours).await.ok()?;
-        (listed.iter().filter(|slice| leading(slice)).count() >= count).then_some(())
+    let all = ListParams::default();
+    let wanted = all.clone().labels(label);
+    let is_done = |slice: &EndpointSlice| label.is_empty() || !slice.endpoints.is_empty();
+    eventually("each service has its slice", 5 * SOON, async || {
+        let listed = slices.list(&wanted).await.ok()?;
+        (listed.iter().filter(|slice| is_done(slice)).count() >= count).then_some(())
     })
     .await;
-    println!(
-        "all of them lead to activators {:.1} s after the first was made",
-        begin.elapsed().as_secs_f64()
-    );
-    let objects = scenario.api::<Service>().list(&ListParams::default()).await?.items.len()
-        + slices.list(&ListParams::default()).await?.items.len()
-        + scenario.api::<Endpoints>().list(&ListParams::default()).await?.items.len();
+    println!("all of them were done {:.1} s after the first was made", begin.elapsed().as_secs_f64());
+    // Allocators give back late; and what was made is not idle yet.
+    sleep(QUIET / 4).await;
+    let objects = scenario.api::<Service>().list(&all).await?.items.len()
+        + slices.list(&all).await?.items.len()
+        + scenario.api::<Endpoints>().list(&all).await?.items.len();
     println!(
         "objects per service, its Deployment and ReplicaSet left out: {:.2}",
         objects as f64 / count as f64
     );
-    // Allocators give back late; and what was made is not idle yet.
-    sleep(QUIET / 4).await;
     let after = memory();
     after.print();
     for (program, kib) in &after.0 {
@@ -77,8 +94,6 @@ pub(crate) async fn services(cluster: &Cluster, count: usize) -> Result<(), Fail
             kib.iter().sum::<u64>() as f64 - before.0.get(program).into_iter().flatten().sum::<u64>() as f64;
         println!("{program}: {:.1} KiB per service", more / count as f64);
     }
-    writes(cluster).await?;
-    scenario.end().await;
     Ok(())
 }
 
