@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     held: Family<Labels, Gauge>,
     pod_failures: Family<Labels, Counter>,
     refused: Family<RefusedLabels, Counter>,
+    pub(crate) unbound_ports: Gauge,
     pub(crate) lost_pokes: Counter,
     pub(crate) lost_observations: Counter,
     pub(crate) link_up: Gauge,
@@ -45,6 +46,16 @@ pub(crate) struct ServiceMetrics {
     pub(crate) pod_failures: Counter,
     metrics: Arc<Metrics>,
     labels: Labels,
+}
+
+/// A service's port that could not be had. It counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct UnboundPort(Gauge);
+
+impl Drop for UnboundPort {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The words that `refused` is called with, so that their series can be removed.
@@ -75,6 +86,11 @@ impl Metrics {
                 "refused_requests",
                 "Requests that were not served; activation-deadline means pods do not become ready",
             ),
+            unbound_ports: registered(
+                &mut registry,
+                "unbound_ports",
+                "Services whose port could not be had here, and is tried again; above 0, another process has it",
+            ),
             lost_pokes: registered(
                 &mut registry,
                 "lost_pokes",
@@ -92,6 +108,11 @@ impl Metrics {
             ),
             registry,
         })
+    }
+
+    pub(crate) fn unbound_port(&self) -> UnboundPort {
+        self.unbound_ports.inc();
+        UnboundPort(self.unbound_ports.clone())
     }
 
     pub(crate) fn service(self: &Arc<Self>, key: &ServiceKey) -> ServiceMetrics {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Weak},
     time::Duration,
@@ -13,12 +14,13 @@ use ebb_core::{
 };
 use ebb_proxy::{Limits, Quiet, listen, serve};
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::{
     handler::ServiceHandler,
+    metrics::UnboundPort,
     service::{Load, Service, Shared},
 };
 
@@ -52,8 +54,7 @@ struct Table {
 struct Served {
     service: Arc<Service>,
     listening: Listening,
-    /// `None` where the port could not be had.
-    accepting: Option<AbortOnDropHandle<()>>,
+    accepting: Result<AbortOnDropHandle<()>, UnboundPort>,
 }
 
 impl Services {
@@ -94,6 +95,37 @@ impl Services {
         listening
     }
 
+    /// Tries again the ports that could not be had, and answers those that now could. Whoever applies tables calls
+    /// this, so that no table changes meanwhile.
+    pub(crate) async fn retry(&self) -> Vec<Listening> {
+        let unbound: Vec<(Arc<Service>, u32)> = {
+            let table = self.table.lock();
+            let unbound = table.served.values().filter(|served| served.accepting.is_err());
+            unbound.map(|served| (served.service.clone(), served.listening.port)).collect()
+        };
+        let mut listening = Vec::new();
+        for (service, port) in unbound {
+            // Why not was told when it was first tried.
+            let Ok((port, accepting)) = self.accept(&service, port).await else { continue };
+            let mut table = self.table.lock();
+            if table.leaving {
+                break;
+            }
+            let Some(served) = table.served.get_mut(&service.key) else { continue };
+            served.accepting = Ok(accepting);
+            served.listening.port = port;
+            served.listening.error.clear();
+            listening.push(served.listening.clone());
+        }
+        listening
+    }
+
+    /// Whether there is a port that could not be had.
+    pub(crate) fn lacks_ports(&self) -> bool {
+        let table = self.table.lock();
+        !table.leaving && table.served.values().any(|served| served.accepting.is_err())
+    }
+
     /// What is answered for now.
     pub(crate) fn listening(&self) -> Vec<Listening> {
         self.table.lock().served.values().map(|served| served.listening.clone()).collect()
@@ -127,7 +159,7 @@ impl Services {
             let Some(Served { service, listening, accepting }) = table.served.get(key) else {
                 return table.leaving;
             };
-            let same_port = accepting.is_some() && (entry.port == 0 || entry.port == listening.port);
+            let same_port = accepting.is_ok() && (entry.port == 0 || entry.port == listening.port);
             (same_port || table.leaving).then(|| service.clone())
         };
         if let Some(service) = &stays {
@@ -138,24 +170,27 @@ impl Services {
 
     async fn listen(&self, entry: &ServiceEntry) -> Served {
         let service = Service::new(entry, self.shared.clone());
-        let bound = match u16::try_from(entry.port) {
-            Ok(port) => listen(SocketAddr::new(self.address, port)).await,
-            Err(_) => Err(std::io::Error::other("no such port")),
-        };
-        let bound = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
-        let (port, error, accepting) = match bound {
-            Ok((port, listener)) => {
-                info!(service = %service.key, port, "answering");
-                (u32::from(port), String::new(), Some(accept(&service, listener)))
-            }
+        let (port, error, accepting) = match self.accept(&service, entry.port).await {
+            Ok((port, accepting)) => (port, String::new(), Ok(accepting)),
             Err(error) => {
                 warn!(service = %service.key, port = entry.port, %error, "cannot answer on the service's port");
-                (entry.port, error.to_string(), None)
+                (entry.port, error.to_string(), Err(self.shared.metrics.unbound_port()))
             }
         };
         let listening =
             Listening { namespace: entry.namespace.clone(), name: entry.name.clone(), port, error };
         Served { service, listening, accepting }
+    }
+
+    /// Takes requests for `service` on `port`; answers on which, if that is 0.
+    async fn accept(&self, service: &Arc<Service>, port: u32) -> io::Result<(u32, AbortOnDropHandle<()>)> {
+        let port = u16::try_from(port).map_err(|_| io::Error::other("no such port"))?;
+        let listener = listen(SocketAddr::new(self.address, port)).await?;
+        let port = listener.local_addr()?.port();
+        info!(service = %service.key, port, "answering");
+        let handler = Arc::new(ServiceHandler { service: service.clone() });
+        let accepting = tokio::spawn(serve(listener, handler, service.drain.clone(), Limits::default()));
+        Ok((u32::from(port), AbortOnDropHandle::new(accepting)))
     }
 
     /// Resolves when the service's port is free for another. What is in flight is finished beside.
@@ -164,7 +199,7 @@ impl Services {
         let Some(Served { service, accepting, .. }) = removed else { return };
         info!(service = %key, "no longer answering");
         service.close();
-        if let Some(accepting) = accepting {
+        if let Ok(accepting) = accepting {
             accepting.abort();
             // It was told to end, and says so.
             let _ = accepting.await;
@@ -211,9 +246,4 @@ impl Services {
         services.extend(self.departing.lock().services.iter().filter_map(Weak::upgrade));
         services
     }
-}
-
-fn accept(service: &Arc<Service>, listener: TcpListener) -> AbortOnDropHandle<()> {
-    let handler = Arc::new(ServiceHandler { service: service.clone() });
-    AbortOnDropHandle::new(tokio::spawn(serve(listener, handler, service.drain.clone(), Limits::default())))
 }

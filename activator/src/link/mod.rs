@@ -6,6 +6,7 @@
 //! decides what follows from that). What is said is counted once and encoded once, and each stream takes it or loses
 //! its place: none waits for another.
 
+mod pauses;
 mod stream;
 mod wanted;
 
@@ -17,17 +18,20 @@ use ebb_core::{
 };
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::{service::Shared, services::Services};
+use pauses::Pauses;
 use stream::{OpenStream, Stream, StreamEvent, StreamId};
 use wanted::{MOST_REPLICAS, wanted};
 
 /// How often what is in flight is reported, while anything is.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Between two tries to have the ports that could not be had, at first and at most.
+const RETRY_PORTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// Messages of autoscalers that may wait to be obeyed; those behind them wait in their streams.
 const EVENT_CAPACITY: usize = 64;
 
@@ -45,6 +49,9 @@ pub(crate) struct Links {
     replicas: Vec<SocketAddr>,
     streams: BTreeMap<StreamId, Kept>,
     next: u64,
+    /// When the ports that could not be had are tried again.
+    retry_ports: Option<Instant>,
+    pauses: Pauses,
     /// What happens on the streams.
     events: mpsc::Receiver<(StreamId, StreamEvent)>,
     event: mpsc::Sender<(StreamId, StreamEvent)>,
@@ -69,7 +76,22 @@ impl Links {
     ) -> Self {
         let (event, events) = mpsc::channel(EVENT_CAPACITY);
         let (replicas, streams) = (Vec::new(), BTreeMap::new());
-        Self { hello, shared, services, pokes, token_file, seed, replicas, streams, next: 0, events, event }
+        let (retry_ports, pauses) = (None, Pauses::new(RETRY_PORTS));
+        Self {
+            hello,
+            shared,
+            services,
+            pokes,
+            token_file,
+            seed,
+            replicas,
+            streams,
+            next: 0,
+            retry_ports,
+            pauses,
+            events,
+            event,
+        }
     }
 
     /// Never ends.
@@ -84,6 +106,7 @@ impl Links {
                 reports.reset();
             }
             spoke = speaks;
+            let retry_ports = self.retry_ports;
             tokio::select! {
                 Some((id, event)) = self.events.recv() => match event {
                     StreamEvent::Opened(open) => self.on_opened(id, open),
@@ -96,6 +119,9 @@ impl Links {
                     self.tell(&stats(messages));
                 }
                 () = self.shared.spoke.notified(), if !speaks => {}
+                () = sleep_until(retry_ports.unwrap_or_else(Instant::now)), if retry_ports.is_some() => {
+                    self.retry_ports().await;
+                }
             }
         }
     }
@@ -158,9 +184,20 @@ impl Links {
             self.replicas = replicas;
         }
         let listening: Vec<Listening> = self.services.apply(down).await;
-        if !listening.is_empty() {
-            self.tell(&Up { listening, ..Up::default() });
+        if listening.iter().any(|news| !news.error.is_empty()) {
+            self.pauses.reset();
+            // Tables that come often do not put it off.
+            let soon = Instant::now() + self.pauses.pause();
+            self.retry_ports = Some(self.retry_ports.map_or(soon, |at| at.min(soon)));
         }
+        self.tell(&Up { listening, ..Up::default() });
+    }
+
+    /// Tries again the ports that could not be had, and tells of those that now could.
+    async fn retry_ports(&mut self) {
+        let listening = self.services.retry().await;
+        self.retry_ports = self.services.lacks_ports().then(|| Instant::now() + self.pauses.pause());
+        self.tell(&Up { listening, ..Up::default() });
     }
 
     /// Tells what must be told at once: `first`, and whatever has come since.
@@ -247,10 +284,10 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use bytes::Bytes;
-    use ebb_core::link::Frames;
+    use ebb_core::link::{Frames, ServiceEntry};
     use ebb_proxy::WallClock;
     use parking_lot::Mutex;
-    use tokio::sync::Notify;
+    use tokio::{net::TcpListener, sync::Notify};
 
     use super::*;
     use crate::metrics::Metrics;
@@ -308,5 +345,57 @@ mod tests {
         assert_eq!(links.open(), 1);
         links.tell(&Up::default());
         assert_eq!(others[0].len(), 1, "nothing to say is not said");
+    }
+
+    async fn next_news(other: &mut mpsc::Receiver<Bytes>) -> Vec<Listening> {
+        let mut frames = Frames::default();
+        frames.push(&other.recv().await.unwrap());
+        frames.next_message::<Up>().unwrap().unwrap().listening
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_in_use_is_had_once_it_is_free_and_one_of_a_service_that_goes_is_not_sought() {
+        let (mut links, mut others) = links(&[8]);
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = u32::from(taken.local_addr().unwrap().port());
+        let entry = |name: &str, port| {
+            let (namespace, name) = ("shop".into(), name.into());
+            ServiceEntry { namespace, name, port, ..ServiceEntry::default() }
+        };
+        let services = vec![entry("stays", port), entry("goes", 70_000)];
+        links.on_said(StreamId(0), Down { services, ..Down::default() }).await;
+        let news = next_news(&mut others[0]).await;
+        assert!(news.iter().all(|news| !news.error.is_empty()), "{news:?}");
+        assert_eq!(links.shared.metrics.unbound_ports.get(), 2);
+
+        for _ in 0..10 {
+            let now = Instant::now();
+            assert!(links.retry_ports.is_some_and(|at| at > now && at <= now + RETRY_PORTS[1]));
+            links.retry_ports().await;
+        }
+        assert!(others[0].is_empty(), "what stays as it is is not told again");
+
+        drop(taken);
+        links.retry_ports().await;
+        let had = next_news(&mut others[0]).await;
+        assert_eq!((had.len(), had[0].name.as_str(), had[0].port), (1, "stays", port));
+        assert_eq!(had[0].error, "");
+        assert!(links.services.lacks_ports());
+        links.on_said(StreamId(0), Down { gone: vec!["shop/goes".into()], ..Down::default() }).await;
+        links.retry_ports().await;
+        assert_eq!((links.retry_ports, links.shared.metrics.unbound_ports.get()), (None, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_could_not_be_had_is_tried_again_without_a_word_from_anybody() {
+        let (mut links, mut others) = links(&[8]);
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = u32::from(taken.local_addr().unwrap().port());
+        let services = vec![ServiceEntry { port, ..ServiceEntry::default() }];
+        links.on_said(StreamId(0), Down { services, ..Down::default() }).await;
+        let _running = AbortOnDropHandle::new(tokio::spawn(links.run()));
+        assert_ne!(next_news(&mut others[0]).await[0].error, "");
+        drop(taken);
+        assert_eq!(next_news(&mut others[0]).await, [Listening { port, ..Listening::default() }]);
     }
 }

@@ -14,13 +14,14 @@ use ebb_proxy::stream::{ChannelBody, open};
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use rand::RngExt;
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
 use tracing::{debug, info, warn};
+
+use super::pauses::Pauses;
 
 /// Reports wait here while the network is slow; there is one a second and one for each first request. A stream on
 /// which more would wait is given up, and opened anew.
@@ -99,7 +100,7 @@ enum Ended {
 impl Stream {
     /// Ends when nobody takes its events any more.
     pub(super) async fn run(self) {
-        let mut pause = RETRY[0];
+        let mut pauses = Pauses::new(RETRY);
         // What is wrong with opening it, as last told.
         let mut told = None;
         loop {
@@ -126,12 +127,9 @@ impl Stream {
             }
             // One that takes the stream only to end it must not be asked fifty times a second.
             if was_open && began.elapsed() > RETRY[1] {
-                pause = RETRY[0];
+                pauses.reset();
             }
-            // Not all activators at the same moment.
-            let jitter = rand::rng().random_range(0.5..1.0);
-            sleep(pause.mul_f64(jitter)).await;
-            pause = (pause * 2).min(RETRY[1]);
+            sleep(pauses.pause()).await;
         }
     }
 
