@@ -172,7 +172,9 @@ impl Shell {
                     } else {
                         // Another one writes from now on.
                         self.writes = JoinSet::new();
-                        self.writing.clear();
+                        for key in self.writing.drain() {
+                            self.world.slices_written(&key, Vec::new());
+                        }
                         self.publishing.clear();
                     }
                 }
@@ -311,12 +313,7 @@ impl Shell {
                         if let Some(service) = written.service {
                             self.world.written(*service);
                         }
-                        for (name, facts) in written.slices {
-                            match facts {
-                                Some(facts) => self.world.slice(&key, &name, facts),
-                                None => self.world.slice_gone(&key, &name),
-                            }
-                        }
+                        self.world.slices_written(&key, written.slices);
                         self.advance(key);
                     }
                     Err(error) => self.on_failed(key, is_slices, &error),

@@ -221,8 +221,18 @@ impl World {
 
     /// A slice is there, or changed.
     pub(crate) fn slice(&mut self, service: &ServiceKey, name: &str, facts: SliceFacts) {
-        self.slices.entry(service.clone()).or_default().insert(name.to_owned(), facts);
-        self.touch(service);
+        self.told_of_slice(service, name);
+        self.set_slice(service, name, Some(facts));
+    }
+
+    /// What became of the service's slices by a write of ours, before the watch tells. Where it has told of one since
+    /// that write was decided, it told of this write or of a later one, or will.
+    pub(crate) fn slices_written(&mut self, service: &ServiceKey, slices: Vec<(String, Option<SliceFacts>)>) {
+        let told = self.services.get_mut(service).and_then(|record| record.told_slices.take());
+        let Some(told) = told else { return };
+        for (name, facts) in slices.into_iter().filter(|(name, _)| !told.contains(name)) {
+            self.set_slice(service, &name, facts);
+        }
     }
 
     /// A slice says no more whose it is: to whoever had it, it is gone.
@@ -238,7 +248,21 @@ impl World {
 
     /// A slice is gone.
     pub(crate) fn slice_gone(&mut self, service: &ServiceKey, name: &str) {
-        if let Some(slices) = self.slices.get_mut(service) {
+        self.told_of_slice(service, name);
+        self.set_slice(service, name, None);
+    }
+
+    fn told_of_slice(&mut self, service: &ServiceKey, name: &str) {
+        let record = self.services.get_mut(service);
+        if let Some(told) = record.and_then(|record| record.told_slices.as_mut()) {
+            told.insert(name.to_owned());
+        }
+    }
+
+    fn set_slice(&mut self, service: &ServiceKey, name: &str, facts: Option<SliceFacts>) {
+        if let Some(facts) = facts {
+            self.slices.entry(service.clone()).or_default().insert(name.to_owned(), facts);
+        } else if let Some(slices) = self.slices.get_mut(service) {
             slices.remove(name);
             if slices.is_empty() {
                 self.slices.remove(service);

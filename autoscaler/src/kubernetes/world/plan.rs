@@ -1,6 +1,6 @@
 //! What is to be written for one service, a step at a time: each follows from what is there.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -49,8 +49,16 @@ pub(crate) enum Step {
 }
 
 impl World {
-    /// What is to be written next for the service.
+    /// What is to be written next for the service. Not to be asked while something is.
     pub(crate) fn step(&mut self, key: &ServiceKey, now: Tick) -> Plan {
+        let plan = self.next(key, now);
+        if let Some(record) = self.services.get_mut(key) {
+            record.told_slices = matches!(plan, Plan::Do(_)).then(BTreeSet::new);
+        }
+        plan
+    }
+
+    fn next(&mut self, key: &ServiceKey, now: Tick) -> Plan {
         let Some(record) = self.services.get_mut(key) else { return Plan::Rest };
         let slices = self.slices.get(key);
         let of = |manager: Manager| {

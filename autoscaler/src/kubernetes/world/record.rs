@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     sync::Arc,
@@ -66,6 +66,8 @@ pub(super) struct Record {
     pub(super) port: Option<u16>,
     /// Where its traffic is to go.
     pub(super) wanted: Option<Endpoints>,
+    /// While something is written: the slices that the watch has told of meanwhile.
+    pub(super) told_slices: Option<BTreeSet<String>>,
     /// Since when its slices are there, whatever they say.
     pub(super) placed_at: Option<Tick>,
     /// Since when nobody else's slices are there.
@@ -98,6 +100,7 @@ impl Record {
             pods: BTreeMap::new(),
             port: None,
             wanted: None,
+            told_slices: None,
             placed_at: None,
             cleared_at: None,
             cluster_ready_since: None,

@@ -542,6 +542,37 @@ fn what_a_write_became_is_no_news_where_the_watch_knows_later_news() {
 }
 
 #[test]
+fn what_became_of_a_slice_is_no_news_where_the_watch_has_told_of_it_since() {
+    let name = "hello-ebb-ipv4-0";
+    let facts = |slice: &EndpointSlice| SliceFacts::of(slice).map(|(_, facts)| facts);
+    let apply = |cluster: &mut Cluster| match cluster.world.step(&key(), cluster.now) {
+        Plan::Do(Step::Slices { apply, .. }) => apply[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut cluster = Cluster::new();
+    cluster.world.want(&key(), to_activators());
+    let written = apply(&mut cluster);
+    cluster.world.slices_written(&key(), vec![(name.to_owned(), facts(&written))]);
+    assert!(cluster.step().is_some(), "it is there, though the watch did not say so yet");
+
+    cluster.world.slice_gone(&key(), name);
+    assert_eq!(apply(&mut cluster), written);
+    cluster.show_slice(written.clone());
+    cluster.world.slice_gone(&key(), name);
+    cluster.world.slices_written(&key(), vec![(name.to_owned(), facts(&written))]);
+    assert_eq!(apply(&mut cluster), written, "it is gone, and nobody would say so again");
+
+    let emptied = EndpointSlice { endpoints: vec![], ..written.clone() };
+    cluster.show_slice(emptied);
+    cluster.world.slices_written(&key(), vec![(name.to_owned(), facts(&written))]);
+    assert_eq!(apply(&mut cluster), written, "somebody else wrote it later");
+
+    cluster.show_slice(written.clone());
+    cluster.world.slices_written(&key(), vec![(name.to_owned(), None)]);
+    assert!(cluster.step().is_some(), "it was made again after it was deleted");
+}
+
+#[test]
 fn a_kind_that_cannot_be_known_holds_up_nobody_else() {
     let mut cluster = Cluster::new();
     cluster.world = World::new(Arc::new(ClusterDefaults::default()));
