@@ -7,6 +7,7 @@
 mod allocation;
 pub(crate) mod claim;
 mod connection;
+mod directory;
 mod facts;
 mod gate;
 mod kinds;
@@ -21,13 +22,13 @@ mod wishes;
 mod world;
 mod write;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ebb_core::{ServiceKey, scaling::ClusterDefaults};
 use ebb_proxy::WallClock;
-use kube::{Client, core::ApiResource, runtime::watcher};
-use parking_lot::{Mutex, RwLock};
+use kube::{Client, runtime::watcher};
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{mpsc, oneshot, watch as observed},
@@ -42,11 +43,10 @@ use crate::{
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
 };
 pub use connection::connect;
-use facts::TargetKey;
+use directory::{Directory, Known, Scale};
 use gate::TokenGate;
 use metrics::Metrics;
 use shell::{Command, Outlets, Shell};
-use wishes::Wishes;
 use write::Writer;
 
 /// What writes of ours are signed with.
@@ -76,7 +76,6 @@ pub struct Kubernetes {
     writer: Writer,
     gate: TokenGate,
     directory: Arc<Directory>,
-    wishes: Mutex<Wishes>,
     clock: WallClock,
     commands: mpsc::Sender<Command>,
     fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
@@ -88,24 +87,6 @@ pub struct Kubernetes {
     defaults: Arc<ArcSwap<ClusterDefaults>>,
     #[expect(dead_code, reason = "held for its drop alone")]
     tasks: JoinSet<()>,
-}
-
-/// What it takes to scale a service without asking anybody.
-#[derive(Debug, Default)]
-pub(crate) struct Directory {
-    services: RwLock<HashMap<ServiceKey, Known>>,
-    kinds: RwLock<HashMap<String, ApiResource>>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Known {
-    target: TargetKey,
-    /// How many pods it has now; `None` if it is not there.
-    replicas: Option<u32>,
-    /// All services that scale it.
-    sharing: Vec<ServiceKey>,
-    /// Pods that were once marked as ones to go first.
-    marked: Vec<String>,
 }
 
 impl Kubernetes {
@@ -135,7 +116,6 @@ impl Kubernetes {
             gate: TokenGate::new(writer.clone(), &identity.namespace),
             writer,
             directory,
-            wishes: Mutex::default(),
             clock,
             commands,
             fleet: Mutex::new(Some(told)),
@@ -182,31 +162,17 @@ impl ScaleTarget for Kubernetes {
         pods: u32,
         first_to_go: &[String],
     ) -> Result<(), PlatformError> {
-        let known = self.directory.services.read().get(service).cloned();
-        let Known { target, replicas, sharing, marked } = known.ok_or_else(|| unknown(service))?;
-        // Its coming is an event; until then the API server has nothing to say.
-        let replicas = replicas.ok_or_else(|| PlatformError(format!("{target} does not exist")))?;
-        let wished = {
-            let mut wishes = self.wishes.lock();
-            if !wishes.may_try(service, self.clock.now()) {
-                return Err(PlatformError(format!("{target}: failed just now; waiting before the next try")));
-            }
-            wishes.wish(service, pods, &target, &sharing, replicas)
-        };
-        let Some(pods) = wished else { return Ok(()) };
-        let resource = self.directory.kinds.read().get(&target.kind).cloned();
-        let resource = resource.ok_or_else(|| PlatformError(format!("{target} cannot be scaled")))?;
+        let wished = self.directory.wish(service, pods, self.clock.now())?;
+        let Some(Scale { target, resource, pods, marked }) = wished else { return Ok(()) };
         if !first_to_go.is_empty() {
             // Without a mark another pod goes, which drains as well.
             if let Err(error) = self.writer.mark(&target.namespace, first_to_go, marked).await {
                 warn!(%service, %error, "cannot say which pods are to go first");
             }
         }
-        if let Err(error) = self.writer.scale(&resource, &target.namespace, &target.name, pods).await {
-            self.wishes.lock().failed(service, self.clock.now());
-            return Err(PlatformError(format!("{target}: {error}")));
-        }
-        self.wishes.lock().succeeded(service);
+        let scaled = self.writer.scale(&resource, &target.namespace, &target.name, pods).await;
+        self.directory.written(service, scaled.is_ok(), self.clock.now());
+        scaled.map_err(|error| PlatformError(format!("{target}: {error}")))?;
         // The one task has ended where nobody takes it.
         let _ = self.commands.send(Command::Scaled(service.clone(), pods)).await;
         Ok(())
@@ -250,8 +216,4 @@ pub(crate) fn watch_error(error: &watcher::Error) -> String {
         watcher::Error::WatchError(status) => status.message.clone(),
         none @ watcher::Error::NoResourceVersion => none.to_string(),
     }
-}
-
-fn unknown(service: &ServiceKey) -> PlatformError {
-    PlatformError(format!("{service} is not known"))
 }

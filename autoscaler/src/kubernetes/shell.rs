@@ -176,6 +176,8 @@ impl Shell {
                             self.world.slices_written(&key, Vec::new());
                         }
                         self.publishing.clear();
+                        self.failures.clear();
+                        self.retry_at.clear();
                     }
                 }
                 () = sleep_until(self.clock.instant(due.unwrap_or_default())), if due.is_some() => self.on_due(),
@@ -413,15 +415,11 @@ impl Shell {
             Some(claim) => self.outlets.claims.put(claim.clone()),
             None => self.outlets.claims.remove(key),
         }
-        let mut services = self.outlets.directory.services.write();
-        match self.world.target(key) {
-            Some(target) => {
-                let (replicas, sharing) = self.world.shared(&target);
-                let marked = self.world.marked_pods(key);
-                services.insert(key.clone(), Known { target, replicas, sharing, marked })
-            }
-            None => services.remove(key),
-        };
+        let known = self.world.target(key).map(|target| {
+            let (replicas, sharing) = self.world.shared(&target);
+            Known { target, replicas, sharing, marked: self.world.marked_pods(key) }
+        });
+        self.outlets.directory.know(key, known);
     }
 
     /// Does what is to be done next for the service, if it is ours to do and nothing is under way.
@@ -439,7 +437,11 @@ impl Shell {
             let _ = done.send(Ok(()));
         }
         match plan {
-            Plan::Rest => {}
+            Plan::Rest => {
+                // Whatever could not be written need not be any more; the service may be gone.
+                self.failures.remove(&key);
+                self.retry_at.remove(&key);
+            }
             Plan::Wait(rest) => {
                 self.look_at(key, now.after(rest));
             }

@@ -44,6 +44,22 @@ impl Wishes {
         (most != replicas).then_some(most)
     }
 
+    /// `service` is gone, or scales `target` no longer.
+    pub(crate) fn forget(&mut self, service: &ServiceKey, target: &TargetKey) {
+        self.failed.remove(service);
+        if let Some(wishes) = self.by_target.get_mut(target) {
+            wishes.remove(service);
+            if wishes.is_empty() {
+                self.by_target.remove(target);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_target.is_empty() && self.failed.is_empty()
+    }
+
     /// Whether a scale of `service` may be tried: one that failed is tried again later and later.
     pub(crate) fn may_try(&self, service: &ServiceKey, now: Tick) -> bool {
         self.failed.get(service).is_none_or(|failed| failed.not_before <= now)

@@ -1,0 +1,119 @@
+//! What it takes to scale a service without asking anybody.
+
+use std::collections::HashMap;
+
+use ebb_core::{ServiceKey, Tick};
+use kube::core::ApiResource;
+use parking_lot::{Mutex, RwLock};
+
+use super::{facts::TargetKey, wishes::Wishes};
+use crate::platform::PlatformError;
+
+/// Of every service that is ours.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    services: RwLock<HashMap<ServiceKey, Known>>,
+    pub(super) kinds: RwLock<HashMap<String, ApiResource>>,
+    /// Of those services alone. Locked after them.
+    wishes: Mutex<Wishes>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(super) target: TargetKey,
+    /// How many pods it has now; `None` if it is not there.
+    pub(super) replicas: Option<u32>,
+    /// All services that scale it.
+    pub(super) sharing: Vec<ServiceKey>,
+    /// Pods that were once marked as ones to go first.
+    pub(super) marked: Vec<String>,
+}
+
+/// A scale to be written.
+#[derive(Debug)]
+pub(super) struct Scale {
+    pub(super) target: TargetKey,
+    pub(super) resource: ApiResource,
+    pub(super) pods: u32,
+    /// Pods that were once marked as ones to go first.
+    pub(super) marked: Vec<String>,
+}
+
+impl Directory {
+    /// What is known of `service` from now on; `None`: it is not ours any more, or never was.
+    pub(super) fn know(&self, service: &ServiceKey, known: Option<Known>) {
+        let mut services = self.services.write();
+        let before = match known {
+            Some(known) => services.insert(service.clone(), known),
+            None => services.remove(service),
+        };
+        let Some(before) = before else { return };
+        if services.get(service).is_none_or(|known| known.target != before.target) {
+            self.wishes.lock().forget(service, &before.target);
+        }
+    }
+
+    /// What is to be written so that `service` has `pods`; `None`: nothing is.
+    pub(super) fn wish(
+        &self,
+        service: &ServiceKey,
+        pods: u32,
+        now: Tick,
+    ) -> Result<Option<Scale>, PlatformError> {
+        let services = self.services.read();
+        let known = services.get(service).ok_or_else(|| PlatformError(format!("{service} is not known")))?;
+        let Known { target, replicas, sharing, marked } = known;
+        // Its coming is an event; until then the API server has nothing to say.
+        let replicas = replicas.ok_or_else(|| PlatformError(format!("{target} does not exist")))?;
+        let mut wishes = self.wishes.lock();
+        if !wishes.may_try(service, now) {
+            return Err(PlatformError(format!("{target}: failed just now; waiting before the next try")));
+        }
+        let Some(pods) = wishes.wish(service, pods, target, sharing, replicas) else { return Ok(None) };
+        let resource = self.kinds.read().get(&target.kind).cloned();
+        let resource = resource.ok_or_else(|| PlatformError(format!("{target} cannot be scaled")))?;
+        Ok(Some(Scale { target: target.clone(), resource, pods, marked: marked.clone() }))
+    }
+
+    /// What was to be written for `service` was, or was not.
+    pub(super) fn written(&self, service: &ServiceKey, succeeded: bool, now: Tick) {
+        // It may have gone meanwhile: nothing would be left of it then.
+        let services = self.services.read();
+        let mut wishes = self.wishes.lock();
+        if succeeded {
+            wishes.succeeded(service);
+        } else if services.contains_key(service) {
+            wishes.failed(service, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_services_that_are_gone() {
+        let now = Tick::from_secs(1);
+        let target =
+            |name: &str| TargetKey { kind: "Deployment".into(), namespace: "shop".into(), name: name.into() };
+        let all = ["one", "two", "three"].map(|name| ServiceKey::new("shop", name));
+        let known = |name: &str| {
+            Some(Known { target: target(name), replicas: Some(1), sharing: all.to_vec(), marked: vec![] })
+        };
+        let directory = Directory::default();
+        for service in &all {
+            directory.know(service, known("web"));
+            assert!(directory.wish(service, 1, now).unwrap().is_none());
+            directory.written(service, false, now);
+        }
+        let [one, two, three] = &all;
+        directory.know(one, known("other"));
+        assert!(directory.wish(one, 1, now).is_ok(), "what failed was another target");
+        for service in [one, two, three] {
+            directory.know(service, None);
+            directory.written(service, false, now);
+        }
+        assert!(directory.wishes.lock().is_empty());
+    }
+}
