@@ -246,6 +246,7 @@ impl Shell {
                     }
                 }
             }
+            Listing::Settings if names.is_empty() => self.on_settings(None),
             Listing::Settings => {}
             Listing::Targets(kind) => {
                 for target in world.known_targets(kind) {

@@ -1,16 +1,16 @@
 //! Follows the cluster's objects. Each stream begins anew, with back-off, whenever it ends; what was known stays.
 
-use std::{collections::HashSet, fmt::Debug, pin::pin, sync::Arc};
+use std::{collections::HashSet, future::ready, pin::pin, sync::Arc};
 
 use ebb_core::ServiceKey;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, future::OptionFuture};
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    core::{ApiResource, DeserializeGuard, DynamicObject},
+    Api, Client, Resource,
+    core::{ApiResource, DeserializeGuard, DynamicObject, ObjectMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -63,152 +63,94 @@ fn config() -> watcher::Config {
 }
 
 pub(crate) async fn services(client: Client, facts: Facts) {
-    let api: Api<DeserializeGuard<Service>> = Api::all(client);
-    follow(
-        watcher(api, config()),
-        facts,
-        Listing::Services,
-        |service| Some(Fact::Service(Box::new(service))),
-        |name| Fact::ServiceGone(ServiceKey::new(name.0, name.1)),
-    )
-    .await;
+    let fact = |service| ready(Some(Fact::Service(Box::new(service))));
+    let gone = |service: &ObjectMeta| {
+        let (namespace, name) = name_of(service);
+        Fact::ServiceGone(ServiceKey::new(namespace, name))
+    };
+    follow(watcher(Api::all(client), config()), facts, Listing::Services, fact, gone, |_| None).await;
 }
 
 pub(crate) async fn pods(client: Client, facts: Facts) {
-    let api: Api<DeserializeGuard<Pod>> = Api::all(client);
-    let fact = |pod: Pod| Some(Fact::Pod(name_of(&pod), PodFacts::of(&pod).map(Box::new)));
-    follow(watcher(api, config()), facts, Listing::Pods, fact, |name| Fact::Pod(name, None)).await;
+    let fact = |pod: Pod| ready(Some(Fact::Pod(name_of(&pod.metadata), PodFacts::of(&pod).map(Box::new))));
+    let gone = |pod: &ObjectMeta| Fact::Pod(name_of(pod), None);
+    follow(watcher(Api::all(client), config()), facts, Listing::Pods, fact, gone, |_| None).await;
 }
 
 pub(crate) async fn slices(client: Client, facts: Facts) {
-    let api: Api<EndpointSlice> = Api::all(client);
-    let mut events = pin!(watcher(api, config()).default_backoff());
-    let mut seen = HashSet::new();
-    while let Some(event) = events.next().await {
-        let fact = match event {
-            Ok(Event::Init) => {
-                seen.clear();
-                continue;
-            }
-            Ok(Event::InitDone) => Fact::Listed(Listing::Slices, std::mem::take(&mut seen)),
-            Ok(Event::InitApply(slice)) => {
-                seen.insert(name_of(&slice));
-                let Some((service, is)) = SliceFacts::of(&slice) else { continue };
-                Fact::Slice(service, slice.name_any(), Some(is))
-            }
-            Ok(Event::Apply(slice)) => match SliceFacts::of(&slice) {
-                Some((service, is)) => Fact::Slice(service, slice.name_any(), Some(is)),
-                None => Fact::SliceLost(name_of(&slice)),
-            },
-            Ok(Event::Delete(slice)) => {
-                let Some((service, _)) = SliceFacts::of(&slice) else { continue };
-                Fact::Slice(service, slice.name_any(), None)
-            }
-            Err(error) => {
-                facts.failed("EndpointSlice", &error);
-                continue;
-            }
-        };
-        if facts.to.send(fact).await.is_err() {
-            return;
-        }
-    }
+    let fact = |slice: EndpointSlice| {
+        let name = name_of(&slice.metadata);
+        ready(Some(match SliceFacts::of(&slice) {
+            Some((service, is)) => Fact::Slice(service, name.1, Some(is)),
+            None => Fact::SliceLost(name),
+        }))
+    };
+    let gone = |slice: &ObjectMeta| match SliceFacts::service(slice) {
+        Some(service) => Fact::Slice(service, name_of(slice).1, None),
+        None => Fact::SliceLost(name_of(slice)),
+    };
+    follow(watcher(Api::all(client), config()), facts, Listing::Slices, fact, gone, |_| None).await;
 }
 
 /// Objects of one kind that may be scaled.
 pub(crate) async fn targets(client: Client, facts: Facts, kind: String, resource: ApiResource) {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let key = |name: Name| TargetKey { kind: kind.clone(), namespace: name.0, name: name.1 };
+    let api = Api::all_with(client.clone(), &resource);
     let is_plain = kinds::has_plain_replicas(&resource);
-    let mut events = pin!(watcher(api, config()).default_backoff());
-    let mut seen = HashSet::new();
-    while let Some(event) = events.next().await {
-        let fact = match event {
-            Ok(Event::Init) => {
-                seen.clear();
-                continue;
-            }
-            Ok(Event::InitDone) => Fact::Listed(Listing::Targets(kind.clone()), std::mem::take(&mut seen)),
-            Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                let name = name_of(&object);
-                seen.insert(name.clone());
-                let mut is = TargetFacts::of(&object);
-                if !is_plain {
-                    match kinds::replicas(&client, &resource, &name).await {
-                        Ok(replicas) => is.replicas = replicas,
-                        Err(error) => {
-                            warn!(object = %key(name), %error, "cannot read its scale");
-                            continue;
-                        }
-                    }
+    let key = |name: Name| TargetKey { kind: kind.clone(), namespace: name.0, name: name.1 };
+    let (key, client, resource) = (&key, &client, &resource);
+    let fact = |object: DynamicObject| async move {
+        let name = name_of(&object.metadata);
+        let mut is = TargetFacts::of(&object);
+        if !is_plain {
+            match kinds::replicas(client, resource, &name).await {
+                Ok(replicas) => is.replicas = replicas,
+                Err(error) => {
+                    warn!(object = %key(name), %error, "cannot read its scale");
+                    return None;
                 }
-                Fact::Target(key(name), Some(is))
             }
-            Ok(Event::Delete(object)) => Fact::Target(key(name_of(&object)), None),
-            Err(error) => {
-                facts.failed(&kind, &error);
-                // Without Kubernetes' own kinds nothing is known of most services: those are waited for.
-                if is_plain || !is_refused(&error, &[403, 404, 405, 500]) {
-                    continue;
-                }
-                Fact::Unknowable(kind.clone(), watch_error(&error))
-            }
-        };
-        if facts.to.send(fact).await.is_err() {
-            return;
         }
-    }
+        Some(Fact::Target(key(name), Some(is)))
+    };
+    let gone = |object: &ObjectMeta| Fact::Target(key(name_of(object)), None);
+    // Without Kubernetes' own kinds nothing is known of most services: those are waited for.
+    let refused = |error: &watcher::Error| {
+        let is_unknowable = !is_plain && is_refused(error, &[403, 404, 405, 500]);
+        is_unknowable.then(|| Fact::Unknowable(kind.clone(), watch_error(error)))
+    };
+    let listing = Listing::Targets(kind.clone());
+    follow(watcher(api, config()), facts, listing, fact, gone, refused).await;
 }
 
 /// The one ConfigMap with the cluster's settings.
 pub(crate) async fn settings(client: Client, facts: Facts, namespace: String, name: &'static str) {
-    let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let one = config().fields(&format!("metadata.name={name}"));
-    let mut events = pin!(watcher(api, one).default_backoff());
-    let mut found = None;
-    while let Some(event) = events.next().await {
-        let fact = match event {
-            Ok(Event::Init) => {
-                found = None;
-                continue;
-            }
-            Ok(Event::InitApply(map)) => {
-                found = Some(Box::new(map));
-                continue;
-            }
-            Ok(Event::InitDone) => Fact::Settings(found.take()),
-            Ok(Event::Apply(map)) => Fact::Settings(Some(Box::new(map))),
-            Ok(Event::Delete(_)) => Fact::Settings(None),
-            Err(error) => {
-                facts.failed("ConfigMap", &error);
-                // Who may not read them has none.
-                if !is_refused(&error, &[403]) {
-                    continue;
-                }
-                Fact::Settings(None)
-            }
-        };
-        if facts.to.send(fact).await.is_err() {
-            return;
-        }
-    }
+    let events = watcher(Api::namespaced(client, &namespace), one);
+    let fact = |map| ready(Some(Fact::Settings(Some(Box::new(map)))));
+    // Who may not read them has none.
+    let refused = |error: &watcher::Error| is_refused(error, &[403]).then_some(Fact::Settings(None));
+    follow(events, facts, Listing::Settings, fact, |_| Fact::Settings(None), refused).await;
 }
 
 /// Passes on what happens to the objects of one kind. One that cannot be read stops none of the others.
-async fn follow<K>(
+///
+/// `refused` says what follows where the watch cannot even begin.
+async fn follow<K, F>(
     events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>>,
     facts: Facts,
     listing: Listing,
-    fact: impl Fn(K) -> Option<Fact>,
-    gone: impl Fn(Name) -> Fact,
+    fact: impl Fn(K) -> F,
+    gone: impl Fn(&ObjectMeta) -> Fact,
+    refused: impl Fn(&watcher::Error) -> Option<Fact>,
 ) where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    K: Resource + DeserializeOwned,
+    F: Future<Output = Option<Fact>>,
 {
-    let kind = K::kind(&());
+    let kind = listing.kind().to_owned();
     let read = |guard: DeserializeGuard<K>| match guard.0 {
-        Ok(object) => fact(object),
+        Ok(object) => Some(fact(object)),
         Err(error) => {
-            warn!(%kind, object = ?error.metadata.name, namespace = ?error.metadata.namespace, %error.error, "an object cannot be read; it is as if it were not there");
+            warn!(kind, object = ?error.metadata.name, namespace = ?error.metadata.namespace, %error.error, "an object cannot be read; it is as if it were not there");
             None
         }
     };
@@ -221,18 +163,19 @@ async fn follow<K>(
                 continue;
             }
             Ok(Event::InitDone) => {
-                info!(%kind, objects = seen.len(), "all are known");
+                info!(kind, objects = seen.len(), "all are known");
                 Some(Fact::Listed(listing.clone(), std::mem::take(&mut seen)))
             }
             Ok(Event::InitApply(guard)) => {
-                seen.insert(guarded_name(&guard));
-                read(guard)
+                seen.insert(name_of(guard.meta()));
+                OptionFuture::from(read(guard)).await.flatten()
             }
-            Ok(Event::Apply(guard)) => read(guard),
-            Ok(Event::Delete(guard)) => Some(gone(guarded_name(&guard))),
+            Ok(Event::Apply(guard)) => OptionFuture::from(read(guard)).await.flatten(),
+            Ok(Event::Delete(guard)) => Some(gone(guard.meta())),
             Err(error) => {
-                facts.failed(&kind, &error);
-                None
+                facts.metrics.watch_failed(&kind);
+                warn!(kind, error = watch_error(&error), "the watch broke; beginning it anew");
+                refused(&error)
             }
         };
         if let Some(fact) = fact
@@ -243,16 +186,8 @@ async fn follow<K>(
     }
 }
 
-fn guarded_name<K: Resource<DynamicType = ()>>(guard: &DeserializeGuard<K>) -> Name {
-    let metadata = match &guard.0 {
-        Ok(object) => object.meta(),
-        Err(error) => &error.metadata,
-    };
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
-}
-
-fn name_of(object: &impl ResourceExt) -> Name {
-    (object.namespace().unwrap_or_default(), object.name_any())
+fn name_of(object: &ObjectMeta) -> Name {
+    (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default())
 }
 
 /// Whether the API server answered, with one of `codes`, that there is no list to be had.
@@ -260,9 +195,43 @@ fn is_refused(error: &watcher::Error, codes: &[u16]) -> bool {
     matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if codes.contains(&status.code))
 }
 
-impl Facts {
-    fn failed(&self, kind: &str, error: &watcher::Error) {
-        self.metrics.watch_failed(kind);
-        warn!(%kind, error = watch_error(error), "the watch broke; beginning it anew");
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_read_stops_none_of_the_others() {
+        let pod = |name: &str, spec: Value| -> DeserializeGuard<Pod> {
+            from_value(json!({"metadata": {"namespace": "shop", "name": name}, "spec": spec})).unwrap()
+        };
+        let odd = || pod("odd", json!({"containers": "none"}));
+        let good = |name| pod(name, json!({"containers": []}));
+        let events = vec![
+            Event::Init,
+            Event::InitApply(odd()),
+            Event::InitApply(good("a")),
+            Event::InitDone,
+            Event::Apply(odd()),
+            Event::Apply(good("b")),
+            Event::Delete(odd()),
+        ];
+        let (to, mut told) = mpsc::channel(16);
+        let facts = Facts { to, metrics: Arc::default() };
+        let fact = |pod: Pod| ready(Some(Fact::Pod(name_of(&pod.metadata), None)));
+        let gone = |pod: &ObjectMeta| Fact::ServiceGone(ServiceKey::new("gone", name_of(pod).1));
+        follow(stream::iter(events.into_iter().map(Ok)), facts, Listing::Pods, fact, gone, |_| None).await;
+        let mut words = Vec::new();
+        while let Some(fact) = told.recv().await {
+            words.push(match fact {
+                Fact::Pod((_, name), _) => name,
+                Fact::Listed(Listing::Pods, names) => format!("{} are listed", names.len()),
+                Fact::ServiceGone(key) => key.to_string(),
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(words, ["a", "2 are listed", "b", "gone/odd"]);
     }
 }

@@ -1,7 +1,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ebb_core::ServiceKey;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::{api::discovery::v1::EndpointSlice, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 /// The label that says whose endpoints a slice has.
 pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -31,11 +31,15 @@ pub(crate) struct SliceFacts {
 }
 
 impl SliceFacts {
+    /// Whose endpoints a slice has; `None` if it is nobody's.
+    pub(crate) fn service(slice: &ObjectMeta) -> Option<ServiceKey> {
+        Some(ServiceKey::new(slice.namespace.clone()?, label(slice, SERVICE_LABEL)?))
+    }
+
     /// What matters of `slice`, and whose it is; `None` if it is nobody's.
     pub(crate) fn of(slice: &EndpointSlice) -> Option<(ServiceKey, Self)> {
-        let labels = slice.metadata.labels.as_ref()?;
-        let service = ServiceKey::new(slice.metadata.namespace.clone()?, labels.get(SERVICE_LABEL)?);
-        let manager = match labels.get(MANAGER_LABEL).map(String::as_str) {
+        let service = Self::service(&slice.metadata)?;
+        let manager = match label(&slice.metadata, MANAGER_LABEL) {
             Some(OURS) => Manager::Ebb,
             Some("endpointslice-controller.k8s.io" | "endpointslicemirroring-controller.k8s.io") => {
                 Manager::Cluster
@@ -47,6 +51,10 @@ impl SliceFacts {
         });
         Some((service, Self { manager, ready, digest: digest(slice) }))
     }
+}
+
+fn label<'a>(slice: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    slice.labels.as_ref()?.get(name).map(String::as_str)
 }
 
 /// A number that two slices share if they say the same, whatever the API server filled in.

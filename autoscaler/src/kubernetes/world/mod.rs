@@ -49,6 +49,19 @@ pub(crate) enum Listing {
     Targets(String),
 }
 
+impl Listing {
+    /// What the API calls them.
+    pub(crate) fn kind(&self) -> &str {
+        match self {
+            Self::Services => "Service",
+            Self::Pods => "Pod",
+            Self::Slices => "EndpointSlice",
+            Self::Settings => "ConfigMap",
+            Self::Targets(kind) => kind,
+        }
+    }
+}
+
 /// The cluster, as far as it matters.
 #[derive(Debug)]
 pub(crate) struct World {
