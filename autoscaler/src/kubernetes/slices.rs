@@ -192,6 +192,7 @@ mod tests {
     fn pod(ips: &[&str], port: u16) -> PodFacts {
         PodFacts {
             labels: claim::Labels::new(),
+            controller: None,
             ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
             node: Some("node".to_owned()),
             ready: true,

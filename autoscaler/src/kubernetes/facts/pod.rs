@@ -1,7 +1,10 @@
 use std::net::IpAddr;
 
-use ebb_core::Tick;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus};
+use ebb_core::{Tick, scaling::ScaleTarget};
+use k8s_openapi::{
+    api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 
 use crate::{injector::SIDECAR, kubernetes::claim::Labels};
 
@@ -12,6 +15,8 @@ const STATS: &str = "ebb-stats";
 const NONCE: &str = "EBB_POD_NONCE";
 /// What Kubernetes' own controllers choose by when pods are to go.
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// The label that a Deployment gives its pods, and by which it names their ReplicaSet.
+const TEMPLATE_LABEL: &str = "pod-template-hash";
 
 /// The variable that says where the app is.
 const APP_PORT: &str = "USER_PORT";
@@ -33,6 +38,8 @@ const STUCK: [&str; 7] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodFacts {
     pub(crate) labels: Labels,
+    /// Kind and name of the object that replaces it when it goes.
+    pub(crate) controller: Option<(String, String)>,
     /// Its addresses, the first one first; none as long as it has none.
     pub(crate) ips: Vec<IpAddr>,
     pub(crate) node: Option<String>,
@@ -83,6 +90,7 @@ impl PodFacts {
         let since = status.start_time.as_ref().or(pod.metadata.creation_timestamp.as_ref());
         Some(Self {
             labels: pod.metadata.labels.clone().unwrap_or_default(),
+            controller: controller(&pod.metadata),
             ips,
             node: spec.node_name.clone(),
             ready,
@@ -100,10 +108,31 @@ impl PodFacts {
         })
     }
 
+    /// Whether it is one of `target`'s. Of a kind that is not Kubernetes' own it is not known whose pods are its own:
+    /// all are that somebody replaces, but for a Job's.
+    pub(crate) fn is_of(&self, target: &ScaleTarget) -> bool {
+        let Some((kind, name)) = &self.controller else { return false };
+        match (&*target.kind, &**kind) {
+            ("Deployment", "ReplicaSet") => {
+                let template = self.labels.get(TEMPLATE_LABEL);
+                template.is_some_and(|template| *name == format!("{}-{template}", target.name))
+            }
+            ("Deployment" | "StatefulSet" | "ReplicaSet", kind) => {
+                kind == target.kind && *name == target.name
+            }
+            (_, kind) => kind != "Job",
+        }
+    }
+
     /// The pod's port of that name.
     pub(crate) fn port(&self, name: &str) -> Option<u16> {
         self.ports.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
     }
+}
+
+fn controller(pod: &ObjectMeta) -> Option<(String, String)> {
+    let owner = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    Some((owner.kind.clone(), owner.name.clone()))
 }
 
 fn named_ports(container: &Container) -> impl Iterator<Item = (String, u16)> {
@@ -220,6 +249,36 @@ mod tests {
         let spec = json!({"containers": [{"name": "queue-proxy", "image": "somebody's"}]});
         assert_eq!(pod(&spec, &json!({})).unwrap().sidecar, None);
         assert_eq!(pod(&json!({"containers": []}), &json!({})).unwrap().sidecar, None);
+    }
+
+    #[test]
+    fn a_pod_is_of_the_target_that_replaces_it() {
+        let owner = |kind: &str, name: &str, controls: bool| json!([{"apiVersion": "", "kind": kind, "name": name, "uid": "", "controller": controls}]);
+        let rows = [
+            ("Deployment/web", owner("ReplicaSet", "web-5d9c", true), true),
+            ("Deployment/web", owner("ReplicaSet", "web-api-5d9c", true), false),
+            ("Deployment/web", owner("ReplicaSet", "web-77aa", true), false),
+            ("Deployment/web", owner("ReplicaSet", "web-5d9c", false), false),
+            ("Deployment/web", owner("Job", "web", true), false),
+            ("Deployment/web", owner("StatefulSet", "web", true), false),
+            ("Deployment/web", json!([]), false),
+            ("StatefulSet/web", owner("StatefulSet", "web", true), true),
+            ("StatefulSet/web", owner("StatefulSet", "other", true), false),
+            ("StatefulSet/web", owner("Job", "web", true), false),
+            ("ReplicaSet/web", owner("ReplicaSet", "web", true), true),
+            ("ReplicaSet/web", owner("ReplicaSet", "web-5d9c", true), false),
+            ("Rollout/web", owner("ReplicaSet", "web-5d9c", true), true),
+            ("Rollout/web", owner("Rollout", "web", true), true),
+            ("Rollout/web", owner("Job", "web", true), false),
+            ("Rollout/web", json!([]), false),
+        ];
+        for (target, owners, is_of) in rows {
+            let object = json!({"metadata": {
+                "name": "a", "labels": {"pod-template-hash": "5d9c"}, "ownerReferences": owners,
+            }});
+            let pod = PodFacts::of(&serde_json::from_value(object).unwrap()).unwrap();
+            assert_eq!(pod.is_of(&target.parse().unwrap()), is_of, "{target}: {owners}");
+        }
     }
 
     #[test]

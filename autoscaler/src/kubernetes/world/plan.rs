@@ -169,7 +169,7 @@ impl World {
             return Plan::Do(Step::Leftovers(leftovers));
         }
         let cleared_at = *record.cleared_at.get_or_insert(now);
-        if claim.restart && !record.restarted && record.pods.values().any(|pod| pod.sidecar.is_none()) {
+        if claim.restart && !record.restarted && record.bare_pods().next().is_some() {
             // Pods without a sidecar go without a word: nobody must be sent to them any more.
             let rest = NETWORK.saturating_sub(now.since(cleared_at));
             if !rest.is_zero() {

@@ -248,12 +248,19 @@ impl Record {
         Ok(Some(self.notice(true, "ScaleTargetMissing", text)))
     }
 
+    /// Those of its pods that a rollout would give a sidecar, if somebody admits them.
+    pub(super) fn bare_pods(&self) -> impl Iterator<Item = &PodFacts> {
+        let target = self.claim.as_ref().map(|claim| &claim.target);
+        let of_target = move |pod: &&Arc<PodFacts>| target.is_some_and(|target| pod.is_of(target));
+        self.pods.values().filter(|pod| pod.sidecar.is_none()).filter(of_target).map(|pod| &**pod)
+    }
+
     /// What is to be said about its pods, once for each time that it becomes so.
     pub(super) fn pods_notices(&mut self, facts: Option<&TargetFacts>) -> Vec<Notice> {
         let Some(claim) = &self.claim else { return Vec::new() };
         let mut notices = Vec::new();
         let trouble = self.trouble_of(&facts.map_or(Seen::NotYet, Seen::There));
-        let bare = self.pods.values().filter(|pod| pod.ready && pod.sidecar.is_none()).count();
+        let bare = self.bare_pods().filter(|pod| pod.ready).count();
         let is_bare = bare > 0 && claim.sidecar != Sidecar::None && self.releasing.is_none();
         if trouble != self.trouble && !trouble.is_empty() {
             notices.push(self.notice(true, "PodsCannotStart", trouble.clone()));

@@ -32,12 +32,13 @@ fn target() -> TargetKey {
 }
 
 fn labels() -> BTreeMap<String, String> {
-    [("app".to_owned(), "hello".to_owned())].into()
+    [("app", "hello"), ("pod-template-hash", "5d9c")].map(|(name, value)| (name.into(), value.into())).into()
 }
 
 fn bare(ip: &str, ready: bool) -> PodFacts {
     PodFacts {
         labels: labels(),
+        controller: Some(("ReplicaSet".into(), "hello-5d9c".into())),
         ips: ip.parse().into_iter().collect(),
         node: None,
         ready,
@@ -487,6 +488,20 @@ fn pods_from_before_are_replaced_once_where_that_is_asked_for() {
     cluster.show_service();
     cluster.settle();
     assert!(cluster.log.is_empty());
+}
+
+#[test]
+fn a_jobs_pods_need_no_sidecar() {
+    let mut cluster = Cluster::new();
+    let controller = Some(("Job".into(), "hello-once".into()));
+    cluster.world.pod("shop", "old", Some(with_sidecar("10.1.0.1", true)));
+    cluster.world.take_notices();
+    cluster.world.pod("shop", "job", Some(PodFacts { controller, ..bare("10.1.0.3", true) }));
+    cluster.annotate("ebb.dev/restart", json!("true"));
+    cluster.world.want(&key(), to_activators());
+    cluster.settle();
+    assert!(!cluster.log.contains(&"restart"));
+    assert!(cluster.world.take_notices().is_empty());
 }
 
 #[test]
