@@ -11,7 +11,10 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Whoever asks is told within bounds, with a reason; the owner is told by an Event.
 async fn is_said(name: &str, app: App, event: &str) {
     scenario(name, async |it| {
-        let front = Front::scaled(&app).with("ebb.dev/activation-deadline", "10s");
+        let front = Front::scaled(&app)
+            .with("ebb.dev/activation-deadline", "10s")
+            // So long an app may run without listening.
+            .with("serving.knative.dev/progress-deadline", "3s");
         let address = it.with(&app, &front).await;
         let start = tokio::time::Instant::now();
         let answer = get_within(address, "/", 2 * DEADLINE).await.expect("there is an answer in time");
@@ -38,8 +41,14 @@ async fn an_image_that_does_not_exist_is_a_503_in_time_and_an_event() {
 }
 
 #[tokio::test]
-async fn an_app_that_never_listens_is_a_503_in_time() {
-    is_said("never-listening", App::deployment("hello").never_listening(), "").await;
+async fn an_app_that_never_listens_is_a_503_in_time_and_an_event() {
+    is_said("never-listening", App::deployment("hello").never_listening().probed(), "NotListening").await;
+}
+
+/// Kubernetes calls it ready.
+#[tokio::test]
+async fn an_app_without_a_probe_that_never_listens_is_a_503_in_time() {
+    is_said("never-listening-unprobed", App::deployment("hello").never_listening(), "").await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use ebb_core::{Tick, scaling::ScaleTarget};
 use k8s_openapi::{
     api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 
 use crate::{injector::SIDECAR, kubernetes::claim::Labels};
@@ -45,6 +45,8 @@ pub(crate) struct PodFacts {
     pub(crate) node: Option<String>,
     /// Whether Kubernetes calls it ready.
     pub(crate) ready: bool,
+    /// Since when all its containers run, and Kubernetes does not call it ready all the same.
+    pub(crate) unready_since: Option<Tick>,
     pub(crate) started_at: Tick,
     /// Its queue-proxy, if it has one.
     pub(crate) sidecar: Option<SidecarFacts>,
@@ -94,9 +96,8 @@ impl PodFacts {
             ips,
             node: spec.node_name.clone(),
             ready,
-            started_at: since.map_or(Tick::ZERO, |at| {
-                Tick::from_millis(u64::try_from(at.0.as_millisecond()).unwrap_or(0))
-            }),
+            unready_since: unready_since(spec, status).filter(|_| !ready),
+            started_at: since.map_or(Tick::ZERO, tick),
             sidecar: all.clone().find(|container| container.name == SIDECAR).and_then(sidecar),
             ports: all.flat_map(named_ports).collect(),
             trouble: trouble(status),
@@ -153,6 +154,29 @@ fn sidecar(container: &Container) -> Option<SidecarFacts> {
         app: value(APP_PORT).and_then(|port| port.parse().ok()),
         ready_by_kubelet: value(READY_BY.0).as_deref() == Some(READY_BY.1),
     })
+}
+
+fn tick(at: &Time) -> Tick {
+    Tick::from_millis(u64::try_from(at.0.as_millisecond()).unwrap_or(0))
+}
+
+/// Since when all containers run, and the pod's readiness is what it is now.
+fn unready_since(spec: &PodSpec, status: &PodStatus) -> Option<Tick> {
+    let statuses = status.container_statuses.as_deref().unwrap_or_default();
+    if statuses.is_empty() || statuses.len() < spec.containers.len() {
+        return None;
+    }
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready");
+    let changed = ready.and_then(|condition| condition.last_transition_time.as_ref()).map(tick);
+    let running = statuses.iter().map(|container| {
+        container
+            .state
+            .as_ref()?
+            .running
+            .as_ref()
+            .map(|running| running.started_at.as_ref().map_or(Tick::ZERO, tick))
+    });
+    running.chain(changed.map(Some)).try_fold(Tick::ZERO, |latest, at| at.map(|at| latest.max(at)))
 }
 
 /// What keeps a pod from starting, in words for those who wait for it.
@@ -233,6 +257,29 @@ mod tests {
         let facts = pod(&with_sidecar(), &json!({"phase": "Pending"})).unwrap();
         assert!(facts.ips.is_empty() && !facts.ready);
         assert_eq!(facts.started_at, Tick::from_secs(1_767_225_600));
+    }
+
+    #[test]
+    fn a_pod_is_unready_since_its_last_container_runs_or_since_it_was_ready_last() {
+        let container = |state: Value| json!({"name": "a", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": state});
+        let running = |second: u32| {
+            container(json!({"running": {"startedAt": format!("2026-01-01T00:00:{second:02}Z")}}))
+        };
+        let waiting = container(json!({"waiting": {"reason": "ContainerCreating"}}));
+        let ready = |is: &str, second: u32| json!([{"type": "Ready", "status": is, "lastTransitionTime": format!("2026-01-01T00:00:{second:02}Z")}]);
+        for (conditions, containers, since) in [
+            (json!([]), vec![], None),
+            (ready("False", 1), vec![running(3)], None),
+            (ready("False", 1), vec![running(3), waiting], None),
+            (ready("False", 1), vec![running(3), running(2)], Some(3)),
+            (json!([]), vec![running(2), running(3)], Some(3)),
+            (ready("True", 4), vec![running(3), running(2)], None),
+            (ready("False", 9), vec![running(3), running(2)], Some(9)),
+        ] {
+            let status = json!({"conditions": conditions, "containerStatuses": containers});
+            let since = since.map(|second| Tick::from_secs(1_767_225_600 + second));
+            assert_eq!(pod(&with_sidecar(), &status).unwrap().unready_since, since, "{status}");
+        }
     }
 
     #[test]

@@ -182,11 +182,18 @@ impl World {
         }
         let shown = record.status();
         match record.missing(missing, now) {
+            Err(rest) => return Plan::Wait(rest),
+            Ok(notice) => self.notices.extend(notice),
+        }
+        // What is said by now is to be written on the Service as well.
+        if record.status() != shown {
+            return Plan::Wait(Duration::ZERO);
+        }
+        match record.not_listening(now) {
             Err(rest) => Plan::Wait(rest),
             Ok(notice) => {
                 self.notices.extend(notice);
-                // What is said by now is to be written on the Service as well.
-                if record.status() == shown { Plan::Rest } else { Plan::Wait(Duration::ZERO) }
+                Plan::Rest
             }
         }
     }

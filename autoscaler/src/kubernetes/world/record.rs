@@ -84,6 +84,8 @@ pub(super) struct Record {
     /// What is said of that.
     missing_target: Option<String>,
     trouble: String,
+    /// The pod that was told of as one that does not listen, and since when it did not.
+    told_deaf: Option<(String, Tick)>,
     told_bare: bool,
     told_no_port: bool,
     rivals: Rivals,
@@ -110,6 +112,7 @@ impl Record {
             missing_since: None,
             missing_target: None,
             trouble: String::new(),
+            told_deaf: None,
             told_bare: false,
             told_no_port: false,
             rivals: Rivals::default(),
@@ -246,6 +249,35 @@ impl Record {
         }
         self.missing_target = Some(text.clone());
         Ok(Some(self.notice(true, "ScaleTargetMissing", text)))
+    }
+
+    /// Its app runs and takes no requests: how long to wait until that is to be told, or what to tell, once for each
+    /// start. Where one pod is ready the app is known to listen.
+    pub(super) fn not_listening(&mut self, now: Tick) -> Result<Option<Notice>, Duration> {
+        let Some(claim) = &self.claim else { return Ok(None) };
+        if self.pods.values().any(|pod| pod.ready) {
+            return Ok(None);
+        }
+        let own = self.pods.iter().filter(|(_, pod)| pod.is_of(&claim.target));
+        let unready = own.filter_map(|(name, pod)| Some((pod.unready_since?, name, pod)));
+        let Some((since, name, pod)) = unready.min_by_key(|(since, ..)| *since) else { return Ok(None) };
+        let passed = now.since(since);
+        let rest = claim.spec.progress_deadline.saturating_sub(passed);
+        if !rest.is_zero() {
+            return Err(rest);
+        }
+        let start = (name.clone(), since);
+        if self.told_deaf.as_ref() == Some(&start) {
+            return Ok(None);
+        }
+        let port = pod.sidecar.as_ref().and_then(|sidecar| sidecar.app).or(resolve(&claim.port.target, pod));
+        let port = port.map_or("its port".to_owned(), |port| format!("port {port}"));
+        let text = format!(
+            "pod {name} has run for {} s and is not ready: its app does not listen on {port}, or its readiness probe              fails; have it listen on {port} of 0.0.0.0, or correct the Service's targetPort (ebb.dev/port says which              of several ports counts), or lengthen serving.knative.dev/progress-deadline if it takes longer to start",
+            passed.as_secs()
+        );
+        self.told_deaf = Some(start);
+        Ok(Some(self.notice(true, "NotListening", text)))
     }
 
     /// Those of its pods that a rollout would give a sidecar, if somebody admits them.

@@ -42,6 +42,7 @@ fn bare(ip: &str, ready: bool) -> PodFacts {
         ips: ip.parse().into_iter().collect(),
         node: None,
         ready,
+        unready_since: None,
         started_at: Tick::ZERO,
         sidecar: None,
         ports: vec![],
@@ -537,6 +538,39 @@ fn a_target_that_is_not_there_is_told_of_once_it_has_had_time_to_come() {
     assert!(matches!(&told[..], [notice] if notice.reason == "ScaleTargetMissing"), "{told:?}");
     cluster.settle();
     assert!(cluster.world.take_notices().is_empty(), "once");
+}
+
+#[test]
+fn an_app_that_runs_and_never_listens_is_told_of_once_for_each_start() {
+    let mut cluster = Cluster::taken();
+    cluster.annotate("serving.knative.dev/progress-deadline", json!("60s"));
+    let starting = |since| PodFacts { unready_since: since, ..with_sidecar("10.1.0.2", false) };
+    let told = |cluster: &mut Cluster| {
+        cluster.settle();
+        let told = cluster.world.take_notices().into_iter().map(|notice| (notice.reason, notice.text));
+        told.filter(|(reason, _)| *reason == "NotListening").map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    let began = cluster.now;
+    cluster.world.pod("shop", "new", Some(starting(Some(began))));
+    assert!(told(&mut cluster).is_empty(), "another one is ready");
+    cluster.world.pod("shop", "old", None);
+    assert_eq!(cluster.step(), Some(Duration::from_secs(60)));
+    let texts = told(&mut cluster);
+    assert_eq!(cluster.now.since(began), Duration::from_secs(60));
+    assert!(matches!(&texts[..], [text] if text.starts_with("pod new has run for 60 s")), "{texts:?}");
+    assert!(texts[0].contains("0.0.0.0") && texts[0].contains("port 8080"), "{texts:?}");
+    cluster.world.pod("shop", "later", Some(starting(Some(began.after(Duration::from_secs(9))))));
+    assert!(told(&mut cluster).is_empty(), "once");
+
+    for name in ["new", "later"] {
+        cluster.world.pod("shop", name, None);
+    }
+    let job = PodFacts { controller: Some(("Job".into(), "once".into())), ..starting(Some(began)) };
+    cluster.world.pod("shop", "job", Some(job));
+    cluster.world.pod("shop", "next", Some(starting(None)));
+    assert!(told(&mut cluster).is_empty(), "its containers do not run yet");
+    cluster.world.pod("shop", "next", Some(starting(Some(cluster.now))));
+    assert!(matches!(&told(&mut cluster)[..], [text] if text.starts_with("pod next")));
 }
 
 #[test]
