@@ -5,12 +5,12 @@ use std::{collections::HashSet, future::ready, pin::pin, sync::Arc};
 use ebb_core::ServiceKey;
 use futures_util::{Stream, StreamExt, future::OptionFuture};
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Pod, Service},
+    core::v1::{self, ConfigMap, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
     Api, Client, Resource,
-    core::{ApiResource, DeserializeGuard, DynamicObject, ObjectMeta},
+    core::{ApiResource, DeserializeGuard, ObjectMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use super::{
     Metrics,
-    facts::{PodFacts, SliceFacts, TargetFacts, TargetKey},
+    facts::{Pod, PodFacts, SliceFacts, Target, TargetFacts, TargetKey},
     kinds, watch_error,
     world::Listing,
 };
@@ -57,9 +57,11 @@ pub(crate) struct Facts {
 
 /// The watch ends, and begins again, after so many seconds: a connection that died without a word is noticed then.
 const WATCH_SECONDS: u32 = 120;
+/// Objects of a list that are read at once: a page of them is in memory as a whole.
+const PAGE: u32 = 100;
 
 fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
 }
 
 pub(crate) async fn services(client: Client, facts: Facts) {
@@ -74,7 +76,8 @@ pub(crate) async fn services(client: Client, facts: Facts) {
 pub(crate) async fn pods(client: Client, facts: Facts) {
     let fact = |pod: Pod| ready(Some(Fact::Pod(name_of(&pod.metadata), PodFacts::of(&pod).map(Box::new))));
     let gone = |pod: &ObjectMeta| Fact::Pod(name_of(pod), None);
-    follow(watcher(Api::all(client), config()), facts, Listing::Pods, fact, gone, |_| None).await;
+    let api = Api::all_with(client, &ApiResource::erase::<v1::Pod>(&()));
+    follow(watcher(api, config()), facts, Listing::Pods, fact, gone, |_| None).await;
 }
 
 pub(crate) async fn slices(client: Client, facts: Facts) {
@@ -98,7 +101,7 @@ pub(crate) async fn targets(client: Client, facts: Facts, kind: String, resource
     let is_plain = kinds::has_plain_replicas(&resource);
     let key = |name: Name| TargetKey { kind: kind.clone(), namespace: name.0, name: name.1 };
     let (key, client, resource) = (&key, &client, &resource);
-    let fact = |object: DynamicObject| async move {
+    let fact = |object: Target| async move {
         let name = name_of(&object.metadata);
         let mut is = TargetFacts::of(&object);
         if !is_plain {

@@ -1,9 +1,11 @@
 //! What is kept of the cluster's objects: what decides, and nothing else.
 
 mod pod;
+mod seen;
 mod slice;
 mod target;
 
-pub(crate) use pod::{DELETION_COST, PodFacts, SidecarFacts};
+pub(crate) use pod::{DELETION_COST, Pod, PodFacts, SidecarFacts};
+use seen::Seen;
 pub(crate) use slice::{MANAGER_LABEL, Manager, OURS, SERVICE_LABEL, SliceFacts, digest};
-pub(crate) use target::{TargetFacts, TargetKey};
+pub(crate) use target::{Target, TargetFacts, TargetKey};

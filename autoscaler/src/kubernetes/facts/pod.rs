@@ -2,10 +2,12 @@ use std::net::IpAddr;
 
 use ebb_core::{Tick, scaling::ScaleTarget};
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus},
+    api::core::v1::{ContainerPort, ContainerState, PodCondition, PodIP},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
+use serde::Deserialize;
 
+use super::Seen;
 use crate::{injector::SIDECAR, kubernetes::claim::Labels};
 
 /// Its ports, by name.
@@ -33,6 +35,55 @@ const STUCK: [&str; 7] = [
     "ImagePullBackOff",
     "InvalidImageName",
 ];
+
+/// What is read of a pod.
+pub(crate) type Pod = Seen<PodSpec, PodStatus>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct PodSpec {
+    node_name: Option<String>,
+    containers: Vec<Container>,
+    init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Container {
+    name: String,
+    ports: Option<Vec<ContainerPort>>,
+    env: Option<Vec<Variable>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Variable {
+    name: String,
+    value: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct PodStatus {
+    phase: Option<String>,
+    conditions: Option<Vec<PodCondition>>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<PodIP>>,
+    start_time: Option<Time>,
+    container_statuses: Option<Vec<ContainerStatus>>,
+    init_container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ContainerStatus {
+    name: String,
+    restart_count: i32,
+    state: Option<ContainerState>,
+    last_state: Option<ContainerState>,
+}
 
 /// A pod that runs, or is to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +124,7 @@ pub(crate) struct SidecarFacts {
 impl PodFacts {
     /// What matters of `pod`; `None` if it is on its way out, or has ended.
     pub(crate) fn of(pod: &Pod) -> Option<Self> {
-        let (empty_spec, empty_status) = (PodSpec::default(), PodStatus::default());
-        let spec = pod.spec.as_ref().unwrap_or(&empty_spec);
-        let status = pod.status.as_ref().unwrap_or(&empty_status);
+        let (spec, status) = (&pod.spec, &pod.status);
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         if ended || pod.metadata.deletion_timestamp.is_some() {
             return None;

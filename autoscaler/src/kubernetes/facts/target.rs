@@ -1,8 +1,11 @@
 use std::fmt;
 
 use ebb_core::{ServiceKey, scaling::ScaleTarget};
-use kube::core::{DynamicObject, ObjectMeta};
+use kube::core::ObjectMeta;
+use serde::Deserialize;
 use serde_json::Value;
+
+use super::Seen;
 
 /// An object that is scaled.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +27,21 @@ impl fmt::Display for TargetKey {
     }
 }
 
+/// What is read of an object that is scaled. Of what kind it is nobody knows, nor what it writes there.
+pub(crate) type Target = Seen<TargetSpec, TargetStatus>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TargetSpec {
+    replicas: Value,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TargetStatus {
+    conditions: Value,
+}
+
 /// What an object that is scaled says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TargetFacts {
@@ -37,13 +55,13 @@ pub(crate) struct TargetFacts {
 
 impl TargetFacts {
     /// Of an object whose replicas are in `.spec.replicas`.
-    pub(crate) fn of(object: &DynamicObject) -> Self {
-        let replicas = object.data.pointer("/spec/replicas").and_then(Value::as_u64);
+    pub(crate) fn of(object: &Target) -> Self {
+        let replicas = object.spec.replicas.as_u64();
         Self {
             // The API's default.
             replicas: replicas.map_or(1, |replicas| u32::try_from(replicas).unwrap_or(u32::MAX)),
             writer: writer(&object.metadata),
-            trouble: trouble(&object.data),
+            trouble: trouble(&object.status),
         }
     }
 }
@@ -63,8 +81,8 @@ pub(crate) fn writer(metadata: &ObjectMeta) -> Option<String> {
 }
 
 /// A Deployment's or ReplicaSet's word that pods could not even be made: a quota, an admission.
-fn trouble(data: &Value) -> Option<String> {
-    let conditions = data.pointer("/status/conditions")?.as_array()?;
+fn trouble(status: &TargetStatus) -> Option<String> {
+    let conditions = status.conditions.as_array()?;
     let failed = conditions
         .iter()
         .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
