@@ -1,6 +1,6 @@
 //! What breaks of Ebb, and who must not notice.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use e2e::{App, Faults, Front, LATE, Load, Lost, SOON, alone, eventually, get, get_within, kubectl, served};
 use serde_json::json;
@@ -147,16 +147,17 @@ async fn requests_wait_for_an_autoscaler_while_there_is_none() {
         let load = Load::of(50, warm, "/?ms=5").start();
 
         let count = it.system().pods("autoscaler").await.len();
-        autoscalers(0).await;
-        eventually("all autoscalers are gone", SOON, async || {
-            it.system().pods("autoscaler").await.is_empty().then_some(())
-        })
-        .await;
+        let back =
+            PutBack(vec!["scale".into(), "deployment/ebb-autoscaler".into(), format!("--replicas={count}")]);
+        in_ebb_system(&["scale", "deployment/ebb-autoscaler", "--replicas=0"]).await;
+        // One that ends still does what it was asked for.
+        let all = ["--selector", "app.kubernetes.io/component=autoscaler"];
+        in_ebb_system(&["wait", "pod", all[0], all[1], "--for=delete", "--timeout=60s"]).await;
         let held = tokio::spawn(get_within(cold, "/", LATE));
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(!held.is_finished(), "nobody can give it a pod");
         assert_eq!(it.replicas(&app).await, Some(0));
-        autoscalers(count).await;
+        drop(back);
         held.await.unwrap().unwrap().assert_ok();
         load.stop().await.assert_nothing_lost();
         it.at_zero(&app).await;
@@ -164,11 +165,21 @@ async fn requests_wait_for_an_autoscaler_while_there_is_none() {
     .await;
 }
 
-/// Asks for so many autoscalers.
-async fn autoscalers(count: usize) {
-    let count = format!("--replicas={count}");
-    let asked = ["--namespace", "ebb-system", "scale", "deployment/ebb-autoscaler", &count];
-    kubectl(&asked, "").await.expect("the Deployment takes a scale");
+/// What `kubectl` is to do in Ebb's namespace when this is dropped, whatever becomes of the scenario.
+struct PutBack(Vec<String>);
+
+impl Drop for PutBack {
+    fn drop(&mut self) {
+        let done = Command::new("kubectl").args(["--namespace", "ebb-system"]).args(&self.0).status();
+        if !done.is_ok_and(|status| status.success()) {
+            eprintln!("cannot put back: kubectl {}", self.0.join(" "));
+        }
+    }
+}
+
+async fn in_ebb_system(arguments: &[&str]) {
+    let done = kubectl(&[&["--namespace", "ebb-system"], arguments].concat(), "").await;
+    done.expect("kubectl does so");
 }
 
 #[tokio::test]
@@ -178,12 +189,19 @@ async fn pods_that_cannot_announce_themselves_are_found_all_the_same() {
             return;
         }
         // The Service's port leads nowhere for so long, as a policy of the network would have it.
-        announcements_lead_to(1).await;
+        let leading = |to: &str| {
+            let port = json!({"name": "link", "port": 8080, "targetPort": to});
+            let patch = json!({"spec": {"ports": [port]}}).to_string();
+            vec!["patch".into(), "service/ebb-autoscaler".into(), "--patch".into(), patch]
+        };
+        let back = PutBack(leading("link"));
+        let away: Vec<String> = leading("nowhere");
+        in_ebb_system(&away.iter().map(String::as_str).collect::<Vec<_>>()).await;
         let (app, other) = (App::deployment("hello"), App::deployment("probed").probed());
         let address = it.with(&app, &Front::scaled(&app)).await;
         let of_other = it.with(&other, &Front::scaled(&other)).await;
         let answers = (get(address, "/").await, get(of_other, "/").await);
-        announcements_lead_to("link").await;
+        drop(back);
         answers.0.unwrap().assert_ok();
         answers.1.unwrap().assert_ok();
         let pods = it.pods("hello").await;
@@ -192,11 +210,4 @@ async fn pods_that_cannot_announce_themselves_are_found_all_the_same() {
         it.at_zero(&other).await;
     })
     .await;
-}
-
-async fn announcements_lead_to(port: impl Into<serde_json::Value>) {
-    let patch = json!({"spec": {"ports": [{"port": 8080, "name": "link", "targetPort": port.into()}]}});
-    let patch = patch.to_string();
-    let patched = ["--namespace", "ebb-system", "patch", "service/ebb-autoscaler", "--patch", &patch];
-    kubectl(&patched, "").await.expect("the Service takes a port");
 }
