@@ -79,7 +79,7 @@ pub(crate) fn inject(
     });
     injection.warnings.extend(elsewhere.iter().map(|claim| counted_elsewhere(claim, first, &user)));
     let plan = plan(pod, spec, first, &services, &user, &mut injection.warnings);
-    change(spec, first, plan, settings, nonce, &mut injection.patch);
+    change(spec, first, user.owner, plan, settings, nonce, &mut injection.patch);
     Ok(Some(injection))
 }
 
@@ -152,10 +152,12 @@ fn plan<'a>(
     }
 }
 
-/// Every change of the pod, in the order in which the indices of its lists stay true.
+/// Every change of the pod, in the order in which the indices of its lists stay true. `app` has the port that requests
+/// come to, if any container does.
 fn change(
     spec: &PodSpec,
     first: &Claim,
+    app: Option<&Container>,
     plan: Plan<'_>,
     settings: &Settings,
     nonce: &str,
@@ -165,7 +167,14 @@ fn change(
         token::withhold(spec, patch);
     }
     for (index, container) in spec.containers.iter().enumerate() {
-        wait_for_drain(index, container, plan.ports.admin, patch);
+        wait_for_drain(["containers", &index.to_string()], container, plan.ports.admin, patch);
+    }
+    // Native sidecars end after the others, who wait. The app may be one, and there the others may have ended by
+    // themselves, as a Job's do.
+    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
+        if app.is_some_and(|app| std::ptr::eq(app, container)) {
+            wait_for_drain(["initContainers", &index.to_string()], container, plan.ports.admin, patch);
+        }
     }
     if let Stopping { grace: Some(grace), .. } = plan.stopping {
         edit::add(patch, &["spec", "terminationGracePeriodSeconds"], grace.into());
@@ -183,13 +192,12 @@ fn change(
 
 /// The container stops when the drain has ended, unless it has a way of its own. Each one waits, not only the app:
 /// what serves requests may need what runs beside it.
-fn wait_for_drain(index: usize, container: &Container, admin: u16, patch: &mut Patch) {
+fn wait_for_drain([list, index]: [&str; 2], container: &Container, admin: u16, patch: &mut Patch) {
     let hook = value(&sidecar::wait_for_drain(admin));
-    let index = index.to_string();
     match &container.lifecycle {
-        None => edit::add(patch, &["spec", "containers", &index, "lifecycle"], json!({ "preStop": hook })),
+        None => edit::add(patch, &["spec", list, index, "lifecycle"], json!({ "preStop": hook })),
         Some(lifecycle) if lifecycle.pre_stop.is_none() => {
-            edit::add(patch, &["spec", "containers", &index, "lifecycle", "preStop"], hook);
+            edit::add(patch, &["spec", list, index, "lifecycle", "preStop"], hook);
         }
         Some(_) => {}
     }

@@ -330,6 +330,31 @@ fn every_container_waits_for_the_drain_unless_it_has_a_way_of_its_own() {
 }
 
 #[test]
+fn an_app_that_is_a_native_sidecar_itself_waits_for_the_drain() {
+    let init = json!([
+        {"name": "setup"},
+        {"name": "web", "restartPolicy": "Always", "ports": [{"containerPort": 8080}]},
+        {"name": "logs", "restartPolicy": "Always"},
+    ]);
+    let before = pod(&json!({"restartPolicy": "Never", "initContainers": init}));
+    let hook = json!({"preStop": {"httpGet": {"path": "/wait-for-drain", "port": 8022}}});
+    let after = injected(&before, &[hello(&json!({"ebb.dev/sidecar": "native"}))]);
+    let lists = [&after["spec"]["initContainers"], &after["spec"]["containers"]];
+    let all = lists.into_iter().flat_map(|list| list.as_array().unwrap());
+    let waits = all.filter(|container| container["lifecycle"] == hook);
+    assert_eq!(
+        waits.map(|container| container["name"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["web", "app"]
+    );
+
+    let own = json!({"preStop": {"exec": {"command": ["sleep", "5"]}}});
+    let mut keeps = before.clone();
+    keeps["spec"]["initContainers"][1]["lifecycle"] = own.clone();
+    let after = injected(&keeps, &[hello(&json!({"ebb.dev/sidecar": "native"}))]);
+    assert_eq!(after["spec"]["initContainers"][2]["lifecycle"], own);
+}
+
+#[test]
 fn a_native_sidecar_is_the_first_init_container_and_hears_of_the_end_at_once() {
     let native = [hello(&json!({"ebb.dev/sidecar": "native"}))];
     let after = injected(&pod(&json!({"initContainers": [{"name": "setup", "image": "s:1"}]})), &native);
