@@ -19,7 +19,10 @@ use ebb_proxy::{
 };
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, Config};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
 use crate::{PORT, everywhere};
@@ -30,8 +33,10 @@ const WEBHOOK_PORT: u16 = 9443;
 const NAME: &str = "ebb-autoscaler";
 /// That Service's port for activators and pods.
 const LINK: &str = "link";
-/// It must have said where that Service is in so long.
-const FOUND_WITHIN: Duration = Duration::from_secs(10);
+/// The API server must have said where that Service is in so long, is asked so often, and has a rest in between.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
+const FOUND_TRIES: u32 = 10;
+const FOUND_PAUSE: Duration = Duration::from_secs(1);
 
 struct Configuration {
     identity: Identity,
@@ -121,16 +126,28 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
 /// API server's word, which comes later.
 async fn announced_at(client: &Client, namespace: &str) -> Option<SocketAddr> {
     let api: Api<Service> = Api::namespaced(client.clone(), namespace);
-    let service = match timeout(FOUND_WITHIN, api.get(NAME)).await {
-        Ok(Ok(service)) => service,
-        Ok(Err(error)) => {
-            warn!(%error, service = NAME, "pods cannot announce themselves: their Service is not found");
+    let mut tries = 0;
+    let service = loop {
+        let error = match timeout(FOUND_WITHIN, api.get(NAME)).await {
+            Ok(Ok(service)) => break service,
+            Ok(Err(error @ kube::Error::Api(_))) => {
+                warn!(%error, service = NAME, "pods cannot announce themselves: their Service is not found");
+                return None;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        tries += 1;
+        if tries == FOUND_TRIES {
+            warn!(
+                error,
+                service = NAME,
+                "pods cannot announce themselves: the API server does not say where"
+            );
             return None;
         }
-        Err(_) => {
-            warn!(service = NAME, "pods cannot announce themselves: the API server does not say where");
-            return None;
-        }
+        info!(error, "the API server does not say where pods announce themselves; asking again");
+        sleep(FOUND_PAUSE).await;
     };
     let spec = service.spec?;
     let port = spec.ports?.into_iter().find(|port| port.name.as_deref() == Some(LINK))?.port;
