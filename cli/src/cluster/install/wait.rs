@@ -10,6 +10,8 @@ use tokio::time::{Instant, sleep};
 use crate::cluster::{
     Cluster,
     check::{logs, running, webhooks},
+    clock::now,
+    finding::Level,
     manifests::NAMESPACE,
     rollout::Rollout,
     trouble,
@@ -18,7 +20,10 @@ use crate::cluster::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const DEPLOYMENTS: [&str; 2] = ["ebb-autoscaler", "ebb-activator"];
 
-/// Waits for the Deployments' pods, and for the webhooks' authority.
+/// Nodes follow a new Service once a second, and who found nobody tries again after some seconds.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
+
+/// Waits for the Deployments' pods, for the webhooks' authority, and until all of them have found each other.
 pub(super) async fn until_it_works(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + limit;
     for name in DEPLOYMENTS {
@@ -29,7 +34,7 @@ pub(super) async fn until_it_works(cluster: &Cluster, limit: Duration) -> anyhow
     loop {
         let known = webhooks::bundles(cluster).await?;
         if !known.is_empty() && known.iter().all(|(_, bundle)| bundle.is_some()) {
-            return Ok(());
+            break;
         }
         if Instant::now() >= end {
             bail!(
@@ -40,6 +45,19 @@ pub(super) async fn until_it_works(cluster: &Cluster, limit: Duration) -> anyhow
         }
         sleep(LOOK_EVERY).await;
     }
+    println!("waiting until activators are connected and the API server asks Ebb …");
+    let end = end.min(Instant::now() + SETTLES_WITHIN);
+    // The check that follows says what is still amiss.
+    while !has_settled(cluster).await && Instant::now() < end {
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+async fn has_settled(cluster: &Cluster) -> bool {
+    let mut findings = running::check(cluster, NAMESPACE, now(cluster).await).await;
+    findings.push(webhooks::reach(cluster, NAMESPACE).await);
+    findings.iter().all(|finding| finding.level < Level::Warning)
 }
 
 async fn deployment(cluster: &Cluster, name: &str, end: Instant) -> anyhow::Result<()> {
