@@ -29,6 +29,9 @@ pub struct Up {
     /// The services it answers for, or why it cannot.
     #[prost(message, repeated, tag = "3")]
     pub listening: Vec<Listening>,
+    /// The services whose requests gave up since the last report because no pod answered: each at most once.
+    #[prost(message, repeated, tag = "4")]
+    pub unanswered: Vec<Unanswered>,
 }
 
 /// An activator introduces itself.
@@ -57,6 +60,20 @@ pub struct Listening {
     /// Empty if it listens; else why it cannot.
     #[prost(string, tag = "4")]
     pub error: String,
+}
+
+/// Requests of a service waited for the whole activation deadline, and none of its pods took any.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct Unanswered {
+    /// The service's namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// The service's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// How many gave up.
+    #[prost(uint32, tag = "3")]
+    pub requests: u32,
 }
 
 /// From the autoscaler to an activator.
@@ -180,6 +197,13 @@ impl Listening {
     }
 }
 
+impl Unanswered {
+    /// The service that this is about.
+    pub fn service(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
+    }
+}
+
 impl ServiceEntry {
     /// The service that this is about.
     pub fn service(&self) -> ServiceKey {
@@ -279,6 +303,24 @@ mod tests {
         assert_eq!(ServiceEntry::decode(&*old.encode_to_vec()).unwrap(), alone);
         let shared = ServiceEntry { activators: 3, activator_index: 2, reference_placement: true, ..alone };
         assert_eq!(OldEntry::decode(&*shared.encode_to_vec()).unwrap(), old);
+    }
+
+    /// An [`Up`] of before activators told of requests that no pod answered.
+    #[derive(Clone, PartialEq, Message)]
+    struct OldUp {
+        #[prost(message, repeated, tag = "3")]
+        listening: Vec<Listening>,
+    }
+
+    #[test]
+    fn what_no_pod_answered_is_nothing_to_an_older_peer_which_tells_of_none() {
+        let old = OldUp { listening: vec![Listening { name: "hello".into(), ..Listening::default() }] };
+        let read = Up::decode(&*old.encode_to_vec()).unwrap();
+        assert_eq!(read, Up { listening: old.listening.clone(), ..Up::default() });
+        let unanswered = vec![Unanswered { namespace: "shop".into(), name: "hello".into(), requests: 2 }];
+        let new = Up { unanswered, ..read };
+        assert_eq!(OldUp::decode(&*new.encode_to_vec()).unwrap(), old);
+        assert_eq!(Up::decode(&*new.encode_to_vec()).unwrap(), new);
     }
 
     /// A [`Down`] of before there were several autoscalers, and a [`PodEntry`] of before pods without queue-proxy.
