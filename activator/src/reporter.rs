@@ -16,12 +16,14 @@ pub struct Reporter {
     /// Already told at once, to be left out of the next report.
     told: f64,
     speaking: bool,
+    /// Requests that gave up since the last report because no pod answered.
+    unanswered: u32,
 }
 
 impl Reporter {
     /// Nothing in flight, nothing to tell.
     pub const fn new(now: Tick) -> Self {
-        Self { stats: RequestStats::new(now), told: 0.0, speaking: false }
+        Self { stats: RequestStats::new(now), told: 0.0, speaking: false, unanswered: 0 }
     }
 
     /// Requests in flight.
@@ -47,6 +49,16 @@ impl Reporter {
         self.stats.end(now, Origin::Direct);
     }
 
+    /// A request gave up because no pod answered. As it is still in flight, a report follows.
+    pub const fn gave_up(&mut self) {
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// How many gave up since this was last asked.
+    pub const fn take_unanswered(&mut self) -> u32 {
+        std::mem::replace(&mut self.unanswered, 0)
+    }
+
     /// The report of the time since the last one. The second value tells whether there will be another:
     /// after a report of nothing the service falls silent.
     pub fn report(&mut self, now: Tick) -> (Stat, bool) {
@@ -65,13 +77,14 @@ impl Reporter {
     }
 
     /// What to say to an autoscaler that heard nothing yet: all that is in flight, as one second of it. The
-    /// next report begins here, so that nothing is told twice and a silence is not averaged.
+    /// next report begins here, so that nothing is told twice and a silence is not averaged. Who gave up meanwhile says
+    /// nothing of the pods that there are now.
     pub fn catch_up(&mut self, now: Tick) -> Option<Stat> {
         if !self.speaking {
             return None;
         }
         self.stats.report(now);
-        self.told = 0.0;
+        (self.told, self.unanswered) = (0.0, 0);
         Some(stat(self.stats.in_flight(), self.stats.in_flight()))
     }
 }
@@ -121,6 +134,19 @@ mod tests {
         let mut reporter = Reporter::new(ms(0));
         reporter.begin(ms(1_000));
         assert!(reporter.report(ms(1_000)).1);
+    }
+
+    #[test]
+    fn those_that_gave_up_are_told_once_and_not_to_who_comes_later() {
+        let mut reporter = Reporter::new(ms(0));
+        reporter.begin(ms(0));
+        reporter.gave_up();
+        reporter.gave_up();
+        assert!(reporter.report(ms(1_000)).1);
+        assert_eq!([reporter.take_unanswered(), reporter.take_unanswered()], [2, 0]);
+        reporter.gave_up();
+        reporter.catch_up(ms(60_000));
+        assert_eq!(reporter.take_unanswered(), 0);
     }
 
     #[test]

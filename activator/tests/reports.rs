@@ -67,6 +67,39 @@ async fn nothing_is_sent_while_nothing_is_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_that_give_up_are_told_of_where_no_pod_answers_and_not_where_all_are_busy() {
+    let mut world = World::new().await;
+    let mut pod = Pod::start("a").await;
+    let entry =
+        ServiceEntry { activation_deadline_ms: 200, container_concurrency: 1, ..service_with(&[&pod]) };
+    let port = world.serve(&entry).await;
+    let _silent = pod.probe().await;
+    for waiting in [ask(port, get("/")), ask(port, get("/"))] {
+        assert_eq!(waiting.answer().await.refusal(), (503, Some("activation-deadline")));
+    }
+    let mut gave_up = 0;
+    while gave_up < 2 {
+        // A second may have ended between the two.
+        let news = world.autoscaler.unanswered().await;
+        assert_eq!(news.service(), support::key());
+        gave_up += news.requests;
+    }
+    assert_eq!(gave_up, 2);
+
+    let mut busy = Pod::start("b").await;
+    world.tell(&ServiceEntry { pods: vec![busy.entry()], ..entry }).await;
+    busy.becomes_ready().await;
+    world.has_ready_pods(1).await;
+    let served = ask(port, get("/"));
+    let asked = busy.request().await;
+    assert_eq!(ask(port, get("/")).answer().await.refusal(), (503, Some("activation-deadline")));
+    asked.says("hello");
+    served.hears("hello").await;
+    while world.autoscaler.stat().await != (0.0, 0.0) {}
+    assert!(world.autoscaler.has_all_answered());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_service_has_a_first_request_of_its_own() {
     let mut world = World::new().await;
     let port = world.serve(&service()).await;

@@ -115,8 +115,8 @@ impl Links {
                 },
                 Some(first) = self.pokes.recv() => self.tell_pokes(Some(first)),
                 _ = reports.tick(), if speaks => {
-                    let messages = self.report();
-                    self.tell(&stats(messages));
+                    let report = self.report();
+                    self.tell(&report);
                 }
                 () = self.shared.spoke.notified(), if !speaks => {}
                 () = sleep_until(retry_ports.unwrap_or_else(Instant::now)), if retry_ports.is_some() => {
@@ -231,18 +231,20 @@ impl Links {
     }
 
     /// The reports of the last second. A service that has nothing more to say leaves the list.
-    fn report(&self) -> Vec<WireStatMessage> {
+    fn report(&self) -> Up {
         let now = self.shared.clock.now();
         let speaking = std::mem::take(&mut *self.shared.speaking.lock());
         let mut messages = Vec::with_capacity(speaking.len());
+        let mut unanswered = Vec::new();
         for service in speaking {
             let (stat, again) = service.report(now);
             messages.push(signed(&self.hello, WireStatMessage::new(&service.key, stat)));
+            unanswered.extend(service.take_unanswered());
             if again {
                 self.shared.speaking.lock().push(service);
             }
         }
-        messages
+        Up { unanswered, ..stats(messages) }
     }
 }
 

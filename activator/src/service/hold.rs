@@ -105,6 +105,7 @@ impl Service {
                     return Ok(lease);
                 }
                 () = &mut expired => {
+                    self.count_unanswered(&waiting);
                     let settings = self.settings.load();
                     return Err(Refused::ActivationDeadline {
                         waited: settings.activation_deadline,
@@ -116,6 +117,14 @@ impl Service {
                     return Err(Refused::ClientGone);
                 },
             }
+        }
+    }
+
+    /// Counts a request that gave up, if no pod takes any and none did when it was held. Whose pods were all busy does
+    /// not count.
+    fn count_unanswered(&self, waited: &Waiting) {
+        if waited.cold && self.state.lock().throttler.ready_pods() == 0 {
+            self.reporter.lock().gave_up();
         }
     }
 

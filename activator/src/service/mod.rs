@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use ebb_core::{
     ServiceKey, Tick,
-    link::{PodEntry, ServiceEntry},
+    link::{PodEntry, ServiceEntry, Unanswered},
     stat::{Stat, WireStatMessage},
 };
 use ebb_proxy::{Drain, WallClock};
@@ -275,6 +275,15 @@ impl Service {
     /// The report of the last second, and whether another will follow.
     pub(crate) fn report(&self, now: Tick) -> (Stat, bool) {
         self.reporter.lock().report(now)
+    }
+
+    /// Requests that gave up since this was last asked because no pod answered.
+    pub(crate) fn take_unanswered(&self) -> Option<Unanswered> {
+        let requests = self.reporter.lock().take_unanswered();
+        (requests > 0).then(|| {
+            let ServiceKey { namespace, name } = self.key.clone();
+            Unanswered { namespace, name, requests }
+        })
     }
 
     /// What an autoscaler must hear that comes while others listen.

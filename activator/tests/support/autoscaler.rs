@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use ebb_core::{
-    link::{Down, Frames, Hello, Listening, PATH, Up, frame},
+    link::{Down, Frames, Hello, Listening, PATH, Unanswered, Up, frame},
     stat::WireStatMessage,
 };
 use ebb_proxy::{Drain, Handler, Limits, ResponseBody, serve, stream::ChannelBody};
@@ -30,6 +30,7 @@ pub(crate) struct Autoscaler {
     sessions: mpsc::Receiver<(Hello, mpsc::Sender<Bytes>)>,
     listening: mpsc::Receiver<Listening>,
     stats: mpsc::Receiver<Vec<WireStatMessage>>,
+    unanswered: mpsc::Receiver<Unanswered>,
     tokens: mpsc::Receiver<Option<String>>,
     down: Option<mpsc::Sender<Bytes>>,
     _serving: AbortOnDropHandle<()>,
@@ -43,11 +44,13 @@ impl Autoscaler {
         let (session, sessions) = mpsc::channel(16);
         let (listens, listening) = mpsc::channel(1_000);
         let (stat, stats) = mpsc::channel(1_000);
+        let (gave_up, unanswered) = mpsc::channel(1_000);
         let (token, tokens) = mpsc::channel(1_000);
-        let handler = Arc::new(Streams { away: away.clone(), session, listens, stat, token });
+        let handler = Arc::new(Streams { away: away.clone(), session, listens, stat, gave_up, token });
         let serving = tokio::spawn(serve(listener, handler, Drain::default(), Limits::default()));
         let serving = AbortOnDropHandle::new(serving);
-        Self { address, away, sessions, listening, stats, tokens, down: None, _serving: serving }
+        let down = None;
+        Self { address, away, sessions, listening, stats, unanswered, tokens, down, _serving: serving }
     }
 
     /// The next stream that an activator opens: from now on it is the one that is spoken to.
@@ -102,6 +105,16 @@ impl Autoscaler {
         numbers(&messages[0])
     }
 
+    /// What it next says of requests that no pod answered.
+    pub(crate) async fn unanswered(&mut self) -> Unanswered {
+        soon("word of those that gave up", self.unanswered.recv()).await.expect("the handler lives")
+    }
+
+    /// Whether nothing more was said of such requests.
+    pub(crate) fn has_all_answered(&self) -> bool {
+        self.unanswered.is_empty()
+    }
+
     /// Whether no report comes for so long.
     pub(crate) async fn hears_nothing_for(&mut self, time: Duration) -> bool {
         timeout(time, self.stats.recv()).await.is_err()
@@ -131,6 +144,7 @@ struct Streams {
     session: mpsc::Sender<(Hello, mpsc::Sender<Bytes>)>,
     listens: mpsc::Sender<Listening>,
     stat: mpsc::Sender<Vec<WireStatMessage>>,
+    gave_up: mpsc::Sender<Unanswered>,
     token: mpsc::Sender<Option<String>>,
 }
 
@@ -150,6 +164,7 @@ impl Handler for Streams {
         }
         let (down, body) = ChannelBody::new(64);
         let (session, listens, stat) = (self.session.clone(), self.listens.clone(), self.stat.clone());
+        let gave_up = self.gave_up.clone();
         let mut up = request.into_body();
         // Ends with the stream; it holds no sender of the stream down, so that dropping that ends it.
         tokio::spawn(async move {
@@ -163,6 +178,9 @@ impl Handler for Streams {
                     }
                     for news in message.listening {
                         listens.try_send(news).expect("the test takes the news");
+                    }
+                    for news in message.unanswered {
+                        gave_up.try_send(news).expect("the test takes the news");
                     }
                     if let Some(stats) = message.stats {
                         stat.try_send(stats.messages).expect("the test takes the reports");
