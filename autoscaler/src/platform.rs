@@ -111,6 +111,10 @@ pub trait ScaleTarget: Send + Sync + 'static {
         pods: u32,
         first_to_go: &[String],
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
+    /// Requests for `service` gave up, because no pod answered any activator. Whoever has the pods may know why, and tell
+    /// their owner.
+    fn unanswered(&self, _service: &ServiceKey) {}
 }
 
 /// Publishes where a service's traffic goes.

@@ -9,7 +9,7 @@ use autoscaler::{platform::FleetEvent, zero::Path};
 use bytes::Bytes;
 use ebb_core::{
     ServiceKey,
-    link::{Hello, Up},
+    link::{Hello, Unanswered, Up},
 };
 use http::StatusCode;
 use support::{Activator, Told, key, listening, pod, service_event, world, young_world};
@@ -110,6 +110,17 @@ async fn what_cannot_be_read_closes_that_stream_and_no_other() {
     sound.report(f64::NAN).await;
     sound.report(2.0).await;
     world.until(|told| matches!(told, Told::Scale(1..)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_platform_hears_of_requests_that_no_pod_answered() {
+    let mut world = world().await;
+    let activator = Activator::join(world.address, "a", "10.0.1.1").await;
+    let of = |name: &str, requests| Unanswered { namespace: "ns".into(), name: name.into(), requests };
+    activator.say(&Up { unanswered: vec![of("other", 0), of("web", 2)], ..Up::default() }).await;
+    let service =
+        world.until(|told| if let Told::Unanswered(service) = told { Some(service) } else { None }).await;
+    assert_eq!(service, key(), "of the other one nobody gave up");
 }
 
 #[tokio::test]

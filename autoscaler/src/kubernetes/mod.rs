@@ -177,6 +177,11 @@ impl ScaleTarget for Kubernetes {
         let _ = self.commands.send(Command::Scaled(service.clone(), pods)).await;
         Ok(())
     }
+
+    fn unanswered(&self, service: &ServiceKey) {
+        // Nobody waits for this. Where it is lost, the next request that gives up tells again.
+        let _ = self.commands.try_send(Command::Unanswered(service.clone()));
+    }
 }
 
 impl EndpointSink for Kubernetes {

@@ -48,6 +48,8 @@ pub(super) enum Command {
     Publish(ServiceKey, Endpoints, oneshot::Sender<Result<(), String>>),
     /// So many pods were written.
     Scaled(ServiceKey, u32),
+    /// Requests gave up, because no pod answered.
+    Unanswered(ServiceKey),
 }
 
 /// Who is told what.
@@ -292,6 +294,7 @@ impl Shell {
                 }
             }
             Command::Scaled(service, pods) => self.world.scaled(&service, pods),
+            Command::Unanswered(service) => self.world.unanswered(&service, self.clock.now()),
         }
     }
 

@@ -196,7 +196,7 @@ mod tests {
             ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
             node: Some("node".to_owned()),
             ready: true,
-            unready_since: None,
+            runs_since: None,
             started_at: Tick::ZERO,
             sidecar: None,
             ports: vec![("metrics".to_owned(), port)],

@@ -264,6 +264,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 self.on_report(&message.service(), stat);
             }
         }
+        for news in up.unanswered.iter().filter(|news| news.requests > 0) {
+            self.platform.unanswered(&news.service());
+        }
     }
 
     fn on_report(&mut self, key: &ServiceKey, stat: &Stat) {

@@ -43,6 +43,7 @@ struct Scripted {
 pub(crate) enum Told {
     Scale(u32),
     Publish(Endpoints),
+    Unanswered(ServiceKey),
 }
 
 impl PodSource for Scripted {
@@ -54,6 +55,10 @@ impl PodSource for Scripted {
 impl ScaleTarget for Scripted {
     async fn scale(&self, _: &ServiceKey, pods: u32, _: &[String]) -> Result<(), PlatformError> {
         self.told.send(Told::Scale(pods)).await.map_err(|_| PlatformError("the test is over".into()))
+    }
+
+    fn unanswered(&self, service: &ServiceKey) {
+        self.told.try_send(Told::Unanswered(service.clone())).expect("the test takes what is told");
     }
 }
 

@@ -96,8 +96,8 @@ pub(crate) struct PodFacts {
     pub(crate) node: Option<String>,
     /// Whether Kubernetes calls it ready.
     pub(crate) ready: bool,
-    /// Since when all its containers run, and Kubernetes does not call it ready all the same.
-    pub(crate) unready_since: Option<Tick>,
+    /// Since when all its containers run, and Kubernetes calls it ready, or not, as it does now.
+    pub(crate) runs_since: Option<Tick>,
     pub(crate) started_at: Tick,
     /// Its queue-proxy, if it has one.
     pub(crate) sidecar: Option<SidecarFacts>,
@@ -145,7 +145,7 @@ impl PodFacts {
             ips,
             node: spec.node_name.clone(),
             ready,
-            unready_since: unready_since(spec, status).filter(|_| !ready),
+            runs_since: runs_since(spec, status),
             started_at: since.map_or(Tick::ZERO, tick),
             sidecar: all.clone().find(|container| container.name == SIDECAR).and_then(sidecar),
             ports: all.flat_map(named_ports).collect(),
@@ -210,7 +210,7 @@ fn tick(at: &Time) -> Tick {
 }
 
 /// Since when all containers run, and the pod's readiness is what it is now.
-fn unready_since(spec: &PodSpec, status: &PodStatus) -> Option<Tick> {
+fn runs_since(spec: &PodSpec, status: &PodStatus) -> Option<Tick> {
     let statuses = status.container_statuses.as_deref().unwrap_or_default();
     if statuses.is_empty() || statuses.len() < spec.containers.len() {
         return None;
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_unready_since_its_last_container_runs_or_since_it_was_ready_last() {
+    fn a_pod_runs_since_its_last_container_does_or_since_its_readiness_changed_last() {
         let container = |state: Value| json!({"name": "a", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": state});
         let running = |second: u32| {
             container(json!({"running": {"startedAt": format!("2026-01-01T00:00:{second:02}Z")}}))
@@ -322,12 +322,12 @@ mod tests {
             (ready("False", 1), vec![running(3), waiting], None),
             (ready("False", 1), vec![running(3), running(2)], Some(3)),
             (json!([]), vec![running(2), running(3)], Some(3)),
-            (ready("True", 4), vec![running(3), running(2)], None),
+            (ready("True", 4), vec![running(3), running(2)], Some(4)),
             (ready("False", 9), vec![running(3), running(2)], Some(9)),
         ] {
             let status = json!({"conditions": conditions, "containerStatuses": containers});
             let since = since.map(|second| Tick::from_secs(1_767_225_600 + second));
-            assert_eq!(pod(&with_sidecar(), &status).unwrap().unready_since, since, "{status}");
+            assert_eq!(pod(&with_sidecar(), &status).unwrap().runs_since, since, "{status}");
         }
     }
 

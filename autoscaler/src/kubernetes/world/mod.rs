@@ -387,6 +387,12 @@ impl World {
         }
     }
 
+    /// Requests for `service` gave up, because no pod answered any activator.
+    pub(crate) fn unanswered(&mut self, service: &ServiceKey, now: Tick) {
+        let record = self.services.get_mut(service);
+        self.notices.extend(record.and_then(|record| record.unanswered(now)));
+    }
+
     fn complete_if_so(&mut self) {
         if self.complete {
             return;

@@ -26,6 +26,10 @@ use crate::{
 /// What a Service names may be made after it.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 
+/// An app that has run for less may be about to listen: word of requests that gave up is up to a second old, and
+/// Kubernetes tells whole seconds.
+const RUNS_FOR: Duration = Duration::from_secs(3);
+
 /// Something that the owner of an object should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notice {
@@ -84,7 +88,7 @@ pub(super) struct Record {
     /// What is said of that.
     missing_target: Option<String>,
     trouble: String,
-    /// The pod that was told of as one that does not listen, and since when it did not.
+    /// The pod that was told of as one that does not listen, and since when it ran so.
     told_deaf: Option<(String, Tick)>,
     told_bare: bool,
     told_no_port: bool,
@@ -258,26 +262,52 @@ impl Record {
         if self.pods.values().any(|pod| pod.ready) {
             return Ok(None);
         }
-        let own = self.pods.iter().filter(|(_, pod)| pod.is_of(&claim.target));
-        let unready = own.filter_map(|(name, pod)| Some((pod.unready_since?, name, pod)));
-        let Some((since, name, pod)) = unready.min_by_key(|(since, ..)| *since) else { return Ok(None) };
+        let Some((since, name, pod)) = self.longest_running() else { return Ok(None) };
         let passed = now.since(since);
         let rest = claim.spec.progress_deadline.saturating_sub(passed);
         if !rest.is_zero() {
             return Err(rest);
         }
-        let start = (name.clone(), since);
+        let start = (name.to_owned(), since);
         if self.told_deaf.as_ref() == Some(&start) {
             return Ok(None);
         }
-        let port = pod.sidecar.as_ref().and_then(|sidecar| sidecar.app).or(resolve(&claim.port.target, pod));
-        let port = port.map_or("its port".to_owned(), |port| format!("port {port}"));
         let text = format!(
-            "pod {name} has run for {} s and is not ready: its app does not listen on {port}, or its readiness probe              fails; have it listen on {port} of 0.0.0.0, or correct the Service's targetPort (ebb.dev/port says which              of several ports counts), or lengthen serving.knative.dev/progress-deadline if it takes longer to start",
-            passed.as_secs()
+            "{}, or lengthen serving.knative.dev/progress-deadline if it takes longer to start",
+            deaf(name, pod, passed, claim)
         );
         self.told_deaf = Some(start);
         Ok(Some(self.notice(true, "NotListening", text)))
+    }
+
+    /// Requests waited for as long as they may, and no pod answered any activator: what to tell, once for the same pods.
+    /// Kubernetes calls a pod without a readiness probe ready though its app may never listen.
+    pub(super) fn unanswered(&mut self, now: Tick) -> Option<Notice> {
+        let claim = self.claim.as_ref().filter(|_| self.releasing.is_none())?;
+        let is_told = self.told_deaf.as_ref().is_some_and(|(name, _)| self.pods.contains_key(name));
+        // What keeps pods from starting is told already.
+        if is_told || !self.trouble.is_empty() {
+            return None;
+        }
+        let (since, name, pod) = self.longest_running()?;
+        let passed = now.since(since);
+        if passed < RUNS_FOR {
+            return None;
+        }
+        let text = format!(
+            "requests waited in vain: {}, or lengthen ebb.dev/activation-deadline if it takes longer to start",
+            deaf(name, pod, passed, claim)
+        );
+        self.told_deaf = Some((name.to_owned(), since));
+        Some(self.notice(true, "NotListening", text))
+    }
+
+    /// The pod of what it scales that runs for longest, and since when.
+    fn longest_running(&self) -> Option<(Tick, &str, &PodFacts)> {
+        let target = &self.claim.as_ref()?.target;
+        let own = self.pods.iter().filter(|(_, pod)| pod.is_of(target));
+        let running = own.filter_map(|(name, pod)| Some((pod.runs_since?, &**name, &**pod)));
+        running.min_by_key(|(since, ..)| *since)
     }
 
     /// Those of its pods that a rollout would give a sidecar, if somebody admits them.
@@ -309,6 +339,26 @@ impl Record {
         self.told_bare = is_bare;
         notices
     }
+}
+
+/// That an app runs and takes no requests, why that may be, and what to do.
+fn deaf(name: &str, pod: &PodFacts, passed: Duration, claim: &Claim) -> String {
+    let port = pod.sidecar.as_ref().and_then(|sidecar| sidecar.app).or(resolve(&claim.port.target, pod));
+    let port = port.map_or("its port".to_owned(), |port| format!("port {port}"));
+    // Only activators know of one that is called ready.
+    let (is, or) = if pod.ready {
+        (
+            "is called ready, and answers no activator",
+            "ebb.dev/readiness-path fails, or a NetworkPolicy is in the way",
+        )
+    } else {
+        ("is not ready", "its readiness probe fails")
+    };
+    format!(
+        "pod {name} has run for {} s and {is}: its app does not listen on {port}, or {or}; have it listen on {port} of \
+         0.0.0.0, or correct the Service's targetPort (ebb.dev/port says which of several ports counts)",
+        passed.as_secs()
+    )
 }
 
 /// A pod as those who decide know it; `None` if it has nowhere to take requests, now or later.

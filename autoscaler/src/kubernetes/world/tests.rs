@@ -42,7 +42,7 @@ fn bare(ip: &str, ready: bool) -> PodFacts {
         ips: ip.parse().into_iter().collect(),
         node: None,
         ready,
-        unready_since: None,
+        runs_since: None,
         started_at: Tick::ZERO,
         sidecar: None,
         ports: vec![],
@@ -216,6 +216,12 @@ impl Cluster {
 
     fn told(&mut self) -> Vec<FleetEvent> {
         self.world.take_events()
+    }
+
+    /// What is told of apps that do not listen.
+    fn told_deaf(&mut self) -> Vec<String> {
+        let told = self.world.take_notices().into_iter();
+        told.filter(|notice| notice.reason == "NotListening").map(|notice| notice.text).collect()
     }
 
     fn told_pods(&mut self) -> Option<(Vec<Pod>, u32, String)> {
@@ -544,11 +550,10 @@ fn a_target_that_is_not_there_is_told_of_once_it_has_had_time_to_come() {
 fn an_app_that_runs_and_never_listens_is_told_of_once_for_each_start() {
     let mut cluster = Cluster::taken();
     cluster.annotate("serving.knative.dev/progress-deadline", json!("60s"));
-    let starting = |since| PodFacts { unready_since: since, ..with_sidecar("10.1.0.2", false) };
+    let starting = |since| PodFacts { runs_since: since, ..with_sidecar("10.1.0.2", false) };
     let told = |cluster: &mut Cluster| {
         cluster.settle();
-        let told = cluster.world.take_notices().into_iter().map(|notice| (notice.reason, notice.text));
-        told.filter(|(reason, _)| *reason == "NotListening").map(|(_, text)| text).collect::<Vec<_>>()
+        cluster.told_deaf()
     };
     let began = cluster.now;
     cluster.world.pod("shop", "new", Some(starting(Some(began))));
@@ -556,6 +561,7 @@ fn an_app_that_runs_and_never_listens_is_told_of_once_for_each_start() {
     cluster.world.pod("shop", "old", None);
     assert_eq!(cluster.step(), Some(Duration::from_secs(60)));
     let texts = told(&mut cluster);
+    assert!(!texts[0].contains("  "), "{texts:?}");
     assert_eq!(cluster.now.since(began), Duration::from_secs(60));
     assert!(matches!(&texts[..], [text] if text.starts_with("pod new has run for 60 s")), "{texts:?}");
     assert!(texts[0].contains("0.0.0.0") && texts[0].contains("port 8080"), "{texts:?}");
@@ -571,6 +577,75 @@ fn an_app_that_runs_and_never_listens_is_told_of_once_for_each_start() {
     assert!(told(&mut cluster).is_empty(), "its containers do not run yet");
     cluster.world.pod("shop", "next", Some(starting(Some(cluster.now))));
     assert!(matches!(&told(&mut cluster)[..], [text] if text.starts_with("pod next")));
+}
+
+#[test]
+fn what_no_pod_answered_is_told_of_if_pods_run_and_nothing_else_is_known_to_be_wrong() {
+    let began = Tick::from_secs(2000);
+    let running = |ready| PodFacts { runs_since: Some(began), ..with_sidecar("10.1.0.2", ready) };
+    let (unprobed, probed) = (running(true), running(false));
+    let of_a_job = PodFacts { controller: Some(("Job".into(), "once".into())), ..unprobed.clone() };
+    let starting = PodFacts { runs_since: None, ..unprobed.clone() };
+    let stuck = PodFacts { trouble: Some("container app: ErrImagePull".into()), ..starting.clone() };
+    let stuck = PodFacts { ready: false, ..stuck };
+    let is_called_ready = "pod a has run for 3 s and is called ready, and answers no activator: \
+                           its app does not listen on port 8080, or";
+    let is_not_ready = "pod a has run for 3 s and is not ready: its app does not listen on port 8080, or";
+    for (pods, after_ms, told) in [
+        (vec![], 3_000, None),
+        (vec![unprobed.clone()], 2_999, None),
+        (vec![unprobed.clone()], 3_000, Some(is_called_ready)),
+        (vec![probed.clone()], 3_000, Some(is_not_ready)),
+        (vec![probed.clone(), starting.clone()], 3_000, Some(is_not_ready)),
+        (vec![starting], 3_000, None),
+        (vec![of_a_job], 3_000, None),
+        (vec![unprobed, stuck], 3_000, None),
+    ] {
+        let mut cluster = Cluster::taken();
+        cluster.world.pod("shop", "old", None);
+        for (name, pod) in ["a", "b"].into_iter().zip(pods.clone()) {
+            cluster.world.pod("shop", name, Some(pod));
+        }
+        cluster.world.unanswered(&key(), began.after(Duration::from_millis(after_ms)));
+        let texts = cluster.told_deaf();
+        assert_eq!(texts.len(), usize::from(told.is_some()), "{pods:?}: {texts:?}");
+        for (text, told) in texts.iter().zip(told) {
+            assert!(text.contains(told) && text.contains("ebb.dev/activation-deadline"), "{text}");
+            assert!(!text.contains("  ") && text.len() < 600, "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_no_pod_answered_is_told_of_once_for_the_same_pods() {
+    let mut cluster = Cluster::taken();
+    cluster.annotate("serving.knative.dev/progress-deadline", json!("60s"));
+    cluster.world.pod("shop", "old", None);
+    let running = |since, ready| PodFacts { runs_since: Some(since), ..with_sidecar("10.1.0.2", ready) };
+    let unanswered = |cluster: &mut Cluster| {
+        cluster.now = cluster.now.after(Duration::from_secs(5));
+        cluster.world.unanswered(&key(), cluster.now);
+        cluster.told_deaf().len()
+    };
+    let began = cluster.now;
+    cluster.world.pod("shop", "first", Some(running(began, true)));
+    assert_eq!([unanswered(&mut cluster), unanswered(&mut cluster)], [1, 0]);
+    cluster.world.pod("shop", "second", Some(running(cluster.now, true)));
+    cluster.world.pod("shop", "first", Some(running(cluster.now, true)));
+    assert_eq!(unanswered(&mut cluster), 0, "one more, and the same once more");
+
+    for name in ["first", "second"] {
+        cluster.world.pod("shop", name, None);
+    }
+    cluster.world.pod("shop", "third", Some(running(cluster.now, false)));
+    assert_eq!([unanswered(&mut cluster), unanswered(&mut cluster)], [1, 0]);
+    cluster.settle();
+    assert!(cluster.told_deaf().is_empty(), "that it makes no progress is told already");
+
+    cluster.world.pod("shop", "third", None);
+    cluster.world.pod("shop", "fourth", Some(running(cluster.now, true)));
+    cluster.annotate("ebb.dev/scale-target", Value::Null);
+    assert_eq!(unanswered(&mut cluster), 0, "it is on its way back");
 }
 
 #[test]
