@@ -112,8 +112,16 @@ impl RequestHandler {
         let timeouts = self.timeouts(Instant::now());
         let Hop { mut request, upgrade } = Hop::new(request, peer);
         if let Some(breaker) = &pod.breaker {
-            let turn = timeout_at(timeouts.head_due(), take_turn(breaker, request.body_mut())).await;
-            in_flight.slot = Some(turn.unwrap_or(Err(Refused::WaitedTooLong))?);
+            let turn = reading_on(breaker.acquire(), request.body_mut());
+            let slot = timeout_at(timeouts.head_due(), turn).await.unwrap_or(Err(Refused::WaitedTooLong))?;
+            in_flight.slot = Some(slot?);
+        }
+        // Kubernetes sends clients to a pod without a readiness probe as soon as it runs.
+        if pod.first_request.get().is_none() {
+            let hold = timeouts.head_due().saturating_duration_since(Instant::now());
+            if !reading_on(pod.readiness.wait(hold), request.body_mut()).await? {
+                return Err(Refused::NotReady);
+            }
         }
         pod.first_request.get_or_init(|| pod.clock.now());
         let forwarded = match forward(&pod.app, request, timeouts).await {
@@ -145,13 +153,13 @@ impl RequestHandler {
 /// Bytes of its body that a request may bring along while it waits.
 const READ_AHEAD_BYTES: u64 = 64 * 1024;
 
-/// Waits for a slot, and reads on meanwhile: only so is it seen that the client has gone.
-async fn take_turn(breaker: &Arc<Breaker>, body: &mut RequestBody) -> Result<Slot, Refused> {
-    let mut turn = pin!(breaker.acquire());
+/// Waits for `turn`, and reads on meanwhile: only so is it seen that the client has gone.
+async fn reading_on<T>(turn: impl Future<Output = T>, body: &mut RequestBody) -> Result<T, Refused> {
+    let mut turn = pin!(turn);
     loop {
         tokio::select! {
             biased; // who has its turn reads no further
-            slot = &mut turn => return Ok(slot?),
+            turn = &mut turn => return Ok(turn),
             () = body.read_ahead(READ_AHEAD_BYTES) => {}
         }
         if body.has_failed() {

@@ -39,6 +39,32 @@ async fn an_app_that_refuses_is_a_502_and_not_ready_until_it_is_back() {
     assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "back");
 }
 
+/// As Kubernetes sends them to a pod without a readiness probe.
+#[tokio::test]
+async fn requests_that_come_before_the_app_has_ever_listened_wait_for_it() {
+    let address = free_port().await;
+    let pod = Pod::start(address, |config| config.probes = vec![Probe::tcp()]).await;
+    let mut early = Client::connect(pod.serving).await;
+    let (sender, body) = frames();
+    let answer = early.start(post("/early", body));
+    sender.send(data("read ahead, ")).await.unwrap();
+    pod.until_in_flight(1).await;
+    let mut gone = RawClient::connect(pod.serving).await;
+    gone.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf").await;
+    pod.until_in_flight(2).await;
+    drop(gone);
+    pod.until_in_flight(1).await;
+    assert!(!answer.is_finished());
+
+    let mut app = App::on(tokio::net::TcpListener::bind(address).await.unwrap());
+    let Exchange { request, reply } = app.next().await;
+    sender.send(data("and not")).await.unwrap();
+    drop(sender);
+    assert_eq!(read(request.into_body()).await, "read ahead, and not");
+    reply.send(Response::new(full("hello"))).unwrap();
+    assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "hello");
+}
+
 /// Answers one request on each of `count` connections, so that so many are kept.
 async fn kept_connections(app: &mut App, pod: &Pod, count: usize) {
     let mut clients = Vec::new();
