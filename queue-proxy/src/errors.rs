@@ -14,8 +14,6 @@ pub(crate) enum Refused {
     Full(#[from] Full),
     #[error("waited for its turn until the request time-out")]
     WaitedTooLong,
-    #[error("waited for the app to be ready until the request time-out")]
-    NotReady,
     #[error("the request broke off while it waited for its turn")]
     BrokenOff,
     #[error(transparent)]
@@ -28,7 +26,6 @@ impl Refused {
         match self {
             Self::Full(_) => headers::REASON_QUEUE_FULL,
             Self::WaitedTooLong => "queue-timeout",
-            Self::NotReady => "app-not-ready",
             Self::BrokenOff | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
                 "request-broke-off"
             }
@@ -45,7 +42,7 @@ impl Refused {
             Self::Full(full) => {
                 Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, full.to_string()).retry_after(1)
             }
-            Self::WaitedTooLong | Self::NotReady | Self::Forward(ForwardError::TimedOut(_)) => {
+            Self::WaitedTooLong | Self::Forward(ForwardError::TimedOut(_)) => {
                 Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, format!("request timeout: {self}"))
             }
             Self::BrokenOff | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use ebb_core::{headers, request_stats::Origin};
@@ -17,7 +18,10 @@ use http::{
 };
 use hyper::body::Incoming;
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     breaker::{Breaker, Occupancy, Slot},
@@ -40,6 +44,8 @@ pub(crate) struct Pod {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
     pub(crate) first_request: OnceLock<ebb_core::Tick>,
+    /// Places for requests that come before the app listens.
+    pub(crate) early: Semaphore,
     pub(crate) breaker: Option<Arc<Breaker>>,
     pub(crate) app: Arc<Upstream>,
 }
@@ -116,12 +122,8 @@ impl RequestHandler {
             let slot = timeout_at(timeouts.head_due(), turn).await.unwrap_or(Err(Refused::WaitedTooLong))?;
             in_flight.slot = Some(slot?);
         }
-        // Kubernetes sends clients to a pod without a readiness probe as soon as it runs.
         if pod.first_request.get().is_none() {
-            let hold = timeouts.head_due().saturating_duration_since(Instant::now());
-            if !reading_on(pod.readiness.wait(hold), request.body_mut()).await? {
-                return Err(Refused::NotReady);
-            }
+            self.wait_for_app(timeouts.head_due(), request.body_mut()).await?;
         }
         pod.first_request.get_or_init(|| pod.clock.now());
         let forwarded = match forward(&pod.app, request, timeouts).await {
@@ -140,6 +142,20 @@ impl RequestHandler {
         Ok(forwarded.into_response(upgrade, in_flight, &pod.drain))
     }
 
+    /// Kubernetes sends clients to a pod without a readiness probe as soon as it runs: those that come before the app
+    /// listens wait for it. Those that are too many, or have waited too long, hear what the app says, as do all when
+    /// the pod leaves.
+    async fn wait_for_app(&self, due: Instant, body: &mut RequestBody) -> Result<(), Refused> {
+        let pod = &self.pod;
+        let Ok(_place) = pod.early.try_acquire() else { return Ok(()) };
+        let hold = due.saturating_duration_since(Instant::now()).min(EARLY_WITHIN);
+        tokio::select! {
+            biased;
+            () = pod.drain.leaving() => Ok(()),
+            waited = reading_on(pod.readiness.wait(hold), body) => waited.map(drop),
+        }
+    }
+
     fn timeouts(&self, arrived: Instant) -> Timeouts {
         let config = &self.pod.config;
         Timeouts {
@@ -149,6 +165,11 @@ impl RequestHandler {
         }
     }
 }
+
+/// Requests that may wait for the app's first readiness, each with what it has brought along.
+pub(crate) const MOST_EARLY: usize = 256;
+/// They wait no longer than apps usually need to start.
+const EARLY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Bytes of its body that a request may bring along while it waits.
 const READ_AHEAD_BYTES: u64 = 64 * 1024;

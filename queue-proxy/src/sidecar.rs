@@ -7,13 +7,17 @@ use std::{
 use ebb_core::Tick;
 use ebb_proxy::{Cut, Drain, Limits, Quiet, Upstream, UpstreamLimits, WallClock, listen, serve};
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
 use crate::{
     announce::Announcer,
     breaker::{Bounds, Breaker},
     config::Config,
-    handler::{Pod, RequestHandler},
+    handler::{MOST_EARLY, Pod, RequestHandler},
     hooks::AdminHandler,
     metrics::Metrics,
     observe::StatsHandler,
@@ -167,6 +171,7 @@ impl Pod {
             metrics: Metrics::new(),
             drain: Drain::default(),
             first_request: OnceLock::new(),
+            early: Semaphore::new(MOST_EARLY),
             breaker,
             app: Upstream::new(config.app, limits),
             config,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ebb_proxy::{Cut, Quiet};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
-use queue_proxy::QueueProxy;
+use queue_proxy::{QueueProxy, readiness::Probe};
 use support::*;
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -27,6 +27,19 @@ async fn drain(proxy: QueueProxy, serving: std::net::SocketAddr, plan: Quiet) ->
     };
     within(async { while probed().await != StatusCode::SERVICE_UNAVAILABLE {} }).await;
     drain
+}
+
+#[tokio::test]
+async fn who_waits_for_an_app_that_never_listened_is_told_so_when_the_pod_leaves() {
+    let pod = Pod::start(free_port().await, |config| config.probes = vec![Probe::tcp()]).await;
+    let answer = Client::connect(pod.serving).await.start(get("/"));
+    pod.until_in_flight(1).await;
+    let Pod { proxy, serving, .. } = pod;
+    let drain = drain(proxy, serving, quick()).await;
+    let answer = within(answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert!(text(answer).await.contains("refused"));
+    within(drain).await.unwrap().unwrap();
 }
 
 #[tokio::test]

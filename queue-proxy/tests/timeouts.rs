@@ -10,7 +10,6 @@ use ebb_core::headers;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use queue_proxy::readiness::Probe;
 use support::*;
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -168,19 +167,6 @@ async fn who_waits_for_a_slot_too_long_gets_a_504_and_leaves_the_queue() {
         pod.until_in_flight(0).await;
         assert!(app.has_nothing());
     }
-}
-
-#[tokio::test]
-async fn who_waits_too_long_for_an_app_that_never_listens_gets_a_504() {
-    let pod = Pod::start(free_port().await, |config| {
-        config.probes = vec![Probe::tcp()];
-        config.response_start_timeout = Some(SHORT);
-    })
-    .await;
-    let answer = Client::connect(pod.serving).await.send(get("/")).await;
-    assert_timed_out(&answer, "app-not-ready");
-    assert!(text(answer).await.contains("waited for the app to be ready"));
-    pod.until_in_flight(0).await;
 }
 
 /// Holds the slot for longer than a request may.
