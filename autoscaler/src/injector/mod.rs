@@ -53,7 +53,7 @@ pub struct Facts {
     /// The Services that are Ebb's, kept by whoever watches them.
     pub claims: Claims,
     /// What every sidecar has.
-    pub settings: Settings,
+    pub settings: Arc<ArcSwap<Settings>>,
     /// The cluster's defaults.
     pub defaults: Arc<ArcSwap<ClusterDefaults>>,
     /// Whether this replica may write.

@@ -47,7 +47,7 @@ const SYSTEM_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];
 #[derive(Debug)]
 pub(super) struct Webhook {
     pub(super) claims: Claims,
-    pub(super) settings: Settings,
+    pub(super) settings: Arc<ArcSwap<Settings>>,
     pub(super) defaults: Arc<ArcSwap<ClusterDefaults>>,
     /// Ebb's own namespace.
     pub(super) namespace: String,
@@ -147,7 +147,7 @@ impl Webhook {
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         let claims = self.claims.selecting(namespace, &labels);
         let nonce = format!("{:032x}", rand::random::<u128>());
-        match inject(pod, &claims, &self.settings, &nonce) {
+        match inject(pod, &claims, &self.settings.load(), &nonce) {
             Ok(None) => Answer::default(),
             Ok(Some(injection)) => {
                 Answer { patch: injection.patch, warnings: injection.warnings, ..Answer::default() }

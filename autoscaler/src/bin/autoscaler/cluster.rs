@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use autoscaler::{
     Autoscaler, Periods,
     injector::{AdmissionMetrics, Claims, Facts, Injector, PullPolicy, Settings},
@@ -23,6 +24,7 @@ use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::{PORT, everywhere};
@@ -33,10 +35,9 @@ const WEBHOOK_PORT: u16 = 9443;
 const NAME: &str = "ebb-autoscaler";
 /// That Service's port for activators and pods.
 const LINK: &str = "link";
-/// The API server must have said where that Service is in so long, is asked so often, and has a rest in between.
+/// The API server must have said where that Service is in so long, or is asked again.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
-const FOUND_TRIES: u32 = 10;
-const FOUND_PAUSE: Duration = Duration::from_secs(1);
+const FOUND_PAUSE: Duration = Duration::from_secs(2);
 
 struct Configuration {
     identity: Identity,
@@ -94,10 +95,16 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
     let metrics = AdmissionMetrics::default();
     let platform =
         Kubernetes::start(&client, &identity, clock, leads.clone(), claims.clone(), metrics.clone());
+    let settings = Arc::new(ArcSwap::from_pointee(Settings { image, pull_policy, announce: None }));
+    let _finding = AbortOnDropHandle::new(tokio::spawn(find_announced(
+        client.clone(),
+        identity.namespace.clone(),
+        settings.clone(),
+    )));
     let facts = Facts {
         namespace: identity.namespace.clone(),
         claims,
-        settings: Settings { image, pull_policy, announce: announced_at(&client, &identity.namespace).await },
+        settings: settings.clone(),
         defaults: platform.defaults(),
         leads,
     };
@@ -122,33 +129,36 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
     Ok(stop.drain(ending).await)
 }
 
-/// Where pods announce themselves: a Service, so that any autoscaler hears them. Without it they are found by the
-/// API server's word, which comes later.
-async fn announced_at(client: &Client, namespace: &str) -> Option<SocketAddr> {
-    let api: Api<Service> = Api::namespaced(client.clone(), namespace);
-    let mut tries = 0;
-    let service = loop {
-        let error = match timeout(FOUND_WITHIN, api.get(NAME)).await {
-            Ok(Ok(service)) => break service,
-            Ok(Err(error @ kube::Error::Api(_))) => {
-                warn!(%error, service = NAME, "pods cannot announce themselves: their Service is not found");
-                return None;
-            }
+/// Finds where pods announce themselves: a Service, so that any autoscaler hears them. Pods that come before it is found
+/// are found by the API server's word, which comes later.
+async fn find_announced(client: Client, namespace: String, settings: Arc<ArcSwap<Settings>>) {
+    let api: Api<Service> = Api::namespaced(client, &namespace);
+    let mut told = String::new();
+    loop {
+        let why = match timeout(FOUND_WITHIN, api.get(NAME)).await {
+            Ok(Ok(service)) => match announced_at(service) {
+                Some(address) => {
+                    info!(%address, "pods announce themselves");
+                    settings.store(Arc::new(Settings {
+                        announce: Some(address),
+                        ..Settings::clone(&settings.load())
+                    }));
+                    return;
+                }
+                None => "it has no address, or no such port".to_owned(),
+            },
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer".to_owned(),
+            Err(_) => "the API server does not answer".to_owned(),
         };
-        tries += 1;
-        if tries == FOUND_TRIES {
-            warn!(
-                error,
-                service = NAME,
-                "pods cannot announce themselves: the API server does not say where"
-            );
-            return None;
+        if why != told {
+            warn!(service = NAME, port = LINK, why, "pods cannot announce themselves yet; asking again");
+            told = why;
         }
-        info!(error, "the API server does not say where pods announce themselves; asking again");
         sleep(FOUND_PAUSE).await;
-    };
+    }
+}
+
+fn announced_at(service: Service) -> Option<SocketAddr> {
     let spec = service.spec?;
     let port = spec.ports?.into_iter().find(|port| port.name.as_deref() == Some(LINK))?.port;
     Some(SocketAddr::new(spec.cluster_ip?.parse().ok()?, u16::try_from(port).ok()?))

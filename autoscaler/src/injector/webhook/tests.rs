@@ -53,7 +53,11 @@ impl Server {
         let (served, claims, drain) = (Served::default(), Claims::default(), Drain::default());
         let webhook = Webhook {
             claims: claims.clone(),
-            settings: Settings { image: "q:1".to_owned(), pull_policy: None, announce: None },
+            settings: Arc::new(ArcSwap::from_pointee(Settings {
+                image: "q:1".to_owned(),
+                pull_policy: None,
+                announce: None,
+            })),
             defaults: Arc::default(),
             namespace: "ebb-system".to_owned(),
             metrics: metrics.clone(),
