@@ -8,25 +8,37 @@ use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use kube::{Client, Config, client::ConfigExt};
-use tower::{BoxError, ServiceBuilder};
+use kube::{
+    Client, Config,
+    client::{ConfigExt, retry::RetryPolicy},
+};
+use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
 
 /// It must have been made, handshake and all, in so long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// An answer must have begun in so long; a watch's begins at once.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// So often a connection is asked whether it is alive, and in so long it must have answered: one whose other end is
-/// gone without a word is noticed in less than a lease's term.
-const ASKED_EVERY: Duration = Duration::from_secs(5);
-const ALIVE_WITHIN: Duration = Duration::from_secs(4);
+/// gone without a word is noticed before a write on it has timed out, and before the lease must have been renewed.
+const ASKED_EVERY: Duration = Duration::from_secs(2);
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes that may be under way on the connection: more than all watches together have unread, so that none of them keeps
+/// the answers to writes from coming.
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// A client of the API server that `config` names: HTTP/2 where that speaks it, as every API server does, and HTTP/1.1
 /// where a proxy in between does not.
 ///
 /// # Errors
 ///
-/// What is wrong with the certificates or the credentials of `config`.
+/// What is wrong with the certificates or the credentials of `config`; and that it names a proxy, which is not spoken to.
 pub fn connect(config: Config) -> Result<Client, BoxError> {
+    if let Some(proxy) = &config.proxy_url {
+        return Err(format!(
+            "{proxy}: the API server cannot be reached through a proxy; unset proxy-url and HTTPS_PROXY"
+        )
+        .into());
+    }
     let builder =
         HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
     let builder = match &config.tls_server_name {
@@ -47,9 +59,11 @@ pub fn connect(config: Config) -> Result<Client, BoxError> {
         .http2_keep_alive_interval(ASKED_EVERY)
         .http2_keep_alive_timeout(ALIVE_WITHIN)
         .http2_keep_alive_while_idle(true)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
+        .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)

@@ -1,12 +1,21 @@
 //! Objects that can be scaled, by the names of their kinds.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use kube::{
     Api, Client,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
+use tokio::time::{sleep, timeout};
+use tracing::warn;
 
-use super::watch::Name;
+use super::{in_words, watch::Name};
+
+/// An object's scale must have been told in so long.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Between two tries to read it, at first and at most.
+const RETRY: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
 
 /// What the kind of a scale target is called by the API.
 ///
@@ -43,12 +52,31 @@ pub(crate) fn has_plain_replicas(resource: &ApiResource) -> bool {
     resource.group == "apps"
 }
 
-/// How many pods an object wants, by its scale subresource.
-pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Name) -> kube::Result<u32> {
+/// How many pods an object wants, by its scale subresource; `None` if it is gone, or has none.
+pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Name) -> Option<u32> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name.0, resource);
-    let scale = api.get_scale(&name.1).await?;
-    let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
-    Ok(u32::try_from(replicas).unwrap_or(0))
+    let mut pause = RETRY[0];
+    loop {
+        let why = match timeout(ANSWER_WITHIN, api.get_scale(&name.1)).await {
+            Ok(Ok(scale)) => {
+                let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
+                return Some(u32::try_from(replicas).unwrap_or(0));
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return None,
+            Ok(Err(error)) => in_words(&error),
+            Err(_) => format!("no answer within {ANSWER_WITHIN:?}"),
+        };
+        // Nobody tells of it again: not to know it would be to take it for gone.
+        warn!(
+            kind = resource.kind,
+            namespace = name.0,
+            name = name.1,
+            why,
+            "cannot read its scale; trying again"
+        );
+        sleep(pause).await;
+        pause = (pause * 2).min(RETRY[1]);
+    }
 }
 
 /// How to mark the template of an object, so that its pods are replaced by a rollout of its own; `None` if it has none.
