@@ -284,14 +284,20 @@ impl Record {
     /// Kubernetes calls a pod without a readiness probe ready though its app may never listen.
     pub(super) fn unanswered(&mut self, now: Tick) -> Option<Notice> {
         let claim = self.claim.as_ref().filter(|_| self.releasing.is_none())?;
-        let is_told = self.told_deaf.as_ref().is_some_and(|(name, _)| self.pods.contains_key(name));
+        // One of the same name that came later is another.
+        let is_told = self
+            .told_deaf
+            .as_ref()
+            .is_some_and(|(name, since)| self.pods.get(name).is_some_and(|pod| pod.started_at <= *since));
         // What keeps pods from starting is told already.
         if is_told || !self.trouble.is_empty() {
             return None;
         }
         let (since, name, pod) = self.longest_running()?;
         let passed = now.since(since);
-        if passed < RUNS_FOR {
+        // One that Kubernetes does not call ready may need long to start.
+        let enough = if pod.ready { RUNS_FOR } else { claim.spec.serving.activation_deadline / 2 };
+        if passed < enough {
             return None;
         }
         let text = format!(
@@ -348,8 +354,8 @@ fn deaf(name: &str, pod: &PodFacts, passed: Duration, claim: &Claim) -> String {
     // Only activators know of one that is called ready.
     let (is, or) = if pod.ready {
         (
-            "is called ready, and answers no activator",
-            "ebb.dev/readiness-path fails, or a NetworkPolicy is in the way",
+            "is called ready, and did not answer an activator",
+            "ebb.dev/readiness-path fails, or the network is in the way",
         )
     } else {
         ("is not ready", "its readiness probe fails")

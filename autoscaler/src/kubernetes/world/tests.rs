@@ -588,15 +588,16 @@ fn what_no_pod_answered_is_told_of_if_pods_run_and_nothing_else_is_known_to_be_w
     let starting = PodFacts { runs_since: None, ..unprobed.clone() };
     let stuck = PodFacts { trouble: Some("container app: ErrImagePull".into()), ..starting.clone() };
     let stuck = PodFacts { ready: false, ..stuck };
-    let is_called_ready = "pod a has run for 3 s and is called ready, and answers no activator: \
+    let is_called_ready = "pod a has run for 3 s and is called ready, and did not answer an activator: \
                            its app does not listen on port 8080, or";
-    let is_not_ready = "pod a has run for 3 s and is not ready: its app does not listen on port 8080, or";
+    let is_not_ready = "pod a has run for 60 s and is not ready: its app does not listen on port 8080, or";
     for (pods, after_ms, told) in [
         (vec![], 3_000, None),
         (vec![unprobed.clone()], 2_999, None),
         (vec![unprobed.clone()], 3_000, Some(is_called_ready)),
-        (vec![probed.clone()], 3_000, Some(is_not_ready)),
-        (vec![probed.clone(), starting.clone()], 3_000, Some(is_not_ready)),
+        (vec![probed.clone()], 59_999, None),
+        (vec![probed.clone()], 60_000, Some(is_not_ready)),
+        (vec![probed.clone(), starting.clone()], 60_000, Some(is_not_ready)),
         (vec![starting], 3_000, None),
         (vec![of_a_job], 3_000, None),
         (vec![unprobed, stuck], 3_000, None),
@@ -620,6 +621,7 @@ fn what_no_pod_answered_is_told_of_if_pods_run_and_nothing_else_is_known_to_be_w
 fn what_no_pod_answered_is_told_of_once_for_the_same_pods() {
     let mut cluster = Cluster::taken();
     cluster.annotate("serving.knative.dev/progress-deadline", json!("60s"));
+    cluster.annotate("ebb.dev/activation-deadline", json!("6s"));
     cluster.world.pod("shop", "old", None);
     let running = |since, ready| PodFacts { runs_since: Some(since), ..with_sidecar("10.1.0.2", ready) };
     let unanswered = |cluster: &mut Cluster| {
@@ -633,6 +635,9 @@ fn what_no_pod_answered_is_told_of_once_for_the_same_pods() {
     cluster.world.pod("shop", "second", Some(running(cluster.now, true)));
     cluster.world.pod("shop", "first", Some(running(cluster.now, true)));
     assert_eq!(unanswered(&mut cluster), 0, "one more, and the same once more");
+    let successor = PodFacts { started_at: cluster.now, ..running(cluster.now, true) };
+    cluster.world.pod("shop", "first", Some(successor));
+    assert_eq!([unanswered(&mut cluster), unanswered(&mut cluster)], [1, 0], "another of the same name");
 
     for name in ["first", "second"] {
         cluster.world.pod("shop", name, None);
