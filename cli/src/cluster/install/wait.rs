@@ -57,7 +57,7 @@ pub(super) async fn until_it_works(cluster: &Cluster, limit: Duration) -> anyhow
 async fn has_settled(cluster: &Cluster) -> bool {
     let mut findings = running::check(cluster, NAMESPACE, now(cluster).await).await;
     findings.push(webhooks::reach(cluster, NAMESPACE).await);
-    findings.iter().all(|finding| finding.level < Level::Warning)
+    findings.iter().all(|finding| finding.level < Level::Fault)
 }
 
 async fn deployment(cluster: &Cluster, name: &str, end: Instant) -> anyhow::Result<()> {
