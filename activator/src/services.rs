@@ -198,7 +198,7 @@ impl Services {
         let removed = self.table.lock().served.remove(key);
         let Some(Served { service, accepting, .. }) = removed else { return };
         info!(service = %key, "no longer answering");
-        service.close();
+        service.leave();
         if let Ok(accepting) = accepting {
             accepting.abort();
             // It was told to end, and says so.
@@ -213,6 +213,7 @@ impl Services {
             if let Err(cut) = service.drain.run(GONE).await {
                 warn!(service = %service.key, connections = cut.connections, "connections were cut");
             }
+            service.close();
         });
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use ebb_core::link::{Down, ServiceEntry};
 use support::{
     World,
-    client::{ask, get},
+    client::{ask, connect, get, whole},
     named,
     pod::Pod,
     service, service_with, soon, until,
@@ -59,6 +59,25 @@ async fn a_service_that_is_gone_finishes_what_its_pods_have() {
     is_closed(port).await;
     asked.says("hello");
     sent.hears("hello").await;
+}
+
+/// Its Service went back to its own selector, and a node still knows their connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_on_a_lasting_connection_to_a_service_that_is_gone_is_served_and_the_connection_ends() {
+    let mut world = World::new().await;
+    let mut pod = Pod::start("a").await;
+    let port = world.serve(&service_with(&[&pod])).await;
+    pod.becomes_ready().await;
+    let mut client = connect(port).await;
+    let first = tokio::spawn(client.send_request(get("/")));
+    pod.request().await.says("hello");
+    assert_eq!(whole(first.await.unwrap().unwrap()).await.body, "hello");
+    world.autoscaler.tell(Down { gone: vec![support::key().to_string()], ..Down::default() }).await;
+    is_closed(port).await;
+    let second = tokio::spawn(client.send_request(get("/")));
+    pod.request().await.says("hello again");
+    let second = whole(second.await.unwrap().unwrap()).await;
+    assert_eq!((second.body.as_str(), second.header("connection")), ("hello again", Some("close")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

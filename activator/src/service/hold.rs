@@ -137,14 +137,14 @@ impl Service {
         let now = self.shared.clock.now();
         let (sender, granted) = oneshot::channel();
         let mut state = self.state.lock();
-        if state.gone {
-            return Err(Refused::ServiceGone);
-        }
         if ticket.is_none()
             && let Some(pod) = state.throttler.try_dispatch(now, &mut rand::rng())
             && let Some(known) = state.pods.get(&pod)
         {
             return Ok(Entered::Lease(self.lease_on(known, None, false)));
+        }
+        if state.gone {
+            return Err(Refused::ServiceGone);
         }
         let cold = state.throttler.ready_pods() == 0;
         let ticket = match ticket {

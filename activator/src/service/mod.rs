@@ -296,14 +296,22 @@ impl Service {
         self.reporter.lock().catch_up(now)
     }
 
-    /// The service is gone: who waits is told so, and no pod is asked any more.
-    pub(crate) fn close(&self) {
+    /// The service is gone: who waits is told so, or would have to. What still comes, on connections that last, goes to
+    /// pods that take it: they may be there for long.
+    pub(crate) fn leave(&self) {
         let mut state = self.state.lock();
+        state.throttler.refuse_waiting();
+        self.show_held(&state);
         state.gone = true;
+    }
+
+    /// Its last connection has ended, or is to: no pod is asked any more.
+    pub(crate) fn close(&self) {
+        self.leave();
+        let mut state = self.state.lock();
         state.throttler = Throttler::new(Limits { queue_depth: 0, ..limits(&ServiceEntry::default()) });
         state.pods.clear();
         (state.table, state.announced) = (Vec::new(), Announced::default());
-        self.metrics.held.set(0);
     }
 
     /// Shows how many are held. A service that is gone shows nothing: its series may be its successor's.

@@ -146,6 +146,11 @@ impl<W> Throttler<W> {
         }
     }
 
+    /// Nobody waits any more; what could be placed at once still can.
+    pub fn refuse_waiting(&mut self) {
+        self.queue.clear();
+    }
+
     /// A pod drains or is gone. What it has goes on; it gets nothing more.
     pub fn remove_pod(&mut self, id: PodId) {
         self.pods.retain(|pod| pod.id != id);
