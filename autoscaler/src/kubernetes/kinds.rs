@@ -8,14 +8,13 @@ use kube::{
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use tokio::time::{sleep, timeout};
-use tracing::warn;
 
 use super::{in_words, watch::Name};
 
-/// An object's scale must have been told in so long.
+/// An object's scale must have been told in so long, or is asked for again after a pause, so often in all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Between two tries to read it, at first and at most.
-const RETRY: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
+const PAUSE: Duration = Duration::from_secs(1);
+const TRIES: u32 = 3;
 
 /// What the kind of a scale target is called by the API.
 ///
@@ -52,30 +51,30 @@ pub(crate) fn has_plain_replicas(resource: &ApiResource) -> bool {
     resource.group == "apps"
 }
 
-/// How many pods an object wants, by its scale subresource; `None` if it is gone, or has none.
-pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Name) -> Option<u32> {
+/// How many pods an object wants, by its scale subresource.
+///
+/// # Errors
+///
+/// What the API server says, which the client has asked again already where that was of use; or that it cannot be asked.
+pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Name) -> Result<u32, String> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name.0, resource);
-    let mut pause = RETRY[0];
+    let mut tries = 0;
     loop {
         let why = match timeout(ANSWER_WITHIN, api.get_scale(&name.1)).await {
             Ok(Ok(scale)) => {
                 let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
-                return Some(u32::try_from(replicas).unwrap_or(0));
+                return Ok(u32::try_from(replicas).unwrap_or(0));
             }
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return None,
+            Ok(Err(error @ kube::Error::Api(_))) => return Err(in_words(&error)),
             Ok(Err(error)) => in_words(&error),
             Err(_) => format!("no answer within {ANSWER_WITHIN:?}"),
         };
-        // Nobody tells of it again: not to know it would be to take it for gone.
-        warn!(
-            kind = resource.kind,
-            namespace = name.0,
-            name = name.1,
-            why,
-            "cannot read its scale; trying again"
-        );
-        sleep(pause).await;
-        pause = (pause * 2).min(RETRY[1]);
+        tries += 1;
+        // Others of its kind wait meanwhile.
+        if tries == TRIES {
+            return Err(why);
+        }
+        sleep(PAUSE).await;
     }
 }
 

@@ -105,7 +105,13 @@ pub(crate) async fn targets(client: Client, facts: Facts, kind: String, resource
         let name = name_of(&object.metadata);
         let mut is = TargetFacts::of(&object);
         if !is_plain {
-            is.replicas = kinds::replicas(client, resource, &name).await?;
+            match kinds::replicas(client, resource, &name).await {
+                Ok(replicas) => is.replicas = replicas,
+                Err(error) => {
+                    warn!(object = %key(name), error, "cannot read its scale");
+                    return None;
+                }
+            }
         }
         Some(Fact::Target(key(name), Some(is)))
     };

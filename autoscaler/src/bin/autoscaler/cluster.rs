@@ -104,7 +104,7 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
     let facts = Facts {
         namespace: identity.namespace.clone(),
         claims,
-        settings: settings.clone(),
+        settings,
         defaults: platform.defaults(),
         leads,
     };
