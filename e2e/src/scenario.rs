@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, resume_unwind},
     sync::OnceLock,
+    thread,
     time::Duration,
 };
 
@@ -69,7 +70,7 @@ fn turn() -> &'static RwLock<()> {
 pub async fn scenario(name: &str, play: impl AsyncFnOnce(&Scenario)) {
     let Some(cluster) = Cluster::find().await else { return };
     let _turn = turn().read().await;
-    run(cluster, name, play).await;
+    run(cluster, name, play).await.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
 /// As [`scenario`], while no other runs: for those that break something for all.
@@ -80,23 +81,20 @@ pub async fn scenario(name: &str, play: impl AsyncFnOnce(&Scenario)) {
 pub async fn alone(name: &str, play: impl AsyncFnOnce(&Scenario)) {
     let Some(cluster) = Cluster::find().await else { return };
     let _turn = turn().write().await;
-    let played = AssertUnwindSafe(run(cluster.clone(), name, play)).catch_unwind().await;
+    let played = run(cluster.clone(), name, play).await;
     cluster.is_well().await;
-    if let Err(panic) = played {
-        resume_unwind(panic);
-    }
+    played.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
-async fn run(cluster: Cluster, name: &str, play: impl AsyncFnOnce(&Scenario)) {
+/// Answers with what `play` panicked with, if it did.
+async fn run(cluster: Cluster, name: &str, play: impl AsyncFnOnce(&Scenario)) -> thread::Result<()> {
     let scenario = Scenario::begin(cluster, name).await;
     let played = AssertUnwindSafe(play(&scenario)).catch_unwind().await;
     if played.is_err() {
         eprintln!("{}", failures::report(&scenario).await);
     }
     scenario.end().await;
-    if let Err(panic) = played {
-        resume_unwind(panic);
-    }
+    played
 }
 
 impl Scenario {

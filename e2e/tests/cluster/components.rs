@@ -14,9 +14,7 @@ const AWAY: &str = "EBB_E2E_API_AWAY";
 async fn a_kubelet_that_is_restarted_is_not_noticed_by_clients() {
     alone("kubelet", async |it| {
         let Some(faults) = Faults::find() else { return };
-        let (app, front) = busy();
-        let address = it.with(&app, &front).await;
-        it.has_ready(&app, 1).await;
+        let (_, address) = busy(it).await;
         let load = Load::of(50, address, "/?ms=5").start();
         let stopped = faults.stop("kubelet");
         let cold_app = App::deployment("cold");
@@ -36,9 +34,7 @@ async fn an_api_server_that_is_away_is_not_noticed_by_clients_and_takes_no_pod_a
         let Some(faults) = Faults::find() else { return };
         let away =
             env::var(AWAY).map_or(15, |text| text.parse().expect("EBB_E2E_API_AWAY has whole seconds"));
-        let (app, front) = busy();
-        let warm = it.with(&app, &front).await;
-        it.has_ready(&app, 1).await;
+        let (app, warm) = busy(it).await;
         let idle = App::deployment("idle");
         let idle_at = it.with(&idle, &Front::scaled(&idle)).await;
         served(idle_at, "/").await;
@@ -69,9 +65,7 @@ async fn an_api_server_that_is_away_is_not_noticed_by_clients_and_takes_no_pod_a
 async fn a_scheduler_that_was_away_is_waited_for() {
     alone("scheduler", async |it| {
         let Some(faults) = Faults::find() else { return };
-        let (busy, front) = busy();
-        let warm = it.with(&busy, &front).await;
-        it.has_ready(&busy, 1).await;
+        let (_, warm) = busy(it).await;
         let app = App::deployment("hello");
         let cold = it.with(&app, &Front::scaled(&app)).await;
         let load = Load::of(50, warm, "/?ms=5").start();
@@ -92,9 +86,7 @@ async fn a_scheduler_that_was_away_is_waited_for() {
 async fn what_happened_while_kube_proxy_was_away_is_right_once_it_is_back() {
     alone("kube-proxy", async |it| {
         let Some(faults) = Faults::find() else { return };
-        let (busy, front) = busy();
-        let warm = it.with(&busy, &front).await;
-        it.has_ready(&busy, 1).await;
+        let (_, warm) = busy(it).await;
         let (app, waking) = (App::deployment("hello"), App::deployment("waking").probed());
         let address = it.with(&app, &Front::scaled(&app)).await;
         let woken = it.with(&waking, &Front::scaled(&waking)).await;

@@ -1,17 +1,21 @@
 //! What breaks of Ebb, and who must not notice.
 
-use std::{process::Command, time::Duration};
+use std::{net::SocketAddr, process::Command, time::Duration};
 
-use e2e::{App, Faults, Front, LATE, Load, Lost, SOON, alone, eventually, get, get_within, kubectl, served};
+use e2e::{
+    App, Faults, Front, LATE, Load, Lost, SOON, Scenario, alone, eventually, get, get_within, kubectl, served,
+};
 use serde_json::json;
 
 const WEBHOOKS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
-/// A service that has pods all along, and clients that must not notice.
-pub(crate) fn busy() -> (App, Front) {
+/// A service that has a pod all along, and where its clients reach it, who must not notice.
+pub(crate) async fn busy(it: &Scenario) -> (App, SocketAddr) {
     let app = App::deployment("busy").probed();
     let front = Front::scaled(&app).with("autoscaling.knative.dev/min-scale", "1");
-    (app, front)
+    let address = it.with(&app, &front).await;
+    it.has_ready(&app, 1).await;
+    (app, address)
 }
 
 #[tokio::test]
@@ -20,9 +24,7 @@ async fn an_activator_that_is_killed_takes_only_what_it_held() {
         if Faults::find().is_none() {
             return;
         }
-        let (busy, front) = busy();
-        let warm = it.with(&busy, &front).await;
-        it.has_ready(&busy, 1).await;
+        let (_, warm) = busy(it).await;
         eventually("clients reach the busy one's pod directly", SOON, async || {
             let endpoints = it.endpoints("busy", "http").await.addresses;
             endpoints.iter().all(|address| address.port() == e2e::SERVING_PORT).then_some(())
@@ -139,9 +141,7 @@ async fn requests_wait_for_an_autoscaler_while_there_is_none() {
         if Faults::find().is_none() {
             return;
         }
-        let (busy, front) = busy();
-        let warm = it.with(&busy, &front).await;
-        it.has_ready(&busy, 1).await;
+        let (_, warm) = busy(it).await;
         let app = App::deployment("hello");
         let cold = it.with(&app, &Front::scaled(&app)).await;
         let load = Load::of(50, warm, "/?ms=5").start();
