@@ -7,6 +7,7 @@
 //! in [`scaling`], and nowhere else.
 
 pub mod announce;
+pub mod backoff;
 pub mod environment;
 pub mod headers;
 pub mod link;

@@ -2,31 +2,31 @@
 
 use std::time::Duration;
 
+use ebb_core::backoff;
 use rand::RngExt;
 
 /// The pauses between tries, each twice the one before.
 #[derive(Debug)]
 pub(super) struct Pauses {
     bounds: [Duration; 2],
-    next: Duration,
+    failures: u32,
 }
 
 impl Pauses {
     /// The first is `bounds[0]`, and none is longer than `bounds[1]`.
     pub(super) fn new(bounds: [Duration; 2]) -> Self {
-        Self { bounds, next: bounds[0] }
+        Self { bounds, failures: 0 }
     }
 
     /// The next is the first again.
     pub(super) fn reset(&mut self) {
-        self.next = self.bounds[0];
+        self.failures = 0;
     }
 
     /// How long to wait now. Up to half of it is left out at random: not all activators at the same moment.
     pub(super) fn pause(&mut self) -> Duration {
-        let pause = self.next.mul_f64(rand::rng().random_range(0.5..1.0));
-        self.next = (self.next * 2).min(self.bounds[1]);
-        pause
+        self.failures = self.failures.saturating_add(1);
+        backoff::pause(self.bounds, self.failures).mul_f64(rand::rng().random_range(0.5..1.0))
     }
 }
 

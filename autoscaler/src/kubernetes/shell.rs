@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use ebb_core::{ServiceKey, Tick, scaling::ClusterDefaults};
+use ebb_core::{ServiceKey, Tick, backoff, scaling::ClusterDefaults};
 use ebb_proxy::WallClock;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ApiResource;
@@ -359,7 +359,7 @@ impl Shell {
             // Whoever wanted it published may have gone.
             let _ = done.send(Err(error.to_string()));
         }
-        let pause = RETRY[0].saturating_mul(1 << (*failures - 1).min(10)).min(RETRY[1]);
+        let pause = backoff::pause(RETRY, *failures);
         let jitter: f64 = rand::random_range(0.5..1.0);
         let at = self.clock.now().after(pause.mul_f64(jitter));
         self.retry_at.insert(key.clone(), at);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use ebb_core::{ServiceKey, Tick};
+use ebb_core::{ServiceKey, Tick, backoff};
 
 use super::facts::TargetKey;
 
@@ -71,9 +71,8 @@ impl Wishes {
 
     pub(crate) fn failed(&mut self, service: &ServiceKey, now: Tick) {
         let failed = self.failed.entry(service.clone()).or_insert(Failed { times: 0, not_before: now });
-        let pause = RETRY[0].saturating_mul(1 << failed.times.min(10)).min(RETRY[1]);
-        failed.times += 1;
-        failed.not_before = now.after(pause);
+        failed.times = failed.times.saturating_add(1);
+        failed.not_before = now.after(backoff::pause(RETRY, failed.times));
     }
 }
 

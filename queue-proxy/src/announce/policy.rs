@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use ebb_core::backoff;
 use http::StatusCode;
 
 /// How often, and for how long, something is said to an autoscaler that does not take it.
@@ -54,8 +55,7 @@ impl Patience {
             Some(StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::GONE) => return Next::Refused,
             _ => {}
         }
-        let doublings = tries.saturating_sub(1).min(16);
-        let pause = self.first_pause.saturating_mul(1 << doublings).min(self.longest_pause);
+        let pause = backoff::pause([self.first_pause, self.longest_pause], tries);
         if tries >= self.tries || elapsed.saturating_add(pause) >= self.limit {
             Next::GivenUp
         } else {
