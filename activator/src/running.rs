@@ -74,7 +74,8 @@ impl Activator {
             let listener = listen(address).await?;
             tasks.spawn(serve(listener, Arc::new(Observe { metrics }), beside.clone(), Limits::default()));
         }
-        let hello = Hello { name: config.name.clone(), address: config.advertised.to_string() };
+        let (name, address) = (config.name.clone(), config.advertised.to_string());
+        let hello = Hello { name, address, heartbeats: true };
         let (seed, token_file) = (config.autoscaler, config.token_file.clone());
         tasks.spawn(Links::new(seed, token_file, hello, services.clone(), shared, pokes).run());
         Ok(Self { services, beside, tasks })

@@ -6,6 +6,8 @@
 //! which one leads: its tables count, and what pods announce counts whoever heard it. Messages are protobuf, each preceded by its length
 //! ([`frame`], [`Frames`]).
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
 use thiserror::Error;
@@ -17,7 +19,11 @@ pub const PATH: &str = "/v1/activators";
 /// Longest message that is read, in bytes: a table of 1 000 pods has some 100 KiB.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// From an activator to the autoscaler.
+/// An activator that has nothing to say says so this often, by a message with nothing in it, if it promised that in its
+/// [`Hello`].
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// From an activator to the autoscaler. One with nothing in it is a heartbeat.
 #[derive(Clone, PartialEq, Message)]
 pub struct Up {
     /// Who speaks; said in the first message.
@@ -43,6 +49,10 @@ pub struct Hello {
     /// The address at which it takes requests, without a port.
     #[prost(string, tag = "2")]
     pub address: String,
+    /// Whether it is never silent for longer than [`HEARTBEAT_EVERY`]. The silence of one that promises nothing means
+    /// nothing.
+    #[prost(bool, tag = "3")]
+    pub heartbeats: bool,
 }
 
 /// Whether an activator answers for a service.
@@ -283,7 +293,8 @@ mod tests {
     use super::*;
 
     fn hello(name: &str) -> Up {
-        Up { hello: Some(Hello { name: name.into(), address: "10.0.0.1".into() }), ..Up::default() }
+        let (name, address) = (name.into(), "10.0.0.1".into());
+        Up { hello: Some(Hello { name, address, heartbeats: false }), ..Up::default() }
     }
 
     /// A [`ServiceEntry`] of before activators shared a service, as far as it matters.
@@ -321,6 +332,28 @@ mod tests {
         let new = Up { unanswered, ..read };
         assert_eq!(OldUp::decode(&*new.encode_to_vec()).unwrap(), old);
         assert_eq!(Up::decode(&*new.encode_to_vec()).unwrap(), new);
+    }
+
+    /// A [`Hello`] of before there were heartbeats.
+    #[derive(Clone, PartialEq, Message)]
+    struct OldHello {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(string, tag = "2")]
+        address: String,
+    }
+
+    #[test]
+    fn an_older_activator_promises_no_heartbeats_and_those_of_a_newer_one_say_nothing_to_an_older_peer() {
+        let old = OldHello { name: "a".into(), address: "10.0.0.1".into() };
+        let read = Hello::decode(&*old.encode_to_vec()).unwrap();
+        assert_eq!(read, Hello { name: "a".into(), address: "10.0.0.1".into(), heartbeats: false });
+        assert_eq!(OldHello::decode(&*Hello { heartbeats: true, ..read }.encode_to_vec()).unwrap(), old);
+        let heartbeat = frame(&Up::default());
+        assert_eq!(&*heartbeat, [0; 4]);
+        let mut frames = Frames::default();
+        frames.push(&heartbeat);
+        assert_eq!(frames.next_message(), Ok(Some(OldUp { listening: vec![] })));
     }
 
     /// A [`Down`] of before there were several autoscalers, and a [`PodEntry`] of before pods without queue-proxy.

@@ -14,10 +14,17 @@ use http_body::{Body, Frame};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use thiserror::Error;
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
 
-/// A dead peer is noticed after at most two of these.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A peer that sent nothing for so long is asked whether it is there.
+const ASKED_AFTER: Duration = Duration::from_secs(2);
+/// ... and must have answered in so long, or the stream ends.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A body that ends when its sender is dropped.
 #[derive(Debug)]
@@ -72,21 +79,77 @@ pub async fn open(
     timeout(within, async {
         let stream = TcpStream::connect(address).await.map_err(|e| OpenError::Connect(address, e))?;
         stream.set_nodelay(true).map_err(|e| OpenError::Connect(address, e))?;
-        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| OpenError::Http(address, e))?;
-        // Owned by the stream: it ends when both bodies are dropped.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "link ended");
-            }
-        });
-        sender.send_request(request).await.map_err(|e| OpenError::Http(address, e))
+        open_over(stream, request).await.map_err(|e| OpenError::Http(address, e))
     })
     .await
     .unwrap_or(Err(OpenError::TimedOut(address, within)))
+}
+
+async fn open_over(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<ChannelBody>,
+) -> hyper::Result<Response<Incoming>> {
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(ASKED_AFTER)
+        .keep_alive_timeout(ALIVE_WITHIN)
+        .handshake(TokioIo::new(io))
+        .await?;
+    // Owned by the stream: it ends when both bodies are dropped.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "link ended");
+        }
+    });
+    sender.send_request(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use hyper::{server::conn::http2 as server, service::service_fn};
+    use tokio::{
+        io::{copy_bidirectional, duplex},
+        sync::oneshot,
+        time::Instant,
+    };
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_other_end_is_silently_gone_ends_within_six_seconds_and_an_idle_one_stays() {
+        let (near, mut wire) = duplex(1 << 16);
+        let (mut far_wire, far) = duplex(1 << 16);
+        let answer = |request: Request<Incoming>| async move {
+            let (sender, body) = ChannelBody::new(1);
+            tokio::spawn(async move {
+                let _sender = sender;
+                // As long as the other side has something to say, so have we.
+                let _ = request.into_body().collect().await;
+            });
+            Ok::<_, Infallible>(Response::new(body))
+        };
+        tokio::spawn(
+            server::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(far), service_fn(answer)),
+        );
+        // What lies between carries every byte, until it carries none and says nothing of that.
+        let (cut, is_cut) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = copy_bidirectional(&mut wire, &mut far_wire) => {}
+                _ = is_cut => std::future::pending().await,
+            }
+        });
+        let (_up, body) = ChannelBody::new(1);
+        let mut down = open_over(near, Request::post("http://far/").body(body).unwrap()).await.unwrap();
+        let idle = timeout(Duration::from_secs(600), down.frame()).await;
+        assert!(idle.is_err(), "who answers is there: {idle:?}");
+
+        cut.send(()).unwrap();
+        let began = Instant::now();
+        let ended = timeout(Duration::from_secs(600), down.frame()).await.unwrap();
+        assert!(!matches!(ended, Some(Ok(_))), "{ended:?}");
+        assert!(began.elapsed() <= Duration::from_secs(6), "{:?}", began.elapsed());
+    }
 }

@@ -12,8 +12,9 @@ mod wanted;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ebb_core::{
-    link::{Down, Hello, Listening, Up, frame},
+    link::{Down, HEARTBEAT_EVERY, Hello, Listening, Up, frame},
     stat::{WireStatMessage, WireStatMessages},
 };
 use tokio::{
@@ -49,6 +50,8 @@ pub(crate) struct Links {
     replicas: Vec<SocketAddr>,
     streams: BTreeMap<StreamId, Kept>,
     next: u64,
+    /// When something was last said to all of them.
+    told_at: Instant,
     /// When the ports that could not be had are tried again.
     retry_ports: Option<Instant>,
     pauses: Pauses,
@@ -76,7 +79,7 @@ impl Links {
     ) -> Self {
         let (event, events) = mpsc::channel(EVENT_CAPACITY);
         let (replicas, streams) = (Vec::new(), BTreeMap::new());
-        let (retry_ports, pauses) = (None, Pauses::new(RETRY_PORTS));
+        let (told_at, retry_ports, pauses) = (Instant::now(), None, Pauses::new(RETRY_PORTS));
         Self {
             hello,
             shared,
@@ -87,6 +90,7 @@ impl Links {
             replicas,
             streams,
             next: 0,
+            told_at,
             retry_ports,
             pauses,
             events,
@@ -119,6 +123,10 @@ impl Links {
                     self.tell(&report);
                 }
                 () = self.shared.spoke.notified(), if !speaks => {}
+                // By its silence an autoscaler would know that we are gone.
+                () = sleep_until(self.told_at + HEARTBEAT_EVERY), if self.open() > 0 => {
+                    self.send(&frame(&Up::default()));
+                }
                 () = sleep_until(retry_ports.unwrap_or_else(Instant::now)), if retry_ports.is_some() => {
                     self.retry_ports().await;
                 }
@@ -210,12 +218,16 @@ impl Links {
         self.tell(&stats(messages));
     }
 
-    /// Tells all autoscalers. One that does not keep up loses its stream, and begins anew.
+    /// Tells all autoscalers, if there is anything to tell.
     fn tell(&mut self, message: &Up) {
-        if *message == Up::default() {
-            return;
+        if *message != Up::default() {
+            self.send(&frame(message));
         }
-        let bytes = frame(message);
+    }
+
+    /// Sends to all autoscalers. One that does not keep up loses its stream, and begins anew.
+    fn send(&mut self, bytes: &Bytes) {
+        self.told_at = Instant::now();
         for kept in self.streams.values_mut() {
             let Some(open) = &kept.open else { continue };
             match open.up.try_send(bytes.clone()) {
@@ -285,7 +297,6 @@ fn stats(messages: Vec<WireStatMessage>) -> Up {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use bytes::Bytes;
     use ebb_core::link::{Frames, ServiceEntry};
     use ebb_proxy::WallClock;
     use parking_lot::Mutex;
@@ -399,5 +410,22 @@ mod tests {
         assert_ne!(next_news(&mut others[0]).await[0].error, "");
         drop(taken);
         assert_eq!(next_news(&mut others[0]).await, [Listening { port, ..Listening::default() }]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_nothing_to_say_says_so_every_two_seconds_and_nothing_else() {
+        let (mut links, mut others) = links(&[8, 8]);
+        let port = u32::from(u16::MAX) + 1;
+        let (mut said, begun) = (Vec::new(), Instant::now());
+        links.tell(&Up { listening: vec![Listening { port, ..Listening::default() }], ..Up::default() });
+        let _running = AbortOnDropHandle::new(tokio::spawn(links.run()));
+        let mut frames = Frames::default();
+        while said.len() < 4 {
+            frames.push(&others[1].recv().await.unwrap());
+            let message = frames.next_message::<Up>().unwrap().unwrap();
+            said.push((begun.elapsed().as_secs(), message == Up::default()));
+        }
+        assert_eq!(said, [(0, false), (2, true), (4, true), (6, true)]);
+        assert_eq!(others[0].len(), 4, "each of them hears it");
     }
 }
