@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) insane_reports: Counter,
     pub(crate) activators: Gauge,
+    pub(crate) doubtful_activators: Gauge,
     pub(crate) leads: Gauge,
     pub(crate) refused_streams: Counter,
     announcements: Family<OutcomeLabel, Counter>,
@@ -66,6 +67,11 @@ impl Metrics {
             "Reports with numbers that cannot be; a pod is faulty or hostile",
         );
         let activators = registered(&mut registry, "activators", "Activators whose stream is open");
+        let doubtful_activators = registered(
+            &mut registry,
+            "doubtful_activators",
+            "Activators among them that are silent, or not ready: they get no connections as long as others do",
+        );
         let leads = registered(
             &mut registry,
             "leads",
@@ -83,7 +89,15 @@ impl Metrics {
         );
         registry.register_collector(Box::new(views.clone()));
         more(&mut registry);
-        Arc::new(Self { registry, insane_reports, activators, leads, refused_streams, announcements })
+        Arc::new(Self {
+            registry,
+            insane_reports,
+            activators,
+            doubtful_activators,
+            leads,
+            refused_streams,
+            announcements,
+        })
     }
 
     pub(crate) fn announced(&self, outcome: Outcome) {

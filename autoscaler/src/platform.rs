@@ -1,7 +1,10 @@
 //! What stands between the decisions and a platform: who the pods are, how to have more of them, and how
 //! to say where a service's traffic goes.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use ebb_core::{ServiceKey, Tick, scaling::ScalingSpec};
 use prometheus_client::registry::Registry;
@@ -85,6 +88,9 @@ pub enum FleetEvent {
     },
     /// Where all autoscalers take activators' streams, this one among them.
     Replicas(Vec<SocketAddr>),
+    /// The addresses of all activators' own pods that are not on their way out, and whether each is ready. Activators
+    /// that have no pod are never named.
+    ActivatorPods(Vec<(IpAddr, bool)>),
 }
 
 /// Tells which services and pods there are.

@@ -12,7 +12,7 @@ use ebb_core::{
     link::{Hello, Unanswered, Up},
 };
 use http::StatusCode;
-use support::{Activator, Told, key, listening, pod, service_event, world, young_world};
+use support::{Activator, Told, World, key, listening, pod, service_event, world, young_world};
 
 #[tokio::test]
 async fn the_first_request_at_an_activator_scales_the_service_from_zero() {
@@ -63,7 +63,7 @@ async fn services_that_are_named_with_the_introduction_get_their_traffic_there()
     let mut world = world().await;
     let mut activator = Activator::connect(world.address).await;
     activator.until(|entry| entry.name == "web").await;
-    let hello = Hello { name: "a".into(), address: "10.0.1.1".into() };
+    let hello = Hello { name: "a".into(), address: "10.0.1.1".into(), heartbeats: true };
     activator.say(&Up { hello: Some(hello), listening: vec![listening(30_001, "")], ..Up::default() }).await;
     world.until_published("10.0.1.1:30001").await;
 }
@@ -166,6 +166,57 @@ async fn activators_that_share_a_service_are_told_which_part_is_theirs() {
     drop(activators.pop());
     let alone = activators[0].until(|entry| entry.activators == 0).await;
     assert_eq!(alone.activator_index, 0);
+}
+
+/// Two activators that answer for the service, and get its traffic.
+async fn two_activators(world: &mut World) -> [Activator; 2] {
+    let activators = [
+        Activator::join(world.address, "a", "10.0.1.1").await,
+        Activator::join(world.address, "b", "10.0.1.2").await,
+    ];
+    for activator in &activators {
+        activator.listening(30_001, "").await;
+    }
+    world.until_all_published(&["10.0.1.1:30001", "10.0.1.2:30001"]).await;
+    activators
+}
+
+#[tokio::test]
+async fn an_activator_whose_pod_is_not_ready_gets_no_traffic_unless_it_is_the_last() {
+    let mut world = world().await;
+    let activators = two_activators(&mut world).await;
+    world.activator_pods(&[("10.0.1.1", false), ("10.0.1.2", true)]).await;
+    world.until_published("10.0.1.2:30001").await;
+    let (_, metrics) = world.get("/metrics").await;
+    assert!(metrics.contains("ebb_autoscaler_doubtful_activators 1\n"), "{metrics}");
+    world.activator_pods(&[("10.0.1.1", false), ("10.0.1.2", false)]).await;
+    world.until_all_published(&["10.0.1.1:30001", "10.0.1.2:30001"]).await;
+    // Its pod is on its way out.
+    world.activator_pods(&[("10.0.1.1", true)]).await;
+    world.until_published("10.0.1.1:30001").await;
+    world.activator_pods(&[("10.0.1.1", true), ("10.0.1.2", true)]).await;
+    world.until_all_published(&["10.0.1.1:30001", "10.0.1.2:30001"]).await;
+    drop(activators);
+}
+
+#[tokio::test]
+async fn the_last_activator_stays_published_where_its_stream_broke_off_and_not_where_it_closed_it() {
+    let mut world = world().await;
+    let [mut first, second] = two_activators(&mut world).await;
+    drop(second.up);
+    world.until_published("10.0.1.1:30001").await;
+    first.up.send(Bytes::from_static(&[0xff; 64])).await.unwrap();
+    while first.table().await.is_some() {}
+    // It comes back, and answers at another port: nothing else was published meanwhile.
+    let again = Activator::join(world.address, "a", "10.0.1.1").await;
+    again.listening(30_002, "").await;
+    let next =
+        world.until(|told| if let Told::Publish(endpoints) = told { Some(endpoints) } else { None }).await;
+    assert_eq!(next.addresses, ["10.0.1.1:30002".parse().unwrap()]);
+    drop(again.up);
+    let next =
+        world.until(|told| if let Told::Publish(endpoints) = told { Some(endpoints) } else { None }).await;
+    assert_ne!(next.addresses, ["10.0.1.1:30002".parse().unwrap()], "it said that it leaves");
 }
 
 #[tokio::test]

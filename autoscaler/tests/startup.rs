@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use autoscaler::{
+    endpoints::Answering,
     platform::{Pod, PodAddress},
     sampling::Estimate,
     service::{Cause, Next, ServiceState},
@@ -51,7 +52,7 @@ impl Simulated {
         let limit = spec.serving.container_concurrency.map_or(f64::INFINITY, |limit| f64::from(limit.get()));
         let now = Tick::from_secs(1_000_000);
         let mut state = ServiceState::new(Arc::new(ServiceKey::new("ns", "web")), Arc::new(spec), now);
-        state.set_activators(vec![SocketAddr::from(([10, 0, 1, 1], 80))], now);
+        state.set_activators(Answering::heard(vec![SocketAddr::from(([10, 0, 1, 1], 80))]), now);
         let startup = Duration::from_secs(startup);
         let mut simulated = Self {
             state,

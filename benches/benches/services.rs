@@ -10,7 +10,7 @@ use std::{
 
 use autoscaler::{
     Autoscaler, Periods,
-    endpoints::Endpoints,
+    endpoints::{Answering, Endpoints},
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, Pod, PodAddress, PodSource, ScaleTarget},
     sampling::Estimate,
     service::Cause,
@@ -155,7 +155,9 @@ impl World {
         for n in services {
             self.services.set_spec(key(n), spec(), 30_000, self.now);
             let now = self.now;
-            self.service(n).state.set_activators(vec![SocketAddr::from(([10, 200, 0, 1], 30_000))], now);
+            self.service(n)
+                .state
+                .set_activators(Answering::heard(vec![SocketAddr::from(([10, 200, 0, 1], 30_000))]), now);
             self.set_pods(n, Vec::new());
         }
     }

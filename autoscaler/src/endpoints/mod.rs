@@ -1,6 +1,8 @@
 //! Where a service's traffic goes: to its pods, or to activators (`spec/autoscaler.md`, section 8, "SKS
 //! endpoint rules").
 
+mod answering;
+
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
@@ -9,6 +11,8 @@ use std::{
 use ebb_core::ServiceKey;
 
 use crate::zero::Path;
+pub(crate) use answering::answering;
+pub use answering::{Answering, Standing};
 
 /// What is published for a service.
 #[derive(Clone, Debug, PartialEq, Eq)]

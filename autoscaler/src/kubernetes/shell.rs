@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -38,8 +39,9 @@ const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30
 const TRIES: u32 = 5;
 /// Between two looks for a kind that the cluster does not have.
 const KIND_RETRY: Duration = Duration::from_secs(30);
-/// The label that autoscalers' pods have.
+/// The labels that autoscalers' pods and activators' pods have.
 const OWN_LABEL: (&str, &str) = ("app.kubernetes.io/component", "autoscaler");
+const ACTIVATOR_LABEL: (&str, &str) = ("app.kubernetes.io/component", "activator");
 
 /// Something that those who decide want.
 #[derive(Debug)]
@@ -76,7 +78,8 @@ pub(super) struct Shell {
     facts: Facts,
     noticed: Notices,
     leads: bool,
-    replicas: Vec<std::net::SocketAddr>,
+    replicas: Vec<SocketAddr>,
+    activators: Vec<(IpAddr, bool)>,
     watched: HashSet<String>,
     writing: HashSet<ServiceKey>,
     failures: HashMap<ServiceKey, u32>,
@@ -116,6 +119,7 @@ impl Shell {
             noticed,
             leads: false,
             replicas: Vec::new(),
+            activators: Vec::new(),
             watched: HashSet::new(),
             writing: HashSet::new(),
             failures: HashMap::new(),
@@ -384,6 +388,11 @@ impl Shell {
         if replicas != self.replicas {
             self.replicas.clone_from(&replicas);
             self.outlets.fleet.send(FleetEvent::Replicas(replicas)).await?;
+        }
+        let activators = self.world.readiness(&self.identity.namespace, ACTIVATOR_LABEL);
+        if activators != self.activators {
+            self.activators.clone_from(&activators);
+            self.outlets.fleet.send(FleetEvent::ActivatorPods(activators)).await?;
         }
         let is_complete = self.world.is_complete();
         self.outlets

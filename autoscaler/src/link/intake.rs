@@ -55,7 +55,16 @@ pub(crate) enum LinkEvent {
     /// A message came.
     Said(LinkId, Box<Up>),
     /// It has ended.
-    Left(LinkId),
+    Left(LinkId, LinkEnd),
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEnd {
+    /// The activator ended it.
+    Closed,
+    /// It ended midway: by a fault of the network, of the activator, or of what it said.
+    BrokeOff,
 }
 
 /// A pod has announced itself, and waits to hear what becomes of that.
@@ -237,7 +246,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 async fn read(id: LinkId, mut up: Incoming, events: Events, peer: SocketAddr) {
     let mut frames = Frames::default();
-    'stream: while let Some(Ok(piece)) = up.frame().await {
+    let end = 'stream: loop {
+        let piece = match up.frame().await {
+            Some(Ok(piece)) => piece,
+            Some(Err(_)) => break LinkEnd::BrokeOff,
+            None => break LinkEnd::Closed,
+        };
         let Ok(bytes) = piece.into_data() else { continue };
         frames.push(&bytes);
         loop {
@@ -250,13 +264,13 @@ async fn read(id: LinkId, mut up: Incoming, events: Events, peer: SocketAddr) {
                 Ok(None) => break,
                 Err(error) => {
                     warn!(%peer, %error, "an activator sent what cannot be read; closing its stream");
-                    break 'stream;
+                    break 'stream LinkEnd::BrokeOff;
                 }
             }
         }
-    }
+    };
     // The one task ends last: where it is gone, nobody asks who left.
-    let _ = events.send(LinkEvent::Left(id)).await;
+    let _ = events.send(LinkEvent::Left(id, end)).await;
 }
 
 #[cfg(test)]

@@ -1,12 +1,25 @@
 //! The activators' streams: reports come up, tables go down.
+//!
+//! Whether an activator is sent connections follows from what is heard of it ([`hearing`]), from what the platform says of
+//! its pod ([`pods`]), and from whether anybody else is there ([`answering`](crate::endpoints::answering)): what looks like
+//! the loss of all of them is more likely our own, and changes nothing.
 
+mod departed;
+mod hearing;
 mod intake;
+mod pods;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use ebb_core::{
-    ServiceKey,
+    ServiceKey, Tick,
     announce::Announced,
     link::{AnnouncedPod, Down, Hello, Listening, PodEntry, ServiceEntry, activator_index, frame},
     scaling::Rules,
@@ -14,9 +27,16 @@ use ebb_core::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::{platform::Pod, services::Service};
+use crate::{
+    endpoints::{Answering, Standing, answering},
+    platform::Pod,
+    services::Service,
+};
+use departed::Departed;
+use hearing::{Hearing, SILENT_AFTER};
+use pods::ActivatorPods;
 
-pub(crate) use intake::{Heard, Intake, LinkEvent};
+pub(crate) use intake::{Heard, Intake, LinkEnd, LinkEvent};
 
 /// Activators are told of no more autoscalers than this.
 const MOST_REPLICAS: usize = 16;
@@ -29,6 +49,9 @@ pub(crate) struct LinkId(pub(crate) u64);
 #[derive(Debug, Default)]
 pub(crate) struct Activators {
     links: HashMap<LinkId, Activator>,
+    hearing: Hearing,
+    departed: Departed,
+    pods: ActivatorPods,
     /// Whether this autoscaler leads: its tables count.
     leads: bool,
     /// Where all autoscalers are; empty if that is not known.
@@ -38,7 +61,7 @@ pub(crate) struct Activators {
 #[derive(Debug)]
 struct Activator {
     name: String,
-    address: Option<std::net::IpAddr>,
+    address: Option<IpAddr>,
     /// Closed once it did not keep up: it comes again, and gets everything anew.
     down: Option<mpsc::Sender<Bytes>>,
     /// The port on which it answers for a service.
@@ -89,11 +112,83 @@ impl Activators {
         Down { leads: Some(self.leads), ..message }
     }
 
-    pub(crate) fn hello(&mut self, id: LinkId, hello: &Hello) {
+    pub(crate) fn hello(&mut self, id: LinkId, hello: &Hello, now: Tick) {
         if let Some(activator) = self.links.get_mut(&id) {
+            if hello.heartbeats {
+                self.hearing.expect(id, now);
+            }
             info!(activator = hello.name, address = hello.address, "activator joined");
             activator.name.clone_from(&hello.name);
             activator.address = hello.address.parse().ok();
+        }
+    }
+
+    /// Something came from it at `now`. Answers for which services it counts again.
+    pub(crate) fn heard(&mut self, id: LinkId, now: Tick) -> Vec<Arc<ServiceKey>> {
+        if !self.hearing.heard(id, now) {
+            return Vec::new();
+        }
+        if let Some(activator) = self.links.get(&id) {
+            info!(activator = activator.name, "activator is heard again");
+        }
+        self.services_of(id).cloned().collect()
+    }
+
+    /// When silence is to be looked for; `None` if nobody's silence would mean anything.
+    pub(crate) fn next_look(&self) -> Option<Tick> {
+        self.hearing.next_look()
+    }
+
+    /// Looks for silence at `now`. Answers for which services others count from now on.
+    pub(crate) fn look(&mut self, now: Tick) -> HashSet<Arc<ServiceKey>> {
+        let mut changed = HashSet::new();
+        for id in self.hearing.look(now) {
+            if let Some(activator) = self.links.get(&id) {
+                warn!(activator = activator.name, silent = ?SILENT_AFTER, "activator is not heard any more");
+                changed.extend(activator.ports.keys().cloned());
+            }
+        }
+        if self.links.keys().any(|id| self.standing(*id) == Standing::Heard) {
+            changed.extend(self.departed.others_are_heard(now));
+        }
+        changed
+    }
+
+    /// The platform told of the activators' own pods. Answers for which services others count from now on.
+    pub(crate) fn set_pods(&mut self, pods: &[(IpAddr, bool)]) -> HashSet<Arc<ServiceKey>> {
+        let addresses = self.pods.set(pods.iter().copied());
+        let mut changed = HashSet::new();
+        for activator in self.links.values() {
+            let Some(address) = activator.address.filter(|address| addresses.contains(address)) else {
+                continue;
+            };
+            info!(
+                activator = activator.name,
+                well = self.pods.is_well(address),
+                "activator's pod has changed"
+            );
+            changed.extend(activator.ports.keys().cloned());
+        }
+        for address in addresses.into_iter().filter(|address| self.pods.has_left(*address)) {
+            changed.extend(self.departed.forget_address(address));
+        }
+        let links = &self.links;
+        self.pods.forget_others(|address| links.values().any(|link| link.address == Some(address)));
+        changed
+    }
+
+    /// How many of them get no connections as long as others do.
+    pub(crate) fn doubtful(&self) -> usize {
+        let counts = |id: &&LinkId| !self.is_superseded(**id) && self.standing(**id) != Standing::Heard;
+        self.links.keys().filter(counts).count()
+    }
+
+    fn standing(&self, id: LinkId) -> Standing {
+        let address = self.links.get(&id).and_then(|activator| activator.address);
+        if self.hearing.is_silent(id) || address.is_some_and(|address| !self.pods.is_well(address)) {
+            Standing::Doubtful
+        } else {
+            Standing::Heard
         }
     }
 
@@ -114,24 +209,31 @@ impl Activators {
                     "activator cannot answer for a service"
                 );
                 activator.ports.remove(&service);
+                self.departed.forget_service(&service, activator.address);
             }
         }
     }
 
-    /// A stream has ended. Answers what it was there for.
-    pub(crate) fn leave(&mut self, id: LinkId) -> Vec<Arc<ServiceKey>> {
+    /// A stream has ended at `now`. Answers what it was there for.
+    pub(crate) fn leave(&mut self, id: LinkId, end: LinkEnd, now: Tick) -> Vec<Arc<ServiceKey>> {
+        self.hearing.forget(id);
         let Some(activator) = self.links.remove(&id) else { return Vec::new() };
-        info!(activator = activator.name, "activator left");
-        activator.ports.into_keys().collect()
+        info!(activator = activator.name, ?end, "activator left");
+        let services = activator.ports.keys().cloned().collect();
+        if let (LinkEnd::BrokeOff, Some(address)) = (end, activator.address)
+            && !self.pods.has_left(address)
+        {
+            self.departed.remember(address, activator.ports, now);
+        }
+        services
     }
 
     /// Where activators answer for `service`; each once, however many streams it has.
-    pub(crate) fn answering(&self, service: &ServiceKey) -> Vec<SocketAddr> {
-        let mut answering: Vec<SocketAddr> =
-            self.links.keys().filter_map(|id| self.address_of(*id, service)).collect();
-        answering.sort_unstable();
-        answering.dedup();
-        answering
+    pub(crate) fn answering(&self, service: &ServiceKey) -> Answering {
+        let connected =
+            self.links.keys().filter_map(|id| Some((self.address_of(*id, service)?, self.standing(*id))));
+        let departed = self.departed.addresses(service).map(|address| (address, Standing::Gone));
+        answering(connected.chain(departed))
     }
 
     /// Tells all of them about a service, and each of those that share it which part is its own.
@@ -177,6 +279,7 @@ impl Activators {
         for activator in self.links.values_mut() {
             activator.ports.remove(service);
         }
+        self.departed.forget_service(service, None);
         if self.leads {
             self.send(Down { gone: vec![service.to_string()], ..Down::default() });
         }

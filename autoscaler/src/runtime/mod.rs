@@ -177,7 +177,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     async fn run(mut self, inputs: Inputs) {
         let Inputs { mut said, mut announced, mut asked, mut fleet } = inputs;
         loop {
-            let due = self.services.next_due();
+            let due = [self.services.next_due(), self.activators.next_look()].into_iter().flatten().min();
             tokio::select! {
                 Some(event) = said.recv() => self.on_link(event),
                 Some(heard) = announced.recv() => self.on_announced(heard),
@@ -219,12 +219,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 self.count_activators();
             }
             LinkEvent::Said(id, up) => self.on_up(id, &up),
-            LinkEvent::Left(id) => {
-                let answered = self.activators.leave(id);
-                self.count_activators();
-                for key in answered {
-                    self.activators_of_changed(&key);
-                }
+            LinkEvent::Left(id, end) => {
+                let answered = self.activators.leave(id, end, self.clock.now());
+                self.answering_changed(answered);
             }
         }
     }
@@ -237,8 +234,13 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     }
 
     fn on_up(&mut self, id: LinkId, up: &Up) {
+        let now = self.clock.now();
+        let again = self.activators.heard(id, now);
+        if !again.is_empty() {
+            self.answering_changed(again);
+        }
         if let Some(hello) = &up.hello {
-            self.activators.hello(id, hello);
+            self.activators.hello(id, hello, now);
             self.count_activators();
         }
         let mut changed: HashSet<Arc<ServiceKey>> = HashSet::new();
@@ -285,7 +287,17 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     }
 
     fn count_activators(&self) {
-        self.metrics.activators.set(i64::try_from(self.activators.len()).unwrap_or(i64::MAX));
+        let count = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
+        self.metrics.activators.set(count(self.activators.len()));
+        self.metrics.doubtful_activators.set(count(self.activators.doubtful()));
+    }
+
+    /// Others answer for `services` than before.
+    fn answering_changed(&mut self, services: impl IntoIterator<Item = Arc<ServiceKey>>) {
+        self.count_activators();
+        for key in services {
+            self.activators_of_changed(&key);
+        }
     }
 
     fn activators_of_changed(&mut self, key: &ServiceKey) {
@@ -319,6 +331,10 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             FleetEvent::Gone(key) => return self.on_gone(&key),
             FleetEvent::Leadership { leads } => return self.on_leadership(leads),
             FleetEvent::Replicas(replicas) => return self.activators.tell_replicas(&replicas),
+            FleetEvent::ActivatorPods(pods) => {
+                let changed = self.activators.set_pods(&pods);
+                return self.answering_changed(changed);
+            }
             FleetEvent::Complete => {
                 self.complete = true;
                 return self.tell_tables();
@@ -357,6 +373,12 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
         while let Some(key) = self.services.due_to_be_asked(now) {
             self.scrape(&key, now);
+        }
+        if self.activators.next_look().is_some_and(|at| at <= now) {
+            let changed = self.activators.look(now);
+            if !changed.is_empty() {
+                self.answering_changed(changed);
+            }
         }
     }
 

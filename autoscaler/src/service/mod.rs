@@ -24,7 +24,7 @@ use ebb_core::{
 
 use crate::{
     decider::{Decider, Decision, Observation, Status},
-    endpoints::Endpoints,
+    endpoints::{Answering, Endpoints},
     platform::Pod,
     sampling::{Estimate, SampleError},
     windows::MetricWindows,
@@ -306,7 +306,7 @@ impl ServiceState {
     }
 
     /// The activators that answer for it changed.
-    pub fn set_activators(&mut self, activators: Vec<SocketAddr>, now: Tick) {
+    pub fn set_activators(&mut self, activators: Answering, now: Tick) {
         self.routing.set_activators(activators, now);
     }
 
@@ -360,7 +360,7 @@ impl ServiceState {
             }
             return false;
         }
-        let alone = !self.routing.has_activators();
+        let alone = !self.routing.hears();
         let capacity = self.capacity();
         let Some(load) = self.intake().heard(asked_at, estimate.as_ref(), alone, capacity) else {
             return false;
@@ -394,11 +394,7 @@ impl ServiceState {
             scheduled_pods: self.scheduled.pods,
             published: self.routing.published(),
             service_known: self.routing.published().is_some(),
-            activator_answer: if self.routing.has_activators() {
-                ActivatorAnswer::Yes
-            } else {
-                ActivatorAnswer::No
-            },
+            activator_answer: if self.routing.hears() { ActivatorAnswer::Yes } else { ActivatorAnswer::No },
         };
         let outcome = zero::step(&self.spec, &self.scale, &facts, now);
         self.scale = outcome.state;
@@ -446,7 +442,7 @@ impl ServiceState {
         let is_blind = self.spec.target_burst_capacity != TargetBurstCapacity::Unlimited
             && self.unready_since.is_some_and(|since| now.since(since) < self.spec.progress_deadline);
         let has_lost_one = self.routing.has_lost_one(self.spec.stable_window, now);
-        let fresh = self.routing.has_activators()
+        let fresh = self.routing.hears()
             && if self.is_scraped() { self.intake().is_fresh(now) } else { !is_blind && !has_lost_one };
         if mended && fresh && !self.is_scraped() {
             // Activators see everything: what they do not report is not there.

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 use ebb_core::{ServiceKey, Tick};
 
 use crate::{
-    endpoints::{Endpoints, endpoints, subset},
+    endpoints::{Answering, Endpoints, Standing, endpoints, subset},
     platform::Pod,
     zero::{Outcome, Path, Published},
 };
@@ -11,7 +11,7 @@ use crate::{
 /// Where a service's traffic goes, and who could take it.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
-    activators: Vec<SocketAddr>,
+    activators: Answering,
     /// When one of them left last.
     lost_at: Option<Tick>,
     published: Option<(Endpoints, Published)>,
@@ -31,21 +31,31 @@ impl Routing {
         self.decided = None;
     }
 
-    pub(super) fn set_activators(&mut self, activators: Vec<SocketAddr>, now: Tick) {
-        if self.activators.iter().any(|before| !activators.contains(before)) {
+    pub(super) fn set_activators(&mut self, activators: Answering, now: Tick) {
+        let is_lost = |before: &SocketAddr| !activators.addresses.contains(before);
+        if self.activators.addresses.iter().any(is_lost) || self.hears() && !activators.is_heard() {
             self.lost_at = Some(now);
         }
         self.activators = activators;
         self.decided = None;
     }
 
-    /// Whether an activator left within `window` before `now`: it may still hold requests, and pass them on.
+    /// Whether an activator left, or fell silent, within `window` before `now`: it may still hold requests, and pass them on.
     pub(super) fn has_lost_one(&self, window: Duration, now: Tick) -> bool {
         self.lost_at.is_some_and(|at| now.since(at) < window)
     }
 
-    pub(super) fn has_activators(&self) -> bool {
-        !self.activators.is_empty()
+    /// Whether there is an activator that says what it holds.
+    pub(super) fn hears(&self) -> bool {
+        self.activators.is_heard()
+    }
+
+    /// Who takes connections, if activators are to. Pods that are ready are surer than activators that are gone.
+    fn takers(&self, has_ready_pods: bool) -> &[SocketAddr] {
+        match self.activators.standing {
+            Standing::Gone if has_ready_pods => &[],
+            _ => &self.activators.addresses,
+        }
     }
 
     /// The activators that share the service.
@@ -85,17 +95,18 @@ impl Routing {
         if self.decided.replace((path, outcome.activators)) == Some((path, outcome.activators)) {
             return None;
         }
+        let ready: Vec<SocketAddr> = pods.iter().filter(|pod| pod.ready).filter_map(Pod::serving).collect();
+        let takers = self.takers(!ready.is_empty());
+        let wanted = endpoints(service, path, &ready, takers, outcome.activators);
         // One alone shares with nobody.
-        let mut sharing = match self.activators.len() {
+        let mut sharing = match takers.len() {
             0 | 1 => Vec::new(),
-            _ => subset(service, &self.activators, outcome.activators),
+            _ => subset(service, takers, outcome.activators),
         };
         sharing.sort_unstable_by_key(ToString::to_string);
         if sharing != self.sharing {
             (self.sharing, self.sharing_changed) = (sharing, true);
         }
-        let ready: Vec<SocketAddr> = pods.iter().filter(|pod| pod.ready).filter_map(Pod::serving).collect();
-        let wanted = endpoints(service, path, &ready, &self.activators, outcome.activators);
         let before = self.published.as_ref();
         let proxied_since = match wanted.path {
             Path::Proxy => before.and_then(|(_, published)| published.proxied_since).or(Some(now)),

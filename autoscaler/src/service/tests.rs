@@ -3,7 +3,11 @@ use std::{collections::BTreeMap, time::Duration};
 use ebb_core::scaling::{ClusterDefaults, Reachability, full_key, parse};
 
 use super::*;
-use crate::{platform::PodAddress, zero::Path};
+use crate::{
+    endpoints::{Answering, Standing},
+    platform::PodAddress,
+    zero::Path,
+};
 
 const ACTIVATOR: &str = "10.0.1.1:30001";
 
@@ -36,7 +40,7 @@ impl World {
         let service = ServiceState::new(Arc::new(ServiceKey::new("ns", "web")), Arc::new(parsed.spec), now);
         let mut world =
             Self { service, now, replicas: pods, starting: 0, ready: pods, published: None, direct: false };
-        world.service.set_activators(vec![ACTIVATOR.parse().unwrap()], now);
+        world.service.set_activators(Answering::heard(vec![ACTIVATOR.parse().unwrap()]), now);
         world.pods_changed();
         world
     }
@@ -221,7 +225,7 @@ fn what_comes_through_an_activator_counts_once_whoever_reports_it() {
     let mut world = World::running(&[("target", "10"), ("window", "6s")], 1);
     let proxied = Stat { average_proxied_concurrent_requests: 50.0, ..load(50.0) };
     let mut pods = |activators: Vec<SocketAddr>, reported: f64| {
-        world.service.set_activators(activators, world.now);
+        world.service.set_activators(Answering::heard(activators), world.now);
         for _ in 0..40 {
             world.now = world.now.after(Duration::from_secs(1));
             world.service.report(world.now, &load(reported));
@@ -258,7 +262,7 @@ fn a_service_that_only_activators_see_is_idle_when_they_are_silent() {
     let stable = world.service.view().stable.unwrap_or_default();
     assert!((20.0..=26.0).contains(&stable), "half of the window was silent: {stable}");
     let silent = world.now;
-    world.service.set_activators(vec![], world.now);
+    world.service.set_activators(Answering::heard(vec![]), world.now);
     let pods = world.replicas;
     while world.now.since(silent) < Duration::from_secs(300) {
         world.now = world.now.after(Duration::from_secs(1));
@@ -449,7 +453,7 @@ fn an_activator_that_left_may_have_requests_still() {
     let annotations = [("target", "10"), ("target-burst-capacity", "-1"), ("window", "10s")];
     let mut world = World::running(&annotations, 1);
     let activators: Vec<SocketAddr> = vec![ACTIVATOR.parse().unwrap(), "10.0.1.2:30001".parse().unwrap()];
-    world.service.set_activators(activators.clone(), world.now);
+    world.service.set_activators(Answering::heard(activators.clone()), world.now);
     for _ in 0..30 {
         world.now = world.now.after(Duration::from_secs(1));
         world.service.report(world.now, &load(60.0));
@@ -458,7 +462,7 @@ fn an_activator_that_left_may_have_requests_still() {
     }
     let pods = world.replicas;
     assert!(pods >= 9);
-    world.service.set_activators(activators[1..].to_vec(), world.now);
+    world.service.set_activators(Answering::heard(activators[1..].to_vec()), world.now);
     for _ in 0..9 {
         world.now = world.now.after(Duration::from_secs(1));
         world.act(Cause::Tick);
@@ -537,17 +541,66 @@ fn who_takes_over_publishes_again_what_is_published() {
 #[test]
 fn who_begins_to_lead_before_activators_have_come_publishes_no_emptiness() {
     let mut world = World::with(&[]);
-    world.service.set_activators(vec![], world.now);
+    world.service.set_activators(Answering::heard(vec![]), world.now);
     world.service.take_over(world.now);
     world.published = None;
     world.act(Cause::Change);
     assert_eq!(world.published, None, "what a predecessor left stays");
-    world.service.set_activators(vec![ACTIVATOR.parse().unwrap()], world.now);
+    world.service.set_activators(Answering::heard(vec![ACTIVATOR.parse().unwrap()]), world.now);
     world.act(Cause::Change);
     assert_eq!(world.path(), Path::Proxy);
-    world.service.set_activators(vec![], world.now);
+    world.service.set_activators(Answering::heard(vec![]), world.now);
     world.act(Cause::Change);
     assert_eq!(world.published.unwrap().addresses, [], "later it is meant");
+}
+
+#[test]
+fn activators_that_are_not_heard_stay_in_the_path_unless_they_are_gone_and_pods_are_ready() {
+    let activator: SocketAddr = ACTIVATOR.parse().unwrap();
+    let of = |standing| Answering { addresses: vec![activator], standing };
+    for (standing, pods, path) in [
+        (Standing::Heard, 1, Path::Proxy),
+        (Standing::Doubtful, 1, Path::Proxy),
+        (Standing::Gone, 1, Path::Serve),
+        (Standing::Heard, 0, Path::Proxy),
+        (Standing::Doubtful, 0, Path::Proxy),
+        (Standing::Gone, 0, Path::Proxy),
+    ] {
+        let annotations = [("target-burst-capacity", "-1"), ("initial-scale", "0")];
+        let mut world = World::running(&annotations, pods);
+        world.service.set_activators(of(standing), world.now);
+        world.act(Cause::Change);
+        assert_eq!(world.path(), path, "{standing:?}, {pods} pods");
+        let goes_to_it = world.published.as_ref().unwrap().addresses == [activator];
+        assert_eq!(goes_to_it, path == Path::Proxy, "{standing:?}, {pods} pods");
+    }
+}
+
+#[test]
+fn silence_of_activators_that_are_not_heard_is_not_the_absence_of_load() {
+    let annotations = [("target", "10"), ("target-burst-capacity", "-1"), ("window", "10s")];
+    let mut world = World::running(&annotations, 1);
+    for _ in 0..30 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.service.report(world.now, &load(60.0));
+        world.act(Cause::Tick);
+        world.all_ready();
+    }
+    let pods = world.replicas;
+    assert!(pods >= 9);
+    let silent = Answering { addresses: vec![ACTIVATOR.parse().unwrap()], standing: Standing::Doubtful };
+    world.service.set_activators(silent, world.now);
+    for _ in 0..300 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.act(Cause::Tick);
+        assert_eq!(world.replicas, pods);
+    }
+    world.service.set_activators(Answering::heard(vec![ACTIVATOR.parse().unwrap()]), world.now);
+    for _ in 0..300 {
+        world.now = world.now.after(Duration::from_secs(1));
+        world.act(Cause::Tick);
+    }
+    assert_eq!(world.replicas, 0, "heard again, it says that there is nothing");
 }
 
 #[test]

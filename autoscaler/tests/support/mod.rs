@@ -144,6 +144,12 @@ impl World {
         self.fleet.send(FleetEvent::Replicas(replicas)).await.unwrap();
     }
 
+    /// All activators' pods, and which are ready.
+    pub(crate) async fn activator_pods(&self, pods: &[(&str, bool)]) {
+        let pods = pods.iter().map(|(ip, ready)| (ip.parse().unwrap(), *ready)).collect();
+        self.fleet.send(FleetEvent::ActivatorPods(pods)).await.unwrap();
+    }
+
     /// Says what a pod would; answers with the status.
     pub(crate) async fn announce(&self, said: &Announcement) -> u16 {
         self.post(said.encode_to_vec()).await
@@ -181,7 +187,12 @@ impl World {
 
     /// Waits until traffic goes to `address` alone.
     pub(crate) async fn until_published(&mut self, address: &str) {
-        let wanted: [SocketAddr; 1] = [address.parse().unwrap()];
+        self.until_all_published(&[address]).await;
+    }
+
+    /// Waits until traffic goes to all of `addresses` and no other.
+    pub(crate) async fn until_all_published(&mut self, addresses: &[&str]) {
+        let wanted: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
         let reached = |told| matches!(told, Told::Publish(endpoints) if endpoints.addresses == wanted);
         self.until(|told| reached(told).then_some(())).await;
     }
@@ -220,7 +231,7 @@ impl Activator {
     }
 
     pub(crate) async fn introduce(&self, name: &str, ip: &str) {
-        let hello = Hello { name: name.to_owned(), address: ip.to_owned() };
+        let hello = Hello { name: name.to_owned(), address: ip.to_owned(), heartbeats: true };
         self.say(&Up { hello: Some(hello), ..Up::default() }).await;
     }
 

@@ -548,9 +548,19 @@ impl World {
 
     /// Where other autoscalers can be reached: the pods of `namespace` with that label.
     pub(crate) fn addresses(&self, namespace: &str, label: (&str, &str), port: u16) -> Vec<SocketAddr> {
-        let pods = self.pods.get(namespace).into_iter().flatten();
-        let own = pods.filter(|(_, pod)| pod.labels.get(label.0).is_some_and(|value| value == label.1));
-        own.filter_map(|(_, pod)| Some(SocketAddr::new(*pod.ips.first()?, port))).collect()
+        let own = self.labelled(namespace, label);
+        own.filter_map(|pod| Some(SocketAddr::new(*pod.ips.first()?, port))).collect()
+    }
+
+    /// The addresses of the pods of `namespace` with that label, and whether each is ready.
+    pub(crate) fn readiness(&self, namespace: &str, label: (&str, &str)) -> Vec<(IpAddr, bool)> {
+        let own = self.labelled(namespace, label);
+        own.flat_map(|pod| pod.ips.iter().map(|ip| (*ip, pod.ready))).collect()
+    }
+
+    fn labelled(&self, namespace: &str, label: (&str, &str)) -> impl Iterator<Item = &Arc<PodFacts>> {
+        let pods = self.pods.get(namespace).into_iter().flat_map(BTreeMap::values);
+        pods.filter(move |pod| pod.labels.get(label.0).is_some_and(|value| value == label.1))
     }
 }
 

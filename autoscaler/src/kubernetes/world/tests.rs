@@ -761,3 +761,23 @@ fn a_slice_that_lost_its_label_is_made_anew() {
     cluster.settle();
     assert_eq!(cluster.log, ["apply slices"]);
 }
+
+#[test]
+fn the_readiness_of_pods_with_a_label_is_told_and_those_on_their_way_out_are_none() {
+    let mut cluster = Cluster::new();
+    let label = ("app.kubernetes.io/component", "activator");
+    let mut show = |name: &str, ip: &str, ready: bool, component: &str| {
+        let labels = [(label.0.to_owned(), component.to_owned())].into();
+        cluster.world.pod("ebb-system", name, Some(PodFacts { labels, ..bare(ip, ready) }));
+    };
+    show("a", "10.9.0.1", true, "activator");
+    show("b", "10.9.0.2", false, "activator");
+    show("young", "", false, "activator");
+    show("c", "10.9.0.3", true, "autoscaler");
+    cluster.world.pod("shop", "d", Some(bare("10.9.0.4", true)));
+    let is = |world: &World| world.readiness("ebb-system", label);
+    let address = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+    assert_eq!(is(&cluster.world), [(address("10.9.0.1"), true), (address("10.9.0.2"), false)]);
+    cluster.world.pod("ebb-system", "a", None);
+    assert_eq!(is(&cluster.world), [(address("10.9.0.2"), false)]);
+}
