@@ -7,6 +7,7 @@
 //!
 //! Read first: [`service::ServiceState::evaluate`], then `runtime/mod.rs`.
 
+mod caught;
 mod collector;
 pub mod decider;
 pub mod endpoints;

@@ -40,6 +40,31 @@ impl Outcome {
     }
 }
 
+/// What is done beside the one task that decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Scale,
+    Order,
+    Publish,
+    Scrape,
+}
+
+impl Work {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Scale => "scale",
+            Self::Order => "order",
+            Self::Publish => "publish",
+            Self::Scrape => "scrape",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WorkLabel {
+    work: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
@@ -55,6 +80,7 @@ pub(crate) struct Metrics {
     pub(crate) leads: Gauge,
     pub(crate) refused_streams: Counter,
     announcements: Family<OutcomeLabel, Counter>,
+    panics: Family<WorkLabel, Counter>,
 }
 
 impl Metrics {
@@ -87,6 +113,11 @@ impl Metrics {
             "announcements",
             "What became of what pods said of themselves; a rise of forged: strangers, or pods with another's nonce",
         );
+        let panics = registered(
+            &mut registry,
+            "panics",
+            "Work that panicked, and was begun anew: any rise is a bug in Ebb; the log says which",
+        );
         registry.register_collector(Box::new(views.clone()));
         more(&mut registry);
         Arc::new(Self {
@@ -97,7 +128,12 @@ impl Metrics {
             leads,
             refused_streams,
             announcements,
+            panics,
         })
+    }
+
+    pub(crate) fn panicked(&self, work: Work) {
+        self.panics.get_or_create_owned(&WorkLabel { work: work.word() }).inc();
     }
 
     pub(crate) fn announced(&self, outcome: Outcome) {

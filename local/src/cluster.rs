@@ -267,6 +267,11 @@ impl Cluster {
             .collect()
     }
 
+    /// Resolves if what decides has failed, which is a bug: nothing is scaled any more.
+    pub async fn failed(&mut self) {
+        self.autoscaler.ended().await;
+    }
+
     /// Where the autoscaler answers.
     pub fn api(&self) -> SocketAddr {
         self.api

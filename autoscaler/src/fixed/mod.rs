@@ -49,6 +49,8 @@ impl PodSource for FixedFleet {
             while all_told.recv().await.is_some() {}
             // The autoscaler may have ended.
             let _ = events.send(FleetEvent::Complete).await;
+            // A fleet without any service is one all the same.
+            events.closed().await;
         });
         watched
     }

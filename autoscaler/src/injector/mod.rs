@@ -23,7 +23,7 @@ use ebb_core::scaling::ClusterDefaults;
 use ebb_proxy::{Drain, Limits, Quiet, WallClock, serve_over};
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tracing::warn;
+use tracing::{error, warn};
 
 use self::{
     certificate::Keeper,
@@ -115,6 +115,13 @@ impl Injector {
     /// Follows whether there is a certificate to serve by.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.clone()
+    }
+
+    /// Resolves if it has ended by itself, which is a bug: nobody answers the API server any more.
+    pub async fn ended(&mut self) {
+        if let Some(Err(error)) = self.tasks.join_next().await {
+            error!(%error, "the webhooks have failed");
+        }
     }
 
     /// Answers what is still asked, and ends.

@@ -10,7 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::write::{WriteError, Writer};
+use super::write::Writer;
 
 /// Whom a token must be for.
 const AUDIENCE: &str = "ebb-autoscaler";
@@ -68,9 +68,7 @@ impl TokenGate {
                 tracing::warn!(%error, "taking an activator by what was known of it");
                 return Ok(());
             }
-            Err(error @ (WriteError::Api { .. } | WriteError::TimedOut(_))) => {
-                return Err(format!("cannot ask who this is: {error}"));
-            }
+            Err(error) => return Err(format!("cannot ask who this is: {error}")),
         };
         if verdict.is_err() {
             sleep(PENALTY).await;

@@ -10,6 +10,7 @@ pub(crate) struct Metrics {
     writes: Family<WriteLabels, Counter>,
     watch_failures: Family<KindLabels, Counter>,
     notices: Family<ReasonLabels, Counter>,
+    panics: Family<TaskLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -26,6 +27,11 @@ struct KindLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabels {
+    task: &'static str,
 }
 
 impl Metrics {
@@ -45,6 +51,15 @@ impl Metrics {
             "What owners of services were told by Events, by reason",
             self.notices.clone(),
         );
+        registry.register(
+            "api_task_panics",
+            "Tasks that speak to the Kubernetes API, panicked, and were begun anew: any rise is a bug in Ebb",
+            self.panics.clone(),
+        );
+    }
+
+    pub(crate) fn panicked(&self, task: &'static str) {
+        self.panics.get_or_create_owned(&TaskLabels { task }).inc();
     }
 
     pub(crate) fn wrote<T>(&self, what: &'static str, result: &Result<T, kube::Error>) {

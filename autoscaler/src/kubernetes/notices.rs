@@ -1,19 +1,21 @@
 //! What owners of services are told: Events on their objects.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tracing::{info, warn};
 
 use super::{Metrics, world::Notice};
 
 /// Notices that may wait for the API server; those beyond are in the log only.
 const CAPACITY: usize = 256;
+/// The API server must have taken an Event by then: others wait behind it.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 /// Longest text that an Event may have, in bytes.
 const MAX_TEXT: usize = 1024;
 
@@ -72,8 +74,10 @@ async fn write(recorder: Recorder, mut noticed: mpsc::Receiver<Notice>) {
             action: "Scaling".to_owned(),
             secondary: None,
         };
-        if let Err(error) = recorder.publish(&event, &about).await {
-            warn!(%error, "cannot write an Event");
+        match timeout(WRITTEN_WITHIN, recorder.publish(&event, &about)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "cannot write an Event"),
+            Err(_) => warn!("cannot write an Event: no answer within {WRITTEN_WITHIN:?}"),
         }
     }
 }

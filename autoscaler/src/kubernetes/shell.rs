@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use ebb_core::{ServiceKey, Tick, backoff, scaling::ClusterDefaults};
 use ebb_proxy::WallClock;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::core::ApiResource;
+use kube::{Client, core::ApiResource};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch as observed},
     task::JoinSet,
@@ -27,7 +27,7 @@ use super::{
     world::{Listing, Notice, Plan, Step, World},
     write::{WriteError, Writer, Written},
 };
-use crate::{endpoints::Endpoints, injector::Claims, platform::FleetEvent};
+use crate::{caught::caught, endpoints::Endpoints, injector::Claims, platform::FleetEvent};
 
 /// Facts that may wait for the task.
 const FACT_CAPACITY: usize = 1024;
@@ -156,14 +156,9 @@ impl Shell {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
-                Some(done) = self.writes.join_next() => match done {
-                    Ok(done) => self.on_done(done),
-                    Err(error) => tracing::error!(%error, "a write failed"),
-                },
-                Some(done) = self.work.join_next() => match done {
-                    Ok(done) => self.on_done(done),
-                    Err(error) => tracing::error!(%error, "work failed"),
-                },
+                // What panics says so in its result, and what was stopped is wanted no more.
+                Some(Ok(done)) = self.writes.join_next() => self.on_done(done),
+                Some(Ok(done)) = self.work.join_next() => self.on_done(done),
                 changed = leads.changed() => {
                     if changed.is_err() {
                         return;
@@ -196,12 +191,22 @@ impl Shell {
 
     /// Begins to watch what there is in every cluster.
     fn follow(&mut self) {
-        let (client, facts) = (&self.writer.client, &self.facts);
-        self.watches.spawn(watch::services(client.clone(), facts.clone()));
-        self.watches.spawn(watch::pods(client.clone(), facts.clone()));
-        self.watches.spawn(watch::slices(client.clone(), facts.clone()));
+        self.keep_watching(watch::services);
+        self.keep_watching(watch::pods);
+        self.keep_watching(watch::slices);
         let namespace = self.identity.namespace.clone();
-        self.watches.spawn(watch::settings(client.clone(), facts.clone(), namespace, settings::NAME));
+        self.keep_watching(move |client, facts| {
+            watch::settings(client, facts, namespace.clone(), settings::NAME)
+        });
+    }
+
+    fn keep_watching<W>(&mut self, watch: impl Fn(Client, Facts) -> W + Send + 'static)
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let (client, facts) = (self.writer.client.clone(), self.facts.clone());
+        let metrics = facts.metrics.clone();
+        self.watches.spawn(watch::kept(metrics, move || watch(client.clone(), facts.clone())));
     }
 
     fn on_fact(&mut self, fact: Fact) {
@@ -331,18 +336,14 @@ impl Shell {
             }
             Done::Resolved(kind, Ok(resource)) => {
                 self.outlets.directory.kinds.write().insert(kind.clone(), resource.clone());
-                let (client, facts) = (self.writer.client.clone(), self.facts.clone());
-                self.watches.spawn(watch::targets(client, facts, kind, resource));
+                self.keep_watching(move |client, facts| {
+                    watch::targets(client, facts, kind.clone(), resource.clone())
+                });
             }
             Done::Resolved(kind, Err(why)) => {
                 warn!(kind, why, "cannot scale objects of this kind; trying again");
                 self.world.unknowable(&kind, why);
-                let client = self.writer.client.clone();
-                self.work.spawn(async move {
-                    tokio::time::sleep(KIND_RETRY).await;
-                    let resolved = kinds::resolve(&client, &kind).await;
-                    Done::Resolved(kind, resolved)
-                });
+                self.resolve(kind, KIND_RETRY);
             }
         }
     }
@@ -414,12 +415,21 @@ impl Shell {
             self.world.kinds().filter(|kind| !self.watched.contains(*kind)).map(str::to_owned).collect();
         for kind in new {
             self.watched.insert(kind.clone());
-            let client = self.writer.client.clone();
-            self.work.spawn(async move {
-                let resolved = kinds::resolve(&client, &kind).await;
-                Done::Resolved(kind, resolved)
-            });
+            self.resolve(kind, Duration::ZERO);
         }
+    }
+
+    /// Finds out after `pause` what the API calls objects of that kind.
+    fn resolve(&mut self, kind: String, pause: Duration) {
+        let (client, metrics) = (self.writer.client.clone(), self.writer.metrics.clone());
+        self.work.spawn(async move {
+            tokio::time::sleep(pause).await;
+            let resolved = caught(kinds::resolve(&client, &kind)).await.unwrap_or_else(|panicked| {
+                metrics.panicked("resolve");
+                Err(panicked.to_string())
+            });
+            Done::Resolved(kind, resolved)
+        });
     }
 
     /// Writes down what others must know of the service: what it takes to scale it, and to give its pods a sidecar.
@@ -464,7 +474,10 @@ impl Shell {
                 self.writes.spawn(async move {
                     // Closed by nobody.
                     let _place = places.acquire().await;
-                    let result = writer.carry_out(&key, step).await;
+                    let result = caught(writer.carry_out(&key, step)).await.unwrap_or_else(|panicked| {
+                        writer.metrics.panicked("write");
+                        Err(panicked.into())
+                    });
                     Done::Wrote(key, is_slices, result)
                 });
             }

@@ -1,6 +1,6 @@
 //! Follows the cluster's objects. Each stream begins anew, with back-off, whenever it ends; what was known stays.
 
-use std::{collections::HashSet, future::ready, pin::pin, sync::Arc};
+use std::{collections::HashSet, future::ready, pin::pin, sync::Arc, time::Duration};
 
 use ebb_core::ServiceKey;
 use futures_util::{Stream, StreamExt, future::OptionFuture};
@@ -17,8 +17,8 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tokio::{sync::mpsc, time::sleep};
+use tracing::{error, info, warn};
 
 use super::{
     Metrics,
@@ -26,6 +26,7 @@ use super::{
     kinds, watch_error,
     world::Listing,
 };
+use crate::caught::caught;
 
 /// A namespace and a name.
 pub(crate) type Name = (String, String);
@@ -135,6 +136,18 @@ pub(crate) async fn settings(client: Client, facts: Facts, namespace: String, na
     follow(events, facts, Listing::Settings, fact, |_| Fact::Settings(None), refused).await;
 }
 
+/// Between the panic of a watch and its next begin.
+const PANIC_PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps watching: a watch that panicked begins anew, and lists all there is again. Ends with it.
+pub(crate) async fn kept<W: Future<Output = ()>>(metrics: Arc<Metrics>, watch: impl Fn() -> W) {
+    while let Err(panicked) = caught(watch()).await {
+        metrics.panicked("watch");
+        error!(%panicked, "a watch failed; beginning it anew");
+        sleep(PANIC_PAUSE).await;
+    }
+}
+
 /// Passes on what happens to the objects of one kind. One that cannot be read stops none of the others.
 ///
 /// `refused` says what follows where the watch cannot even begin.
@@ -200,7 +213,10 @@ fn is_refused(error: &watcher::Error, codes: &[u16]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use futures_util::stream;
+    use prometheus_client::registry::Registry;
     use serde_json::{Value, from_value, json};
 
     use super::*;
@@ -236,5 +252,22 @@ mod tests {
             });
         }
         assert_eq!(words, ["a", "2 are listed", "b", "gone/odd"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_begins_anew_and_one_that_ends_has_ended() {
+        let (metrics, begun) = (Arc::new(Metrics::default()), AtomicU32::new(0));
+        let watch = || async {
+            if begun.fetch_add(1, Ordering::Relaxed) < 2 {
+                panic!("a bug");
+            }
+        };
+        kept(metrics.clone(), watch).await;
+        assert_eq!(begun.into_inner(), 3);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("api_task_panics_total{task=\"watch\"} 2\n"), "{text}");
     }
 }

@@ -22,6 +22,7 @@ use super::{
     in_words, kinds,
     world::Step,
 };
+use crate::caught::Panicked;
 
 /// The API server must have answered by then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -68,6 +69,9 @@ pub(crate) enum WriteError {
     /// It did not answer.
     #[error("{0}: no answer within {ANSWER_WITHIN:?}")]
     TimedOut(&'static str),
+    /// It was not carried out.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl WriteError {

@@ -143,6 +143,15 @@ impl Autoscaler {
         self.asks.explain(service).await.map(|why| why.history).unwrap_or_default()
     }
 
+    /// Resolves if it has ended by itself: its platform is gone, or what decides has panicked. Nobody scales any more: the
+    /// program is to end, and to be started anew.
+    pub async fn ended(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Err(error)) => tracing::error!(%error, "the autoscaler has failed"),
+            Some(Ok(())) | None => tracing::error!("the autoscaler's platform is gone"),
+        }
+    }
+
     /// Ends. Scales and endpoints stay as they are.
     pub async fn shut_down(mut self) {
         self.drain.abort();
@@ -187,9 +196,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                     // The platform is gone; so are we.
                     None => return,
                 },
-                Some(done) = self.work.join_next() => match done {
-                    Ok(done) => self.on_done(done),
-                    Err(error) => tracing::error!(%error, "work failed"),
+                // What panics says so in its result, and what was stopped is wanted no more.
+                Some(done) = self.work.join_next() => if let Ok(done) = done {
+                    self.on_done(done);
                 },
                 () = sleep_until(self.clock.instant(due.unwrap_or_default())), if due.is_some() => self.on_due(),
             }

@@ -1,11 +1,15 @@
-//! What takes time is done beside the one task, for each service one thing of a kind at a time.
+//! What takes time is done beside the one task, for each service one thing of a kind at a time. Whatever becomes of it, its
+//! end is told: what panics fails.
 
 use std::sync::Arc;
 
 use ebb_core::{ServiceKey, Tick};
+use tokio::task::JoinSet;
 
 use super::Runtime;
 use crate::{
+    caught::caught,
+    metrics::{Metrics, Work},
     pending::NextScale,
     platform::{EndpointSink, PlatformError, ScaleTarget},
     sampling::{Estimate, SampleError},
@@ -13,11 +17,30 @@ use crate::{
 };
 
 /// Something that was done.
+#[derive(Debug)]
 pub(super) enum Done {
     Scaled(Arc<ServiceKey>, u32, Result<(), PlatformError>),
     Ordered(Arc<ServiceKey>, Vec<String>),
     Published(Arc<ServiceKey>, Result<(), PlatformError>),
     Scraped(Arc<ServiceKey>, Tick, Result<Option<Estimate>, SampleError>),
+}
+
+/// Does `doing` beside the one task. What comes of it if it panics is what `failed` says.
+fn start(
+    all: &mut JoinSet<Done>,
+    metrics: &Arc<Metrics>,
+    work: Work,
+    doing: impl Future<Output = Done> + Send + 'static,
+    failed: impl FnOnce(PlatformError) -> Done + Send + 'static,
+) {
+    let metrics = metrics.clone();
+    all.spawn(async move {
+        caught(doing).await.unwrap_or_else(|panicked| {
+            metrics.panicked(work);
+            tracing::error!(work = work.word(), %panicked, "beginning it anew");
+            failed(PlatformError(panicked.to_string()))
+        })
+    });
 }
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
@@ -29,28 +52,36 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let (key, platform) = (service.key.clone(), &self.platform);
         // Endpoints before pods: traffic has left by the time that its pods do.
         if let Some(endpoints) = service.pending.next_publish() {
-            let (platform, key) = (platform.clone(), key.clone());
-            self.work.spawn(async move {
+            let (platform, key, again) = (platform.clone(), key.clone(), key.clone());
+            let publishing = async move {
                 let result = platform.publish(&key, &endpoints).await;
                 Done::Published(key, result)
-            });
+            };
+            let failed = |error| Done::Published(again, Err(error));
+            start(&mut self.work, &self.metrics, Work::Publish, publishing, failed);
         }
         let replicas = service.state.replicas().unwrap_or(0);
         let idle_first = service.state.spec().idle_first;
         match service.pending.next_scale(replicas, idle_first) {
             Some(NextScale::Scale(pods, first_to_go)) => {
-                let platform = platform.clone();
-                self.work.spawn(async move {
+                let (platform, again) = (platform.clone(), key.clone());
+                let scaling = async move {
                     let result = platform.scale(&key, pods, &first_to_go).await;
                     Done::Scaled(key, pods, result)
-                });
+                };
+                let failed = move |error| Done::Scaled(again, pods, Err(error));
+                start(&mut self.work, &self.metrics, Work::Scale, scaling, failed);
             }
             Some(NextScale::Ask) => {
                 let (collector, pods) = (self.collector.clone(), service.state.pods().to_vec());
-                self.work.spawn(async move {
+                let again = key.clone();
+                let asking = async move {
                     let order = collector.idle_first(&pods).await;
                     Done::Ordered(key, order)
-                });
+                };
+                // Who goes first is then for the platform to say.
+                let failed = |_| Done::Ordered(again, Vec::new());
+                start(&mut self.work, &self.metrics, Work::Order, asking, failed);
             }
             None => {}
         }
@@ -64,11 +95,13 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
         service.pending.scraping = true;
         let (pods, spec) = (service.state.pods().to_vec(), service.state.spec().clone());
-        let (collector, key) = (self.collector.clone(), service.key.clone());
-        self.work.spawn(async move {
+        let (collector, key, again) = (self.collector.clone(), service.key.clone(), service.key.clone());
+        let asking = async move {
             let round = collector.scrape(&pods, &spec, now).await;
             Done::Scraped(key, now, round)
-        });
+        };
+        let failed = move |_| Done::Scraped(again, now, Err(SampleError::PodsExhausted));
+        start(&mut self.work, &self.metrics, Work::Scrape, asking, failed);
     }
 
     fn on_scraped(&mut self, key: &ServiceKey, at: Tick, round: Result<Option<Estimate>, SampleError>) {
@@ -123,5 +156,32 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 self.on_scraped(&key, at, round);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Views;
+
+    #[tokio::test]
+    async fn work_that_panics_is_counted_and_ends_as_a_failure_would() {
+        let metrics = Metrics::new(&Views::default(), |_| {});
+        let (key, at) = (Arc::new(ServiceKey::new("shop", "web")), Tick::from_secs(1));
+        let mut all = JoinSet::new();
+        let again = key.clone();
+        let failed = move |_| Done::Scraped(again, at, Err(SampleError::PodsExhausted));
+        start(&mut all, &metrics, Work::Scrape, async { panic!("a bug") }, failed);
+        let done = all.join_next().await.unwrap().unwrap();
+        assert!(
+            matches!(&done, Done::Scraped(of, when, Err(_)) if *of == key && *when == at),
+            "as if no pod had answered: {done:?}"
+        );
+        let sound = async move { Done::Scraped(key, at, Ok(None)) };
+        start(&mut all, &metrics, Work::Scrape, sound, |_| unreachable!("it does not panic"));
+        assert!(matches!(all.join_next().await.unwrap().unwrap(), Done::Scraped(_, _, Ok(None))));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &metrics.registry).unwrap();
+        assert!(text.contains("ebb_autoscaler_panics_total{work=\"scrape\"} 1\n"), "{text}");
     }
 }

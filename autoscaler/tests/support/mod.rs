@@ -37,6 +37,27 @@ struct Scripted {
     told: mpsc::Sender<Told>,
     /// The token that activators must have, if any.
     token: Option<&'static str>,
+    /// Calls that are to panic, before any is answered.
+    panics: Arc<Mutex<Vec<Call>>>,
+}
+
+/// What is asked of the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Scale,
+    Publish,
+    Unanswered,
+}
+
+impl Scripted {
+    fn called(&self, call: Call) {
+        let mut panics = self.panics.lock();
+        if let Some(n) = panics.iter().position(|of| *of == call) {
+            panics.swap_remove(n);
+            drop(panics);
+            panic!("the platform has a bug in {call:?}");
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -54,16 +75,19 @@ impl PodSource for Scripted {
 
 impl ScaleTarget for Scripted {
     async fn scale(&self, _: &ServiceKey, pods: u32, _: &[String]) -> Result<(), PlatformError> {
+        self.called(Call::Scale);
         self.told.send(Told::Scale(pods)).await.map_err(|_| PlatformError("the test is over".into()))
     }
 
     fn unanswered(&self, service: &ServiceKey) {
+        self.called(Call::Unanswered);
         self.told.try_send(Told::Unanswered(service.clone())).expect("the test takes what is told");
     }
 }
 
 impl EndpointSink for Scripted {
     async fn publish(&self, _: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
+        self.called(Call::Publish);
         let endpoints = endpoints.clone();
         self.told.send(Told::Publish(endpoints)).await.map_err(|_| PlatformError("the test is over".into()))
     }
@@ -88,6 +112,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) fleet: mpsc::Sender<FleetEvent>,
     pub(crate) told: mpsc::Receiver<Told>,
+    panics: Arc<Mutex<Vec<Call>>>,
 }
 
 pub(crate) fn key() -> ServiceKey {
@@ -117,11 +142,13 @@ pub(crate) async fn following_world() -> World {
 pub(crate) async fn guarded_world(token: Option<&'static str>) -> World {
     let (fleet, events) = mpsc::channel(64);
     let (tell, told) = mpsc::channel(64);
-    let platform = Arc::new(Scripted { events: Mutex::new(Some(events)), told: tell, token });
+    let panics = Arc::<Mutex<Vec<Call>>>::default();
+    let events = Mutex::new(Some(events));
+    let platform = Arc::new(Scripted { events, told: tell, token, panics: panics.clone() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
-    World { autoscaler, address, fleet, told }
+    World { autoscaler, address, fleet, told, panics }
 }
 
 impl World {
@@ -137,6 +164,11 @@ impl World {
     pub(crate) async fn pods(&self, pods: Vec<Pod>, replicas: u32, trouble: &str) {
         let event = FleetEvent::Pods { key: key(), pods, replicas, trouble: trouble.to_owned() };
         self.fleet.send(event).await.unwrap();
+    }
+
+    /// The next call of that kind will panic.
+    pub(crate) fn will_panic(&self, call: Call) {
+        self.panics.lock().push(call);
     }
 
     pub(crate) async fn replicas(&self, addresses: &[&str]) {

@@ -137,7 +137,7 @@ async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
     open_files::raise();
     let launcher = std::env::current_exe().context("cannot find this program to run it again")?;
     let options = Options { api, ..Options::new(launcher) };
-    let (cluster, mut lines) = Cluster::start(understood, options).await?;
+    let (mut cluster, mut lines) = Cluster::start(understood, options).await?;
     for (status, target) in cluster.status().iter().zip(targets) {
         terminal.say(&format!("{}: http://{} → {target}", status.name, status.address));
     }
@@ -148,12 +148,16 @@ async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
     let mut watch = Watch::default();
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let has_failed = loop {
         tokio::select! {
             Some(line) = lines.recv() => terminal.pod(&line),
             _ = looks.tick() => watch.look(&cluster).iter().for_each(|news| terminal.say(news)),
-            () = stop.told() => break,
+            () = stop.told() => break false,
+            () = cluster.failed() => break true,
         }
+    };
+    if has_failed {
+        terminal.say("the autoscaler has failed, which is a bug in Ebb: nothing would be scaled any more");
     }
     terminal.say("draining; Ctrl-C again ends at once");
     let ending = async {
@@ -166,7 +170,8 @@ async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    Ok(stop.finish(ending).await)
+    let ended = stop.finish(ending).await;
+    Ok(if has_failed { ExitCode::FAILURE } else { ended })
 }
 
 fn understand(services: Vec<Service>) -> anyhow::Result<Vec<Understood>> {

@@ -108,16 +108,21 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
         defaults: platform.defaults(),
         leads,
     };
-    let injector = Injector::start(client, webhook, facts, metrics, clock);
+    let mut injector = Injector::start(client, webhook, facts, metrics, clock);
     platform.wait_for(injector.ready());
-    let autoscaler = Autoscaler::start(link, Arc::clone(&platform), clock, Periods::default());
+    let mut autoscaler = Autoscaler::start(link, Arc::clone(&platform), clock, Periods::default());
     let (stopping, stopped) = oneshot::channel::<()>();
     let leading = tokio::spawn(candidate.run(async move {
         // The sender's drop tells as well.
         let _ = stopped.await;
     }));
 
-    stop.told().await;
+    let ended = tokio::select! {
+        () = stop.told() => ExitCode::SUCCESS,
+        // The kubelet starts us anew; until then another one may lead.
+        () = autoscaler.ended() => ExitCode::FAILURE,
+        () = injector.ended() => ExitCode::FAILURE,
+    };
     info!("ending");
     let ending = async {
         drop(stopping);
@@ -126,7 +131,8 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
         injector.shut_down().await;
         autoscaler.shut_down().await;
     };
-    Ok(stop.drain(ending).await)
+    let drained = stop.drain(ending).await;
+    Ok(if ended == ExitCode::SUCCESS { drained } else { ended })
 }
 
 /// Finds where pods announce themselves: a Service, so that any autoscaler hears them. Pods that come before it is found

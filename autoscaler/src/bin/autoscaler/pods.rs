@@ -38,7 +38,10 @@ async fn run(services: Vec<FixedService>, port: u16) -> io::Result<ExitCode> {
     let listener = listen(everywhere(port)).await?;
     info!(address = %listener.local_addr()?, services = services.len(), "listening");
     let fleet = FixedFleet::new(services);
-    let autoscaler = Autoscaler::start(listener, fleet, WallClock::start(), Periods::default());
-    stop.told().await;
+    let mut autoscaler = Autoscaler::start(listener, fleet, WallClock::start(), Periods::default());
+    tokio::select! {
+        () = stop.told() => {}
+        () = autoscaler.ended() => return Ok(ExitCode::FAILURE),
+    }
     Ok(stop.drain(autoscaler.shut_down()).await)
 }
