@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use http::Request;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
@@ -10,13 +11,15 @@ use hyper_util::{
 };
 use kube::{
     Client, Config,
-    client::{ConfigExt, retry::RetryPolicy},
+    client::{Body, ConfigExt, retry::RetryPolicy},
 };
-use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
+use tower::{BoxError, ServiceBuilder, retry::RetryLayer, service_fn};
+
+use super::answer::Answer;
 
 /// It must have been made, handshake and all, in so long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// An answer must have begun in so long; a watch's begins at once.
+/// An answer must have begun in so long; a watch's begins at once. How it goes on has deadlines of its own ([`Answer`]).
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// So often a connection is asked whether it is alive, and in so long it must have answered: one whose other end is
 /// gone without a word is noticed before a write on it has timed out, and before the lease must have been renewed.
@@ -61,6 +64,10 @@ pub fn connect(config: Config) -> Result<Client, BoxError> {
         .http2_keep_alive_while_idle(true)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .build(connector);
+    let answered = service_fn(move |request: Request<Body>| {
+        let (uri, asked) = (request.uri().clone(), http.request(request));
+        async move { asked.await.map(|response| response.map(|body| Answer::to(&uri, body))) }
+    });
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
@@ -68,6 +75,135 @@ pub fn connect(config: Config) -> Result<Client, BoxError> {
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .timeout(ANSWER_WITHIN)
-        .service(http);
+        .service(answered);
     Ok(Client::new(service, config.default_namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        net::{Ipv4Addr, SocketAddr},
+        sync::Arc,
+    };
+
+    use bytes::Bytes;
+    use ebb_proxy::stream::ChannelBody;
+    use futures_util::StreamExt;
+    use http::{Response, Version};
+    use http_body_util::{Either, Full};
+    use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::{
+        Api,
+        api::{ListParams, WatchParams},
+    };
+    use rustls::{
+        ServerConfig,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    };
+    use tokio::{
+        io::copy_bidirectional,
+        net::{TcpListener, TcpStream},
+        sync::watch,
+        time::{Instant, pause, resume, timeout},
+    };
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// An API server with no pods, that never says that there are others.
+    async fn api_server() -> (SocketAddr, Vec<u8>) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (certificate, key) =
+            (made.cert.der().clone(), PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let authority = certificate.to_vec();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], PrivateKeyDer::from(key))
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let tls = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let stream = tls.accept(stream).await.unwrap();
+                    let connection = http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service_fn(answer));
+                    // The test ends it in its own way.
+                    let _ = connection.await;
+                });
+            }
+        });
+        (address, authority)
+    }
+
+    async fn answer(
+        request: Request<Incoming>,
+    ) -> Result<Response<Either<ChannelBody, Full<Bytes>>>, Infallible> {
+        assert_eq!(request.version(), Version::HTTP_2);
+        if !request.uri().query().unwrap_or_default().contains("watch=true") {
+            let list =
+                r#"{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"1"},"items":[]}"#;
+            return Ok(Response::new(Either::Right(Full::from(list))));
+        }
+        let (pieces, body) = ChannelBody::new(1);
+        tokio::spawn(async move { pieces.closed().await });
+        Ok(Response::new(Either::Left(body)))
+    }
+
+    /// A network before `to`. Whatever was connected when the sender says so carries nothing more, and is not closed.
+    async fn network(to: SocketAddr) -> (SocketAddr, watch::Sender<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (cut, is_cut) = watch::channel(());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut is_cut = is_cut.clone();
+                is_cut.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(to).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        Ok(()) = is_cut.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        (address, cut)
+    }
+
+    #[tokio::test]
+    async fn a_watch_whose_api_server_is_silently_gone_ends_within_seconds_and_others_are_asked_anew() {
+        let (server, authority) = api_server().await;
+        let (address, cut) = network(server).await;
+        let mut config = Config::new(format!("https://localhost:{}", address.port()).parse().unwrap());
+        config.root_cert = Some(vec![authority]);
+        // Each connection's provider is the program's own.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let pods: Api<Pod> = Api::all(connect(config).unwrap());
+        assert_eq!(pods.list(&ListParams::default()).await.unwrap().items.len(), 0);
+        let mut events = pods.watch(&WatchParams::default(), "1").await.unwrap().boxed();
+
+        cut.send(()).unwrap();
+        // No byte travels from here on: time may leap.
+        pause();
+        let begun = Instant::now();
+        let ended = timeout(Duration::from_secs(3_600), events.next()).await.unwrap();
+        assert!(matches!(ended, Some(Err(_))), "{ended:?}");
+        assert!(
+            begun.elapsed() <= ASKED_EVERY + ALIVE_WITHIN + Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
+        resume();
+        assert_eq!(pods.list(&ListParams::default()).await.unwrap().items.len(), 0);
+    }
 }

@@ -11,8 +11,9 @@ use tokio::time::{sleep, timeout};
 
 use super::{in_words, watch::Name};
 
-/// An object's scale must have been told in so long, or is asked for again after a pause, so often in all.
+/// The API server must have answered in so long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// An object's scale is asked for again after a pause, so often in all.
 const PAUSE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 3;
 
@@ -28,13 +29,15 @@ pub(crate) async fn resolve(client: &Client, kind: &str) -> Result<ApiResource, 
         "ReplicaSet" => return Ok(ApiResource::erase::<ReplicaSet>(&())),
         _ => {}
     }
-    let groups = client.list_api_groups().await.map_err(|error| error.to_string())?;
+    let groups = asked(client.list_api_groups()).await?;
     for group in groups.groups {
         let Some(version) = group.preferred_version.or_else(|| group.versions.first().cloned()) else {
             continue;
         };
         // A group whose server is away hides its own kinds only.
-        let Ok(resources) = client.list_api_group_resources(&version.group_version).await else { continue };
+        let Ok(resources) = asked(client.list_api_group_resources(&version.group_version)).await else {
+            continue;
+        };
         let names: Vec<&str> = resources.resources.iter().map(|resource| resource.name.as_str()).collect();
         for resource in &resources.resources {
             if resource.kind == kind && names.contains(&format!("{}/scale", resource.name).as_str()) {
@@ -44,6 +47,13 @@ pub(crate) async fn resolve(client: &Client, kind: &str) -> Result<ApiResource, 
         }
     }
     Err(format!("the cluster has no kind {kind} with a scale subresource"))
+}
+
+async fn asked<T>(question: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+    match timeout(ANSWER_WITHIN, question).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {ANSWER_WITHIN:?}")),
+    }
 }
 
 /// Whether `.spec.replicas` is what the scale subresource writes, by the type itself.

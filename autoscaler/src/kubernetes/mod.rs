@@ -5,6 +5,7 @@
 //! for a pod waits for no queue of ours.
 
 mod allocation;
+mod answer;
 pub(crate) mod claim;
 mod connection;
 mod directory;

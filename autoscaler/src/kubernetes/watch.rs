@@ -56,7 +56,8 @@ pub(crate) struct Facts {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The watch ends, and begins again, after so many seconds: a connection that died without a word is noticed then.
+/// The watch ends, and begins again, after so many seconds, or soon after where the API server does not end it. A connection
+/// that died without a word is noticed earlier, where it speaks HTTP/2.
 const WATCH_SECONDS: u32 = 120;
 /// Objects of a list that are read at once: a page of them is in memory as a whole.
 const PAGE: u32 = 100;

@@ -26,7 +26,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use thiserror::Error;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -44,6 +47,8 @@ const MANAGER: &str = "ebb-autoscaler";
 
 /// How often is looked at what is due, where nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
+/// All that is to be written, three objects at most, must have been in so long.
+const ACT_WITHIN: Duration = Duration::from_secs(15);
 /// A write that failed is tried again after so long.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// So long after the configurations name an authority, each API server has heard of it.
@@ -111,10 +116,17 @@ impl Keeper {
                 () = sleep(pause) => {}
             }
             pause = if *self.leads.borrow_and_update() {
-                self.act(&mut seen).await.unwrap_or_else(|error| {
-                    warn!(%error, "the webhooks' certificate is not as it should be");
-                    TRY_AGAIN
-                })
+                match timeout(ACT_WITHIN, self.act(&mut seen)).await {
+                    Ok(Ok(pause)) => pause,
+                    Ok(Err(error)) => {
+                        warn!(%error, "the webhooks' certificate is not as it should be");
+                        TRY_AGAIN
+                    }
+                    Err(_) => {
+                        warn!("the webhooks' certificate is not written: no answer within {ACT_WITHIN:?}");
+                        TRY_AGAIN
+                    }
+                }
             } else {
                 // Whom the API server believes may change without us.
                 seen.spread_since = None;
