@@ -1,31 +1,27 @@
-//! Ctrl-C once drains, twice ends; so do SIGTERM, and SIGHUP when the terminal goes.
+//! Ctrl-C once drains, and once more ends; so do SIGTERM, and SIGHUP when the terminal goes. The same signal within 2 s of
+//! the first is no second one.
 
 use std::{io, process::ExitCode};
 
 use ebb_proxy::program;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 /// A shell's exit status for what Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 /// What stops any of our programs, and SIGHUP.
-pub(crate) struct Stop {
-    stop: program::Stop,
-    hang_up: Signal,
-}
+pub(crate) struct Stop(program::Stop);
 
 impl Stop {
     /// From here on the signals are ours.
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self { stop: program::Stop::listen()?, hang_up: signal(SignalKind::hangup())? })
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        program::Stop::listen_to(&kinds).map(Self)
     }
 
     /// Resolves when we are told to stop; again when we are told a second time.
     pub(crate) async fn told(&mut self) {
-        tokio::select! {
-            () = self.stop.told() => {}
-            _ = self.hang_up.recv() => {}
-        }
+        self.0.told().await;
     }
 
     /// Finishes `ending`, unless we are told once more: then everything ends at once, the pods with us.

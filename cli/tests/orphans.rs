@@ -78,7 +78,19 @@ fn ctrl_c_at_zero_pods_ends_well() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_at_once() {
+fn the_same_signal_twice_at_once_is_one_and_what_drains_goes_on() {
+    let (ebb, all) = running("doubled");
+    ebb.signal(Signal::INT);
+    ebb.line("word of the drain", |line| line.contains("draining").then_some(()));
+    ebb.signal(Signal::INT);
+    let ended = ebb.end();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.errors);
+    assert!(!ended.errors.contains("at once"), "{}", ended.errors);
+    nothing_is_left(&all, "doubled");
+}
+
+#[test]
+fn a_second_signal_of_another_kind_ends_at_once() {
     let ebb = Ebb::start(&["run", "--name=hurries", "--port=0", "--", "sh", "-c", SAMPLE_APP]);
     let address = ebb.address("hurries");
     assert_ok(&get(address, "/"));
@@ -88,7 +100,7 @@ fn a_second_ctrl_c_ends_at_once() {
     assert_eq!(pods.len(), 1);
     ebb.signal(Signal::INT);
     ebb.line("word of the drain", |line| line.contains("draining").then_some(()));
-    ebb.signal(Signal::INT);
+    ebb.signal(Signal::TERM);
     let ended = ebb.end();
     assert_eq!(ended.status.code(), Some(130));
     assert_eq!(ended.errors, "ebb: stopped at once; what was in flight is lost\n");

@@ -2,16 +2,26 @@
 
 use std::{
     fmt::Display,
+    future::poll_fn,
     io::{self, IsTerminal},
     process::ExitCode,
+    task::Poll,
+    time::Duration,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
 use tracing::{error, level_filters::LevelFilter, warn};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Exit status for a configuration that cannot be used (BSD's `EX_USAGE`).
 const BAD_CONFIG: u8 = 64;
+
+/// `timeout` and process managers send to a program and to its group, `npm` passes on what the terminal has sent already:
+/// the same signal comes twice at once. Nobody who waited for a drain and lost patience is that fast.
+const DUPLICATE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Logs to standard error, in colour where that is a terminal. `quiet` names crates whose errors are all that is
 /// wanted of them: what else they have to say is said by whoever uses them.
@@ -39,29 +49,55 @@ pub fn exit_code(ended: io::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// SIGTERM and SIGINT: the first asks to drain, the second to end at once.
+/// Signals that stop a program: the first asks to drain, a later one to end at once. One of the same kind within 2 s of
+/// the first is the same once more.
 #[derive(Debug)]
 pub struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
+    signals: Vec<(SignalKind, Signal)>,
+    heard: Heard,
 }
 
 impl Stop {
-    /// From here on the signals are ours.
+    /// From here on SIGTERM and SIGINT are ours.
     ///
     /// # Errors
     ///
     /// If the system does not give them to us.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Self::listen_to(&[SignalKind::terminate(), SignalKind::interrupt()])
+    }
+
+    /// From here on those signals are ours.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not give them to us.
+    pub fn listen_to(kinds: &[SignalKind]) -> io::Result<Self> {
+        let signals = kinds.iter().map(|kind| Ok((*kind, signal(*kind)?))).collect::<io::Result<_>>()?;
+        Ok(Self { signals, heard: Heard::default() })
     }
 
     /// Resolves when we are told to stop; again when we are told once more.
     pub async fn told(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            let kind = self.next().await;
+            if self.heard.means_something(kind, Instant::now()) {
+                return;
+            }
+            warn!(signal = kind.as_raw_value(), "the same signal once more within 2 s counts once");
         }
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        poll_fn(|cx| {
+            for (kind, signal) in &mut self.signals {
+                if signal.poll_recv(cx).is_ready() {
+                    return Poll::Ready(*kind);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Lets `draining` end, unless we are told once more: then it is dropped, and that is a failure.
@@ -71,6 +107,62 @@ impl Stop {
             () = self.told() => {
                 warn!("told to stop twice: ending at once");
                 ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// The first signal that came, and when.
+#[derive(Debug, Default)]
+struct Heard(Option<(SignalKind, Instant)>);
+
+impl Heard {
+    /// Whether a signal that came at `now` says anything that the first one did not.
+    fn means_something(&mut self, kind: SignalKind, now: Instant) -> bool {
+        let Some((first, at)) = self.0 else {
+            self.0 = Some((kind, now));
+            return true;
+        };
+        kind != first || now.saturating_duration_since(at) >= DUPLICATE_WITHIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_signal_once_more_within_two_seconds_is_one_and_a_later_one_is_another() {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        let rows: [(&str, &[(SignalKind, u64, bool)]); 6] = [
+            ("once", &[(terminate, 0, true)]),
+            ("to the child and to its group", &[(terminate, 0, true), (terminate, 1, false)]),
+            (
+                "four times in all",
+                &[
+                    (terminate, 0, true),
+                    (terminate, 0, false),
+                    (terminate, 40, false),
+                    (terminate, 1_999, false),
+                ],
+            ),
+            ("somebody lost patience", &[(interrupt, 0, true), (interrupt, 2_000, true)]),
+            (
+                "also after one that came twice",
+                &[
+                    (interrupt, 0, true),
+                    (interrupt, 3, false),
+                    (interrupt, 2_001, true),
+                    (interrupt, 2_002, true),
+                ],
+            ),
+            ("another kind is meant", &[(interrupt, 0, true), (terminate, 5, true), (interrupt, 9, false)]),
+        ];
+        for (name, signals) in rows {
+            let (mut heard, begun) = (Heard::default(), Instant::now());
+            for (kind, at, means) in signals {
+                let now = begun + Duration::from_millis(*at);
+                assert_eq!(heard.means_something(*kind, now), *means, "{name}: {kind:?} after {at} ms");
             }
         }
     }

@@ -159,7 +159,7 @@ async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
     if has_failed {
         terminal.say("the autoscaler has failed, which is a bug in Ebb: nothing would be scaled any more");
     }
-    terminal.say("draining; Ctrl-C again ends at once");
+    terminal.say("draining; another Ctrl-C, from 2 s on, ends at once");
     let ending = async {
         let mut ended = std::pin::pin!(cluster.shut_down());
         loop {
