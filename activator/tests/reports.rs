@@ -2,18 +2,94 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ebb_core::link::{Down, ServiceEntry};
+use ebb_core::link::{Down, Frames, PATH, ServiceEntry, Up};
+use ebb_proxy::{Drain, Handler, Limits, ResponseBody, serve, stream::ChannelBody};
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use support::{
     NAME, World,
     autoscaler::numbers,
     client::{Waiting, ask, get},
     named,
     pod::Pod,
-    service, service_with, until,
+    service, service_with, soon, until,
 };
-use tokio::time::Instant;
+use tokio::{net::TcpListener, sync::mpsc, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+/// An autoscaler that follows, and keeps every message as it came, those with nothing in them among them.
+struct Follower {
+    address: SocketAddr,
+    heard: mpsc::Receiver<Up>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+struct Listen {
+    to: mpsc::Sender<Up>,
+}
+
+impl Handler for Listen {
+    type Guard = ();
+
+    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+        assert_eq!(request.uri().path(), PATH);
+        let (down, body) = ChannelBody::new(1);
+        let (to, mut up) = (self.to.clone(), request.into_body());
+        // Ends with the stream.
+        tokio::spawn(async move {
+            let (mut frames, _down) = (Frames::default(), down);
+            while let Some(Ok(piece)) = up.frame().await {
+                frames.push(piece.data_ref().expect("no trailers"));
+                while let Some(message) = frames.next_message().expect("a message") {
+                    to.try_send(message).expect("the test takes what is said");
+                }
+            }
+        });
+        Response::new(ResponseBody::streamed(body))
+    }
+}
+
+impl Follower {
+    /// Beside the autoscaler of `world`, to whose activator it is made known.
+    async fn of(world: &World) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (to, heard) = mpsc::channel(1_000);
+        let serving =
+            tokio::spawn(serve(listener, Arc::new(Listen { to }), Drain::default(), Limits::default()));
+        let mut follower = Self { address, heard, _serving: AbortOnDropHandle::new(serving) };
+        let replicas = vec![world.autoscaler.address.to_string(), follower.address.to_string()];
+        world.autoscaler.tell(Down { replicas, ..Down::default() }).await;
+        assert!(follower.next().await.hello.is_some_and(|hello| hello.heartbeats));
+        follower
+    }
+
+    async fn next(&mut self) -> Up {
+        soon("a message", self.heard.recv()).await.expect("the handler lives")
+    }
+
+    /// Resolves when so many reports have come.
+    async fn hears_reports(&mut self, mut count: usize) {
+        while count > 0 {
+            count -= usize::from(self.next().await.stats.is_some());
+        }
+    }
+
+    /// Resolves with a heartbeat: nothing was said for as long as two reports take. Answers whether no report came before.
+    async fn hears_only_a_heartbeat(&mut self) -> bool {
+        let mut only = true;
+        loop {
+            let message = self.next().await;
+            only &= message.stats.is_none();
+            if message == Up::default() {
+                return only;
+            }
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_request_is_told_at_once_and_those_after_it_with_the_report_of_the_second() {
@@ -53,14 +129,16 @@ async fn nothing_is_sent_while_nothing_is_in_flight() {
     pod.becomes_ready().await;
     world.has_ready_pods(1).await;
     let _serving = pod.serves(|asked| asked.says("hello"));
-    assert!(world.autoscaler.hears_nothing_for(Duration::from_millis(1_500)).await, "nothing came yet");
+    let mut follower = Follower::of(&world).await;
+    assert!(follower.hears_only_a_heartbeat().await, "nothing came yet");
 
     ask(port, get("/")).hears("hello").await;
     assert_eq!(world.autoscaler.stat().await, (1.0, 1.0));
     // The second of the request has nothing that was not told; the next says that it is over.
     assert_eq!(world.autoscaler.stat().await, (0.0, 0.0));
     assert_eq!(world.autoscaler.stat().await, (0.0, 0.0));
-    assert!(world.autoscaler.hears_nothing_for(Duration::from_millis(2_500)).await, "it is over");
+    follower.hears_reports(3).await;
+    assert!(follower.hears_only_a_heartbeat().await, "it is over");
 
     ask(port, get("/")).hears("hello").await;
     assert_eq!(world.autoscaler.stat().await, (1.0, 1.0), "silence is broken at once");

@@ -30,9 +30,7 @@ mod tests {
     async fn what_panicked_says_why_and_everything_else_is_as_it_was() {
         assert_eq!(caught(async { 1 }).await, Ok(1));
         let why = |number: u32| async move {
-            if number > 1 {
-                panic!("{number} is too much")
-            }
+            assert!(number <= 1, "{number} is too much");
         };
         assert_eq!(caught(why(1)).await, Ok(()));
         assert_eq!(caught(why(2)).await, Err(Panicked("2 is too much".into())));

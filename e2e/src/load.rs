@@ -19,11 +19,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::{
+    sync::watch,
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::http::{Lost, cause, get_within, whole};
+use crate::{
+    http::{Lost, cause, get_within, whole},
+    wait::LATE,
+};
 
 /// When a client of the load gives up. Longer than any cold start, shorter than a test.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -56,15 +60,19 @@ impl Load {
     pub fn start(self) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
-        Running { stop, task: tokio::spawn(async move { self.run(|_| told.load(Ordering::Relaxed)).await }) }
+        let (so_far, served) = watch::channel(0);
+        let per_second = self.per_second;
+        let running = async move { self.run(|_| told.load(Ordering::Relaxed), &so_far).await };
+        Running { stop, per_second, served, task: tokio::spawn(running) }
     }
 
     /// Sends for so long.
     pub async fn for_time(self, duration: Duration) -> Report {
-        self.run(|since| since >= duration).await
+        self.run(|since| since >= duration, &watch::Sender::new(0)).await
     }
 
-    async fn run(self, is_over: impl Fn(Duration) -> bool) -> Report {
+    /// Tells how many were served while it goes on.
+    async fn run(self, is_over: impl Fn(Duration) -> bool, so_far: &watch::Sender<u32>) -> Report {
         let start = Instant::now();
         let kept: Option<Kept> = self.keeps.then(kept);
         let mut clients = JoinSet::new();
@@ -85,7 +93,9 @@ impl Load {
                 Shot { at: sent - start, took: sent.elapsed(), outcome }
             });
             while let Some(done) = clients.try_join_next() {
+                let is_served = done.as_ref().is_ok_and(Shot::is_served);
                 report.shots.extend(done);
+                so_far.send_modify(|served| *served += u32::from(is_served));
             }
         }
         while let Some(done) = clients.join_next().await {
@@ -122,10 +132,26 @@ async fn ask(client: &Kept, address: SocketAddr, path: &str) -> Result<StatusCod
 #[derive(Debug)]
 pub struct Running {
     stop: Arc<AtomicBool>,
+    per_second: u32,
+    /// So far.
+    served: watch::Receiver<u32>,
     task: JoinHandle<Report>,
 }
 
 impl Running {
+    /// Waits until so many more requests have been served.
+    ///
+    /// # Panics
+    ///
+    /// When they are not.
+    pub async fn serves(&self, more: u32) {
+        let mut served = self.served.clone();
+        let enough = served.borrow_and_update().saturating_add(more);
+        let within = LATE + Duration::from_secs(1) * more / self.per_second;
+        let reached = timeout(within, served.wait_for(|served| *served >= enough)).await;
+        reached.expect("so many are served in time").expect("the load goes on");
+    }
+
     /// Sends no more, waits for what was sent, and tells.
     ///
     /// # Panics

@@ -1,7 +1,7 @@
 //! How Ebb comes and goes: by its own tool, and by Helm. Whatever a cluster has of it when this begins is gone in between,
 //! and there again when it ends.
 
-use std::{env, time::Duration};
+use std::env;
 
 use e2e::{App, Front, Load, SOON, Scenario, alone, eventually, get_within, run, served};
 
@@ -59,7 +59,7 @@ async fn ebb_comes_and_goes_by_its_tool_and_by_helm_and_nobody_notices() {
         assert!(said.contains("no faults"), "{said}");
         it.at_zero(&idle).await;
         get_within(idle_at, "/", SOON).await.unwrap().assert_ok();
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        load.serves(200).await;
         load.stop().await.assert_nothing_lost();
     })
     .await;

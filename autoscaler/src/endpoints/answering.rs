@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn who_is_heard_gets_connections_and_if_nobody_is_all_stay() {
-        let rows: [(&[(u8, Standing)], &[u8], Standing); 9] = [
+        type Row = (&'static [(u8, Standing)], &'static [u8], Standing);
+        let rows: [Row; 9] = [
             (&[], &[], Gone),
             (&[(2, Heard), (1, Heard)], &[1, 2], Heard),
             (&[(1, Heard), (2, Doubtful)], &[1], Heard),

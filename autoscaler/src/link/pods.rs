@@ -57,9 +57,10 @@ mod tests {
 
     #[test]
     fn an_activator_is_well_unless_its_pod_is_not_ready_or_has_left() {
+        /// What there is, who changed, and which of 1 and 2 are well.
+        type Step = (&'static [(u8, bool)], &'static [u8], &'static [u8]);
         let mut pods = ActivatorPods::default();
-        let steps: [(&[(u8, bool)], &[u8], &[u8]); 6] = [
-            // What there is, who changed, and which of 1 and 2 are well.
+        let steps: [Step; 6] = [
             (&[], &[], &[1, 2]),
             (&[(1, true), (2, false)], &[1, 2], &[1]),
             (&[(1, true), (2, true)], &[2], &[1, 2]),

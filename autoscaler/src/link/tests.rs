@@ -7,7 +7,7 @@ struct World {
     activators: Activators,
     now: Tick,
     /// What comes down is not read here.
-    _down: Vec<mpsc::Receiver<Bytes>>,
+    unread: Vec<mpsc::Receiver<Bytes>>,
 }
 
 fn service() -> Arc<ServiceKey> {
@@ -25,7 +25,7 @@ fn listening(port: u32, error: &str) -> Listening {
 impl World {
     fn with(heartbeats: &[bool]) -> Self {
         let mut world =
-            Self { activators: Activators::default(), now: Tick::from_secs(1_000), _down: vec![] };
+            Self { activators: Activators::default(), now: Tick::from_secs(1_000), unread: vec![] };
         for (n, heartbeats) in (1..).zip(heartbeats) {
             world.joins(LinkId(n), n, *heartbeats);
         }
@@ -34,7 +34,7 @@ impl World {
 
     fn joins(&mut self, id: LinkId, n: u64, heartbeats: bool) {
         let (down, read) = mpsc::channel(8);
-        self._down.push(read);
+        self.unread.push(read);
         self.activators.join(id, down, Down::default());
         let hello = Hello { name: format!("activator-{n}"), address: ip(n).to_string(), heartbeats };
         self.activators.hello(id, &hello, self.now);

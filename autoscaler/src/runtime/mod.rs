@@ -146,9 +146,10 @@ impl Autoscaler {
     /// Resolves if it has ended by itself: its platform is gone, or what decides has panicked. Nobody scales any more: the
     /// program is to end, and to be started anew.
     pub async fn ended(&mut self) {
-        match self.tasks.join_next().await {
-            Some(Err(error)) => tracing::error!(%error, "the autoscaler has failed"),
-            Some(Ok(())) | None => tracing::error!("the autoscaler's platform is gone"),
+        if let Some(Err(error)) = self.tasks.join_next().await {
+            tracing::error!(%error, "the autoscaler has failed");
+        } else {
+            tracing::error!("the autoscaler's platform is gone");
         }
     }
 

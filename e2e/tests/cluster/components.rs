@@ -1,14 +1,24 @@
 //! Which of Kubernetes' own components break, and who must not notice.
 
-use std::{env, time::Duration};
+use std::env;
 
-use e2e::{App, Faults, Front, LATE, Load, SOON, alone, eventually, get, get_within, served};
+use e2e::{App, Faults, Front, LATE, Load, SOON, Scenario, alone, eventually, get, get_within, served};
 use serde_json::json;
 
 use crate::faults::busy;
 
 /// How long the API server is away, in seconds, if another time than a short one is wanted.
 const AWAY: &str = "EBB_E2E_API_AWAY";
+/// Requests a second by which that is measured.
+const RATE: u32 = 50;
+
+/// Whether a pod of `app` is there that has a node, or has none.
+async fn has_pod(it: &Scenario, app: &str, with_node: bool) -> Option<()> {
+    let has_node = |pod: &k8s_openapi::api::core::v1::Pod| {
+        pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+    };
+    it.pods(app).await.iter().any(|pod| has_node(pod) == with_node).then_some(())
+}
 
 #[tokio::test]
 async fn a_kubelet_that_is_restarted_is_not_noticed_by_clients() {
@@ -20,7 +30,9 @@ async fn a_kubelet_that_is_restarted_is_not_noticed_by_clients() {
         let cold_app = App::deployment("cold");
         let cold = it.with(&cold_app, &Front::scaled(&cold_app)).await;
         let held = tokio::spawn(get(cold, "/"));
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        eventually("its pod waits for the kubelet", SOON, async || has_pod(it, "cold", true).await).await;
+        load.serves(50).await;
+        assert!(!held.is_finished(), "nobody starts its pod");
         drop(stopped);
         held.await.unwrap().unwrap().assert_ok();
         load.stop().await.assert_nothing_lost();
@@ -39,11 +51,11 @@ async fn an_api_server_that_is_away_is_not_noticed_by_clients_and_takes_no_pod_a
         let idle_at = it.with(&idle, &Front::scaled(&idle)).await;
         served(idle_at, "/").await;
 
-        let load = Load::of(50, warm, "/?ms=5").start();
+        let load = Load::of(RATE, warm, "/?ms=5").start();
         let before: Vec<_> = it.pods("busy").await;
         let stopped = faults.stop("kube-apiserver");
         // Longer than it takes the idle one to go.
-        tokio::time::sleep(Duration::from_secs(away)).await;
+        load.serves(away * RATE).await;
         served(idle_at, "/").await;
         drop(stopped);
         eventually("the API answers again", SOON, async || it.replicas(&app).await).await;
@@ -71,8 +83,8 @@ async fn a_scheduler_that_was_away_is_waited_for() {
         let load = Load::of(50, warm, "/?ms=5").start();
         let stopped = faults.stop("kube-scheduler");
         let held = tokio::spawn(get_within(cold, "/", LATE));
-        eventually("a pod is asked for", SOON, async || (it.replicas(&app).await? == 1).then_some(())).await;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        eventually("its pod waits for a node", SOON, async || has_pod(it, "hello", false).await).await;
+        load.serves(50).await;
         assert!(!held.is_finished(), "its pod has no node");
         drop(stopped);
         held.await.unwrap().unwrap().assert_ok();

@@ -154,7 +154,14 @@ async fn requests_wait_for_an_autoscaler_while_there_is_none() {
         let all = ["--selector", "app.kubernetes.io/component=autoscaler"];
         in_ebb_system(&["wait", "pod", all[0], all[1], "--for=delete", "--timeout=60s"]).await;
         let held = tokio::spawn(get_within(cold, "/", LATE));
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        eventually("an activator holds the request", SOON, async || {
+            let of_it = format!("namespace=\"{}\",service=\"hello\"", it.namespace);
+            let all = it.system().metrics("activator").await;
+            let held = |samples: &e2e::Samples| samples.sum("ebb_activator_held_requests", &[&of_it]);
+            (all.iter().map(held).sum::<f64>() >= 1.0).then_some(())
+        })
+        .await;
+        load.serves(250).await;
         assert!(!held.is_finished(), "nobody can give it a pod");
         assert_eq!(it.replicas(&app).await, Some(0));
         drop(back);

@@ -1,7 +1,5 @@
 //! What owners do to a service while it has traffic.
 
-use std::time::Duration;
-
 use e2e::{App, Front, Load, Running, SOON, Scenario, eventually, kubectl, scenario};
 use serde_json::json;
 
@@ -17,9 +15,14 @@ async fn assert_nothing_lost(loads: [Running; 2]) {
     }
 }
 
-/// Long enough for anything that flaps to do so: kube-proxy writes once a second, deciders run every two.
-async fn a_while() {
-    tokio::time::sleep(Duration::from_secs(4)).await;
+/// So many requests of each client that anything that flaps does so meanwhile: kube-proxy writes once a second, deciders run
+/// every two.
+const A_WHILE: u32 = 100;
+
+async fn all_serve(loads: &[Running; 2], more: u32) {
+    for load in loads {
+        load.serves(more).await;
+    }
 }
 
 async fn is_ebbs(it: &Scenario, service: &str) {
@@ -81,7 +84,7 @@ async fn the_annotation_comes_and_goes_under_load_and_nothing_is_lost() {
             (!pods.is_empty() && pods.iter().all(has_sidecar)).then_some(())
         })
         .await;
-        a_while().await;
+        all_serve(&loads, A_WHILE).await;
 
         it.annotate("hello", json!({"ebb.dev/scale-target": null})).await;
         eventually("the Service is as it was before Ebb", SOON, async || {
@@ -99,7 +102,7 @@ async fn the_annotation_comes_and_goes_under_load_and_nothing_is_lost() {
             .then_some(())
         })
         .await;
-        a_while().await;
+        all_serve(&loads, A_WHILE).await;
         assert_nothing_lost(loads).await;
     })
     .await;
@@ -146,9 +149,9 @@ async fn applying_the_same_manifest_again_with_kubectl_changes_nothing() {
         for _ in 0..3 {
             kubectl(&arguments, &manifest).await.unwrap();
             is_ebbs(it, "hello").await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            all_serve(&loads, 25).await;
         }
-        a_while().await;
+        all_serve(&loads, A_WHILE).await;
         assert_nothing_lost(loads).await;
     })
     .await;
@@ -168,9 +171,9 @@ async fn applying_the_same_manifest_again_on_the_server_changes_nothing() {
         for _ in 0..3 {
             it.apply(front.manifest()).await;
             is_ebbs(it, "hello").await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            all_serve(&loads, 25).await;
         }
-        a_while().await;
+        all_serve(&loads, A_WHILE).await;
         assert_nothing_lost(loads).await;
     })
     .await;
@@ -194,7 +197,7 @@ async fn pods_with_a_native_sidecar_that_are_deleted_under_load_lose_nothing() {
             kubectl(&["--namespace", &it.namespace, "delete", "pod", name], "").await.unwrap();
             it.has_ready(&app, 2).await;
         }
-        a_while().await;
+        all_serve(&loads, A_WHILE).await;
         assert_nothing_lost(loads).await;
     })
     .await;
