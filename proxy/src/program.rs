@@ -133,8 +133,10 @@ mod tests {
 
     #[test]
     fn the_same_signal_once_more_within_two_seconds_is_one_and_a_later_one_is_another() {
+        /// A signal, when it came in milliseconds, and whether it means something.
+        type Came = (SignalKind, u64, bool);
         let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
-        let rows: [(&str, &[(SignalKind, u64, bool)]); 6] = [
+        let rows: [(&str, &[Came]); 6] = [
             ("once", &[(terminate, 0, true)]),
             ("to the child and to its group", &[(terminate, 0, true), (terminate, 1, false)]),
             (
