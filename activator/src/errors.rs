@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ebb_proxy::{ForwardError, Reply, SendError};
+use ebb_core::fate::Fate;
+use ebb_proxy::{BodyError, Cause, ForwardError, Reply};
 use http::StatusCode;
 use thiserror::Error;
 
@@ -17,8 +18,8 @@ pub(crate) enum Refused {
     ServiceGone,
     #[error("the request's body broke off")]
     ClientGone,
-    #[error(transparent)]
-    Forward(#[from] ForwardError),
+    #[error("{error}")]
+    Forward { fate: Fate, error: ForwardError },
 }
 
 impl Refused {
@@ -28,12 +29,15 @@ impl Refused {
             Self::QueueFull(_) => "hold-queue-full",
             Self::ActivationDeadline { .. } => "activation-deadline",
             Self::ServiceGone => "service-gone",
-            Self::ClientGone | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
-                "client-gone"
-            }
-            Self::Forward(ForwardError::TimedOut(_)) => "request-timeout",
-            Self::Forward(ForwardError::Send(SendError::NotSent { .. })) => "pod-unreachable",
-            Self::Forward(ForwardError::Send(SendError::Unanswered { .. })) => "pod-broke-off",
+            Self::ClientGone => "client-gone",
+            Self::Forward { fate, error } => match error {
+                ForwardError::TimedOut(_) => "request-timeout",
+                ForwardError::Send(error) if error.is_the_clients() => "client-gone",
+                ForwardError::Send(_) => match fate {
+                    Fate::NeverSent | Fate::RefusedByPeer => "pod-unreachable",
+                    Fate::MaybeSent | Fate::Answered => "pod-broke-off",
+                },
+            },
         }
     }
 
@@ -47,11 +51,15 @@ impl Refused {
             }
             Self::ServiceGone => Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text),
             // Nobody is there to read it; the count under its reason is what remains.
-            Self::ClientGone | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
-                Reply::new(StatusCode::BAD_REQUEST, reason, text)
+            Self::ClientGone => Reply::new(StatusCode::BAD_REQUEST, reason, text),
+            Self::Forward { error: ForwardError::TimedOut(_), .. } => {
+                Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, text)
             }
-            Self::Forward(ForwardError::TimedOut(_)) => Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, text),
-            Self::Forward(ForwardError::Send(_)) => Reply::new(StatusCode::BAD_GATEWAY, reason, text),
+            Self::Forward { error: ForwardError::Send(error), .. } => match &error.cause {
+                Cause::Request(BodyError::Malformed(fault)) => Reply::new(fault.status, reason, text),
+                Cause::Request(_) => Reply::new(StatusCode::BAD_REQUEST, reason, text),
+                _ => Reply::new(StatusCode::BAD_GATEWAY, reason, text),
+            },
         }
     }
 }

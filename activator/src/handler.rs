@@ -3,13 +3,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ebb_core::headers;
+use ebb_core::{fate::Fate, headers};
 use ebb_proxy::{
-    ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, ResponseBody, SendError, Speaks, Timeouts,
-    copy_without_body, forward, is_safe,
+    Attempts, ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, ResponseBody, Speaks, Timeouts,
+    forward,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::{
@@ -38,7 +37,11 @@ pub(crate) struct Guard {
 impl Handler for ServiceHandler {
     type Guard = Guard;
 
-    async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<Guard>> {
+    async fn call(
+        &self,
+        mut request: Request<RequestBody>,
+        peer: SocketAddr,
+    ) -> Response<ResponseBody<Guard>> {
         if let Some(answer) = answer_probe(request.headers()) {
             return answer;
         }
@@ -59,110 +62,59 @@ impl Handler for ServiceHandler {
 impl ServiceHandler {
     async fn relay(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         peer: SocketAddr,
     ) -> Result<Response<ResponseBody<Guard>>, Refused> {
         let service = &self.service;
         let in_flight = service.begin();
         let settings = service.settings();
         let deadline = Instant::now() + settings.activation_deadline;
-        let Hop { mut request, upgrade } = Hop::new(request, peer);
-        let mut attempts = Attempts::default();
+        let Hop { mut head, mut body } = Hop::new(request, peer);
+        let (mut attempts, mut ticket) = (Attempts::here(), None);
         loop {
-            let body = request.body_mut();
-            let lease = service.lease(in_flight.arrived_at, attempts.ticket, body, deadline).await?;
-            mark(request.headers_mut(), &lease);
-            let copy = copy_without_body(&request);
+            let mut lease = service.lease(in_flight.arrived_at, ticket, &mut body, deadline).await?;
+            mark(&mut head.headers, &lease);
             let direct = lease.pod.entry.direct;
-            let answer = forward(&lease.pod.upstream, request, timeouts(&settings, direct)).await;
-            match attempts.judge(answer, copy, direct) {
-                Verdict::Answered(forwarded) => {
-                    return Ok(forwarded.into_response(upgrade, Guard { lease, in_flight }, &service.drain));
-                }
-                Verdict::Again(again) => {
-                    request = *again;
-                    let stood = lease.failed();
-                    attempts.ticket = Some(stood.unwrap_or_else(|| service.late_ticket()));
-                }
-                Verdict::Failed(error) => {
-                    // A slow app is not a broken pod, and neither is one whose client broke off.
-                    if matches!(error, ForwardError::Send(SendError::Unanswered { .. })) {
-                        lease.failed();
-                    }
-                    return Err(error.into());
-                }
+            let pod = &lease.pod.upstream;
+            let tried = forward(pod, &head, body.from_the_beginning(), timeouts(&settings, direct)).await;
+            let fate = fate(&tried, direct);
+            if attempts.again(fate, &head, &body) {
+                let stood = if is_the_pods_fault(&tried, fate) { lease.failed() } else { lease.ended() };
+                ticket = Some(stood.unwrap_or_else(|| service.late_ticket()));
+                continue;
             }
+            if is_the_pods_fault(&tried, fate) {
+                lease.is_failing();
+            }
+            return match tried {
+                Ok(mut forwarded) => {
+                    // The client is no hop of ours.
+                    forwarded.headers_mut().remove(headers::FATE);
+                    Ok(forwarded.into_response(Guard { lease, in_flight }))
+                }
+                Err(error) => Err(Refused::Forward { fate: attempts.fate(fate), error }),
+            };
         }
     }
 }
 
-/// What was tried for one request.
-#[derive(Debug, Default)]
-struct Attempts {
-    /// Where it stands in the queue, once it had to come back.
-    ticket: Option<crate::throttler::Ticket>,
-    /// Whether it was sent a second time although some of it may have been seen before.
-    repeated: bool,
-}
-
-enum Verdict {
-    Answered(Forwarded),
-    Again(Box<Request<RequestBody>>),
-    Failed(ForwardError),
-}
-
-impl Attempts {
-    /// A request that the app never saw may go elsewhere as often as its deadline allows; one that the app
-    /// may have seen only if it is safe to repeat, and only once: it might be what broke the pod. What comes `direct`
-    /// from an app is its own.
-    fn judge(
-        &mut self,
-        answer: Result<Forwarded, ForwardError>,
-        copy: Option<Request<RequestBody>>,
-        direct: bool,
-    ) -> Verdict {
-        match answer {
-            Ok(forwarded) if direct => Verdict::Answered(forwarded),
-            Ok(forwarded) => match (handed_back(forwarded.response().headers()), copy) {
-                (Some(HandedBack::Unseen), Some(copy)) => Verdict::Again(Box::new(copy)),
-                (Some(HandedBack::Seen), Some(copy)) if self.may_repeat(&copy) => {
-                    Verdict::Again(Box::new(copy))
-                }
-                _ => Verdict::Answered(forwarded),
-            },
-            Err(ForwardError::Send(SendError::NotSent { request, .. })) => Verdict::Again(request),
-            Err(error @ ForwardError::Send(SendError::Unanswered { .. })) => match copy {
-                Some(copy) if self.may_repeat(&copy) => Verdict::Again(Box::new(copy)),
-                _ => Verdict::Failed(error),
-            },
-            Err(error @ (ForwardError::TimedOut(_) | ForwardError::Send(SendError::RequestBroke { .. }))) => {
-                Verdict::Failed(error)
-            }
-        }
-    }
-
-    fn may_repeat(&mut self, copy: &Request<RequestBody>) -> bool {
-        is_safe(copy.method()) && !std::mem::replace(&mut self.repeated, true)
+/// What became of a request that was sent to a pod. What comes `direct` from an app is its own word; a queue-proxy tells
+/// what became of it at the app.
+fn fate(tried: &Result<Forwarded, ForwardError>, direct: bool) -> Fate {
+    match tried {
+        Ok(_) if direct => Fate::Answered,
+        Ok(forwarded) => Fate::told(forwarded.headers()),
+        Err(error) => error.fate(),
     }
 }
 
-/// What a queue-proxy says of a request that its app did not answer.
-enum HandedBack {
-    /// Not a byte of it reached the app.
-    Unseen,
-    /// The app broke off.
-    Seen,
-}
-
-/// Only a queue-proxy can say so: it strips this header from the app's own answers.
-fn handed_back(answer: &HeaderMap) -> Option<HandedBack> {
-    let reason = answer.get(headers::REASON)?;
-    if reason == headers::REASON_APP_REFUSED || reason == headers::REASON_QUEUE_FULL {
-        Some(HandedBack::Unseen)
-    } else if reason == headers::REASON_APP_BROKE_OFF {
-        Some(HandedBack::Seen)
-    } else {
-        None
+/// Whether the pod gets no more until it is found ready again: it did not take a request, or its connection broke. A slow
+/// app is none, nor one whose client broke off; and that an app broke off with one request says little of the next.
+fn is_the_pods_fault(tried: &Result<Forwarded, ForwardError>, fate: Fate) -> bool {
+    match tried {
+        Ok(_) => matches!(fate, Fate::NeverSent | Fate::RefusedByPeer),
+        Err(ForwardError::Send(error)) => !error.is_the_clients(),
+        Err(ForwardError::TimedOut(_)) => false,
     }
 }
 

@@ -1,12 +1,12 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::{headers, link::PodEntry};
-use ebb_proxy::{Upstream, UpstreamLimits, fetch};
-use http::{HeaderValue, Request, StatusCode, header};
-use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
+use ebb_proxy::{
+    Upstream, UpstreamLimits, fetch,
+    net::{Liveness, connect},
 };
+use http::{HeaderValue, Request, StatusCode, header};
+use tokio::time::sleep;
 use tracing::debug;
 
 use crate::throttler::PodId;
@@ -20,6 +20,8 @@ const RETRY: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(10
 /// Below the second after which TCP itself tries again: a packet to a pod whose network is just being made
 /// is lost, and waiting for TCP would cost that second.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+/// A little less than a queue-proxy keeps a connection on which nothing is asked: sparse traffic finds it there.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// A probe's answer has five bytes.
 const MAX_PROBE_BYTES: usize = 1024;
 
@@ -37,8 +39,12 @@ impl Pod {
     /// A pod of the table; `None` if its address is none.
     pub(crate) fn new(id: PodId, entry: PodEntry) -> Option<Self> {
         let address: SocketAddr = entry.address.parse().ok()?;
-        let limits =
-            UpstreamLimits { connect_timeout: CONNECT_TIMEOUT, max_idle: 100, ..UpstreamLimits::default() };
+        let limits = UpstreamLimits {
+            connect_timeout: CONNECT_TIMEOUT,
+            max_idle: 100,
+            idle_timeout: IDLE_TIMEOUT,
+            liveness: Liveness::POD,
+        };
         let nonce = HeaderValue::try_from(&entry.nonce).ok();
         let nonce = nonce.filter(|nonce| !nonce.is_empty() && !entry.direct);
         Some(Self { id, upstream: Upstream::new(address, limits), nonce, entry })
@@ -80,9 +86,7 @@ impl Pod {
     }
 
     async fn connects(&self) -> Result<(), String> {
-        match timeout(CONNECT_TIMEOUT, TcpStream::connect(self.upstream.address())).await {
-            Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
-        }
+        let connected = connect(self.upstream.address(), CONNECT_TIMEOUT, Liveness::POD).await;
+        connected.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -1,9 +1,10 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use ebb_core::{ServiceKey, Tick, link::Hello};
-use ebb_proxy::{Drain, Handler, Limits, Quiet, Reply, ResponseBody, WallClock, listen, metrics, serve};
+use ebb_proxy::{
+    Drain, Handler, Limits, Quiet, Reply, RequestBody, ResponseBody, WallClock, listen, metrics, serve,
+};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc},
@@ -115,7 +116,7 @@ struct Observe {
 impl Handler for Observe {
     type Guard = ();
 
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
         match request.uri().path() {
             "/metrics" => metrics::reply(&self.metrics.registry),
             "/healthz" => Response::new(ResponseBody::own("ok\n")),

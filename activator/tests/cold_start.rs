@@ -77,7 +77,11 @@ async fn a_pod_that_says_not_ready_is_asked_again() {
     let mut world = World::new().await;
     let mut pod = Pod::start("a").await;
     world.serve(&service_with(&[&pod])).await;
-    pod.probe().await.hands_back(http::StatusCode::SERVICE_UNAVAILABLE, "not-ready");
+    pod.probe().await.hands_back(
+        http::StatusCode::SERVICE_UNAVAILABLE,
+        "not-ready",
+        ebb_core::fate::Fate::Answered,
+    );
     pod.probe().await.says("something that is no queue-proxy");
     pod.probe().await.breaks_off();
     pod.becomes_ready().await;

@@ -2,7 +2,10 @@
 
 mod support;
 
-use ebb_core::link::{PodEntry, ServiceEntry};
+use ebb_core::{
+    fate::Fate,
+    link::{PodEntry, ServiceEntry},
+};
 use support::{
     World,
     client::{ask, get},
@@ -39,7 +42,7 @@ async fn what_a_pod_without_a_queue_proxy_answers_is_its_own_word() {
     let mut pod = Pod::start("a").await;
     let port = world.serve(&direct(&[&pod])).await;
     let sent = ask(port, get("/"));
-    pod.request().await.hands_back(http::StatusCode::BAD_GATEWAY, "app-refused");
+    pod.request().await.hands_back(http::StatusCode::BAD_GATEWAY, "app-refused", Fate::NeverSent);
     assert_eq!(sent.answer().await.refusal(), (502, Some("app-refused")), "not sent again");
     assert!(pod.requests_so_far().is_empty());
 }
@@ -53,7 +56,7 @@ async fn a_request_that_a_queue_proxy_handed_back_goes_to_a_bare_pod_without_our
     let sent = ask(port, get("/"));
     let asked = sidecar.request().await;
     world.tell(&direct(&[&bare])).await;
-    asked.hands_back(http::StatusCode::BAD_GATEWAY, "app-refused");
+    asked.hands_back(http::StatusCode::BAD_GATEWAY, "app-refused", Fate::NeverSent);
     let asked = bare.request().await;
     assert_eq!((asked.header("k-proxy-request"), asked.header("ebb-pod-nonce")), (None, None));
     asked.says("hello");

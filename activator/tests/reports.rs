@@ -5,10 +5,9 @@ mod support;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::link::{Down, Frames, PATH, ServiceEntry, Up};
-use ebb_proxy::{Drain, Handler, Limits, ResponseBody, serve, stream::ChannelBody};
+use ebb_proxy::{Drain, Handler, Limits, RequestBody, ResponseBody, serve, stream::ChannelBody};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use support::{
     NAME, World,
     autoscaler::numbers,
@@ -34,7 +33,7 @@ struct Listen {
 impl Handler for Listen {
     type Guard = ();
 
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
         assert_eq!(request.uri().path(), PATH);
         let (down, body) = ChannelBody::new(1);
         let (to, mut up) = (self.to.clone(), request.into_body());

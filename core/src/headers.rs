@@ -37,14 +37,9 @@ pub const REVISION: HeaderName = HeaderName::from_static("knative-serving-revisi
 pub const NAMESPACE: HeaderName = HeaderName::from_static("knative-serving-namespace");
 /// On an error reply made by Ebb: which rule made it, in one word.
 pub const REASON: HeaderName = HeaderName::from_static("ebb-reason");
-/// The value of [`REASON`] by which a queue-proxy says that the app refused the connection: not a byte of
-/// the request reached it, so an activator may send the request elsewhere.
-pub const REASON_APP_REFUSED: &str = "app-refused";
-/// The value of [`REASON`] by which a queue-proxy says that all its places are taken.
-pub const REASON_QUEUE_FULL: &str = "queue-full";
-/// The value of [`REASON`] by which a queue-proxy says that the app may have seen the request, and broke
-/// off before it answered.
-pub const REASON_APP_BROKE_OFF: &str = "app-broke-off";
+/// On an error reply of a queue-proxy: what became of the request ([`crate::fate::Fate`]). An activator decides by it
+/// whether the request may be sent elsewhere.
+pub const FATE: HeaderName = HeaderName::from_static("ebb-fate");
 
 /// Headers that only Ebb's own programs may set.
 pub const FOR_EBB_ALONE: [HeaderName; 9] = [

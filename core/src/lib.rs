@@ -9,6 +9,7 @@
 pub mod announce;
 pub mod backoff;
 pub mod environment;
+pub mod fate;
 pub mod headers;
 pub mod link;
 pub mod probe;

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
-    body::RequestBody,
-    upstream::{SendError, Upstream},
+    body::{Relay, RequestBody, ResponseBody},
+    upstream::{Answered, SendError, Upstream},
 };
 
 /// A small answer that could not be fetched.
@@ -26,6 +26,9 @@ pub enum FetchError {
     /// It all took too long.
     #[error("no whole answer within {0:?}")]
     TimedOut(Duration),
+    /// It switched protocols, which nobody asked for.
+    #[error("the answer switches protocols, unasked")]
+    Switched,
 }
 
 /// Sends `request`, one of our own with a small body or none, and reads an answer of at most `max_bytes`.
@@ -39,9 +42,14 @@ pub async fn fetch<B: Into<RequestBody>>(
     max_bytes: usize,
     within: Duration,
 ) -> Result<Response<Bytes>, FetchError> {
+    let due = Instant::now() + within;
     timeout(within, async {
-        let (response, lease) = upstream.send(request.map(Into::into)).await?;
-        let (head, body) = response.into_parts();
+        let (head, body) = request.into_parts();
+        let Answered::Whole(answer, lease) = upstream.send(&head, body.into()).await? else {
+            return Err(FetchError::Switched);
+        };
+        let (head, body) = answer.into_parts();
+        let body: ResponseBody<()> = ResponseBody::relayed(Relay::new(body, due, None, lease), ());
         let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 FetchError::TooLong(max_bytes)
@@ -49,7 +57,6 @@ pub async fn fetch<B: Into<RequestBody>>(
                 FetchError::Body(error.to_string())
             }
         })?;
-        lease.give_back();
         Ok(Response::from_parts(head, body.to_bytes()))
     })
     .await

@@ -2,17 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::Body;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use ebb_core::{fate::Fate, headers};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     body::{Relay, RequestBody, ResponseBody},
-    drain::Drain,
-    upgrade,
-    upstream::{Lease, SendError, Upstream},
+    http1::to_origin_form,
+    reply::Reply,
+    upstream::{Answered, SendError, Upstream},
 };
 
 /// How long one request may take.
@@ -26,13 +25,13 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
 }
 
-/// A request made ready to be sent.
+/// A request made ready to be sent, as often as that is allowed.
 #[derive(Debug)]
 pub struct Hop {
-    /// What is sent.
-    pub request: Request<RequestBody>,
-    /// The client's side of an upgrade, where it asks for one; it stays here until the answer comes.
-    pub upgrade: Option<OnUpgrade>,
+    /// Its head.
+    pub head: request::Parts,
+    /// Its body. What is sent is a copy, so that it can be sent once more.
+    pub body: RequestBody,
 }
 
 impl Timeouts {
@@ -45,22 +44,23 @@ impl Timeouts {
 impl Hop {
     /// Takes a client's request: removes what concerns only the client's connection, and appends the
     /// client's address to `X-Forwarded-For`.
-    pub fn new(mut request: Request<Incoming>, peer: SocketAddr) -> Self {
-        let upgrade = wanted_upgrade(&request);
-        let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-        strip_hop_by_hop(request.headers_mut());
+    pub fn new(request: Request<RequestBody>, peer: SocketAddr) -> Self {
+        let (mut head, body) = request.into_parts();
+        let upgrade = wanted_upgrade(&head);
+        strip_hop_by_hop(&mut head.headers);
         if let Some(protocol) = upgrade {
-            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            request.headers_mut().insert(header::UPGRADE, protocol);
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers.insert(header::UPGRADE, protocol);
         }
-        append_forwarded_for(request.headers_mut(), peer);
-        if request.version() < Version::HTTP_2 {
-            *request.version_mut() = Version::HTTP_11;
-            to_origin_form(&mut request);
-            // HTTP/1.0 knows requests without one; an empty one is what HTTP/1.1 has for them.
-            request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static(""));
+        append_forwarded_for(&mut head.headers, peer);
+        if head.version < Version::HTTP_2 {
+            to_origin_form(&mut head);
+            // What has no host has it neither at the app, which has one for such requests.
+            if head.headers.contains_key(header::HOST) {
+                head.version = Version::HTTP_11;
+            }
         }
-        Self { request: request.map(RequestBody::from), upgrade: on_upgrade }
+        Self { head, body }
     }
 }
 
@@ -78,7 +78,7 @@ pub enum TimedOut {
 /// A request that did not get its answer's head.
 #[derive(Debug, Error)]
 pub enum ForwardError {
-    /// The upstream failed.
+    /// The upstream did not answer.
     #[error(transparent)]
     Send(#[from] SendError),
     /// A limit passed.
@@ -86,94 +86,116 @@ pub enum ForwardError {
     TimedOut(#[from] TimedOut),
 }
 
+impl ForwardError {
+    /// What became of the request. What was sent and had to wait for too long may have been seen.
+    pub const fn fate(&self) -> Fate {
+        match self {
+            Self::Send(error) => error.fate,
+            Self::TimedOut(_) => Fate::MaybeSent,
+        }
+    }
+}
+
 /// An answer whose head has come.
 #[derive(Debug)]
 pub struct Forwarded {
-    response: Response<Incoming>,
-    lease: Lease,
+    answered: Answered,
+    /// Whether the client asked to switch protocols.
+    may_switch: bool,
     timeouts: Timeouts,
 }
 
-/// Sends `request` to `upstream` and waits for the head of its answer.
+/// Sends the request of `head` and `body` to `upstream`, and waits for the head of its answer.
 ///
 /// # Errors
 ///
-/// [`ForwardError::Send`] with [`SendError::NotSent`] holds the request, to be sent elsewhere.
+/// [`ForwardError::fate`] says what became of the request.
 pub async fn forward(
     upstream: &Arc<Upstream>,
-    request: Request<RequestBody>,
+    head: &request::Parts,
+    body: RequestBody,
     timeouts: Timeouts,
 ) -> Result<Forwarded, ForwardError> {
     let start = timeouts.head_due();
-    match timeout_at(start, upstream.send(request)).await {
-        Ok(Ok((response, lease))) => Ok(Forwarded { response, lease, timeouts }),
+    let may_switch = head.headers.contains_key(header::UPGRADE);
+    match timeout_at(start, upstream.send(head, body)).await {
+        Ok(Ok(answered)) => Ok(Forwarded { answered, may_switch, timeouts }),
         Ok(Err(error)) => Err(error.into()),
         Err(_) if start < timeouts.deadline => Err(TimedOut::ResponseStart.into()),
         Err(_) => Err(TimedOut::Request.into()),
     }
 }
 
-/// A copy of a request that has no body, so that it can be sent again if it was not served.
-pub fn copy_without_body(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
-/// Whether sending a request twice does no harm (RFC 9110, section 9.2.1).
-pub fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
-}
-
 impl Forwarded {
-    /// The head of the answer.
-    pub const fn response(&self) -> &Response<Incoming> {
-        &self.response
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match &self.answered {
+            Answered::Whole(answer, _) => answer.status(),
+            Answered::Switched(answer, _) => answer.status(),
+        }
+    }
+
+    /// The headers of the answer.
+    pub fn headers(&self) -> &HeaderMap {
+        match &self.answered {
+            Answered::Whole(answer, _) => answer.headers(),
+            Answered::Switched(answer, _) => answer.headers(),
+        }
     }
 
     /// The headers of the answer, to be changed before the client sees them.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
-        self.response.headers_mut()
+        match &mut self.answered {
+            Answered::Whole(answer, _) => answer.headers_mut(),
+            Answered::Switched(answer, _) => answer.headers_mut(),
+        }
+    }
+
+    /// Removes what an app says in Ebb's name.
+    pub fn strip_claims(&mut self) {
+        for name in [headers::REASON, headers::FATE] {
+            self.headers_mut().remove(name);
+        }
     }
 
     /// The answer, for the client. `guard` is dropped when the request has ended: with the last byte of
     /// the body, or when both sides of an upgraded connection have closed.
-    pub fn into_response<G: Send + 'static>(
-        self,
-        upgrade: Option<OnUpgrade>,
-        guard: G,
-        drain: &Drain,
-    ) -> Response<ResponseBody<G>> {
-        let Self { mut response, lease, timeouts } = self;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return upgrade::switch(response, upgrade, guard, drain);
+    pub fn into_response<G: Send + 'static>(self, guard: G) -> Response<ResponseBody<G>> {
+        let Self { answered, may_switch, timeouts } = self;
+        match answered {
+            Answered::Whole(mut answer, lease) => {
+                if answer.version() < Version::HTTP_2 {
+                    // The version is each connection's own: an app's 1.0 would close the client's connection too.
+                    *answer.version_mut() = Version::HTTP_11;
+                }
+                strip_hop_by_hop(answer.headers_mut());
+                answer.map(|body| {
+                    ResponseBody::relayed(Relay::new(body, timeouts.deadline, timeouts.idle, lease), guard)
+                })
+            }
+            Answered::Switched(mut answer, upstream) if may_switch => {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                answer.map(|()| ResponseBody::switched(upstream, guard))
+            }
+            Answered::Switched(..) => {
+                let text = "upstream switched protocols unasked";
+                Reply::new(StatusCode::BAD_GATEWAY, "unasked-upgrade", text).into_response()
+            }
         }
-        if response.version() < Version::HTTP_2 {
-            // The version is each connection's own: an app's 1.0 would close the client's connection too.
-            *response.version_mut() = Version::HTTP_11;
-        }
-        strip_hop_by_hop(response.headers_mut());
-        response.map(|body| {
-            ResponseBody::relayed(Relay::new(body, timeouts.deadline, timeouts.idle, lease), guard)
-        })
     }
 }
 
 /// Headers that concern one connection only (RFC 9110, section 7.6.1).
 /// `Trailer` is not among them: it announces trailers, which are relayed.
-const HOP_BY_HOP: [HeaderName; 7] = [
+const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
+    // With `Upgrade: h2c`, which ends here: such a tunnel would carry any number of requests past every limit.
+    HeaderName::from_static("http2-settings"),
     // Never standard, still sent by some clients.
     HeaderName::from_static("proxy-connection"),
 ];
@@ -205,7 +227,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Whether any line of the list `name` has `token` as a member.
-fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(crate) fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()
@@ -214,34 +236,29 @@ fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|member| member.trim().eq_ignore_ascii_case(token))
 }
 
-/// The protocol that an HTTP/1.1 request asks to switch to, if it asks for one properly.
-fn wanted_upgrade(request: &Request<Incoming>) -> Option<HeaderValue> {
-    let asks = request.version() == Version::HTTP_11
-        && names_token(request.headers(), &header::CONNECTION, "upgrade");
-    if asks { request.headers().get(header::UPGRADE).cloned() } else { None }
+/// The protocol that an HTTP/1.1 request asks to switch to, if it asks for one properly. HTTP/2 is none of them: who
+/// wants to speak it to us says so with its first byte.
+fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
+    let asks = head.version == Version::HTTP_11 && names_token(&head.headers, &header::CONNECTION, "upgrade");
+    let protocol = head.headers.get(header::UPGRADE).filter(|_| asks)?;
+    let members = protocol.to_str().ok()?.split(',').map(str::trim);
+    let others: Vec<&str> =
+        members.filter(|member| !member.is_empty() && !member.eq_ignore_ascii_case("h2c")).collect();
+    if others.is_empty() { None } else { HeaderValue::try_from(others.join(", ")).ok() }
 }
 
+/// Lines before are kept byte for byte, whatever they are: who reads them knows what it was given.
 fn append_forwarded_for(headers: &mut HeaderMap, peer: SocketAddr) {
     const NAME: HeaderName = HeaderName::from_static("x-forwarded-for");
     let address = peer.ip().to_canonical().to_string();
-    let before: Vec<&str> = headers.get_all(&NAME).iter().filter_map(|line| line.to_str().ok()).collect();
-    let line = if before.is_empty() { address } else { format!("{}, {address}", before.join(", ")) };
+    let line = if headers.contains_key(&NAME) {
+        let before = headers.get_all(&NAME).iter().map(HeaderValue::as_bytes);
+        before.chain([address.as_bytes()]).collect::<Vec<_>>().join(&b", "[..])
+    } else {
+        address.into_bytes()
+    };
     if let Ok(value) = HeaderValue::try_from(line) {
         headers.insert(NAME, value);
-    }
-}
-
-/// `GET http://host/path` becomes `GET /path` with `Host: host` (RFC 9112, section 3.2.2).
-fn to_origin_form<B>(request: &mut Request<B>) {
-    let Some(authority) = request.uri().authority().cloned() else { return };
-    // Without the user and password that a URL may hold: a Host has none.
-    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-    if let Ok(host) = HeaderValue::try_from(host) {
-        request.headers_mut().insert(header::HOST, host);
-    }
-    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    if let Ok(uri) = path.parse() {
-        *request.uri_mut() = uri;
     }
 }
 
@@ -283,10 +300,25 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_style_target_becomes_a_path_and_a_host() {
-        let mut request = Request::builder().uri("http://me:secret@a.example:8080/x?y=1").body(()).unwrap();
-        to_origin_form(&mut request);
-        assert_eq!(request.uri(), "/x?y=1");
-        assert_eq!(request.headers()[header::HOST], "a.example:8080");
+    fn a_forwarded_for_line_keeps_bytes_that_are_not_ascii() {
+        let mut given = HeaderMap::new();
+        given.insert("x-forwarded-for", HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        append_forwarded_for(&mut given, "10.0.0.9:1".parse().unwrap());
+        assert_eq!(given["x-forwarded-for"].as_bytes(), b"caf\xe9, 10.0.0.9");
+    }
+
+    #[test]
+    fn http2_is_no_protocol_to_switch_to() {
+        for (upgrade, want) in [
+            ("websocket", Some("websocket")),
+            ("h2c", None),
+            ("H2C, websocket", Some("websocket")),
+            ("", None),
+        ] {
+            let request = Request::get("/").header("connection", "Upgrade, HTTP2-Settings");
+            let (head, ()) = request.header("upgrade", upgrade).body(()).unwrap().into_parts();
+            let got = wanted_upgrade(&head);
+            assert_eq!(got.as_ref().map(|value| value.to_str().unwrap()), want, "{upgrade:?}");
+        }
     }
 }

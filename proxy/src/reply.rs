@@ -1,10 +1,10 @@
 //! Answers that Ebb itself gives: errors, mostly.
 
 use bytes::Bytes;
-use ebb_core::headers;
+use ebb_core::{fate::Fate, headers};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use crate::body::ResponseBody;
+use crate::{body::ResponseBody, http1::Fault};
 
 /// An answer of our own: a status, a reason in one word for machines, and a text for people.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub struct Reply {
     text: String,
     retry_after: Option<u32>,
     grpc: Option<u8>,
+    fate: Option<Fate>,
 }
 
 /// What a client speaks. Asked of a request before it is sent on, for the reply if that fails.
@@ -45,13 +46,20 @@ const GRPC_INTERNAL: u8 = 13;
 impl Reply {
     /// An error. `reason` goes into the header `ebb-reason`.
     pub fn new(status: StatusCode, reason: &'static str, text: impl Into<String>) -> Self {
-        Self { status, reason, text: text.into(), retry_after: None, grpc: None }
+        Self { status, reason, text: text.into(), retry_after: None, grpc: None, fate: None }
     }
 
     /// Tells the client to come again after so many seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Tells the hop in front what became of the request, which is for it to repeat.
+    #[must_use]
+    pub const fn fate(mut self, fate: Fate) -> Self {
+        self.fate = Some(fate);
         self
     }
 
@@ -77,6 +85,9 @@ impl Reply {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(fate) = self.fate {
+            headers.insert(headers::FATE, HeaderValue::from_static(fate.word()));
+        }
         if let Some(status) = self.grpc {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert("grpc-status", HeaderValue::from(u16::from(status)));
@@ -91,6 +102,13 @@ impl Reply {
             *response.body_mut() = ResponseBody::own(self.text + "\n");
         }
         response
+    }
+}
+
+/// What is wrong with a client's request, said to it.
+impl From<Fault> for Reply {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.status, fault.reason, fault.text)
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
@@ -46,6 +47,14 @@ pub(crate) async fn detect<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(P
         }
     };
     Ok((protocol, Rewind { stream, first, filled, given: 0 }))
+}
+
+impl<S> Rewind<S> {
+    /// The stream, and its first bytes.
+    pub(crate) fn into_parts(self) -> (S, BytesMut) {
+        let first = BytesMut::from(&self.first[self.given..self.filled]);
+        (self.stream, first)
+    }
 }
 
 impl<S: AsyncRead> AsyncRead for Rewind<S> {

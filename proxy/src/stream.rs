@@ -16,15 +16,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     sync::mpsc,
     time::timeout,
 };
 
-/// A peer that sent nothing for so long is asked whether it is there.
-const ASKED_AFTER: Duration = Duration::from_secs(2);
-/// ... and must have answered in so long, or the stream ends.
-const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+use crate::net::{Liveness, connect, liveness::PING};
 
 /// A body that ends when its sender is dropped.
 #[derive(Debug)]
@@ -77,8 +73,8 @@ pub async fn open(
     within: Duration,
 ) -> Result<Response<Incoming>, OpenError> {
     timeout(within, async {
-        let stream = TcpStream::connect(address).await.map_err(|e| OpenError::Connect(address, e))?;
-        stream.set_nodelay(true).map_err(|e| OpenError::Connect(address, e))?;
+        let stream =
+            connect(address, within, Liveness::POD).await.map_err(|e| OpenError::Connect(address, e))?;
         open_over(stream, request).await.map_err(|e| OpenError::Http(address, e))
     })
     .await
@@ -91,8 +87,8 @@ async fn open_over(
 ) -> hyper::Result<Response<Incoming>> {
     let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .keep_alive_interval(ASKED_AFTER)
-        .keep_alive_timeout(ALIVE_WITHIN)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
         .handshake(TokioIo::new(io))
         .await?;
     // Owned by the stream: it ends when both bodies are dropped.

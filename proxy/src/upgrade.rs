@@ -3,19 +3,15 @@
 
 use std::{io, pin::pin, time::Duration};
 
-use http::{HeaderValue, Response, StatusCode, header};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, split},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, split},
     time::timeout,
 };
-use tracing::debug;
 
 use crate::{
-    body::ResponseBody,
     drain::{Drain, Stage},
-    reply::Reply,
+    net::Stream,
 };
 
 /// Bytes buffered in each direction of an upgraded connection. They are resident for each idle socket.
@@ -24,55 +20,33 @@ const BUFFER: usize = 4 * 1024;
 /// an app that never closes its half would keep the slot for ever.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// Answers 101 and joins the two sides in a task that the drain waits for.
-pub(crate) fn switch<G: Send + 'static>(
-    mut response: Response<Incoming>,
-    client: Option<OnUpgrade>,
-    guard: G,
-    drain: &Drain,
-) -> Response<ResponseBody<G>> {
-    let Some(client) = client else {
-        return Reply::new(StatusCode::BAD_GATEWAY, "unasked-upgrade", "upstream switched protocols unasked")
-            .into_response();
-    };
-    let upstream = hyper::upgrade::on(&mut response);
-    let task = drain.clone();
-    // For hyper the connection ends with the upgrade: from here on it is counted here.
-    let open = drain.connection();
-    drain.tasks().spawn(async move {
-        let _until_closed = (guard, open);
-        tokio::select! {
-            ended = join(client, upstream) => if let Err(error) = ended {
-                debug!(%error, "upgraded connection ended");
-            },
-            () = task.reached(Stage::Aborted) => {}
-        }
-    });
-    let mut answer = Response::new(ResponseBody::own(""));
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *answer.headers_mut() = std::mem::take(response.headers_mut());
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    answer
+/// One end of a tunnel.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) stream: Stream,
+    /// What came after the head, and is the tunnel's already.
+    pub(crate) unread: BytesMut,
 }
 
-async fn join(
-    client: OnUpgrade,
-    upstream: OnUpgrade,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (client, upstream) = tokio::try_join!(client, upstream)?;
-    tunnel(TokioIo::new(client), TokioIo::new(upstream)).await?;
-    Ok(())
+/// Joins two ends until both have said all, or the drain has lasted too long.
+pub(crate) async fn join(client: End, upstream: End, drain: &Drain) -> io::Result<()> {
+    tokio::select! {
+        ended = tunnel(client.stream, client.unread.freeze(), upstream.stream, upstream.unread.freeze()) => ended,
+        () = drain.reached(Stage::Aborted) => Ok(()),
+    }
 }
 
 /// Copies both ways until both sides have closed, or one has and the other goes on for too long.
 async fn tunnel(
     client: impl AsyncRead + AsyncWrite,
+    client_said: Bytes,
     upstream: impl AsyncRead + AsyncWrite,
+    upstream_said: Bytes,
 ) -> io::Result<()> {
     let (client_says, client_hears) = split(client);
     let (upstream_says, upstream_hears) = split(upstream);
-    let mut up = pin!(relay(client_says, upstream_hears));
-    let mut down = pin!(relay(upstream_says, client_hears));
+    let mut up = pin!(relay(client_said, client_says, upstream_hears));
+    let mut down = pin!(relay(upstream_said, upstream_says, client_hears));
     tokio::select! {
         ended = &mut up => {
             ended?;
@@ -85,9 +59,9 @@ async fn tunnel(
     }
 }
 
-/// Copies until the end of `from`, and tells `to` of it.
-async fn relay(from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
-    copy_buf(&mut BufReader::with_capacity(BUFFER, from), &mut to).await?;
+/// Copies what was `said` already and then all that follows, and tells `to` of the end.
+async fn relay(said: Bytes, from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    copy_buf(&mut BufReader::with_capacity(BUFFER, AsyncReadExt::chain(&*said, from)), &mut to).await?;
     to.shutdown().await
 }
 
@@ -105,7 +79,7 @@ mod tests {
     fn open() -> (DuplexStream, DuplexStream, JoinHandle<io::Result<()>>) {
         let (client, near) = duplex(1024);
         let (far, app) = duplex(1024);
-        (client, app, tokio::spawn(tunnel(near, far)))
+        (client, app, tokio::spawn(tunnel(near, Bytes::new(), far, Bytes::new())))
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,10 +7,10 @@ use std::{
 };
 
 use ebb_proxy::{
-    Drain, Handler, Hop, Limits, ResponseBody, Timeouts, Upstream, UpstreamLimits, forward, serve,
+    Drain, Handler, Hop, Limits, RequestBody, ResponseBody, Timeouts, Upstream, UpstreamLimits, forward,
+    net::Liveness, serve,
 };
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -23,7 +23,6 @@ const GENEROUS: Duration = Duration::from_secs(20);
 /// Forwards everything, and tells when a request has ended.
 struct Forwarder {
     upstream: Arc<Upstream>,
-    drain: Drain,
     ended: mpsc::Sender<()>,
 }
 
@@ -39,16 +38,16 @@ impl Drop for Slot {
 impl Handler for Forwarder {
     type Guard = Slot;
 
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<Slot>> {
-        let Hop { request, upgrade } = Hop::new(request, peer);
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<ResponseBody<Slot>> {
+        let Hop { head, body } = Hop::new(request, peer);
         // The request's own time-out is far away: it is not what ends this.
         let timeouts = Timeouts {
             deadline: Instant::now() + Duration::from_secs(600),
             response_start: None,
             idle: None,
         };
-        let forwarded = forward(&self.upstream, request, timeouts).await.expect("the app answers");
-        forwarded.into_response(upgrade, Slot(self.ended.clone()), &self.drain)
+        let forwarded = forward(&self.upstream, &head, body, timeouts).await.expect("the app answers");
+        forwarded.into_response(Slot(self.ended.clone()))
     }
 }
 
@@ -72,8 +71,9 @@ async fn a_client_that_stops_reading_gives_its_slot_back() {
     let address = listener.local_addr().unwrap();
     let (ended, mut slot_is_free) = mpsc::channel(1);
     let drain = Drain::default();
-    let handler = Arc::new(Forwarder { upstream, drain: drain.clone(), ended });
-    let limits = Limits { send_timeout: Duration::from_millis(300), ..Limits::default() };
+    let handler = Arc::new(Forwarder { upstream, ended });
+    let liveness = Liveness { unacknowledged: Duration::from_millis(300), ..Liveness::CLIENT };
+    let limits = Limits { liveness, ..Limits::default() };
     tokio::spawn(serve(listener, handler, drain, limits));
 
     let mut client = TcpStream::connect(address).await.unwrap();

@@ -1,7 +1,7 @@
 //! What a client sees when the sidecar cannot serve it. One match; nothing else writes an error reply.
 
-use ebb_core::headers;
-use ebb_proxy::{ForwardError, Reply, SendError, TimedOut};
+use ebb_core::fate::Fate;
+use ebb_proxy::{BodyError, Cause, ForwardError, Reply, TimedOut};
 use http::StatusCode;
 use thiserror::Error;
 
@@ -16,23 +16,41 @@ pub(crate) enum Refused {
     WaitedTooLong,
     #[error("the request broke off while it waited for its turn")]
     BrokenOff,
-    #[error(transparent)]
-    Forward(#[from] ForwardError),
+    #[error("{error}")]
+    Forward { fate: Fate, error: ForwardError },
 }
 
 impl Refused {
     /// The word for the header `ebb-reason` and for the metric's label.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
-            Self::Full(_) => headers::REASON_QUEUE_FULL,
+            Self::Full(_) => "queue-full",
             Self::WaitedTooLong => "queue-timeout",
-            Self::BrokenOff | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
-                "request-broke-off"
+            Self::BrokenOff => "request-broke-off",
+            Self::Forward { fate, error } => match error {
+                ForwardError::TimedOut(TimedOut::Request) => "request-timeout",
+                ForwardError::TimedOut(TimedOut::ResponseStart) => "response-start-timeout",
+                ForwardError::Send(failed) => match (&failed.cause, fate) {
+                    (Cause::Request(_), _) => "request-broke-off",
+                    (Cause::Unreadable(_), _) => "app-unreadable",
+                    (_, Fate::NeverSent | Fate::RefusedByPeer) => "app-refused",
+                    (_, Fate::MaybeSent | Fate::Answered) => "app-broke-off",
+                },
+            },
+        }
+    }
+
+    /// What became of the request.
+    pub(crate) const fn fate(&self) -> Fate {
+        match self {
+            Self::Full(_) => Fate::NeverSent,
+            // Who waited so long, or has gone, is not to be sent anywhere.
+            Self::WaitedTooLong | Self::BrokenOff => Fate::Answered,
+            Self::Forward { error: ForwardError::TimedOut(_), .. } => Fate::Answered,
+            Self::Forward { error: ForwardError::Send(failed), .. } if failed.is_the_clients() => {
+                Fate::Answered
             }
-            Self::Forward(ForwardError::TimedOut(TimedOut::Request)) => "request-timeout",
-            Self::Forward(ForwardError::TimedOut(TimedOut::ResponseStart)) => "response-start-timeout",
-            Self::Forward(ForwardError::Send(SendError::NotSent { .. })) => headers::REASON_APP_REFUSED,
-            Self::Forward(ForwardError::Send(SendError::Unanswered { .. })) => headers::REASON_APP_BROKE_OFF,
+            Self::Forward { fate, .. } => *fate,
         }
     }
 
@@ -42,15 +60,17 @@ impl Refused {
             Self::Full(full) => {
                 Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, full.to_string()).retry_after(1)
             }
-            Self::WaitedTooLong | Self::Forward(ForwardError::TimedOut(_)) => {
+            Self::WaitedTooLong | Self::Forward { error: ForwardError::TimedOut(_), .. } => {
                 Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, format!("request timeout: {self}"))
             }
-            Self::BrokenOff | Self::Forward(ForwardError::Send(SendError::RequestBroke { .. })) => {
-                Reply::new(StatusCode::BAD_REQUEST, reason, self.to_string())
-            }
-            Self::Forward(ForwardError::Send(error)) => {
-                Reply::new(StatusCode::BAD_GATEWAY, reason, error.to_string())
-            }
+            Self::BrokenOff => Reply::new(StatusCode::BAD_REQUEST, reason, self.to_string()),
+            Self::Forward { error: ForwardError::Send(failed), .. } => match &failed.cause {
+                Cause::Request(BodyError::Malformed(fault)) => {
+                    Reply::new(fault.status, reason, self.to_string())
+                }
+                Cause::Request(_) => Reply::new(StatusCode::BAD_REQUEST, reason, self.to_string()),
+                _ => Reply::new(StatusCode::BAD_GATEWAY, reason, self.to_string()),
+            },
         }
     }
 }

@@ -7,16 +7,15 @@ use std::{
     time::Duration,
 };
 
-use ebb_core::{headers, request_stats::Origin};
+use ebb_core::{fate::Fate, headers, request_stats::Origin};
 use ebb_proxy::{
-    Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, SendError, Speaks, Timeouts, Upstream,
+    Attempts, Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, Speaks, Timeouts, Upstream,
     WallClock, forward,
 };
 use http::{
     HeaderValue, Request, Response, Uri, Version, header,
     uri::{Authority, Scheme},
 };
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::{
     sync::Semaphore,
@@ -44,7 +43,7 @@ pub(crate) struct Pod {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
     pub(crate) first_request: OnceLock<ebb_core::Tick>,
-    /// Places for requests that come before the app listens.
+    /// Places for requests that wait until the app listens.
     pub(crate) early: Semaphore,
     pub(crate) breaker: Option<Arc<Breaker>>,
     pub(crate) app: Arc<Upstream>,
@@ -88,7 +87,11 @@ impl Drop for InFlight {
 impl Handler for RequestHandler {
     type Guard = InFlight;
 
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<InFlight>> {
+    async fn call(
+        &self,
+        request: Request<RequestBody>,
+        peer: SocketAddr,
+    ) -> Response<ResponseBody<InFlight>> {
         let pod = &self.pod;
         if let Some(probing) = probes::classify(request.headers()) {
             return probes::answer(probing, &pod.readiness, pod.drain.leaving()).await;
@@ -101,7 +104,10 @@ impl Handler for RequestHandler {
             Ok(response) => response,
             Err(refused) => {
                 pod.metrics.refused(refused.reason());
-                refused.reply().speaking(speaks).into_response()
+                let reply = refused.reply().speaking(speaks);
+                // What became of it is for an activator, that can send it elsewhere.
+                let told = if origin == Origin::Proxied { reply.fate(refused.fate()) } else { reply };
+                told.into_response()
             }
         }
     }
@@ -110,49 +116,84 @@ impl Handler for RequestHandler {
 impl RequestHandler {
     async fn relay(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         peer: SocketAddr,
         mut in_flight: InFlight,
     ) -> Result<Response<ResponseBody<InFlight>>, Refused> {
         let pod = &self.pod;
         let timeouts = self.timeouts(Instant::now());
-        let Hop { mut request, upgrade } = Hop::new(request, peer);
+        let Hop { head, mut body } = Hop::new(request, peer);
         if let Some(breaker) = &pod.breaker {
-            let turn = reading_on(breaker.acquire(), request.body_mut());
+            let turn = reading_on(breaker.acquire(), &mut body);
             let slot = timeout_at(timeouts.head_due(), turn).await.unwrap_or(Err(Refused::WaitedTooLong))?;
             in_flight.slot = Some(slot?);
         }
-        if pod.first_request.get().is_none() {
-            self.wait_for_app(timeouts.head_due(), request.body_mut()).await?;
+        let patience = timeouts.head_due().min(Instant::now() + EARLY_WITHIN);
+        if !pod.readiness.has_been_ready() {
+            self.wait_for_app(patience, &mut body).await?;
         }
-        pod.first_request.get_or_init(|| pod.clock.now());
-        let forwarded = match forward(&pod.app, request, timeouts).await {
-            Ok(mut forwarded) => {
-                // Only Ebb gives Ebb's reasons: an activator acts on them.
-                forwarded.headers_mut().remove(headers::REASON);
-                forwarded
-            }
-            Err(error) => {
-                if matches!(error, ForwardError::Send(SendError::NotSent { .. })) {
-                    pod.readiness.lost();
-                }
-                return Err(error.into());
-            }
+        let mut attempts = match in_flight.origin {
+            Origin::Direct => Attempts::here(),
+            Origin::Proxied => Attempts::before_another(),
         };
-        Ok(forwarded.into_response(upgrade, in_flight, &pod.drain))
+        loop {
+            pod.first_request.get_or_init(|| pod.clock.now());
+            let error = match forward(&pod.app, &head, body.from_the_beginning(), timeouts).await {
+                Ok(mut forwarded) => {
+                    // Only Ebb gives Ebb's reasons: an activator acts on them.
+                    forwarded.strip_claims();
+                    return Ok(forwarded.into_response(in_flight));
+                }
+                Err(error) => error,
+            };
+            let fate = error.fate();
+            if fate == Fate::NeverSent {
+                pod.readiness.lost();
+            }
+            let again = attempts.again(fate, &head, &body)
+                && self.is_worth_it(&error, in_flight.origin, patience, &mut body).await?;
+            if !again {
+                return Err(Refused::Forward { fate: attempts.fate(fate), error });
+            }
+        }
     }
 
-    /// Kubernetes sends clients to a pod without a readiness probe as soon as it runs: those that come before the app
-    /// listens wait for it. Those that are too many, or have waited too long, hear what the app says, as do all when
-    /// the pod leaves.
-    async fn wait_for_app(&self, due: Instant, body: &mut RequestBody) -> Result<(), Refused> {
+    /// Whether another try, which is allowed, can come to more than the last. Waits until that is so, where it may.
+    async fn is_worth_it(
+        &self,
+        error: &ForwardError,
+        origin: Origin,
+        patience: Instant,
+        body: &mut RequestBody,
+    ) -> Result<bool, Refused> {
+        match error {
+            // An activator has other pods.
+            _ if origin == Origin::Proxied => Ok(false),
+            ForwardError::Send(failed) => match failed.fate {
+                Fate::NeverSent => {
+                    let may_come_back = !self.pod.readiness.phase().is_ready() && Instant::now() < patience;
+                    Ok(may_come_back && self.wait_for_app(patience, body).await?)
+                }
+                Fate::RefusedByPeer => Ok(true),
+                // The app was just closing a connection that it had kept. On a new one it is the request that breaks it.
+                Fate::MaybeSent => Ok(failed.on_used),
+                Fate::Answered => Ok(false),
+            },
+            ForwardError::TimedOut(_) => Ok(false),
+        }
+    }
+
+    /// Kubernetes sends clients to a pod without a readiness probe as soon as it runs, and to one whose app crashed until
+    /// it has seen that: those that come before the app listens wait for it, and hear whether it does. Those that are
+    /// too many, or have waited too long, hear what the app says, as do all when the pod leaves.
+    async fn wait_for_app(&self, until: Instant, body: &mut RequestBody) -> Result<bool, Refused> {
         let pod = &self.pod;
-        let Ok(_place) = pod.early.try_acquire() else { return Ok(()) };
-        let hold = due.saturating_duration_since(Instant::now()).min(EARLY_WITHIN);
+        let Ok(_place) = pod.early.try_acquire() else { return Ok(false) };
+        let hold = until.saturating_duration_since(Instant::now());
         tokio::select! {
             biased;
-            () = pod.drain.leaving() => Ok(()),
-            waited = reading_on(pod.readiness.wait(hold), body) => waited.map(drop),
+            () = pod.drain.leaving() => Ok(false),
+            ready = reading_on(pod.readiness.wait(hold), body) => ready,
         }
     }
 
@@ -166,13 +207,10 @@ impl RequestHandler {
     }
 }
 
-/// Requests that may wait for the app's first readiness, each with what it has brought along.
+/// Requests that may wait for the app to listen, each with what it has brought along.
 pub(crate) const MOST_EARLY: usize = 256;
 /// They wait no longer than apps usually need to start.
 const EARLY_WITHIN: Duration = Duration::from_secs(30);
-
-/// Bytes of its body that a request may bring along while it waits.
-const READ_AHEAD_BYTES: u64 = 64 * 1024;
 
 /// Waits for `turn`, and reads on meanwhile: only so is it seen that the client has gone.
 async fn reading_on<T>(turn: impl Future<Output = T>, body: &mut RequestBody) -> Result<T, Refused> {
@@ -181,7 +219,7 @@ async fn reading_on<T>(turn: impl Future<Output = T>, body: &mut RequestBody) ->
         tokio::select! {
             biased; // who has its turn reads no further
             turn = &mut turn => return Ok(turn),
-            () = body.read_ahead(READ_AHEAD_BYTES) => {}
+            () = body.read_ahead() => {}
         }
         if body.has_failed() {
             return Err(Refused::BrokenOff);

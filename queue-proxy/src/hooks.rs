@@ -11,9 +11,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::headers;
-use ebb_proxy::{Handler, Reply, ResponseBody};
+use ebb_proxy::{Handler, Reply, RequestBody, ResponseBody};
 use http::{HeaderMap, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -36,7 +35,7 @@ pub(crate) struct AdminHandler {
 impl Handler for AdminHandler {
     type Guard = ();
 
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<ResponseBody<()>> {
         if let Some(wrong) = wrong_target(&request, &[WAIT_FOR_DRAIN, DRAIN]) {
             return wrong;
         }

@@ -3,9 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use ebb_core::stat::{self, Stat};
-use ebb_proxy::{Handler, Reply, ResponseBody, metrics};
+use ebb_proxy::{Handler, Reply, RequestBody, ResponseBody, metrics};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 use prost::Message;
 
 use crate::handler::Pod;
@@ -19,7 +18,7 @@ pub(crate) struct StatsHandler {
 impl Handler for StatsHandler {
     type Guard = ();
 
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
         if let Some(wrong) = wrong_target(&request, &["/metrics"]) {
             return wrong;
         }
@@ -63,7 +62,7 @@ fn wants_text(request: &HeaderMap) -> bool {
 
 /// The answer to who asks for something else than one of `paths`.
 pub(crate) fn wrong_target(
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
     paths: &[&str],
 ) -> Option<Response<ResponseBody<()>>> {
     let reply = if !paths.contains(&request.uri().path()) {

@@ -5,7 +5,9 @@ use std::{
 };
 
 use ebb_core::Tick;
-use ebb_proxy::{Cut, Drain, Limits, Quiet, Upstream, UpstreamLimits, WallClock, listen, serve};
+use ebb_proxy::{
+    Cut, Drain, Limits, Quiet, Upstream, UpstreamLimits, WallClock, listen, net::Liveness, serve,
+};
 use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
@@ -162,7 +164,12 @@ impl Pod {
             // At least one slot and at least ten places: such bounds are always accepted.
             Breaker::new(bounds).ok()
         });
-        let limits = UpstreamLimits { connect_timeout: APP_CONNECT_TIMEOUT, ..UpstreamLimits::default() };
+        // On loopback nobody vanishes without a word; an app may be too busy to take what is sent to it.
+        let limits = UpstreamLimits {
+            connect_timeout: APP_CONNECT_TIMEOUT,
+            liveness: Liveness::CLIENT,
+            ..UpstreamLimits::default()
+        };
         Arc::new(Self {
             clock,
             started: now,
@@ -179,7 +186,15 @@ impl Pod {
     }
 }
 
-/// Scrapers and hooks are few.
+/// Scrapers and hooks are few, and ask often or once. Strangers that ask nothing make room for them.
 fn few() -> Limits {
-    Limits { max_connections: 64, ..Limits::default() }
+    let seconds = Duration::from_secs;
+    Limits {
+        max_connections: 64,
+        first_byte_timeout: seconds(10),
+        head_timeout: seconds(10),
+        idle_timeout: seconds(60),
+        max_streams: 16,
+        ..Limits::default()
+    }
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use ebb_core::headers;
-use http::{Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use queue_proxy::readiness::Probe;
 use support::*;
@@ -15,28 +15,50 @@ fn assert_bad_gateway(answer: &Response<Incoming>, reason: &str) {
 }
 
 #[tokio::test]
-async fn an_app_that_refuses_is_a_502_and_not_ready_until_it_is_back() {
-    let listener = listen().await;
-    let address = listener.local_addr().unwrap();
-    let app = App::on(listener);
-    let pod = Pod::start(address, |config| config.probes = vec![Probe::tcp()]).await;
-    let mut readiness = pod.proxy.readiness();
-    within(readiness.wait_for(|phase| phase.is_ready())).await.unwrap();
-    drop(app);
-    // The listener is gone when its task is.
-    until(|| std::net::TcpListener::bind(address).is_ok()).await;
-    let mut client = Client::connect(pod.serving).await;
-    let answer = client.send(post("/", full("body"))).await;
-    assert_bad_gateway(&answer, headers::REASON_APP_REFUSED);
-    within(readiness.wait_for(|phase| !phase.is_ready())).await.unwrap();
-    pod.until_in_flight(0).await;
+async fn an_app_that_refuses_is_not_ready_and_waited_for_until_it_is_back() {
+    for method in [Method::GET, Method::POST] {
+        let listener = listen().await;
+        let address = listener.local_addr().unwrap();
+        let app = App::on(listener);
+        let pod = Pod::start(address, |config| config.probes = vec![Probe::tcp()]).await;
+        let mut readiness = pod.proxy.readiness();
+        within(readiness.wait_for(|phase| phase.is_ready())).await.unwrap();
+        drop(app);
+        // The listener is gone when its task is.
+        until(|| std::net::TcpListener::bind(address).is_ok()).await;
+        let mut client = Client::connect(pod.serving).await;
+        let mut request = post("/", full("body"));
+        *request.method_mut() = method;
+        let answer = client.start(request);
+        within(readiness.wait_for(|phase| !phase.is_ready())).await.unwrap();
+        assert!(!answer.is_finished());
 
-    let mut app = App::on(tokio::net::TcpListener::bind(address).await.unwrap());
-    within(readiness.wait_for(|phase| phase.is_ready())).await.unwrap();
+        let mut app = App::on(tokio::net::TcpListener::bind(address).await.unwrap());
+        let Exchange { request, reply } = app.next().await;
+        assert_eq!(read(request.into_body()).await, "body");
+        reply.send(Response::new(full("back"))).unwrap();
+        assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "back");
+        pod.until_in_flight(0).await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_activator_sends_to_an_app_that_refuses_goes_back_to_it() {
+    let address = free_port().await;
+    let pod = Pod::start(address, |config| config.nonce = Some("secret".into())).await;
+    let mut client = Client::connect(pod.serving).await;
+    let mut request = post("/", full("body"));
+    for (name, value) in [("k-proxy-request", "activator"), ("ebb-pod-nonce", "secret")] {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    let answer = client.send(request).await;
+    assert_bad_gateway(&answer, "app-refused");
+    assert_eq!(answer.headers()[headers::FATE], "never-sent");
+    // Others have nothing to do with it. Without a probe there is nothing that could be waited for.
     client.ready().await.unwrap();
-    let answer = client.start(get("/"));
-    app.next().await.answer_with("back");
-    assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "back");
+    let answer = client.send(post("/", full("body"))).await;
+    assert_bad_gateway(&answer, "app-refused");
+    assert_eq!(answer.headers().get(headers::FATE), None);
 }
 
 /// As Kubernetes sends them to a pod without a readiness probe.
@@ -136,7 +158,7 @@ async fn a_get_that_crashes_the_app_is_not_tried_on_every_kept_connection() {
     let answer = client.start(get("/poison"));
     app.next().await.break_off();
     app.next().await.break_off();
-    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), headers::REASON_APP_BROKE_OFF);
+    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), "app-broke-off");
     assert!(app.has_nothing());
 }
 
@@ -148,7 +170,7 @@ async fn what_the_app_may_have_acted_upon_is_not_sent_again() {
     let mut client = Client::connect(pod.serving).await;
     let answer = client.start(post("/order", full("one")));
     app.next().await.break_off();
-    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), headers::REASON_APP_BROKE_OFF);
+    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), "app-broke-off");
     assert!(app.has_nothing());
     pod.until_in_flight(0).await;
 }
@@ -181,7 +203,7 @@ async fn an_app_that_answers_nonsense_is_a_502() {
     let mut app = RawClient { stream: within(listener.accept()).await.unwrap().0 };
     app.head().await;
     app.write("SSH-2.0-OpenSSH_9\r\n\r\n").await;
-    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), headers::REASON_APP_BROKE_OFF);
+    assert_bad_gateway(&within(answer).await.unwrap().unwrap(), "app-unreadable");
     pod.until_in_flight(0).await;
 }
 

@@ -23,9 +23,6 @@ use crate::{
     throttler::{Outcome, Ticket},
 };
 
-/// Bytes of a held request's body that are read ahead. Enough for most forms and calls; a client whose
-/// longer upload is held is only found to have gone when its request is dispatched.
-const READ_AHEAD: u64 = 64 * 1024;
 /// A pod that failed is asked again after so long: it answers at once where only one request failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
 
@@ -45,7 +42,17 @@ impl Lease {
     /// The pod did not take the request: it gets no more until it is found ready again. Answers where the
     /// request stood, if it was held.
     pub(crate) fn failed(mut self) -> Option<Ticket> {
+        self.is_failing();
+        self.ticket
+    }
+
+    /// The same, once the request that has this place has ended.
+    pub(crate) const fn is_failing(&mut self) {
         self.outcome = Outcome::PodFailed;
+    }
+
+    /// The request did not stay, through no fault of the pod. Answers where it stood, if it was held.
+    pub(crate) fn ended(self) -> Option<Ticket> {
         self.ticket
     }
 }
@@ -112,8 +119,7 @@ impl Service {
                         trouble: settings.trouble.clone(),
                     });
                 }
-                () = body.read_ahead(READ_AHEAD) => if body.has_failed() {
-                    // hyper keeps a request whose client left in the middle of its body.
+                () = body.read_ahead() => if body.has_failed() {
                     return Err(Refused::ClientGone);
                 },
             }

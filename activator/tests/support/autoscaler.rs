@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,11 +13,10 @@ use ebb_core::{
     link::{Down, Frames, Hello, Listening, PATH, Unanswered, Up, frame},
     stat::WireStatMessage,
 };
-use ebb_proxy::{Drain, Handler, Limits, ResponseBody, serve, stream::ChannelBody};
+use ebb_proxy::{Drain, Handler, Limits, RequestBody, ResponseBody, serve, stream::ChannelBody};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::soon;
@@ -115,11 +113,6 @@ impl Autoscaler {
         self.unanswered.is_empty()
     }
 
-    /// Whether no report comes for so long.
-    pub(crate) async fn hears_nothing_for(&mut self, time: Duration) -> bool {
-        timeout(time, self.stats.recv()).await.is_err()
-    }
-
     /// Ends the stream and refuses others.
     pub(crate) fn leave(&mut self) {
         self.away.store(true, Ordering::SeqCst);
@@ -151,7 +144,7 @@ struct Streams {
 impl Handler for Streams {
     type Guard = ();
 
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
         assert_eq!((request.uri().path(), request.version()), (PATH, Version::HTTP_2));
         let token =
             request.headers().get("authorization").map(|value| value.to_str().expect("text").to_owned());

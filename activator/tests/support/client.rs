@@ -77,8 +77,15 @@ pub(crate) async fn begin(address: SocketAddr, request: Request<Full<Bytes>>) ->
     soon("the head of an answer", sender.send_request(request)).await.expect("an answer")
 }
 
-pub(crate) async fn connect(address: SocketAddr) -> http1::SendRequest<Full<Bytes>> {
+/// A connection of a client that has gone when it hangs up: it does not wait for an answer with its half closed.
+async fn opened(address: SocketAddr) -> TcpStream {
     let stream = soon("a connection", TcpStream::connect(address)).await.expect("the port is open");
+    stream.set_zero_linger().expect("it is open");
+    stream
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> http1::SendRequest<Full<Bytes>> {
+    let stream = opened(address).await;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
     // Ends with its sender, or when the server closes it.
     tokio::spawn(connection.with_upgrades());
@@ -86,7 +93,7 @@ pub(crate) async fn connect(address: SocketAddr) -> http1::SendRequest<Full<Byte
 }
 
 pub(crate) async fn connect_http2(address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
-    let stream = soon("a connection", TcpStream::connect(address)).await.expect("the port is open");
+    let stream = opened(address).await;
     let (sender, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a connection");
     tokio::spawn(connection);
@@ -102,7 +109,7 @@ pub(crate) async fn whole(response: Response<Incoming>) -> Answer {
 
 /// A connection on which `bytes` were written. Dropping it is a client that goes away.
 pub(crate) async fn raw(address: SocketAddr, bytes: &str) -> TcpStream {
-    let mut stream = soon("a connection", TcpStream::connect(address)).await.expect("the port is open");
+    let mut stream = opened(address).await;
     stream.write_all(bytes.as_bytes()).await.expect("the port takes bytes");
     stream
 }

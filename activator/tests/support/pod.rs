@@ -3,9 +3,9 @@
 use std::{convert::Infallible, io, net::SocketAddr};
 
 use bytes::Bytes;
-use ebb_core::{headers, link::PodEntry};
+use ebb_core::{fate::Fate, headers, link::PodEntry};
 use ebb_proxy::stream::ChannelBody;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::{
     body::Incoming,
@@ -153,11 +153,12 @@ impl Asked {
         self.answers(Response::new(full(text)));
     }
 
-    /// Answers as a queue-proxy does whose app did not.
-    pub(crate) fn hands_back(self, status: StatusCode, reason: &str) {
+    /// Answers as a queue-proxy does whose app did not, and says what became of the request.
+    pub(crate) fn hands_back(self, status: StatusCode, reason: &str, fate: Fate) {
         let mut response = Response::new(full("handed back"));
         *response.status_mut() = status;
         response.headers_mut().insert(headers::REASON, reason.parse().expect("a reason"));
+        response.headers_mut().insert(headers::FATE, HeaderValue::from_static(fate.word()));
         self.answers(response);
     }
 

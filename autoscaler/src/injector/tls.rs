@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use ebb_proxy::Transport;
+use ebb_proxy::{Transport, net::Stream};
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -11,7 +11,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 
 /// The certificate that is shown from now on; clones show the same. Nothing is shown as long as there is none, and
 /// connections fail.
@@ -52,9 +52,7 @@ impl Tls {
 }
 
 impl Transport for Tls {
-    type Stream = TlsStream<TcpStream>;
-
-    async fn open(&self, stream: TcpStream) -> io::Result<Self::Stream> {
-        self.0.accept(stream).await
+    async fn open(&self, stream: TcpStream) -> io::Result<Stream> {
+        self.0.accept(stream).await.map(Stream::wrapped)
     }
 }

@@ -7,10 +7,9 @@ use std::{fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ebb_core::scaling::ClusterDefaults;
-use ebb_proxy::{Handler, Reply, ResponseBody};
+use ebb_proxy::{Handler, Reply, RequestBody, ResponseBody};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use json_patch::Patch;
 use k8s_openapi::{
     ByteString,
@@ -71,7 +70,7 @@ struct Unreadable(String);
 impl Handler for Webhook {
     type Guard = ();
 
-    async fn call(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
         let hook = match request.uri().path() {
             "/mutate/pods" => Hook::MutatePods,
             "/mutate/services" => Hook::MutateServices,

@@ -14,10 +14,9 @@ use ebb_core::{
     announce::{self, Announced},
     link::{Frames, PATH, Up},
 };
-use ebb_proxy::{Drain, Handler, Reply, ResponseBody, metrics, stream::ChannelBody};
+use ebb_proxy::{Drain, Handler, Reply, RequestBody, ResponseBody, metrics, stream::ChannelBody};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{
@@ -97,7 +96,7 @@ impl<P> fmt::Debug for Intake<P> {
 impl<P: Gate + PodSource> Handler for Intake<P> {
     type Guard = ();
 
-    async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<ResponseBody<()>> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, PATH) => self.open(request, peer).await,
             (&Method::POST, announce::PATH) => self.announced(request.into_body(), peer).await,
@@ -143,7 +142,7 @@ impl<P: Gate + PodSource> Intake<P> {
     }
 
     /// Takes a pod's announcement.
-    async fn announced(&self, body: Incoming, peer: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn announced(&self, body: RequestBody, peer: SocketAddr) -> Response<ResponseBody<()>> {
         let (outcome, text) = self.judged(body).await;
         self.metrics.announced(outcome);
         if matches!(outcome, Outcome::Forged | Outcome::Malformed) {
@@ -165,7 +164,7 @@ impl<P: Gate + PodSource> Intake<P> {
         Reply::new(status, outcome.word(), text).into_response()
     }
 
-    async fn judged(&self, body: Incoming) -> (Outcome, String) {
+    async fn judged(&self, body: RequestBody) -> (Outcome, String) {
         let bytes = match timeout(READ_WITHIN, Limited::new(body, announce::MAX_BYTES).collect()).await {
             Ok(Ok(whole)) => whole.to_bytes(),
             Ok(Err(error)) => return (Outcome::Malformed, error.to_string()),
@@ -192,7 +191,7 @@ impl<P: Gate + PodSource> Intake<P> {
         }
     }
 
-    async fn open(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody<()>> {
+    async fn open(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<ResponseBody<()>> {
         match timeout(ADMIT_WITHIN, self.gate.admit(bearer(request.headers()))).await {
             Ok(Ok(())) => {}
             Ok(Err(why)) => return self.refuse(StatusCode::UNAUTHORIZED, "not-admitted", why, peer),
@@ -244,7 +243,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
-async fn read(id: LinkId, mut up: Incoming, events: Events, peer: SocketAddr) {
+async fn read(id: LinkId, mut up: RequestBody, events: Events, peer: SocketAddr) {
     let mut frames = Frames::default();
     let end = 'stream: loop {
         let piece = match up.frame().await {

@@ -20,7 +20,7 @@ use ebb_core::{
     link::{Down, Up},
     stat::Stat,
 };
-use ebb_proxy::{Drain, Limits, WallClock, serve};
+use ebb_proxy::{Drain, Limits, WallClock, net::Liveness, serve};
 use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
@@ -128,7 +128,9 @@ impl Autoscaler {
             work: JoinSet::new(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, intake, drain.clone(), Limits::default()));
+        // Activators and pods are as near as our own pods.
+        let limits = Limits { liveness: Liveness::POD, ..Limits::default() };
+        tasks.spawn(serve(listener, intake, drain.clone(), limits));
         tasks.spawn(runtime.run(Inputs { said, announced, asked, fleet }));
         Self { views, asks, drain, tasks }
     }

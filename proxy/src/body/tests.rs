@@ -1,12 +1,13 @@
 use std::{
     net::Ipv4Addr,
+    pin::Pin,
     sync::{Arc, Weak},
 };
 
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request};
+use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::mpsc,
@@ -14,26 +15,33 @@ use tokio::{
 };
 
 use super::*;
-use crate::upstream::{Upstream, UpstreamLimits};
-
-const LIMIT: u64 = 1024;
+use crate::{
+    drain::Drain,
+    http1::{self, Connection, Exchange, server::Server},
+    net::{Liveness, Stream},
+    server::{Limits, Presence},
+    stream::ChannelBody,
+    upstream::{Lease, Upstream, UpstreamLimits},
+};
 
 /// The body of a request whose head and first bytes are `bytes`, and the client that can send more.
 async fn request_body(bytes: &str) -> (RequestBody, DuplexStream) {
-    let (mut client, server) = duplex(4096);
+    let (mut client, server) = duplex(256 * 1024);
     client.write_all(bytes.as_bytes()).await.unwrap();
     let (sender, mut bodies) = mpsc::channel(1);
-    tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(
-        TokioIo::new(server),
-        service_fn(move |request: Request<Incoming>| {
+    tokio::spawn(async move {
+        let (presence, drain, limits) = (Presence::alone(), Drain::default(), Limits::default());
+        let server = Server::new(Stream::wrapped(server), BytesMut::new(), &presence, &drain, &limits);
+        let serving = server.run(|request| {
             let sender = sender.clone();
             async move {
                 sender.send(request.into_body()).await.unwrap();
-                std::future::pending::<Result<http::Response<Full<Bytes>>, std::io::Error>>().await
+                std::future::pending::<http::Response<ResponseBody<()>>>().await
             }
-        }),
-    ));
-    (RequestBody::from(bodies.recv().await.unwrap()), client)
+        });
+        serving.await
+    });
+    (bodies.recv().await.unwrap(), client)
 }
 
 /// Whether reading ahead has to wait. The attempt is given up.
@@ -43,7 +51,7 @@ async fn waits(body: &mut RequestBody) -> bool {
     }
     tokio::select! {
         biased;
-        () = body.read_ahead(LIMIT) => false,
+        () = body.read_ahead() => false,
         () = std::future::ready(()) => true,
     }
 }
@@ -54,7 +62,7 @@ async fn next<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Byte
 
 #[tokio::test]
 async fn no_body_has_ended_and_is_never_read_ahead() {
-    for mut body in [RequestBody::empty(), request_body("GET / HTTP/1.1\r\n\r\n").await.0] {
+    for mut body in [RequestBody::empty(), request_body("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.0] {
         assert!(body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(0));
         assert!(waits(&mut body).await);
@@ -67,7 +75,7 @@ async fn reading_ahead_keeps_the_length_exact() {
     let (mut body, mut client) = request_body("POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\n").await;
     assert!(waits(&mut body).await, "nothing has come");
     client.write_all(b"early").await.unwrap();
-    body.read_ahead(LIMIT).await;
+    body.read_ahead().await;
     assert_eq!(body.size_hint().exact(), Some(10), "what is kept still belongs to the body");
     assert!(!body.is_end_stream());
     assert!(waits(&mut body).await, "an attempt that is given up loses nothing");
@@ -81,14 +89,46 @@ async fn reading_ahead_keeps_the_length_exact() {
 }
 
 #[tokio::test]
-async fn no_more_is_read_ahead_than_the_limit() {
-    let (mut body, mut client) = request_body("POST / HTTP/1.1\r\ncontent-length: 2048\r\n\r\n").await;
-    client.write_all(&[b'x'; 2048]).await.unwrap();
+async fn no_more_is_read_ahead_than_can_be_sent_once_more_and_none_of_it_is_lost() {
+    let (mut body, mut client) = request_body("POST / HTTP/1.1\r\ncontent-length: 200000\r\n\r\n").await;
+    let sent: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    client.write_all(&sent).await.unwrap();
     while !waits(&mut body).await {}
-    let kept = body.early_bytes;
-    assert!(kept >= LIMIT, "{kept}");
-    assert_eq!(body.size_hint().exact(), Some(2048));
-    assert_eq!(body.collect().await.unwrap().to_bytes().len(), 2048);
+    assert!(body.can_be_replayed());
+    let copy = body.from_the_beginning();
+    assert_eq!(copy.collect().await.unwrap().to_bytes(), sent);
+    assert!(!body.can_be_replayed(), "it was longer than what is kept");
+    let again = body.from_the_beginning().collect().await;
+    assert!(again.is_err(), "half a body is not sent for a whole one");
+}
+
+#[tokio::test]
+async fn a_short_body_is_read_from_the_beginning_as_often_as_it_must_be_sent() {
+    let head = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+    let (body, mut client) = request_body(&format!("{head}4\r\nbody\r\n")).await;
+    let mut first = body.from_the_beginning();
+    assert_eq!(next(&mut first).await.unwrap().unwrap(), "body");
+    drop(first);
+    client.write_all(b"1\r\n+\r\n0\r\nx-sum: 1\r\n\r\n").await.unwrap();
+    for _ in 0..2 {
+        assert!(body.can_be_replayed());
+        let whole = body.from_the_beginning().collect().await.unwrap();
+        assert_eq!(whole.trailers().unwrap()["x-sum"], "1");
+        assert_eq!(whole.to_bytes(), "body+");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_its_client_holds_back_is_not_asked_for_before_somebody_reads_it() {
+    let head = "POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    let (mut body, mut client) = request_body(head).await;
+    assert!(waits(&mut body).await);
+    let mut asked = [0; 25];
+    let reading = tokio::spawn(async move { body.collect().await.unwrap().to_bytes() });
+    client.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"ok").await.unwrap();
+    assert_eq!(reading.await.unwrap(), "ok");
 }
 
 #[tokio::test]
@@ -108,9 +148,9 @@ async fn trailers_that_were_read_ahead_come_last() {
 #[tokio::test]
 async fn a_body_that_broke_off_while_read_ahead_gives_what_came_and_then_the_error() {
     let (mut body, client) = request_body("POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nhalf").await;
-    body.read_ahead(LIMIT).await;
+    body.read_ahead().await;
     drop(client);
-    body.read_ahead(LIMIT).await;
+    body.read_ahead().await;
     assert!(body.has_failed());
     assert_eq!(body.size_hint().exact(), None, "its length must not be promised");
     assert!(!body.is_end_stream());
@@ -135,18 +175,19 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The answer of which the app has sent `bytes`.
 async fn answer(bytes: &str) -> Answer {
     let (mut app, hop) = duplex(4096);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(hop)).await.unwrap();
-    tokio::spawn(connection);
-    let response = sender.send_request(Request::new(RequestBody::empty()));
-    let (response, ()) = tokio::join!(response, async {
+    let connection = Connection::new(Stream::wrapped(hop), Liveness::CLIENT);
+    let (head, ()) = Request::new(()).into_parts();
+    let mut exchange = Box::new(Exchange::new(connection, &head, RequestBody::empty()));
+    let (response, ()) = tokio::join!(exchange.answered(), async {
         // An answer to what was not yet asked would be refused.
         assert!(app.read(&mut [0; 1024]).await.unwrap() > 0);
         app.write_all(bytes.as_bytes()).await.unwrap();
     });
-    let response = response.unwrap();
+    let mut response = response.unwrap();
+    let body = AnswerBody::Http1(http1::Answer::new(exchange, &head, &mut response).unwrap());
     let upstream = Upstream::new((Ipv4Addr::LOCALHOST, 9).into(), UpstreamLimits::default());
-    let lease = Lease::Exclusive { upstream: upstream.clone(), sender };
-    let relay = Relay::new(response.into_body(), Instant::now() + REQUEST_TIMEOUT, Some(IDLE_TIMEOUT), lease);
+    let lease = Lease::Exclusive { upstream: upstream.clone() };
+    let relay = Relay::new(body, Instant::now() + REQUEST_TIMEOUT, Some(IDLE_TIMEOUT), lease);
     let guard = Arc::new(());
     let watched = Arc::downgrade(&guard);
     Answer { body: Box::pin(ResponseBody::relayed(relay, guard)), guard: watched, upstream, app }
@@ -184,7 +225,7 @@ async fn the_last_byte_of_a_known_length_ends_the_request() {
     assert_eq!(answer.body.size_hint().exact(), Some(4));
     answer.app.write_all(b"half").await.unwrap();
     assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "half");
-    assert!(!answer.in_flight() && answer.upstream.idle() == 1, "hyper does not ask once more");
+    assert!(!answer.in_flight() && answer.upstream.idle() == 1, "nobody asks once more");
     assert!(answer.body.is_end_stream());
 }
 
@@ -206,7 +247,7 @@ async fn an_answer_that_breaks_off_is_an_error_and_its_connection_is_not_kept() 
     let mut answer = answer("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").await;
     assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "half");
     answer.app.shutdown().await.unwrap();
-    assert!(matches!(next(&mut answer.body).await, Some(Err(BodyError::Peer(_)))));
+    assert!(matches!(next(&mut answer.body).await, Some(Err(BodyError::BrokeOff))));
     assert!(!answer.in_flight());
     assert_eq!(answer.upstream.idle(), 0);
 }

@@ -1,40 +1,29 @@
 //! Connections to one address, kept alive and used again, last in first out.
 //!
-//! What matters here is what is known when a request fails: [`SendError::NotSent`] gives the request back,
-//! because not one byte of it was written; after [`SendError::Unanswered`] nobody can know.
+//! What matters here is what is known when a request fails: [`SendError::fate`].
 
+mod error;
+mod idle;
 mod shared;
 
-use std::{
-    future::poll_fn,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use http::{Request, Response, Version};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1, http2},
-};
+use ebb_core::fate::Fate;
+use http::{HeaderValue, Request, Response, Uri, Version, header, request, uri};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use parking_lot::Mutex;
-use thiserror::Error;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep, timeout},
-};
-
-use shared::{Room, Shared, SharedConnections, Stream};
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
-    body::RequestBody,
-    forward::{copy_without_body, is_safe},
+    body::{AnswerBody, RequestBody},
+    http1::{self, Answer, Connection, Exchange},
+    net::{Liveness, Stream, connect, liveness::PING},
+    upgrade,
 };
+use idle::IdleConnections;
+use shared::{Room, Shared, SharedConnections};
+
+pub use error::{Cause, SendError};
 
 /// How connections to one address are made and kept.
 #[derive(Clone, Copy, Debug)]
@@ -43,70 +32,20 @@ pub struct UpstreamLimits {
     pub connect_timeout: Duration,
     /// Idle connections kept; further ones are closed.
     pub max_idle: usize,
-    /// A connection idle for longer is closed. Below what servers allow (Node.js: 5 s), so that a request
-    /// seldom meets a connection that its server is just closing.
+    /// A connection idle for longer is closed; sooner where its server is known to.
     pub idle_timeout: Duration,
+    /// How soon a server that is silently gone is noticed.
+    pub liveness: Liveness,
 }
 
 impl Default for UpstreamLimits {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(1), max_idle: 1000, idle_timeout: Duration::from_secs(4) }
-    }
-}
-
-/// A request that got no answer.
-#[derive(Debug, Error)]
-pub enum SendError {
-    /// Not a byte was written: the request may go elsewhere.
-    #[error("not sent to {address}: {cause}")]
-    NotSent {
-        /// The request as it was.
-        request: Box<Request<RequestBody>>,
-        /// Where it was to go.
-        address: SocketAddr,
-        /// What failed.
-        cause: NotSentCause,
-    },
-    /// Some of it may have been written: only its sender knows whether it may be repeated.
-    #[error("no answer from {address}")]
-    Unanswered {
-        /// Where it went.
-        address: SocketAddr,
-        /// What failed.
-        #[source]
-        source: hyper::Error,
-    },
-    /// The client broke off in the middle of its request's body, or sent what is none: the upstream is
-    /// not to blame.
-    #[error("the request's body broke off")]
-    RequestBroke {
-        /// What was wrong with it.
-        #[source]
-        source: hyper::Error,
-    },
-}
-
-/// Why a request could not be sent.
-#[derive(Debug, Error)]
-pub enum NotSentCause {
-    /// No connection could be made.
-    #[error("connect: {0}")]
-    Connect(#[from] std::io::Error),
-    /// No connection was made in time.
-    #[error("no connection within {0:?}")]
-    ConnectTimeout(Duration),
-    /// The connection ended before the request was written.
-    #[error("connection: {0}")]
-    Connection(#[from] hyper::Error),
-}
-
-impl NotSentCause {
-    /// The same once more, for others who waited for the same connection.
-    fn told_again(&self) -> Self {
-        match self {
-            Self::Connect(error) => Self::Connect(std::io::Error::new(error.kind(), error.to_string())),
-            Self::ConnectTimeout(limit) => Self::ConnectTimeout(*limit),
-            Self::Connection(error) => Self::Connect(std::io::Error::other(error.to_string())),
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            max_idle: 1000,
+            // As nginx has it. What servers allow is learned.
+            idle_timeout: Duration::from_secs(60),
+            liveness: Liveness::POD,
         }
     }
 }
@@ -116,32 +55,34 @@ impl NotSentCause {
 pub struct Upstream {
     address: SocketAddr,
     limits: UpstreamLimits,
-    idle: Mutex<Vec<Idle>>,
+    idle: IdleConnections,
     shared: SharedConnections,
-    sweeping: AtomicBool,
 }
 
-#[derive(Debug)]
-struct Idle {
-    sender: http1::SendRequest<RequestBody>,
-    since: Instant,
-}
-
-/// The connection that an answer came on, to be given back when the answer was read.
+/// What an answer came on, to be given back when the answer was read.
 #[derive(Debug)]
 pub(crate) enum Lease {
-    /// HTTP/1: nobody else may use it until then; dropping it closes the connection.
-    Exclusive { upstream: Arc<Upstream>, sender: http1::SendRequest<RequestBody> },
-    /// HTTP/2: shared by many streams, of which this is one.
-    Shared { _stream: Stream },
+    /// HTTP/1: a connection that nobody else uses until then.
+    Exclusive { upstream: Arc<Upstream> },
+    /// HTTP/2: one of the streams of a connection.
+    Shared { _stream: shared::Stream },
 }
 
 impl Lease {
-    pub(crate) fn give_back(self) {
-        if let Self::Exclusive { upstream, sender } = self {
-            upstream.keep(sender);
+    pub(crate) fn give_back(self, connection: Connection) {
+        if let Self::Exclusive { upstream } = self {
+            idle::keep(&upstream, connection);
         }
     }
+}
+
+/// An answer whose head has come.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// With its body.
+    Whole(Response<AnswerBody>, Lease),
+    /// With what follows after a switch of protocols.
+    Switched(Response<()>, upgrade::End),
 }
 
 impl Upstream {
@@ -150,9 +91,8 @@ impl Upstream {
         Arc::new(Self {
             address,
             limits,
-            idle: Mutex::new(Vec::new()),
+            idle: IdleConnections::new(limits.idle_timeout),
             shared: SharedConnections::default(),
-            sweeping: AtomicBool::new(false),
         })
     }
 
@@ -164,158 +104,137 @@ impl Upstream {
     /// Connections that wait for their next request.
     #[cfg(test)]
     pub(crate) fn idle(&self) -> usize {
-        self.idle.lock().len()
+        self.idle.len()
     }
 
-    /// Sends `request` in its own protocol version, over a kept connection if there is one.
-    ///
-    /// A request whose method is safe to repeat and that has no body is sent a second time, on a new
-    /// connection, when a kept one breaks before the answer began: its server was closing it just then.
+    /// Sends the request of `head` and `body` in its own protocol version, over a kept connection if there is one.
     ///
     /// # Errors
     ///
-    /// [`SendError`] says whether anything was written.
+    /// [`SendError`] says what became of it.
     pub(crate) async fn send(
         self: &Arc<Self>,
-        request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
-        if request.version() == Version::HTTP_2 {
-            self.send_shared(request).await
+        head: &request::Parts,
+        body: RequestBody,
+    ) -> Result<Answered, SendError> {
+        if head.version == Version::HTTP_2 {
+            self.send_shared(head, body).await
         } else {
-            self.send_exclusive(request).await
+            self.send_exclusive(head, body).await
         }
     }
 
     async fn send_exclusive(
         self: &Arc<Self>,
-        mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
-        while let Some(mut sender) = self.checkout().await {
-            let again = repeatable(&request);
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, self.lease(sender))),
-                Err(mut failed) => match (failed.take_message(), again) {
-                    (Some(unsent), _) => request = unsent,
-                    (None, Some(copy)) => {
-                        // Once, and not on another kept connection: what crashes the app would go through
-                        // all of them.
-                        request = copy;
-                        break;
-                    }
-                    (None, None) => return Err(self.unanswered(failed)),
-                },
+        head: &request::Parts,
+        body: RequestBody,
+    ) -> Result<Answered, SendError> {
+        loop {
+            let (connection, kept) = match self.idle.take() {
+                Some(connection) => (connection, true),
+                None => (self.connect_exclusive().await?, false),
+            };
+            let exchange = Box::new(Exchange::new(connection, head, body.from_the_beginning()));
+            match self.exchange(exchange, head).await {
+                // Nothing was written, because the connection had ended: the next may not have.
+                Err(error) if kept && error.fate == Fate::NeverSent && !error.is_the_clients() => {}
+                answered => return answered,
             }
         }
-        let mut sender = match self.connect_exclusive().await {
-            Ok(sender) => sender,
-            Err(cause) => return Err(self.not_sent(request, cause)),
+    }
+
+    async fn exchange(
+        self: &Arc<Self>,
+        mut exchange: Box<Exchange>,
+        head: &request::Parts,
+    ) -> Result<Answered, SendError> {
+        let failed = |broken, exchange: &Exchange| {
+            SendError::of_http1(broken, self.address, exchange.has_written(), exchange.on_used())
         };
-        match sender.try_send_request(request).await {
-            Ok(response) => Ok((response, self.lease(sender))),
-            Err(failed) => Err(self.failed(failed)),
+        let mut answer = match exchange.answered().await {
+            Ok(answer) => answer,
+            Err(broken) => return Err(failed(broken, &exchange)),
+        };
+        if answer.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Answered::Switched(answer, exchange.switched()));
+        }
+        match Answer::new(exchange, head, &mut answer) {
+            Ok(body) => {
+                let lease = Lease::Exclusive { upstream: self.clone() };
+                Ok(Answered::Whole(answer.map(|()| AnswerBody::Http1(body)), lease))
+            }
+            Err((fault, exchange)) => Err(failed(http1::Broken::Unreadable(fault), &exchange)),
         }
     }
 
     async fn send_shared(
         self: &Arc<Self>,
-        mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        head: &request::Parts,
+        body: RequestBody,
+    ) -> Result<Answered, SendError> {
         loop {
-            let (mut sender, stream, kept) = match self.shared.stream(self.connect_shared()).await {
-                Ok(stream) => stream,
-                Err(cause) => return Err(self.not_sent(request, cause)),
-            };
+            let (mut sender, stream, kept) =
+                self.shared.stream(self.connect_shared()).await.map_err(|cause| self.never_sent(cause))?;
+            if !kept {
+                idle::watch(self);
+            }
+            let request = http2_request(head, body.from_the_beginning());
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, Lease::Shared { _stream: stream })),
-                Err(mut failed) => match failed.take_message() {
-                    // It was closing. Each of these is forgotten, so that the loop ends.
-                    Some(unsent) if kept => {
+                Ok(answer) => {
+                    return Ok(Answered::Whole(
+                        answer.map(AnswerBody::Http2),
+                        Lease::Shared { _stream: stream },
+                    ));
+                }
+                Err(mut failed) => {
+                    let unsent = failed.take_message().is_some();
+                    let error = failed.into_error();
+                    if unsent {
                         self.shared.forget(&stream);
-                        request = unsent;
+                        if kept {
+                            // It was closing. Each of these is forgotten, so that the loop ends.
+                            continue;
+                        }
+                        return Err(self.never_sent(Cause::Http2(error)));
                     }
-                    Some(unsent) => return Err(self.not_sent(unsent, failed.into_error().into())),
-                    None => return Err(self.unanswered(failed)),
-                },
+                    let error = SendError::of_http2(error, self.address, kept);
+                    if error.fate == Fate::RefusedByPeer {
+                        self.shared.forget(&stream);
+                    }
+                    return Err(error);
+                }
             }
         }
     }
 
-    /// The youngest idle connection that still lives.
-    async fn checkout(&self) -> Option<http1::SendRequest<RequestBody>> {
-        loop {
-            let mut kept = self.idle.lock().pop()?;
-            if kept.since.elapsed() > self.limits.idle_timeout || kept.sender.is_closed() {
-                continue;
-            }
-            // The task of the connection has still to notice that the answer before was read. That is a
-            // matter of one wake-up; where it is not, the connection is busy with something else.
-            if let Ok(Ok(())) = timeout(Duration::from_millis(5), kept.sender.ready()).await {
-                return Some(kept.sender);
-            }
-        }
+    async fn connect(&self) -> Result<TcpStream, Cause> {
+        let Self { address, limits, .. } = self;
+        connect(*address, limits.connect_timeout, limits.liveness).await.map_err(Cause::Connect)
     }
 
-    fn keep(self: Arc<Self>, sender: http1::SendRequest<RequestBody>) {
-        if sender.is_closed() {
-            return;
-        }
-        {
-            let mut idle = self.idle.lock();
-            if idle.len() >= self.limits.max_idle {
-                return;
-            }
-            idle.push(Idle { sender, since: Instant::now() });
-        }
-        if !self.sweeping.swap(true, Ordering::Relaxed) {
-            tokio::spawn(self.sweep());
-        }
+    async fn connect_exclusive(&self) -> Result<Connection, SendError> {
+        let stream = self.connect().await.map_err(|cause| self.never_sent(cause))?;
+        Ok(Connection::new(Stream::Tcp(stream), self.limits.liveness))
     }
 
-    /// Closes what was idle for too long; ends when nothing is idle, so that no timer outlives the traffic.
-    async fn sweep(self: Arc<Self>) {
-        loop {
-            sleep(self.limits.idle_timeout).await;
-            let mut idle = self.idle.lock();
-            idle.retain(|kept| kept.since.elapsed() < self.limits.idle_timeout && !kept.sender.is_closed());
-            if idle.is_empty() {
-                self.sweeping.store(false, Ordering::Relaxed);
-                return;
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<TcpStream, NotSentCause> {
-        let stream = timeout(self.limits.connect_timeout, TcpStream::connect(self.address))
-            .await
-            .map_err(|_| NotSentCause::ConnectTimeout(self.limits.connect_timeout))??;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
-
-    async fn connect_exclusive(&self) -> Result<http1::SendRequest<RequestBody>, NotSentCause> {
+    async fn connect_shared(&self) -> Result<Shared, Cause> {
         let stream = self.connect().await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Owned by the connection's two ends: it ends when its sender is dropped or its server closes.
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
-        });
-        Ok(sender)
-    }
-
-    async fn connect_shared(&self) -> Result<Shared, NotSentCause> {
-        let stream = self.connect().await?;
+        // As with HTTP/1, an upload may wait longer for a slow app than its head; who is gone does not answer a PING.
+        self.limits.liveness.may_stall().limit_unacknowledged(&stream).map_err(Cause::Connect)?;
         let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
             .initial_stream_window_size(crate::server::H2_STREAM_WINDOW)
             .initial_connection_window_size(crate::server::H2_CONNECTION_WINDOW)
             .max_header_list_size(crate::server::MAX_HEADER_BYTES)
             .handshake(TokioIo::new(stream))
-            .await?;
+            .await
+            .map_err(Cause::Http2)?;
         // Until the server tells its limit this is hyper's assumption, 100: the least that RFC 9113 advises.
         let room = Room::new(connection.current_max_send_streams());
         let told = room.clone();
+        // Owned by the connection's two ends: it ends when its sender is dropped or its server closes.
         tokio::spawn(async move {
             let ended = poll_fn(|cx| {
                 // Polled for each stream that is opened: often enough to see the limit when it matters.
@@ -330,33 +249,35 @@ impl Upstream {
         Ok(Shared { sender, room })
     }
 
-    fn lease(self: &Arc<Self>, sender: http1::SendRequest<RequestBody>) -> Lease {
-        Lease::Exclusive { upstream: self.clone(), sender }
+    const fn never_sent(&self, cause: Cause) -> SendError {
+        SendError { fate: Fate::NeverSent, address: self.address, cause, on_used: false }
     }
 
-    fn failed(&self, mut failed: TrySendError<Request<RequestBody>>) -> SendError {
-        match failed.take_message() {
-            Some(request) => self.not_sent(request, failed.into_error().into()),
-            None => self.unanswered(failed),
-        }
-    }
-
-    fn not_sent(&self, request: Request<RequestBody>, cause: NotSentCause) -> SendError {
-        SendError::NotSent { request: Box::new(request), address: self.address, cause }
-    }
-
-    fn unanswered(&self, failed: TrySendError<Request<RequestBody>>) -> SendError {
-        let source = failed.into_error();
-        if source.is_user() {
-            // The body is the only thing here that hyper could blame us for, and it is the client's.
-            return SendError::RequestBroke { source };
-        }
-        SendError::Unanswered { address: self.address, source }
+    /// Closes what was idle for too long. Answers whether anything idle is left.
+    fn sweep(&self, now: Instant) -> bool {
+        let idle = self.idle.sweep(now);
+        self.shared.sweep(now, self.limits.idle_timeout) || idle
     }
 }
 
-/// A copy of `request`, where sending it twice does no harm and loses nothing.
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let may = is_safe(request.method()) && !request.headers().contains_key(http::header::UPGRADE);
-    if may { copy_without_body(request) } else { None }
+/// The request as hyper takes it. In HTTP/2 the host is a part of the target; a client may have named it in `Host` alone
+/// (RFC 9113, section 8.3.1).
+fn http2_request(head: &request::Parts, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = head.headers.clone();
+    *request.uri_mut() = with_authority(head);
+    request
+}
+
+fn with_authority(head: &request::Parts) -> Uri {
+    let mut parts = head.uri.clone().into_parts();
+    let host = || head.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    parts.authority = parts.authority.or_else(|| uri::Authority::try_from(host()?).ok());
+    if parts.authority.is_some() {
+        parts.scheme = parts.scheme.or(Some(uri::Scheme::HTTP));
+        parts.path_and_query = parts.path_and_query.or(Some(uri::PathAndQuery::from_static("/")));
+    }
+    Uri::from_parts(parts).unwrap_or_else(|_| head.uri.clone())
 }

@@ -1,16 +1,19 @@
 //! HTTP/2 connections to one address. A stream goes to the first that has room for it; where none has,
 //! another is made: a stream that waited for room could wait for as long as the others last.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use hyper::client::conn::http2;
 use parking_lot::Mutex;
 use tokio::{sync, time::Instant};
 
-use super::NotSentCause;
+use super::Cause;
 use crate::body::RequestBody;
 
 type Sender = http2::SendRequest<RequestBody>;
@@ -20,7 +23,7 @@ pub(super) struct SharedConnections {
     open: Mutex<Vec<Shared>>,
     /// Held by who makes a connection, so that a burst does not make one for each of its streams. Keeps
     /// how the last attempt failed: those who waited for it do not try one after the other.
-    connecting: sync::Mutex<Option<(Instant, NotSentCause)>>,
+    connecting: sync::Mutex<Option<(Instant, Cause)>>,
 }
 
 /// A connection and the streams on it.
@@ -35,12 +38,14 @@ pub(super) struct Shared {
 pub(super) struct Room {
     taken: AtomicUsize,
     limit: AtomicUsize,
+    last_used: Mutex<Instant>,
 }
 
 impl Room {
     /// Room for `limit` streams.
     pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicUsize::new(0), limit: AtomicUsize::new(limit) })
+        let last_used = Mutex::new(Instant::now());
+        Arc::new(Self { taken: AtomicUsize::new(0), limit: AtomicUsize::new(limit), last_used })
     }
 
     /// The server has told how many it takes.
@@ -57,6 +62,7 @@ pub(crate) struct Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        *self.room.last_used.lock() = Instant::now();
         self.room.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -76,8 +82,8 @@ impl SharedConnections {
     /// A stream on a kept connection (`true`), or on a new one from `connect`.
     pub(super) async fn stream(
         &self,
-        connect: impl Future<Output = Result<Shared, NotSentCause>>,
-    ) -> Result<(Sender, Stream, bool), NotSentCause> {
+        connect: impl Future<Output = Result<Shared, Cause>>,
+    ) -> Result<(Sender, Stream, bool), Cause> {
         if let Some((sender, stream)) = self.kept() {
             return Ok((sender, stream, true));
         }
@@ -107,6 +113,17 @@ impl SharedConnections {
     /// The connection of `stream` takes no more.
     pub(super) fn forget(&self, stream: &Stream) {
         self.open.lock().retain(|shared| !Arc::ptr_eq(&shared.room, &stream.room));
+    }
+
+    /// Closes those that have had no stream for `idle`. Answers whether any is left.
+    pub(super) fn sweep(&self, now: Instant, idle: Duration) -> bool {
+        let mut open = self.open.lock();
+        open.retain(|shared| {
+            let room = &shared.room;
+            let unused = now.saturating_duration_since(*room.last_used.lock());
+            !shared.sender.is_closed() && (room.taken.load(Ordering::Relaxed) > 0 || unused < idle)
+        });
+        !open.is_empty()
     }
 
     /// Room is counted under the lock: two streams never take the last place.

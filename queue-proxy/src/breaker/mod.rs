@@ -117,7 +117,7 @@ impl Breaker {
     /// Takes a slot if one is free now.
     pub fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
         let mut state = self.state.lock();
-        let free = state.executing < state.capacity && self.in_flight(&state) < self.places;
+        let free = state.has_room() && self.in_flight(&state) < self.places;
         free.then(|| {
             state.executing += 1;
             Slot { breaker: self.clone() }
@@ -146,7 +146,7 @@ impl Breaker {
         if self.in_flight(&state) >= self.places {
             return Err(Full);
         }
-        if state.executing < state.capacity {
+        if state.has_room() {
             state.executing += 1;
             return Ok(Entered::Slot(Slot { breaker: self.clone() }));
         }
@@ -200,6 +200,14 @@ impl Drop for Waiting {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.breaker.state.lock().executing -= 1;
+        // Until the slot is handed out nobody can take it: who comes finds others waiting.
         self.breaker.hand_out();
+    }
+}
+
+impl State {
+    /// Whether a newcomer may execute at once. Not while others wait: their slot may just be on its way to them.
+    fn has_room(&self) -> bool {
+        self.executing < self.capacity && self.waiting.is_empty()
     }
 }

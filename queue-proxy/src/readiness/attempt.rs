@@ -2,13 +2,13 @@
 
 use std::{io, net::SocketAddr};
 
-use ebb_proxy::{BodyError, ForwardError};
+use ebb_proxy::{
+    BodyError, ForwardError,
+    net::{Liveness, connect},
+};
 use http::StatusCode;
 use thiserror::Error;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use tokio::time::Instant;
 
 use super::{
     grpc, http_get,
@@ -20,8 +20,6 @@ use super::{
 pub(super) enum NotReady {
     #[error("no connection: {0}")]
     Connect(#[from] io::Error),
-    #[error("no connection in time")]
-    ConnectTimeout,
     #[error("no answer to the probe: {0}")]
     NoAnswer(#[from] ForwardError),
     #[error("the answer to the probe broke off: {0}")]
@@ -45,9 +43,7 @@ pub(super) async fn attempt(probe: &Probe, address: SocketAddr) -> Result<(), No
     let deadline = Instant::now() + probe.timeout;
     match &probe.kind {
         ProbeKind::Tcp => {
-            timeout_at(deadline, TcpStream::connect(address))
-                .await
-                .map_err(|_| NotReady::ConnectTimeout)??;
+            connect(address, probe.timeout, Liveness::POD).await?;
             Ok(())
         }
         ProbeKind::Http { path, headers } => http_get::attempt(address, path, headers, deadline).await,

@@ -1,6 +1,6 @@
 use std::{future::poll_fn, net::SocketAddr, pin::pin};
 
-use ebb_proxy::{Drain, RequestBody, Timeouts, Upstream, UpstreamLimits, forward};
+use ebb_proxy::{RequestBody, Timeouts, Upstream, UpstreamLimits, forward};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Body;
 use tokio::time::Instant;
@@ -33,15 +33,15 @@ pub(super) async fn exchange(
     let limits = UpstreamLimits { connect_timeout: left, max_idle: 0, ..UpstreamLimits::default() };
     let upstream = Upstream::new(address, limits);
     let timeouts = Timeouts { deadline, response_start: None, idle: None };
-    let forwarded = forward(&upstream, request, timeouts).await?;
-    let (status, headers) = (forwarded.response().status(), forwarded.response().headers().clone());
+    let (head, body) = request.into_parts();
+    let forwarded = forward(&upstream, &head, body, timeouts).await?;
+    let (status, headers) = (forwarded.status(), forwarded.headers().clone());
     let mut answer = Answer { status, headers, body: Vec::new(), trailers: None };
     if status.is_informational() {
         // A protocol that nobody asked for: there is no body to read.
         return Ok(answer);
     }
-    // Nothing drains here, and nobody counts it.
-    let response: Response<_> = forwarded.into_response(None, (), &Drain::default());
+    let response: Response<_> = forwarded.into_response(());
     let mut body = pin!(response.into_body());
     while answer.body.len() < enough {
         let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };

@@ -10,7 +10,15 @@ mod http_get;
 mod pace;
 mod probe;
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{Mutex, watch},
@@ -45,6 +53,8 @@ pub struct Readiness {
     probes: Vec<Probe>,
     app: SocketAddr,
     phase: watch::Sender<Phase>,
+    /// Whether it ever was ready.
+    has_been_ready: AtomicBool,
     /// When the check that was last finished was finished, and how it ended. Held while one runs, so that
     /// those who ask at the same time share its answer.
     last_check: Mutex<Option<(Instant, bool)>>,
@@ -60,12 +70,19 @@ impl Readiness {
             probes.insert(0, Probe::tcp());
         }
         let phase = if probes.is_empty() { Phase::Ready { since: Instant::now() } } else { Phase::Starting };
-        Arc::new(Self { probes, app, phase: watch::Sender::new(phase), last_check: Mutex::new(None) })
+        let has_been_ready = AtomicBool::new(phase.is_ready());
+        let (phase, last_check) = (watch::Sender::new(phase), Mutex::new(None));
+        Arc::new(Self { probes, app, phase, has_been_ready, last_check })
     }
 
     /// What is known now.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+
+    /// Whether the app was ever ready.
+    pub fn has_been_ready(&self) -> bool {
+        self.has_been_ready.load(Ordering::Relaxed)
     }
 
     /// Follows what is known.
@@ -83,6 +100,7 @@ impl Readiness {
             self.until_ready(began).await;
             let since = Instant::now();
             info!(took_ms = (since - began).as_secs_f64() * 1e3, "app is ready");
+            self.has_been_ready.store(true, Ordering::Relaxed);
             self.phase.send_replace(Phase::Ready { since });
         }
     }

@@ -29,6 +29,8 @@ impl Client {
     pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         let stream = within(TcpStream::connect(address)).await?;
         stream.set_nodelay(true)?;
+        // Who hangs up has gone, and does not wait for an answer with its half of the connection closed.
+        stream.set_zero_linger()?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         Ok(Self { sender, connection: tokio::spawn(connection.with_upgrades()) })
     }

@@ -1,0 +1,153 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::BodyError;
+use crate::{http1::Answer, upstream::Lease};
+
+/// The body of an answer from upstream, as its protocol has it.
+#[derive(Debug)]
+pub(crate) enum AnswerBody {
+    Http1(Answer),
+    Http2(Incoming),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http2(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|read| read.map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
+pin_project! {
+    /// An upstream body under its time-outs, which gives its connection back when all of it was read.
+    #[derive(Debug)]
+    pub(crate) struct Relay {
+        inner: AnswerBody,
+        #[pin]
+        deadline: Sleep,
+        idle: Option<(Duration, Pin<Box<Sleep>>)>,
+        lease: Option<Lease>,
+    }
+}
+
+impl Relay {
+    pub(crate) fn new(inner: AnswerBody, deadline: Instant, idle: Option<Duration>, lease: Lease) -> Self {
+        Self {
+            inner,
+            deadline: sleep_until(deadline),
+            idle: idle.map(|gap| (gap, Box::pin(sleep_until(Instant::now() + gap)))),
+            lease: Some(lease),
+        }
+    }
+
+    /// The body had ended before anybody asked for it.
+    pub(super) fn finish(mut self) {
+        give_back(&mut self.lease, &mut self.inner);
+    }
+
+    /// Sends the rest of the request, while nobody asks for more of the answer.
+    pub(super) fn poll_upload(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        match self.project().inner {
+            AnswerBody::Http1(body) => body.poll_upload(cx),
+            // Its connection's own task does.
+            AnswerBody::Http2(_) => Ok(()),
+        }
+    }
+}
+
+/// Gives the connection back, once: all of the body was read.
+fn give_back(lease: &mut Option<Lease>, body: &mut AnswerBody) {
+    if let Some(lease) = lease.take()
+        && let AnswerBody::Http1(answer) = body
+        && let Some(connection) = answer.take_connection()
+    {
+        lease.give_back(connection);
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.project();
+        match Pin::new(&mut *this.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some((gap, sleep)) = this.idle {
+                    sleep.as_mut().reset(Instant::now() + *gap);
+                }
+                if this.inner.is_end_stream() {
+                    give_back(this.lease, this.inner);
+                } else if Instant::now() >= this.deadline.deadline() {
+                    // An upstream that never pauses never lets the timer be looked at.
+                    return Poll::Ready(Some(Err(BodyError::RequestTimeout)));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                give_back(this.lease, this.inner);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.lease.take();
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Pending => {
+                if this.deadline.poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err(BodyError::RequestTimeout)));
+                }
+                if let Some((gap, sleep)) = this.idle
+                    && sleep.as_mut().poll(cx).is_ready()
+                {
+                    return Poll::Ready(Some(Err(BodyError::IdleTimeout(*gap))));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

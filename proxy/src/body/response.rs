@@ -1,0 +1,149 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+use super::{BodyError, Relay};
+use crate::{stream::ChannelBody, upgrade};
+
+pin_project! {
+    /// A response's body: one that we wrote ourselves, or one that is relayed from upstream.
+    ///
+    /// `G` is whatever must live until the request has ended: a slot, a count. It is dropped with the last
+    /// frame, an error, or the body itself, whichever comes first.
+    #[derive(Debug)]
+    pub struct ResponseBody<G> {
+        #[pin]
+        source: Source,
+        guard: Option<G>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = SourceProjection]
+    enum Source {
+        Own { #[pin] body: Full<Bytes> },
+        Streamed { #[pin] body: ChannelBody },
+        Relayed { #[pin] body: Relay },
+        Switched { upstream: Option<upgrade::End> },
+    }
+}
+
+impl<G> ResponseBody<G> {
+    /// A body of our own.
+    pub fn own(bytes: impl Into<Bytes>) -> Self {
+        Self { source: Source::Own { body: Full::new(bytes.into()) }, guard: None }
+    }
+
+    /// A body that is written while it is read.
+    pub fn streamed(body: ChannelBody) -> Self {
+        Self { source: Source::Streamed { body }, guard: None }
+    }
+
+    /// A body from upstream that keeps `guard` until its end.
+    pub(crate) fn relayed(body: Relay, guard: G) -> Self {
+        if body.is_end_stream() {
+            body.finish();
+            drop(guard);
+            return Self::own(Bytes::new());
+        }
+        Self { source: Source::Relayed { body }, guard: Some(guard) }
+    }
+
+    /// No body: what follows is between the client and `upstream`, and `guard` stays until both have said all.
+    pub(crate) const fn switched(upstream: upgrade::End, guard: G) -> Self {
+        Self { source: Source::Switched { upstream: Some(upstream) }, guard: Some(guard) }
+    }
+
+    /// With whom the client is to be joined, where protocols were switched.
+    pub(crate) fn take_tunnel(self: Pin<&mut Self>) -> Option<upgrade::End> {
+        match self.project().source.project() {
+            SourceProjection::Switched { upstream } => upstream.take(),
+            _ => None,
+        }
+    }
+
+    /// Sends the rest of the request, while nobody asks for more of the answer.
+    pub(crate) fn poll_upload(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        match self.project().source.project() {
+            SourceProjection::Relayed { body } => body.poll_upload(cx),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<G> Body for ResponseBody<G> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut this = self.project();
+        let polled = this.source.as_mut().poll_frame(cx);
+        let ended = match &polled {
+            // Nobody asks again once the declared length was written.
+            Poll::Ready(Some(Ok(_))) => this.source.is_end_stream(),
+            Poll::Ready(None | Some(Err(_))) => true,
+            Poll::Pending => false,
+        };
+        if ended {
+            this.guard.take();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source.size_hint()
+    }
+}
+
+impl Body for Source {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.project() {
+            SourceProjection::Own { body } => {
+                body.poll_frame(cx).map(|frame| frame.map(|data| data.map_err(|never| match never {})))
+            }
+            SourceProjection::Streamed { body } => {
+                body.poll_frame(cx).map(|frame| frame.map(|data| data.map_err(|never| match never {})))
+            }
+            SourceProjection::Relayed { body } => body.poll_frame(cx),
+            SourceProjection::Switched { .. } => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own { body } => body.is_end_stream(),
+            Self::Streamed { body } => body.is_end_stream(),
+            Self::Relayed { body } => body.is_end_stream(),
+            Self::Switched { .. } => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own { body } => body.size_hint(),
+            Self::Streamed { body } => body.size_hint(),
+            Self::Relayed { body } => body.size_hint(),
+            Self::Switched { .. } => SizeHint::with_exact(0),
+        }
+    }
+}

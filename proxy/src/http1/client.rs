@@ -1,0 +1,505 @@
+//! A connection to an app or a pod: a request goes out and its answer comes in, at the same time.
+//!
+//! An app may answer before it has read the request, and close: what was written since then fails, and the answer is
+//! there to be read all the same. So a write that fails ends the upload, and never the answer.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, Version, header, request};
+use http_body::{Body, Frame, SizeHint};
+use thiserror::Error;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{
+    chunked::{Decoder, Piece},
+    fault::Fault,
+    framing::{self, Length},
+    head,
+    inbound::Inbound,
+    interim::Interims,
+    outbound::Outbound,
+    spelling,
+};
+use crate::{
+    body::{BodyError, RequestBody},
+    forward::names_token,
+    net::{Liveness, Stream},
+    upgrade,
+};
+
+/// An app that was asked whether it wants a body, and says nothing, gets it after so long, as clients have it.
+const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
+/// An upload longer than this may wait for an app that is slow to read.
+const LONG_UPLOAD: u64 = 32 * 1024;
+
+/// A connection on which nothing is asked.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Stream,
+    inbound: Inbound,
+    liveness: Liveness,
+    /// How long the app said that it keeps it open.
+    pub(crate) kept_for: Option<Duration>,
+    /// Since when nothing was asked.
+    pub(crate) idle_since: Instant,
+    /// Whether it was used before.
+    pub(crate) used: bool,
+    /// Whether somebody waits for an answer on it.
+    busy: bool,
+}
+
+/// A hop in front of another that gives a request up says so: a connection whose one half is closed may be one whose
+/// client still waits for its answer.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.busy {
+            self.stream.reset_on_close();
+        }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Error)]
+pub(crate) enum Broken {
+    /// The connection ended before the answer did begin.
+    #[error("the connection was closed before an answer came")]
+    Closed,
+    /// The connection failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What came is no answer.
+    #[error("the answer cannot be read: {0}")]
+    Unreadable(Fault),
+    /// The request's own body broke off.
+    #[error(transparent)]
+    Request(BodyError),
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, liveness: Liveness) -> Self {
+        let inbound = Inbound::default();
+        Self {
+            stream,
+            inbound,
+            liveness,
+            kept_for: None,
+            idle_since: Instant::now(),
+            used: false,
+            busy: false,
+        }
+    }
+
+    /// Whether nothing came on it since it was last used. What came is no answer to anything; most often it is the end.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.inbound.unread.is_empty() && !self.inbound.ended && self.stream.is_silent()
+    }
+}
+
+/// A request on its way and what came of its answer.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    connection: Connection,
+    out: Outbound,
+    upload: Upload,
+    body: RequestBody,
+    interims: Option<Interims>,
+    chunked: bool,
+    stalls: bool,
+}
+
+/// Where the body of a request is.
+#[derive(Debug)]
+enum Upload {
+    /// The app is asked first whether it wants it.
+    Asked(Pin<Box<Sleep>>),
+    Running,
+    Done,
+    /// The app reads no more.
+    Stopped(io::Error),
+}
+
+impl Exchange {
+    /// Begins to send the request of `head` and `body`.
+    pub(crate) fn new(mut connection: Connection, head: &request::Parts, body: RequestBody) -> Self {
+        connection.busy = true;
+        let mut out = Outbound::default();
+        let length = body.length();
+        out.append(|out| {
+            head::write_request(head, out);
+            match length {
+                Length::Exactly(bytes) if !head.headers.contains_key(header::CONTENT_LENGTH) => {
+                    spelling::write_field(b"content-length", &bytes.into(), out);
+                }
+                Length::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+                _ => {}
+            }
+            out.extend_from_slice(b"\r\n");
+        });
+        let asks = length != Length::Nothing && names_token(&head.headers, &header::EXPECT, "100-continue");
+        let upload = match length {
+            Length::Nothing => Upload::Done,
+            _ if asks => Upload::Asked(Box::pin(sleep_until(Instant::now() + CONTINUE_WITHIN))),
+            _ => Upload::Running,
+        };
+        let interims = head.extensions.get().cloned();
+        Self { connection, out, upload, body, interims, chunked: length == Length::Chunked, stalls: false }
+    }
+
+    /// Whether anything was written: if not, nobody can have seen the request.
+    pub(crate) const fn has_written(&self) -> bool {
+        self.out.written() > 0
+    }
+
+    /// Whether the connection had carried a request before.
+    pub(crate) const fn on_used(&self) -> bool {
+        self.connection.used
+    }
+
+    /// The head of the answer. Dropping the future loses nothing.
+    pub(crate) async fn answered(&mut self) -> Result<Response<()>, Broken> {
+        poll_fn(|cx| {
+            self.poll_upload(cx).map_err(Broken::Request)?;
+            self.poll_head(cx)
+        })
+        .await
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Broken>> {
+        let mut scanned = 0;
+        loop {
+            let Connection { inbound, stream, .. } = &mut self.connection;
+            while let Some(end) = head::end(&inbound.unread, scanned) {
+                let answer =
+                    head::answer(inbound.unread.split_to(end).freeze()).map_err(Broken::Unreadable)?;
+                scanned = 0;
+                if !answer.status().is_informational() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return Poll::Ready(Ok(answer));
+                }
+                if answer.status() == StatusCode::CONTINUE {
+                    if matches!(self.upload, Upload::Asked(_)) {
+                        self.upload = Upload::Running;
+                    }
+                } else if let Some(interims) = &self.interims {
+                    interims.push(answer.into_parts().0);
+                }
+            }
+            if !begins_like_an_answer(&inbound.unread) {
+                let text = "it does not begin with HTTP/1";
+                return Poll::Ready(Err(Broken::Unreadable(Fault::malformed(text))));
+            }
+            if inbound.unread.len() > head::MAX_BYTES {
+                let text = format!("its head has more than {} bytes", head::MAX_BYTES);
+                return Poll::Ready(Err(Broken::Unreadable(Fault::too_large(text))));
+            }
+            scanned = inbound.unread.len();
+            match inbound.poll_more(stream, cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.closed())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending if matches!(self.upload, Upload::Running) => {
+                    // An interim answer may have said that the body is wanted.
+                    self.poll_upload(cx).map_err(Broken::Request)?;
+                    return Poll::Pending;
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The connection has ended. Why our own writes failed says more than that.
+    fn closed(&mut self) -> Broken {
+        match std::mem::replace(&mut self.upload, Upload::Done) {
+            Upload::Stopped(error) => error.into(),
+            _ if self.connection.inbound.unread.is_empty() => Broken::Closed,
+            _ => Broken::Unreadable(Fault::malformed("it broke off within its head")),
+        }
+    }
+
+    /// Sends on. Where the app takes no more, that is kept, and the answer read all the same.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        loop {
+            if let Upload::Asked(patience) = &mut self.upload
+                && patience.as_mut().poll(cx).is_ready()
+            {
+                self.upload = Upload::Running;
+            }
+            if matches!(self.upload, Upload::Running) {
+                self.poll_body(cx)?;
+            }
+            if self.out.is_empty() {
+                return Ok(());
+            }
+            match self.out.poll_flush(&mut self.connection.stream, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    self.out.clear();
+                    self.upload = Upload::Stopped(error);
+                    return Ok(());
+                }
+                Poll::Pending => {
+                    self.allow_stalls();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        while !self.out.has_enough() {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else { break };
+            let trailers = match frame.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) if self.chunked => {
+                    self.out.push_chunk(data);
+                    continue;
+                }
+                Some(Ok(data)) => {
+                    self.out.push(data);
+                    continue;
+                }
+                Some(Err(frame)) => frame.into_trailers().ok(),
+                None => None,
+            };
+            if self.chunked {
+                self.out.append(|out| {
+                    out.extend_from_slice(b"0\r\n");
+                    spelling::write_plain(&trailers.unwrap_or_default(), out);
+                    out.extend_from_slice(b"\r\n");
+                });
+            }
+            self.upload = Upload::Done;
+            break;
+        }
+        Ok(())
+    }
+
+    /// From here on an app that is slow to read is not taken for one that is gone.
+    fn allow_stalls(&mut self) {
+        if self.out.written() > LONG_UPLOAD && !std::mem::replace(&mut self.stalls, true) {
+            self.limit_stalls(self.connection.liveness.may_stall());
+        }
+    }
+
+    fn limit_stalls(&self, liveness: Liveness) {
+        if let Stream::Tcp(stream) = &self.connection.stream {
+            // Where it fails the connection is lost, and the next read says so.
+            let _ = liveness.limit_unacknowledged(stream);
+        }
+    }
+
+    /// The connection, for the next request; `None` if it cannot have one.
+    fn finish(mut self, answer_keeps: bool) -> Option<Connection> {
+        self.connection.busy = false;
+        let whole = matches!(self.upload, Upload::Done) && self.out.is_empty();
+        if !whole
+            || !answer_keeps
+            || self.connection.inbound.ended
+            || !self.connection.inbound.unread.is_empty()
+        {
+            return None;
+        }
+        if self.stalls {
+            self.limit_stalls(self.connection.liveness);
+        }
+        self.connection.inbound.release();
+        self.connection.used = true;
+        self.connection.idle_since = Instant::now();
+        Some(self.connection)
+    }
+
+    /// The two directions of a connection that has switched protocols.
+    pub(crate) fn switched(mut self) -> upgrade::End {
+        let Connection { stream, inbound, busy, .. } = &mut self.connection;
+        *busy = false;
+        let stream = std::mem::replace(stream, Stream::wrapped(tokio::io::empty()));
+        upgrade::End { stream, unread: std::mem::take(&mut inbound.unread) }
+    }
+}
+
+/// Bytes that cannot become the head of an answer need not be waited for.
+fn begins_like_an_answer(bytes: &[u8]) -> bool {
+    let bytes = bytes.trim_ascii_start();
+    let begin = b"HTTP/1.";
+    let there = bytes.len().min(begin.len());
+    bytes[..there] == begin[..there]
+}
+
+/// The body of an answer, with the rest of its request on the way.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    exchange: Option<Box<Exchange>>,
+    left: Left,
+    keeps: bool,
+}
+
+#[derive(Debug)]
+enum Left {
+    Bytes(u64),
+    Chunks(Decoder),
+    UntilClose,
+}
+
+impl Answer {
+    /// The body that follows `head`, the answer to `request`.
+    pub(crate) fn new(
+        mut exchange: Box<Exchange>,
+        request: &request::Parts,
+        head: &mut Response<()>,
+    ) -> Result<Self, (Fault, Box<Exchange>)> {
+        let length = match framing::of_answer(&request.method, head.status(), head.headers()) {
+            Ok(length) => length,
+            Err(fault) => return Err((fault, exchange)),
+        };
+        let fields = head.headers();
+        let named = |token| names_token(fields, &header::CONNECTION, token);
+        let keeps = length != Length::UntilClose
+            && if head.version() >= Version::HTTP_11 && request.version >= Version::HTTP_11 {
+                !named("close")
+            } else {
+                named("keep-alive")
+            };
+        exchange.connection.kept_for = kept_for(fields).or(exchange.connection.kept_for);
+        if head.headers().contains_key(header::TRANSFER_ENCODING) {
+            // The chunks overrule it, and two answers to one question are one too many (RFC 9112, section 6.1).
+            head.headers_mut().remove(header::CONTENT_LENGTH);
+        }
+        framing::say_length_once(head.headers_mut());
+        let left = match length {
+            Length::Nothing => Left::Bytes(0),
+            Length::Exactly(bytes) => Left::Bytes(bytes),
+            Length::Chunked => Left::Chunks(Decoder::new()),
+            Length::UntilClose => Left::UntilClose,
+        };
+        Ok(Self { exchange: Some(exchange), left, keeps })
+    }
+
+    /// Sends the rest of the request.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        self.exchange.as_mut().map_or(Ok(()), |exchange| exchange.poll_upload(cx))
+    }
+
+    /// The connection, once all of the answer was read, if it can be used again.
+    pub(crate) fn take_connection(&mut self) -> Option<Connection> {
+        if !self.is_end_stream() {
+            return None;
+        }
+        self.exchange.take().and_then(|exchange| exchange.finish(self.keeps))
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { exchange, left, .. } = &mut *self;
+        let Some(exchange) = exchange else { return Poll::Ready(None) };
+        exchange.poll_upload(cx)?;
+        let Connection { inbound, stream, .. } = &mut exchange.connection;
+        loop {
+            match left {
+                Left::Bytes(0) => return Poll::Ready(None),
+                Left::Bytes(bytes) if !inbound.unread.is_empty() => {
+                    let there = usize::try_from(*bytes).unwrap_or(usize::MAX).min(inbound.unread.len());
+                    *bytes -= there as u64;
+                    return Poll::Ready(Some(Ok(Frame::data(inbound.unread.split_to(there).freeze()))));
+                }
+                Left::UntilClose if !inbound.unread.is_empty() => {
+                    return Poll::Ready(Some(Ok(Frame::data(inbound.unread.split().freeze()))));
+                }
+                Left::Chunks(decoder) => match decoder.decode(&mut inbound.unread)? {
+                    Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Some(Piece::Trailers(trailers)) => {
+                        *left = Left::Bytes(0);
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                    Some(Piece::End) => {
+                        *left = Left::Bytes(0);
+                        return Poll::Ready(None);
+                    }
+                    None => {}
+                },
+                _ => {}
+            }
+            if ready!(inbound.poll_more(stream, cx))? > 0 {
+                continue;
+            }
+            return Poll::Ready(match left {
+                Left::UntilClose => {
+                    *left = Left::Bytes(0);
+                    None
+                }
+                _ => Some(Err(BodyError::BrokeOff)),
+            });
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.left, Left::Bytes(0))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.left {
+            Left::Bytes(bytes) => SizeHint::with_exact(bytes),
+            Left::Chunks(_) | Left::UntilClose => SizeHint::default(),
+        }
+    }
+}
+
+/// What an app says of how long it keeps an idle connection: `Keep-Alive: timeout=5`.
+fn kept_for(fields: &HeaderMap) -> Option<Duration> {
+    let line = fields.get("keep-alive")?.to_str().ok()?;
+    let (_, seconds) = line
+        .split(',')
+        .filter_map(|member| member.trim().split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn how_long_an_app_keeps_a_connection_is_what_it_says() {
+        for (line, want) in [
+            ("timeout=5", Some(5)),
+            ("max=100, Timeout = 72", Some(72)),
+            ("max=100", None),
+            ("timeout=soon", None),
+            ("timeout=-1", None),
+        ] {
+            let fields = HeaderMap::from_iter([(
+                http::HeaderName::from_static("keep-alive"),
+                HeaderValue::from_static(line),
+            )]);
+            assert_eq!(kept_for(&fields), want.map(Duration::from_secs), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_become_an_answer_is_not_waited_for() {
+        for (bytes, may) in [
+            ("", true),
+            ("HT", true),
+            ("HTTP/1.1 200", true),
+            ("\r\nHTTP/1", true),
+            ("http", false),
+            ("HTTP/2", false),
+            ("\0\0\x12\x04", false),
+        ] {
+            assert_eq!(begins_like_an_answer(bytes.as_bytes()), may, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! A client's connection: one request after the other, each answered before the next is read.
+
+mod incoming;
+mod linger;
+mod patience;
+mod respond;
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http_body::{Body, Frame};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    fault::Fault,
+    framing::{self, Length},
+    head,
+    inbound::Inbound,
+    interim::Interims,
+    outbound::Outbound,
+    spelling,
+};
+use crate::{
+    body::{RequestBody, ResponseBody},
+    drain::{Drain, Stage},
+    forward::names_token,
+    net::Stream,
+    reply::Reply,
+    server::{Limits, Presence},
+    upgrade,
+};
+
+pub(crate) use incoming::IncomingBody;
+use incoming::Progress;
+use patience::Patience;
+use respond::{Asked, Encoding};
+
+/// How often a client that has closed its half, and waits, is looked at.
+const HALF_CLOSED_LOOK: Duration = Duration::from_millis(250);
+/// More of the next requests is not read while one is answered.
+const MOST_AHEAD: usize = 16 * 1024;
+
+/// Both directions of a client's connection: a body is read while an answer is written.
+#[derive(Debug)]
+struct Line {
+    stream: Stream,
+    inbound: Inbound,
+    body: Progress,
+}
+
+/// A client's connection and what it is served by.
+pub(crate) struct Server<'a> {
+    line: Arc<Mutex<Line>>,
+    out: Outbound,
+    patience: Patience,
+    presence: &'a Presence,
+    drain: &'a Drain,
+    limits: &'a Limits,
+    closing: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    evicted: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// The next request.
+    Next,
+    /// It is closed.
+    Close,
+}
+
+/// What comes on a connection next.
+enum Next {
+    /// The head of a request.
+    Head(Bytes),
+    /// What is none.
+    Wrong(Fault),
+    /// Nothing more.
+    End,
+}
+
+impl<'a> Server<'a> {
+    /// Of a connection on which `first` was read already.
+    pub(crate) fn new(
+        stream: Stream,
+        first: BytesMut,
+        presence: &'a Presence,
+        drain: &'a Drain,
+        limits: &'a Limits,
+    ) -> Self {
+        let inbound = Inbound::new(first);
+        Self {
+            line: Arc::new(Mutex::new(Line { stream, inbound, body: Progress::NOTHING })),
+            out: Outbound::default(),
+            patience: Patience::until(Instant::now() + limits.head_timeout),
+            presence,
+            drain,
+            limits,
+            closing: Box::pin(drain.reached(Stage::Closing)),
+            evicted: Box::pin(presence.evicted()),
+        }
+    }
+
+    /// Serves until the connection ends.
+    ///
+    /// # Errors
+    ///
+    /// If its client is gone, or its answer broke off.
+    pub(crate) async fn run<F, G>(mut self, answer: impl Fn(Request<RequestBody>) -> F) -> io::Result<()>
+    where
+        F: Future<Output = Response<ResponseBody<G>>>,
+    {
+        loop {
+            let next = self.next().await?;
+            self.presence.is_busy();
+            let after = match next {
+                Next::Head(head) => match self.request(head) {
+                    Ok((request, interims)) => self.serve(request, interims, &answer).await?,
+                    Err(fault) => self.refuse(fault).await?,
+                },
+                Next::Wrong(fault) => self.refuse(fault).await?,
+                Next::End => return Ok(()),
+            };
+            if after == After::Close {
+                return self.close().await;
+            }
+            self.presence.is_idle();
+        }
+    }
+
+    /// Waits for the head of the next request.
+    async fn next(&mut self) -> io::Result<Next> {
+        let Self { line, patience, limits, closing, evicted, .. } = self;
+        let (mut scanned, mut began) = (0, false);
+        let idle_due = Instant::now() + limits.idle_timeout;
+        poll_fn(|cx| {
+            let line = &mut *line.lock();
+            let inbound = &mut line.inbound;
+            loop {
+                // An empty line before a request is one too much from the client before (RFC 9112, section 2.2).
+                while scanned == 0 && inbound.unread.starts_with(b"\r\n") {
+                    inbound.unread.advance(2);
+                }
+                match head::end(&inbound.unread, scanned) {
+                    Some(end) if end <= head::MAX_BYTES => {
+                        let head = inbound.unread.split_to(end).freeze();
+                        inbound.release();
+                        return Poll::Ready(Ok(Next::Head(head)));
+                    }
+                    None if inbound.unread.len() <= head::MAX_BYTES => {}
+                    _ => return Poll::Ready(Ok(Next::Wrong(too_large(&inbound.unread)))),
+                }
+                scanned = inbound.unread.len();
+                match inbound.poll_more(&mut line.stream, cx) {
+                    // Half a head is nothing that could be answered.
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Next::End)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => break,
+                }
+            }
+            if evicted.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Next::End));
+            }
+            if inbound.unread.is_empty() {
+                patience.set(idle_due);
+                if closing.as_mut().poll(cx).is_ready() && line.stream.is_silent() {
+                    return Poll::Ready(Ok(Next::End));
+                }
+            } else if !std::mem::replace(&mut began, true) {
+                patience.set(Instant::now() + limits.head_timeout);
+            }
+            ready!(patience.poll(cx));
+            Poll::Ready(Ok(if began { Next::Wrong(late(limits.head_timeout)) } else { Next::End }))
+        })
+        .await
+    }
+
+    /// Makes a request of its head.
+    fn request(&mut self, head: Bytes) -> Result<(Request<RequestBody>, Option<Interims>), Fault> {
+        let mut request = head::request(head)?;
+        let length = framing::of_request(request.version(), request.headers())?;
+        framing::say_length_once(request.headers_mut());
+        let interims = (request.version() >= Version::HTTP_11).then(Interims::default);
+        if let Some(interims) = &interims {
+            request.extensions_mut().insert(interims.clone());
+        }
+        let expects = interims.is_some() && expects_continue(request.headers());
+        self.line.lock().body = Progress::of(length, expects);
+        let body = match length {
+            Length::Nothing | Length::Exactly(0) | Length::UntilClose => RequestBody::empty(),
+            Length::Exactly(_) | Length::Chunked => {
+                RequestBody::incoming(IncomingBody::new(self.line.clone(), interims.clone()), length)
+            }
+        };
+        Ok((request.map(|()| body), interims))
+    }
+
+    async fn serve<F, G>(
+        &mut self,
+        request: Request<RequestBody>,
+        interims: Option<Interims>,
+        answer: &impl Fn(Request<RequestBody>) -> F,
+    ) -> io::Result<After>
+    where
+        F: Future<Output = Response<ResponseBody<G>>>,
+    {
+        let asked = Asked::of(&request);
+        let arrived = Instant::now();
+        let mut answering = pin!(answer(request));
+        let response = poll_fn(|cx| {
+            let answered = answering.as_mut().poll(cx);
+            self.append_interims(interims.as_ref(), cx);
+            if let Poll::Ready(response) = answered {
+                return Poll::Ready(Ok(response));
+            }
+            let flushed = self.out.poll_flush(&mut self.line.lock().stream, cx);
+            if let Poll::Ready(Err(error)) = flushed {
+                return Poll::Ready(Err(error));
+            }
+            self.poll_gone(arrived, cx).map(Err)
+        })
+        .await?;
+        self.respond(asked, response, arrived).await
+    }
+
+    fn append_interims(&mut self, interims: Option<&Interims>, cx: &Context<'_>) {
+        for interim in interims.into_iter().flat_map(|interims| interims.take(cx.waker())) {
+            self.out.append(|out| respond::write(&interim, Version::HTTP_11, out));
+        }
+    }
+
+    /// Resolves when the client is gone. It reads ahead for that, where no body is read.
+    fn poll_gone(&mut self, arrived: Instant, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let line = &mut *self.line.lock();
+        if line.body.is_unfinished() && !line.body.is_held_back() {
+            return Poll::Pending;
+        }
+        while line.inbound.ended {
+            ready!(self.patience.poll(cx));
+            if line.stream.has_failed() {
+                return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+            }
+            self.patience.set(Instant::now() + HALF_CLOSED_LOOK);
+        }
+        while line.inbound.unread.len() < MOST_AHEAD {
+            match ready!(line.inbound.poll_more(&mut line.stream, cx)) {
+                Ok(0) if arrived.elapsed() < self.limits.half_close_within => {
+                    self.patience.set(Instant::now() + HALF_CLOSED_LOOK);
+                    return self.patience.poll(cx).map(|()| io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(0) => return Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(error),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes `response`.
+    async fn respond<G>(
+        &mut self,
+        asked: Asked,
+        response: Response<ResponseBody<G>>,
+        arrived: Instant,
+    ) -> io::Result<After> {
+        let (mut parts, body) = response.into_parts();
+        let mut body = pin!(body);
+        // Who was never asked for its body may send it all the same, or the next request.
+        let held_back = self.line.lock().body.is_held_back();
+        let closes = self.drain.is_leaving() || held_back;
+        let (encoding, after) = asked.plan(&mut parts, body.size_hint().exact(), closes);
+        self.out.append(|out| respond::write(&parts, asked.version, out));
+        if let Some(upstream) = body.as_mut().take_tunnel() {
+            self.flush().await?;
+            return self.tunnel(upstream).await;
+        }
+        if encoding == Encoding::Nothing {
+            self.flush().await?;
+        } else if let Err(error) = self.write_body(body.as_mut(), encoding, arrived).await {
+            if encoding == Encoding::UntilClose {
+                self.line.lock().stream.reset_on_close();
+            }
+            return Err(error);
+        }
+        if after == After::Next && self.line.lock().body.is_unfinished() {
+            return Ok(self.skip_body().await);
+        }
+        Ok(after)
+    }
+
+    async fn write_body<G>(
+        &mut self,
+        mut body: Pin<&mut ResponseBody<G>>,
+        encoding: Encoding,
+        arrived: Instant,
+    ) -> io::Result<()> {
+        let (mut ended, mut broke) = (body.is_end_stream(), None);
+        if ended {
+            self.end_body(encoding, None);
+        }
+        poll_fn(|cx| {
+            loop {
+                while !ended && !self.out.has_enough() {
+                    let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else { break };
+                    let mut trailers = None;
+                    match frame.transpose().map(|frame| frame.map(Frame::into_data)) {
+                        Ok(Some(Ok(data))) if encoding == Encoding::Chunked => self.out.push_chunk(data),
+                        Ok(Some(Ok(data))) => self.out.push(data),
+                        Ok(Some(Err(frame))) => trailers = frame.into_trailers().ok(),
+                        Ok(None) => ended = true,
+                        // What came before it is written all the same.
+                        Err(error) => {
+                            (ended, broke) = (true, Some(error));
+                            break;
+                        }
+                    }
+                    ended |= trailers.is_some() || body.is_end_stream();
+                    if ended {
+                        self.end_body(encoding, trailers);
+                    }
+                }
+                let idle = self.out.is_empty();
+                let flushed = self.out.poll_flush(&mut self.line.lock().stream, cx);
+                match flushed {
+                    Poll::Ready(Ok(())) if ended => {
+                        return Poll::Ready(
+                            broke.take().map_or(Ok(()), |error| Err(io::Error::other(error))),
+                        );
+                    }
+                    // Nothing was written, because nothing came.
+                    Poll::Ready(Ok(())) if idle => return self.poll_gone(arrived, cx).map(Err),
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        // A client that writes before it reads must be read from, or both would wait for each other.
+                        body.as_mut().poll_upload(cx).map_err(io::Error::other)?;
+                        return Poll::Pending;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    fn end_body(&mut self, encoding: Encoding, trailers: Option<HeaderMap>) {
+        if encoding == Encoding::Chunked {
+            self.out.append(|out| {
+                out.extend_from_slice(b"0\r\n");
+                spelling::write_plain(&trailers.unwrap_or_default(), out);
+                out.extend_from_slice(b"\r\n");
+            });
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.out.poll_flush(&mut self.line.lock().stream, cx)).await
+    }
+
+    /// Says what is wrong with a request. What follows it cannot be told from it.
+    async fn refuse(&mut self, fault: Fault) -> io::Result<After> {
+        tracing::debug!(%fault, "refused a request");
+        let response: Response<ResponseBody<()>> = Reply::from(fault).into_response();
+        let asked = Asked { version: Version::HTTP_11, is_head: false, more: false };
+        self.line.lock().body = Progress::of(Length::Chunked, false);
+        self.respond(asked, response, Instant::now()).await
+    }
+
+    /// Joins the client with `upstream` until both have said all.
+    async fn tunnel(&mut self, upstream: upgrade::End) -> io::Result<After> {
+        let client = {
+            let line = &mut *self.line.lock();
+            let stream = std::mem::replace(&mut line.stream, Stream::wrapped(tokio::io::empty()));
+            upgrade::End { stream, unread: std::mem::take(&mut line.inbound.unread) }
+        };
+        upgrade::join(client, upstream, self.drain).await?;
+        Ok(After::Close)
+    }
+}
+
+fn expects_continue(fields: &HeaderMap) -> bool {
+    names_token(fields, &header::EXPECT, "100-continue")
+}
+
+fn too_large(unread: &[u8]) -> Fault {
+    let limit = head::MAX_BYTES;
+    if unread.contains(&b'\n') {
+        return Fault::too_large(format!("the head has more than {limit} bytes"));
+    }
+    let text = format!("the request line has more than {limit} bytes");
+    Fault { status: StatusCode::URI_TOO_LONG, reason: "target-too-long", text }
+}
+
+fn late(limit: Duration) -> Fault {
+    let text = format!("the head was not complete within {limit:?}");
+    Fault { status: StatusCode::REQUEST_TIMEOUT, reason: "head-timeout", text }
+}

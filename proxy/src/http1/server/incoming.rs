@@ -1,0 +1,153 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::Frame;
+use parking_lot::Mutex;
+
+use super::Line;
+use crate::{
+    body::BodyError,
+    http1::{
+        chunked::{Decoder, Piece},
+        framing::Length,
+        inbound::PIECE,
+        interim::Interims,
+    },
+};
+
+/// How far the body of the request that is being answered was read.
+#[derive(Debug)]
+pub(in crate::http1) struct Progress {
+    left: Left,
+    /// The client sends it when it is asked to.
+    expects: bool,
+}
+
+#[derive(Debug)]
+enum Left {
+    Bytes(u64),
+    Chunks(Decoder),
+    Broken,
+}
+
+impl Progress {
+    pub(super) const NOTHING: Self = Self { left: Left::Bytes(0), expects: false };
+
+    pub(super) fn of(length: Length, expects: bool) -> Self {
+        let left = match length {
+            Length::Nothing | Length::UntilClose => Left::Bytes(0),
+            Length::Exactly(bytes) => Left::Bytes(bytes),
+            Length::Chunked => Left::Chunks(Decoder::new()),
+        };
+        Self { left, expects }
+    }
+
+    /// Whether the client still has something of it to send.
+    pub(super) const fn is_unfinished(&self) -> bool {
+        !matches!(self.left, Left::Bytes(0))
+    }
+
+    /// Whether the client holds it back, and was not asked for it.
+    pub(super) const fn is_held_back(&self) -> bool {
+        self.expects
+    }
+}
+
+/// The body of a client's request.
+#[derive(Debug)]
+pub(crate) struct IncomingBody {
+    line: Arc<Mutex<Line>>,
+    interims: Option<Interims>,
+}
+
+impl IncomingBody {
+    pub(super) const fn new(line: Arc<Mutex<Line>>, interims: Option<Interims>) -> Self {
+        Self { line, interims }
+    }
+
+    /// Whether its client waits to be asked for it.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.line.lock().body.is_held_back()
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let line = &mut *self.line.lock();
+        // A client that sends it unasked need not be asked any more.
+        if std::mem::take(&mut line.body.expects)
+            && line.inbound.unread.is_empty()
+            && let Some(interims) = &self.interims
+        {
+            interims.push_continue();
+        }
+        line.poll_body(cx)
+    }
+}
+
+/// What could be taken of what was read.
+enum Taken {
+    Frame(Frame<Bytes>),
+    /// More must be read first.
+    Nothing,
+    End,
+}
+
+impl Line {
+    /// Reads on in the body of the request.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match self.taken() {
+                Ok(Taken::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(Taken::End) => return Poll::Ready(None),
+                Ok(Taken::Nothing) => {}
+                Err(error) => return Poll::Ready(Some(Err(self.broken(error)))),
+            }
+            match ready!(self.inbound.poll_more(&mut self.stream, cx)) {
+                Ok(0) => return Poll::Ready(Some(Err(self.broken(BodyError::BrokeOff)))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(self.broken(error.into())))),
+            }
+        }
+    }
+
+    fn taken(&mut self) -> Result<Taken, BodyError> {
+        let Self { inbound, body, .. } = self;
+        match &mut body.left {
+            Left::Bytes(0) => Ok(Taken::End),
+            Left::Bytes(_) if inbound.unread.is_empty() => Ok(Taken::Nothing),
+            Left::Bytes(left) => {
+                let there = usize::try_from(*left).unwrap_or(usize::MAX).min(inbound.unread.len()).min(PIECE);
+                *left -= there as u64;
+                let data = inbound.unread.split_to(there).freeze();
+                inbound.release();
+                Ok(Taken::Frame(Frame::data(data)))
+            }
+            Left::Chunks(decoder) => match decoder.decode(&mut inbound.unread)? {
+                None => Ok(Taken::Nothing),
+                Some(Piece::Data(data)) => Ok(Taken::Frame(Frame::data(data))),
+                Some(Piece::Trailers(trailers)) => {
+                    body.left = Left::Bytes(0);
+                    Ok(Taken::Frame(Frame::trailers(trailers)))
+                }
+                Some(Piece::End) => {
+                    body.left = Left::Bytes(0);
+                    Ok(Taken::End)
+                }
+            },
+            Left::Broken => Err(BodyError::BrokeOff),
+        }
+    }
+
+    fn broken(&mut self, error: BodyError) -> BodyError {
+        self.body.left = Left::Broken;
+        error
+    }
+}

@@ -1,0 +1,108 @@
+//! How the names of fields were spelled. They mean the same in any case, and some clients and apps read only one.
+
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
+
+/// The names of a head's fields, in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spelling {
+    head: Bytes,
+    names: Vec<Range<u32>>,
+}
+
+impl Spelling {
+    /// Of fields whose names are slices of `head`.
+    pub(super) fn of(head: Bytes, fields: usize) -> Self {
+        Self { head, names: Vec::with_capacity(fields) }
+    }
+
+    /// The next name.
+    pub(super) fn push(&mut self, name: &str) {
+        let start = name.as_ptr() as usize - self.head.as_ptr() as usize;
+        // A head has no more than a mebibyte.
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        self.names.push(place(start)..place(start + name.len()));
+    }
+
+    /// Writes `fields`, each spelled as it came; names that are new are in lower case.
+    pub(super) fn write(&self, fields: &HeaderMap, out: &mut BytesMut) {
+        // Fields come mostly in the order in which they were read: the next is likely to be where the last one was found.
+        let mut next = 0;
+        for name in fields.keys() {
+            let lower = name.as_str().as_bytes();
+            // The first of several has the spelling that came first.
+            let several = fields.get_all(name).iter().nth(1).is_some();
+            let from = if several { 0 } else { next };
+            let first = self.find(lower, from..self.names.len()).or_else(|| self.find(lower, 0..from));
+            next = first.map_or(next, |at| at + 1);
+            let mut spelled = first;
+            for value in fields.get_all(name) {
+                write_field(spelled.map_or(lower, |at| self.name(at)), value, out);
+                spelled = spelled.and_then(|at| self.find(lower, at + 1..self.names.len())).or(spelled);
+            }
+        }
+    }
+
+    fn find(&self, lower: &[u8], mut among: Range<usize>) -> Option<usize> {
+        among.find(|at| self.name(*at).eq_ignore_ascii_case(lower))
+    }
+
+    fn name(&self, at: usize) -> &[u8] {
+        let Range { start, end } = self.names.get(at).cloned().unwrap_or_default();
+        self.head.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+/// Writes `fields` with names in lower case.
+pub(super) fn write_plain(fields: &HeaderMap, out: &mut BytesMut) {
+    for (name, value) in fields {
+        write_field(name.as_str().as_bytes(), value, out);
+    }
+}
+
+pub(super) fn write_field(name: &[u8], value: &HeaderValue, out: &mut BytesMut) {
+    out.reserve(name.len() + value.len() + 4);
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value.as_bytes());
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_they_came_and_new_ones_in_lower_case() {
+        let head = Bytes::from_static(b"ETag X-CamelCase x-lower WWW-Authenticate x-CAMELcase");
+        let text = std::str::from_utf8(&head).unwrap();
+        let mut spelling = Spelling::of(head.clone(), 5);
+        let mut fields = HeaderMap::new();
+        for (value, name) in text.split(' ').enumerate() {
+            spelling.push(name);
+            fields.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from(value));
+        }
+        fields.append("x-camelcase", HeaderValue::from(9));
+        fields.remove("etag");
+        fields.insert("x-new", HeaderValue::from(7));
+        let mut out = BytesMut::new();
+        spelling.write(&fields, &mut out);
+        let mut lines: Vec<&str> = std::str::from_utf8(&out).unwrap().lines().collect();
+        lines.sort_unstable();
+        assert_eq!(
+            lines,
+            [
+                "WWW-Authenticate: 3",
+                "X-CamelCase: 1",
+                "x-CAMELcase: 4",
+                "x-CAMELcase: 9",
+                "x-lower: 2",
+                "x-new: 7"
+            ]
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! How soon a partner that is silently gone is noticed.
+//!
+//! Three things can be out when a partner vanishes, and each has its own way to be noticed:
+//!
+//! - *bytes of ours that nobody acknowledges*: `TCP_USER_TIMEOUT` ends the connection. The kernel counts a partner that
+//!   acknowledges and takes nothing (its window is zero) the same way, so that this is also how long a partner may
+//!   refuse to read.
+//! - *nothing*, while we wait for an answer or for a tunnel's next byte: `SO_KEEPALIVE` asks.
+//! - *HTTP/2 streams*: TCP's ways as well, and PING ([`PING`]), which also notices a partner whose kernel lives and whose
+//!   process does not.
+
+use std::{io, time::Duration};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+/// While streams are open, an HTTP/2 partner is asked so often whether it lives; it has as long to answer.
+pub const PING: Duration = Duration::from_secs(2);
+
+/// How soon one kind of partner is found to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// A connection on which nothing came for so long is asked whether it lives.
+    pub idle: Duration,
+    /// And so often again.
+    pub interval: Duration,
+    /// After so many questions without an answer it has ended.
+    pub probes: u32,
+    /// Sent bytes must be taken in this time.
+    pub unacknowledged: Duration,
+}
+
+impl Liveness {
+    /// Clients: gone after 30 s of silence. They may be far away, asleep for a moment, or slow to read: a minute, as nginx
+    /// has it.
+    pub const CLIENT: Self = Self {
+        idle: Duration::from_secs(15),
+        interval: Duration::from_secs(5),
+        probes: 3,
+        unacknowledged: Duration::from_secs(60),
+    };
+
+    /// Our own pods and programs, and an app beside its sidecar: gone within 5 s. A request's head and the beginning of its
+    /// body fit into the window that a connection opens with, so that in this time only the dead do not take them;
+    /// while a longer upload goes on, [`Self::may_stall`] says otherwise.
+    pub const POD: Self = Self {
+        idle: Duration::from_secs(2),
+        interval: Duration::from_secs(1),
+        probes: 3,
+        unacknowledged: Duration::from_secs(4),
+    };
+
+    /// The same, of a partner that may refuse to read for as long as a client may.
+    #[must_use]
+    pub const fn may_stall(self) -> Self {
+        Self { unacknowledged: Self::CLIENT.unacknowledged, ..self }
+    }
+
+    /// Has the kernel watch `stream`, and send what is written at once.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: the connection is lost already.
+    pub fn watch(self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        let keepalive = TcpKeepalive::new().with_time(self.idle);
+        #[cfg(target_os = "linux")]
+        let keepalive = keepalive.with_interval(self.interval).with_retries(self.probes);
+        socket.set_tcp_keepalive(&keepalive)?;
+        self.limit_unacknowledged(stream)
+    }
+
+    /// Changes only how long sent bytes may wait to be taken.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: the connection is lost already.
+    #[cfg(target_os = "linux")]
+    pub fn limit_unacknowledged(self, stream: &TcpStream) -> io::Result<()> {
+        SockRef::from(stream).set_tcp_user_timeout(Some(self.unacknowledged))
+    }
+
+    /// Only Linux has it.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    #[cfg(not(target_os = "linux"))]
+    pub fn limit_unacknowledged(self, _: &TcpStream) -> io::Result<()> {
+        Ok(())
+    }
+}

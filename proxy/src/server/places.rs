@@ -1,0 +1,187 @@
+//! How many connections there may be at once, and whose turn it is to go when one more comes.
+//!
+//! A stranger can open all the connections that a port has and ask nothing on them. So none is safe by being there: who
+//! comes takes the place of the one on which nothing was asked for the longest time.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+/// The value of [`Presence::idle_since`] while a request is answered.
+const BUSY: u64 = u64::MAX;
+
+/// The connections of one listener.
+#[derive(Debug)]
+pub(super) struct Places {
+    began: Instant,
+    free: Arc<Semaphore>,
+    taken: Mutex<Taken>,
+    /// Somebody waits for the next that has nothing to answer.
+    wanted: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    by: HashMap<u64, Arc<Presence>>,
+}
+
+/// One connection, as others see it.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    began: Instant,
+    /// Milliseconds from the listener's beginning to when its last request was answered.
+    idle_since: AtomicU64,
+    wanted: Arc<AtomicBool>,
+    evicted: Notify,
+}
+
+/// A place. Dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    id: u64,
+    pub(super) presence: Arc<Presence>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Presence {
+    fn new(began: Instant, wanted: Arc<AtomicBool>) -> Arc<Self> {
+        let (idle_since, evicted) = (AtomicU64::new(since(began)), Notify::new());
+        Arc::new(Self { began, idle_since, wanted, evicted })
+    }
+
+    /// Of a connection that has no others beside it.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Arc<Self> {
+        Self::new(Instant::now(), Arc::default())
+    }
+
+    /// A request has come.
+    pub(crate) fn is_busy(&self) {
+        self.idle_since.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// Nothing is asked any more.
+    pub(crate) fn is_idle(&self) {
+        if self.wanted.swap(false, Ordering::Relaxed) {
+            self.evicted.notify_one();
+        } else {
+            self.idle_since.store(since(self.began), Ordering::Relaxed);
+        }
+    }
+
+    /// When nothing was asked any more; `None` while something is.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let since = self.idle_since.load(Ordering::Relaxed);
+        (since != BUSY).then(|| self.began + std::time::Duration::from_millis(since))
+    }
+
+    /// Resolves when the place is wanted by somebody else.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+}
+
+fn since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(BUSY - 1)
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { began: Instant::now(), free, taken: Mutex::default(), wanted: Arc::default() })
+    }
+
+    /// A place, now or when one is free: one is made free as soon as there is a connection on which nothing is asked. For
+    /// one taker at a time.
+    pub(super) async fn take(self: &Arc<Self>) -> Option<Place> {
+        let permit = match self.free.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.wanted.store(!self.evict(), Ordering::Relaxed);
+                let permit = self.free.clone().acquire_owned().await.ok()?;
+                self.wanted.store(false, Ordering::Relaxed);
+                permit
+            }
+        };
+        let presence = Presence::new(self.began, self.wanted.clone());
+        let mut taken = self.taken.lock();
+        let id = taken.next;
+        taken.next += 1;
+        taken.by.insert(id, presence.clone());
+        Some(Place { places: self.clone(), id, presence, _permit: permit })
+    }
+
+    /// Has the longest idle connection go, if there is one.
+    fn evict(&self) -> bool {
+        let taken = self.taken.lock();
+        let idle = taken.by.values().filter(|presence| presence.idle_since().is_some());
+        let oldest = idle.min_by_key(|presence| presence.idle_since.load(Ordering::Relaxed));
+        if let Some(oldest) = oldest {
+            // Not a second time, though it takes a moment to go.
+            oldest.is_busy();
+            oldest.evicted.notify_one();
+        }
+        oldest.is_some()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken.lock().by.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_takes_the_place_of_who_was_idle_for_the_longest_time() {
+        let places = Places::new(3);
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(places.take().await.unwrap());
+            advance(Duration::from_secs(1)).await;
+        }
+        taken[0].presence.is_busy();
+        let mut fourth = Box::pin(places.take());
+        assert!(timeout(Duration::from_secs(1), &mut fourth).await.is_err(), "nobody has gone yet");
+        timeout(Duration::from_secs(1), taken[1].presence.evicted())
+            .await
+            .expect("the oldest idle one is told");
+        assert!(timeout(Duration::from_secs(1), taken[2].presence.evicted()).await.is_err());
+        drop(taken.remove(1));
+        assert!(fourth.await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_answered_keeps_its_place_until_it_is() {
+        let places = Places::new(1);
+        let only = places.take().await.unwrap();
+        only.presence.is_busy();
+        let mut second = Box::pin(places.take());
+        assert!(timeout(Duration::from_secs(60), &mut second).await.is_err());
+        only.presence.is_idle();
+        timeout(Duration::from_secs(1), only.presence.evicted()).await.expect("its turn has come");
+        drop(only);
+        let second = second.await.unwrap();
+        second.presence.is_idle();
+        assert!(second.presence.idle_since().is_some(), "nobody waits any more");
+    }
+}
