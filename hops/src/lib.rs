@@ -1,0 +1,86 @@
+//! The hops are transparent: what a client gets through them is what the app would have given it directly.
+//!
+//! A [`Case`] is data: what a client sends, what a scripted app ([`app::App`]) does, what must come of it. [`check`]
+//! runs it on a [`Path`]: straight to the app, through a queue-proxy, through an activator and a queue-proxy, and
+//! through both while no pod is ready yet. Client and app speak in bytes over TCP, so that nothing of the code under
+//! test has a part in the judgement; what is sent and heard is read by the strict reader of [`message`].
+//!
+//! Read first: [`Case`], then `tests/`.
+#![allow(clippy::missing_panics_doc, reason = "whatever goes wrong here fails the test, and says where")]
+
+pub mod app;
+mod autoscaler;
+mod case;
+pub mod client;
+pub mod message;
+mod observed;
+mod path;
+mod text;
+pub mod wire;
+
+use std::{panic::Location, time::Duration};
+
+pub use case::{Case, Difference, Reads, Run, Step, Want, check, has_a_reason, refused};
+pub use observed::Observed;
+pub use path::{Hops, Path};
+pub use text::Text;
+
+/// So long a test waits for anything. Far beyond what it takes, so that only a fault reaches it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Awaits what must come.
+#[track_caller]
+pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
+    let caller = Location::caller();
+    async move {
+        let come = tokio::time::timeout(PATIENCE, future).await;
+        come.unwrap_or_else(|_| panic!("{caller}: waited {PATIENCE:?} in vain for {what}"))
+    }
+}
+
+/// Awaits a state that nobody announces.
+#[track_caller]
+pub fn until(what: &str, mut reached: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    soon(what, async move {
+        let mut looks = tokio::time::interval(Duration::from_millis(2));
+        while !reached() {
+            looks.tick().await;
+        }
+    })
+}
+
+/// A module of tests for each case: one for each path, the direct one included.
+#[macro_export]
+macro_rules! on_every_path {
+    ($($name:ident => $case:expr;)*) => { $(
+        mod $name {
+            #[allow(unused_imports, reason = "not every case needs what its file brings")]
+            use super::*;
+            $crate::on_paths!($case; direct Direct, sidecar Sidecar, both Both, held Held);
+        }
+    )* };
+}
+
+/// The same without the direct path, for what a hop does otherwise than the app itself.
+#[macro_export]
+macro_rules! through_the_hops {
+    ($($name:ident => $case:expr;)*) => { $(
+        mod $name {
+            #[allow(unused_imports, reason = "not every case needs what its file brings")]
+            use super::*;
+            $crate::on_paths!($case; sidecar Sidecar, both Both, held Held);
+        }
+    )* };
+}
+
+/// One test of `$case` for each path.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_paths {
+    ($case:expr; $($test:ident $path:ident),*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            $crate::check(&$case, $crate::Path::$path).await;
+        }
+    )* };
+}

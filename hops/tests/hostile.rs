@@ -1,0 +1,194 @@
+//! Valid requests with random faults: whatever the app receives is exactly what the hop has answered, and reads without
+//! doubt.
+
+use ebb_hops::{
+    Hops, Path, Text,
+    app::{App, Script, Seen, UNREAD},
+    client::Client,
+};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::{Config, TestCaseError, TestRunner},
+};
+use tokio::{io::AsyncWriteExt, runtime::Runtime};
+
+/// Only the app says this: an answer with it is one that it gave.
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nx-app: yes\r\ncontent-length: 0\r\n\r\n";
+
+const REQUESTS: [&str; 7] = [
+    "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+    "GET /a?b HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n",
+    "POST /p HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+    "POST /c HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n3;x=y\r\nyou\r\n0\r\n\r\n",
+    "PUT /t HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\n\r\n2\r\nhi\r\n0\r\nx-t: 1\r\n\r\n",
+    "POST /s HTTP/1.1\r\nhost: a\r\ncontent-length: 37\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: b\r\n\r\nxyz",
+    "DELETE http://a/d HTTP/1.1\r\nhost: a\r\nx-long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n",
+];
+
+/// What attackers put in.
+const PIECES: [&str; 32] = [
+    "\r",
+    "\n",
+    "\r\n",
+    "\r\n\r\n",
+    " ",
+    "\t",
+    "\0",
+    "\x0b",
+    ":",
+    ";",
+    ",",
+    "+",
+    "-",
+    "0x",
+    "0",
+    "5",
+    "f",
+    "#",
+    "%00",
+    "\r\n ",
+    "\n\n",
+    "chunked",
+    "identity",
+    "HTTP/1.0",
+    "Content-Length: 5\r\n",
+    "Content-Length: 0\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding : chunked\r\n",
+    "Host: b\r\n",
+    "Connection: content-length\r\n",
+    "Expect: 100-continue\r\n",
+    "GET /x HTTP/1.1\r\nhost: a\r\n\r\n",
+];
+
+/// One change to the bytes of some requests.
+#[derive(Clone, Debug)]
+enum Fault {
+    Insert(Index, &'static str),
+    Byte(Index, u8),
+    Remove(Index, usize),
+    Double(Index, usize),
+}
+
+impl Fault {
+    fn into(self, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        match self {
+            Self::Insert(at, piece) => {
+                let at = at.index(bytes.len());
+                bytes.splice(at..at, piece.bytes());
+            }
+            Self::Byte(at, byte) => {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            Self::Remove(at, length) => {
+                let at = at.index(bytes.len());
+                let end = (at + length).min(bytes.len());
+                bytes.drain(at..end);
+            }
+            Self::Double(at, length) => {
+                let at = at.index(bytes.len());
+                let end = (at + length).min(bytes.len());
+                let again = bytes[at..end].to_vec();
+                bytes.splice(at..at, again);
+            }
+        }
+    }
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        4 => (any::<Index>(), select(&PIECES[..])).prop_map(|(at, piece)| Fault::Insert(at, piece)),
+        2 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Fault::Byte(at, byte)),
+        2 => (any::<Index>(), 1usize..20).prop_map(|(at, length)| Fault::Remove(at, length)),
+        1 => (any::<Index>(), 1usize..40).prop_map(|(at, length)| Fault::Double(at, length)),
+    ]
+}
+
+fn hostile() -> impl Strategy<Value = Text> {
+    (vec(select(&REQUESTS[..]), 1..4), vec(fault(), 1..4)).prop_map(|(requests, faults)| {
+        let mut bytes = requests.concat().into_bytes();
+        for fault in faults {
+            fault.into(&mut bytes);
+        }
+        Text(bytes)
+    })
+}
+
+/// Sends the bytes and says that this is all; how many answers of the app came.
+async fn answers(hops: &Hops, bytes: &Text) -> Result<usize, String> {
+    let mut client = Client::connect(hops.entry).await;
+    // It may be refused before all is sent.
+    let _ = client.write.write_all(&bytes.0).await;
+    let _ = client.write.shutdown().await;
+    let mut given = 0;
+    let drained = async { while !client.answers.wire.some().await.unwrap_or_default().is_empty() {} };
+    tokio::time::timeout(ebb_hops::PATIENCE, drained).await.map_err(|_| "the connection stays open")?;
+    let heard = client.answers.tape.borrow();
+    let mut rest = &heard[..];
+    while let Some(at) = rest.windows(7).position(|window| window.eq_ignore_ascii_case(b"x-app: ")) {
+        given += 1;
+        rest = &rest[at + 7..];
+    }
+    Ok(given)
+}
+
+/// The app's view: every whole request is one that the hop took for one, and was answered.
+fn judge(seen: &[Seen], answered: usize) -> Result<(), TestCaseError> {
+    let broken_off = |seen: &&Seen| {
+        let ends = ["closed within", "within the body: Connection reset"];
+        let ended = |fault: &String| fault == UNREAD || ends.iter().any(|end| fault.contains(end));
+        seen.fault.as_ref().is_some_and(ended)
+    };
+    let whole: Vec<&Seen> = seen.iter().filter(|seen| !broken_off(seen)).collect();
+    for request in &whole {
+        prop_assert_eq!(&request.fault, &None, "the app could not read it without doubt: {:?}", request);
+        let by = request.head.all("x-forwarded-for");
+        let known = by.len() == 1 && by[0].ends_with(b"127.0.0.1");
+        prop_assert!(known, "the hop did not know of this request: {:?}", request);
+    }
+    prop_assert_eq!(whole.len(), answered, "requests of the app, and its answers: {:?}", whole);
+    Ok(())
+}
+
+/// Cases for one path. Each has a connection of its own to the hop; the hop keeps those to the app.
+fn never_in_doubt(path: Path, cases: u32) {
+    let runtime = Runtime::new().expect("a runtime");
+    let (app, hops) = runtime.block_on(async {
+        let app = App::start(Script::answering(ANSWER)).await;
+        let hops = Hops::start(path, &[app.address]).await;
+        (app, hops)
+    });
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let mut before = 0;
+    let mut run = |bytes: &Text| {
+        runtime.block_on(async {
+            let answered = answers(&hops, bytes).await.map_err(TestCaseError::fail)?;
+            app.idle().await;
+            let seen = app.seen();
+            let new = &seen[before..];
+            before = seen.len();
+            judge(new, answered)
+        })
+    };
+    let run = std::cell::RefCell::new(&mut run);
+    let ran = TestRunner::new(config).run(&hostile(), |bytes| run.borrow_mut()(&bytes));
+    if let Err(error) = ran {
+        panic!("{path:?}: {error}");
+    }
+}
+
+#[test]
+fn what_passes_the_sidecar_is_never_in_doubt() {
+    never_in_doubt(Path::Sidecar, 3000);
+}
+
+#[test]
+fn what_passes_both_is_never_in_doubt() {
+    never_in_doubt(Path::Both, 1000);
+}

@@ -1,0 +1,157 @@
+//! The programs that the tests need, found on this machine or made for the tests.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    sync::OnceCell,
+    time::timeout,
+};
+
+/// An app.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Node,
+    Go,
+    Gunicorn,
+    Uvicorn,
+    Nginx,
+    WebSockets,
+}
+
+/// An app that can be started.
+#[derive(Debug)]
+pub(crate) struct Program {
+    kind: Kind,
+    path: PathBuf,
+}
+
+/// So long an installation or a build may take.
+const MAKING: Duration = Duration::from_secs(300);
+
+/// Finds or makes what `kind` needs. If it cannot be had, a line says so.
+pub(crate) async fn have(kind: Kind) -> Option<Program> {
+    let path = match kind {
+        Kind::Node => installed("node"),
+        Kind::Nginx => installed("nginx").or_else(|| said_without("/usr/sbin/nginx")),
+        Kind::Go => go().await,
+        Kind::Gunicorn => python("gunicorn").await,
+        Kind::Uvicorn => python("uvicorn").await,
+        Kind::WebSockets => python("python").await,
+    }?;
+    Some(Program { kind, path })
+}
+
+impl Program {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts it at `address`; it ends with what is answered.
+    pub(crate) fn start(&self, address: SocketAddr) -> Child {
+        let port = address.port().to_string();
+        let mut command = Command::new(&self.path);
+        command.env("PORT", &port).current_dir(source("")).kill_on_drop(true);
+        match self.kind {
+            Kind::Node => command.arg("app.js"),
+            Kind::Go => &mut command,
+            Kind::Gunicorn => {
+                command.args(["--bind", &address.to_string(), "--log-level", "warning", "wsgi_app:app"])
+            }
+            Kind::Uvicorn => command.args(["--port", &port, "--log-level", "warning", "asgi_app:app"]),
+            Kind::WebSockets => command.arg("echo.py"),
+            Kind::Nginx => command.arg("-c").arg(nginx_configuration(&port)),
+        };
+        // Python would write beside the sources.
+        command.env("PYTHONDONTWRITEBYTECODE", "1").spawn().expect("the program starts")
+    }
+}
+
+/// A port on which nobody listens.
+pub(crate) fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+/// A file beside this one.
+pub(crate) fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real").join(name)
+}
+
+/// Where the tests may write.
+pub(crate) fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+/// Where a program is, by `PATH`.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.or_else(|| said_without(name))
+}
+
+/// The program at this path, or a line that it is missing.
+fn said_without(name: &str) -> Option<PathBuf> {
+    if Path::new(name).is_file() {
+        return Some(name.into());
+    }
+    println!("skipped: no {name} on this machine");
+    None
+}
+
+/// The app in Go, built once for all tests.
+async fn go() -> Option<PathBuf> {
+    static BUILT: OnceCell<Option<PathBuf>> = OnceCell::const_new();
+    let build = async || {
+        let program = folder().join("go-app");
+        let mut command = Command::new(installed("go")?);
+        command.args(["build", "-o"]).arg(&program).arg(source("app.go"));
+        made(command).await.then_some(program)
+    };
+    BUILT.get_or_init(build).await.clone()
+}
+
+/// A program of Python's, in an environment made once for all tests.
+async fn python(name: &str) -> Option<PathBuf> {
+    static MADE: OnceCell<Option<PathBuf>> = OnceCell::const_new();
+    let make = async || {
+        let environment = folder().join("python");
+        let programs = environment.join("bin");
+        if !programs.join("uvicorn").is_file() {
+            let mut create = Command::new(installed("python3")?);
+            create.args(["-m", "venv"]).arg(&environment);
+            let mut install = Command::new(programs.join("pip"));
+            install.args(["install", "--quiet", "gunicorn", "uvicorn", "websockets"]);
+            let made = made(create).await && made(install).await;
+            made.then_some(())?;
+        }
+        Some(programs)
+    };
+    Some(MADE.get_or_init(make).await.as_ref()?.join(name))
+}
+
+/// Whether the command did its work in time; if not, a line says so.
+async fn made(mut command: Command) -> bool {
+    let ended = timeout(MAKING, command.kill_on_drop(true).output()).await;
+    let done = matches!(&ended, Ok(Ok(output)) if output.status.success());
+    if !done {
+        println!("skipped: {command:?}: {ended:?}");
+    }
+    done
+}
+
+fn nginx_configuration(port: &str) -> PathBuf {
+    let folder = folder().join(format!("nginx-{port}"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let text = std::fs::read_to_string(source("nginx.conf")).expect("a configuration");
+    let text = text.replace("FOLDER", &folder.display().to_string()).replace("PORT", port);
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, text).expect("room for it");
+    file
+}
