@@ -22,6 +22,8 @@ pub struct Config {
     pub autoscaler: SocketAddr,
     /// The file of the token that it shows to autoscalers; `None` where nobody asks.
     pub token_file: Option<PathBuf>,
+    /// Bytes that requests may keep here; `None` is half of the memory limit of its container.
+    pub request_memory: Option<u64>,
     /// Where it answers `/metrics` and `/healthz`; `None` where nobody asks.
     pub metrics: Option<SocketAddr>,
     /// How it leaves.
@@ -30,7 +32,8 @@ pub struct Config {
 
 impl Config {
     /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`; without it the
-    /// Service `ebb-autoscaler` as the kubelet tells of it), `EBB_TOKEN_FILE`, `EBB_METRICS_PORT` (default 9090),
+    /// Service `ebb-autoscaler` as the kubelet tells of it), `EBB_TOKEN_FILE`,
+    /// `EBB_REQUEST_MEMORY_BYTES` (default half of the container's limit), `EBB_METRICS_PORT` (default 9090),
     /// `EBB_DRAIN_QUIET_SECONDS` (default 10) and `EBB_DRAIN_LIMIT_SECONDS` (default 300).
     ///
     /// # Errors
@@ -46,6 +49,8 @@ impl Config {
             listen: everywhere,
             autoscaler: autoscaler(&mut env),
             token_file: env.text("EBB_TOKEN_FILE").map(PathBuf::from),
+            request_memory: Some(env.read("EBB_REQUEST_MEMORY_BYTES", 0, "whole bytes"))
+                .filter(|bytes| *bytes > 0),
             metrics: Some(SocketAddr::new(everywhere, env.port("EBB_METRICS_PORT", Some(9090)))),
             drain: Quiet {
                 quiet: Duration::from_secs(env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds)),

@@ -12,6 +12,8 @@ use thiserror::Error;
 pub(crate) enum Refused {
     #[error("held queue full: {0} requests wait for this service already")]
     QueueFull(usize),
+    #[error("requests keep all the memory that there is for them")]
+    MemoryShort,
     #[error("no pod became ready within {}{}", human(*waited), because(trouble))]
     ActivationDeadline { waited: Duration, trouble: String },
     #[error("the service is gone")]
@@ -27,6 +29,7 @@ impl Refused {
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::QueueFull(_) => "hold-queue-full",
+            Self::MemoryShort => "memory-short",
             Self::ActivationDeadline { .. } => "activation-deadline",
             Self::ServiceGone => "service-gone",
             Self::ClientGone => "client-gone",
@@ -45,7 +48,9 @@ impl Refused {
         let reason = self.reason();
         let text = self.to_string();
         match self {
-            Self::QueueFull(_) => Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text).retry_after(1),
+            Self::QueueFull(_) | Self::MemoryShort => {
+                Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text).retry_after(1)
+            }
             Self::ActivationDeadline { .. } => {
                 Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text).retry_after(5)
             }

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::{fate::Fate, headers};
 use ebb_proxy::{
-    Attempts, ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, ResponseBody, Speaks, Timeouts,
-    forward,
+    Attempts, ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, Reserved, ResponseBody, Speaks,
+    Timeouts, forward,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -32,6 +32,8 @@ pub(crate) struct Guard {
     lease: Lease,
     #[expect(dead_code, reason = "held for its drop alone")]
     in_flight: InFlight,
+    #[expect(dead_code, reason = "held for its drop alone")]
+    memory: Reserved,
 }
 
 impl Handler for ServiceHandler {
@@ -66,10 +68,15 @@ impl ServiceHandler {
         peer: SocketAddr,
     ) -> Result<Response<ResponseBody<Guard>>, Refused> {
         let service = &self.service;
+        let mut memory = service.memory.reserve(kept_for(request.headers())).ok_or(Refused::MemoryShort)?;
         let in_flight = service.begin();
         let settings = service.settings();
         let deadline = Instant::now() + settings.activation_deadline;
         let Hop { mut head, mut body } = Hop::new(request, peer);
+        // It can be read when its pod is there, if it must be; then it is sent once.
+        if !memory.grow_if_plenty(body.most_kept() as u64) {
+            body.keep_nothing();
+        }
         let (mut attempts, mut ticket) = (Attempts::here(), None);
         loop {
             let mut lease = service.lease(in_flight.arrived_at, ticket, &mut body, deadline).await?;
@@ -90,13 +97,25 @@ impl ServiceHandler {
                 Ok(mut forwarded) => {
                     // The client is no hop of ours.
                     forwarded.headers_mut().remove(headers::FATE);
-                    Ok(forwarded.into_response(Guard { lease, in_flight }))
+                    Ok(forwarded.into_response(Guard { lease, in_flight, memory }))
                 }
                 Err(error) => Err(Refused::Forward { fate: attempts.fate(fate), error }),
             };
         }
     }
 }
+
+/// What a request without its body keeps, in bytes: its connection and task, its place in the queue, and its head twice,
+/// as it came and as it is read.
+fn kept_for(head: &HeaderMap) -> u64 {
+    let fields: usize = head.iter().map(|(name, value)| FIELD + name.as_str().len() + value.len()).sum();
+    REQUEST + 2 * fields as u64
+}
+
+/// Of a request that is held, measured: see `docs/performance.md`.
+const REQUEST: u64 = 8 * 1024;
+/// A field of a head beside its bytes.
+const FIELD: usize = 64;
 
 /// What became of a request that was sent to a pod. What comes `direct` from an app is its own word; a queue-proxy tells
 /// what became of it at the app.

@@ -11,6 +11,7 @@ pub mod config;
 mod errors;
 mod handler;
 mod link;
+mod memory;
 mod metrics;
 mod pod;
 pub mod reporter;

@@ -25,7 +25,7 @@ struct RefusedLabels {
 /// What the activator tells of itself. Series of a service go when the service goes.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    pub(crate) registry: Registry,
+    registry: Registry,
     /// How many speak for the same service: one that moves to another port has a successor before it ends.
     speakers: Mutex<HashMap<Labels, usize>>,
     requests: Family<Labels, Counter>,
@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) lost_pokes: Counter,
     pub(crate) lost_observations: Counter,
     pub(crate) link_up: Gauge,
+    memory: Gauge,
+    memory_limit: Gauge,
 }
 
 /// One service's series, resolved once.
@@ -59,8 +61,9 @@ impl Drop for UnboundPort {
 }
 
 /// The words that `refused` is called with, so that their series can be removed.
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "hold-queue-full",
+    "memory-short",
     "activation-deadline",
     "service-gone",
     "client-gone",
@@ -106,8 +109,25 @@ impl Metrics {
                 "autoscaler_link_up",
                 "Streams to autoscalers that are open; while it is 0 nothing wakes from zero",
             ),
+            memory: registered(
+                &mut registry,
+                "request_memory_bytes",
+                "What requests keep: heads, bodies that were read ahead, places in queues; near its limit, bodies are no longer read ahead, then requests are refused",
+            ),
+            memory_limit: registered(
+                &mut registry,
+                "request_memory_limit_bytes",
+                "What requests may keep: half of the memory limit of the container; the largest number there is without one",
+            ),
             registry,
         })
+    }
+
+    /// What a scrape reads; gauges of memory are read off their source at this moment.
+    pub(crate) fn scraped(&self, memory: u64, memory_limit: u64) -> &Registry {
+        self.memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
+        self.memory_limit.set(i64::try_from(memory_limit).unwrap_or(i64::MAX));
+        &self.registry
     }
 
     pub(crate) fn unbound_port(&self) -> UnboundPort {

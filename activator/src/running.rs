@@ -2,7 +2,8 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use ebb_core::{ServiceKey, Tick, link::Hello};
 use ebb_proxy::{
-    Drain, Handler, Limits, Quiet, Reply, RequestBody, ResponseBody, WallClock, listen, metrics, serve,
+    Budget, Drain, Handler, Limits, Quiet, Reply, RequestBody, ResponseBody, WallClock, listen, metrics,
+    serve,
 };
 use http::{Request, Response, StatusCode};
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ use tokio::{
 use crate::{
     config::Config,
     link::Links,
+    memory::Memory,
     metrics::Metrics,
     service::{Load, Shared},
     services::Services,
@@ -63,6 +65,7 @@ impl Activator {
         let shared = Arc::new(Shared {
             clock,
             metrics: metrics.clone(),
+            memory: Memory::new(config.request_memory.map_or_else(Budget::of_process, Budget::new)),
             pokes: poke,
             speaking: Mutex::default(),
             spoke: Notify::new(),
@@ -73,7 +76,12 @@ impl Activator {
         let beside = Drain::default();
         if let Some(address) = config.metrics {
             let listener = listen(address).await?;
-            tasks.spawn(serve(listener, Arc::new(Observe { metrics }), beside.clone(), Limits::default()));
+            tasks.spawn(serve(
+                listener,
+                Arc::new(Observe { shared: shared.clone() }),
+                beside.clone(),
+                Limits::default(),
+            ));
         }
         let (name, address) = (config.name.clone(), config.advertised.to_string());
         let hello = Hello { name, address, heartbeats: true };
@@ -110,7 +118,7 @@ impl Drop for Activator {
 /// the activators restarted, with all that they hold.
 #[derive(Debug)]
 struct Observe {
-    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
 }
 
 impl Handler for Observe {
@@ -118,7 +126,10 @@ impl Handler for Observe {
 
     async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
         match request.uri().path() {
-            "/metrics" => metrics::reply(&self.metrics.registry),
+            "/metrics" => {
+                let (used, limit) = self.shared.memory.used_and_limit();
+                metrics::reply(self.shared.metrics.scraped(used, limit))
+            }
             "/healthz" => Response::new(ResponseBody::own("ok\n")),
             _ => Reply::new(StatusCode::NOT_FOUND, "not-found", "only /metrics and /healthz are served here")
                 .into_response(),

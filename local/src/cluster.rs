@@ -226,6 +226,7 @@ impl Cluster {
             listen: loopback.ip(),
             autoscaler: api,
             token_file: None,
+            request_memory: None,
             metrics: None,
             drain: options.drain,
         };

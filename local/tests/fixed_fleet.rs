@@ -82,6 +82,7 @@ async fn a_request_reaches_a_pod_that_a_file_names() {
         listen: service.ip(),
         autoscaler: autoscaler_at,
         token_file: None,
+        request_memory: None,
         metrics: None,
         drain: DRAIN,
     };

@@ -9,6 +9,7 @@
 
 mod attempts;
 mod body;
+mod budget;
 mod clock;
 mod drain;
 mod fetch;
@@ -26,6 +27,7 @@ mod upstream;
 
 pub use attempts::Attempts;
 pub use body::{BodyError, REPLAYED, RequestBody, ResponseBody};
+pub use budget::{Budget, Reserved};
 pub use clock::WallClock;
 pub use drain::{Cut, Drain, Quiet};
 pub use fetch::{FetchError, fetch};

@@ -108,7 +108,8 @@ impl Reply {
 /// What is wrong with a client's request, said to it.
 impl From<Fault> for Reply {
     fn from(fault: Fault) -> Self {
-        Self::new(fault.status, fault.reason, fault.text)
+        let reply = Self::new(fault.status, fault.reason, fault.text);
+        if fault.status == StatusCode::SERVICE_UNAVAILABLE { reply.retry_after(1) } else { reply }
     }
 }
 

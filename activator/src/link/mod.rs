@@ -298,12 +298,12 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use ebb_core::link::{Frames, ServiceEntry};
-    use ebb_proxy::WallClock;
+    use ebb_proxy::{Budget, WallClock};
     use parking_lot::Mutex;
     use tokio::{net::TcpListener, sync::Notify};
 
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::{memory::Memory, metrics::Metrics};
 
     /// Streams whose other ends are the test's, with room for so many messages each.
     fn links(rooms: &[usize]) -> (Links, Vec<mpsc::Receiver<Bytes>>) {
@@ -311,6 +311,7 @@ mod tests {
         let shared = Arc::new(Shared {
             clock: WallClock::start(),
             metrics: Metrics::new(),
+            memory: Memory::new(Budget::unlimited()),
             pokes: poke,
             speaking: Mutex::default(),
             spoke: Notify::new(),

@@ -12,7 +12,7 @@ use ebb_core::{
     link::{PodEntry, ServiceEntry, Unanswered},
     stat::{Stat, WireStatMessage},
 };
-use ebb_proxy::{Drain, WallClock};
+use ebb_proxy::{Budget, Drain, WallClock};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    memory::Memory,
     metrics::{Metrics, ServiceMetrics},
     pod::Pod,
     reporter::Reporter,
@@ -36,6 +37,7 @@ pub(crate) use hold::Lease;
 pub(crate) struct Shared {
     pub(crate) clock: WallClock,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) memory: Memory,
     /// What must be told at once.
     pub(crate) pokes: mpsc::Sender<WireStatMessage>,
     /// Services that have something to report each second.
@@ -50,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) key: ServiceKey,
     pub(crate) drain: Drain,
     pub(crate) metrics: ServiceMetrics,
+    /// Where what its requests keep is counted.
+    pub(crate) memory: Budget,
     shared: Arc<Shared>,
     settings: ArcSwap<Settings>,
     state: Mutex<State>,
@@ -130,6 +134,7 @@ impl Service {
         let service = Arc::new(Self {
             drain: Drain::default(),
             metrics: shared.metrics.service(&key),
+            memory: shared.memory.of_service(&key),
             settings: ArcSwap::from_pointee(settings(entry)),
             state: Mutex::new(State {
                 throttler: Throttler::new(limits(entry)),

@@ -59,6 +59,11 @@ impl Waiting {
         soon("an answer", self.0).await.expect("the client does not panic")
     }
 
+    /// Whether its answer has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// The client goes away.
     pub(crate) fn leaves(self) {
         self.0.abort();

@@ -74,6 +74,7 @@ impl World {
             listen: LOCALHOST,
             autoscaler: autoscaler.address,
             token_file: None,
+            request_memory: None,
             metrics: None,
             drain: Quiet { quiet: Duration::from_millis(50), limit: PATIENCE },
         };

@@ -42,6 +42,8 @@ struct Tape {
     trailers: Option<HeaderMap>,
     rest: Option<Source>,
     failed: Option<BodyError>,
+    /// So much may be kept.
+    most: usize,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,8 @@ impl RequestBody {
 
     fn from_source(rest: Source, length: Length) -> Self {
         let rest = Some(rest);
-        let tape = Tape { kept: BytesMut::new(), read: 0, trailers: None, rest, failed: None };
+        let tape =
+            Tape { kept: BytesMut::new(), read: 0, trailers: None, rest, failed: None, most: REPLAYED };
         Self { tape: Some(Arc::new(Mutex::new(tape))), length, at: 0, past_end: false }
     }
 
@@ -129,6 +132,22 @@ impl RequestBody {
             let tape = tape.lock();
             tape.is_whole() && tape.failed.is_none()
         })
+    }
+
+    /// Bytes of it that may come to be kept.
+    pub fn most_kept(&self) -> usize {
+        match self.length {
+            Length::Nothing => 0,
+            Length::Exactly(bytes) => usize::try_from(bytes).unwrap_or(REPLAYED).min(REPLAYED),
+            Length::Chunked | Length::UntilClose => REPLAYED,
+        }
+    }
+
+    /// From now on nothing of it is kept or read ahead: it is sent once.
+    pub fn keep_nothing(&self) {
+        if let Some(tape) = &self.tape {
+            tape.lock().most = 0;
+        }
     }
 
     /// The same body, from the beginning; for one reader after the other.
@@ -146,6 +165,9 @@ impl RequestBody {
         poll_fn(|cx| {
             let Some(tape) = &self.tape else { return Poll::Pending };
             let mut tape = tape.lock();
+            if tape.most == 0 {
+                return Poll::Pending;
+            }
             // A client that waits to be asked is not asked before somebody wants its body.
             if tape.rest.as_ref().is_none_or(Source::is_held_back)
                 || tape.kept.len() >= REPLAYED / 2
@@ -179,7 +201,8 @@ impl From<Bytes> for RequestBody {
             return Self::empty();
         }
         let (length, read) = (Length::Exactly(bytes.len() as u64), bytes.len() as u64);
-        let tape = Tape { kept: bytes.into(), read, trailers: None, rest: None, failed: None };
+        let tape =
+            Tape { kept: bytes.into(), read, trailers: None, rest: None, failed: None, most: REPLAYED };
         Self { tape: Some(Arc::new(Mutex::new(tape))), length, at: 0, past_end: false }
     }
 }
@@ -217,7 +240,8 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if tape.rest.is_some() {
-            let frame = ready!(tape.poll_read(cx, REPLAYED));
+            let most = tape.most;
+            let frame = ready!(tape.poll_read(cx, most));
             this.at = tape.read;
             this.past_end |= frame.as_ref().is_some_and(Frame::is_trailers);
             if let Some(frame) = frame {

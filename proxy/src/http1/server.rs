@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     body::{RequestBody, ResponseBody},
+    budget::Reserved,
     drain::{Drain, Stage},
     forward::names_token,
     net::Stream,
@@ -65,6 +66,8 @@ pub(crate) struct Server<'a> {
     presence: &'a Presence,
     drain: &'a Drain,
     limits: &'a Limits,
+    /// What is counted of a head that did not come at once; until its request has ended.
+    head: Option<Reserved>,
     closing: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
     evicted: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
 }
@@ -105,6 +108,7 @@ impl<'a> Server<'a> {
             presence,
             drain,
             limits,
+            head: None,
             closing: Box::pin(drain.reached(Stage::Closing)),
             evicted: Box::pin(presence.evicted()),
         }
@@ -139,8 +143,9 @@ impl<'a> Server<'a> {
 
     /// Waits for the head of the next request.
     async fn next(&mut self) -> io::Result<Next> {
-        let Self { line, patience, limits, closing, evicted, .. } = self;
-        let (mut scanned, mut began) = (0, false);
+        let Self { line, patience, limits, head, closing, evicted, .. } = self;
+        let (mut scanned, mut began, mut counted) = (0, false, 0);
+        *head = None;
         let idle_due = Instant::now() + limits.idle_timeout;
         poll_fn(|cx| {
             let line = &mut *line.lock();
@@ -152,9 +157,9 @@ impl<'a> Server<'a> {
                 }
                 match head::end(&inbound.unread, scanned) {
                     Some(end) if end <= head::MAX_BYTES => {
-                        let head = inbound.unread.split_to(end).freeze();
+                        let whole = inbound.unread.split_to(end).freeze();
                         inbound.release();
-                        return Poll::Ready(Ok(Next::Head(head)));
+                        return Poll::Ready(Ok(Next::Head(whole)));
                     }
                     None if inbound.unread.len() <= head::MAX_BYTES => {}
                     _ => return Poll::Ready(Ok(Next::Wrong(too_large(&inbound.unread)))),
@@ -170,6 +175,20 @@ impl<'a> Server<'a> {
             }
             if evicted.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(Next::End));
+            }
+            if inbound.unread.len() > counted {
+                let more = (inbound.unread.len() - counted) as u64;
+                counted = inbound.unread.len();
+                let fits = match head {
+                    Some(reserved) => reserved.grow(more),
+                    None => {
+                        *head = limits.heads.reserve(more);
+                        head.is_some()
+                    }
+                };
+                if !fits {
+                    return Poll::Ready(Ok(Next::Wrong(short())));
+                }
             }
             if inbound.unread.is_empty() {
                 patience.set(idle_due);
@@ -398,6 +417,11 @@ fn too_large(unread: &[u8]) -> Fault {
     }
     let text = format!("the request line has more than {limit} bytes");
     Fault { status: StatusCode::URI_TOO_LONG, reason: "target-too-long", text }
+}
+
+fn short() -> Fault {
+    let text = "heads that are not complete fill all the memory that there is for them".into();
+    Fault { status: StatusCode::SERVICE_UNAVAILABLE, reason: "memory-short", text }
 }
 
 fn late(limit: Duration) -> Fault {

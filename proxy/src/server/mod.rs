@@ -29,6 +29,7 @@ use tracing::{debug, warn};
 
 use crate::{
     body::{RequestBody, ResponseBody},
+    budget::Budget,
     drain::{Drain, Stage},
     http1::server::Server,
     net::{Liveness, Stream},
@@ -49,7 +50,7 @@ pub(crate) const MAX_HEADER_BYTES: u32 = 1024 * 1024;
 const LAST_CHANCE: Duration = Duration::from_millis(50);
 
 /// What a server allows its clients.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections at once. One more takes the place of the one on which nothing was asked for the longest time; while
     /// all are busy it waits.
@@ -68,6 +69,8 @@ pub struct Limits {
     pub max_streams: u32,
     /// How soon a client that is silently gone is noticed.
     pub liveness: Liveness,
+    /// Where heads are counted that are not complete yet.
+    pub heads: Budget,
 }
 
 impl Default for Limits {
@@ -81,6 +84,7 @@ impl Default for Limits {
             half_close_within: Duration::from_millis(250),
             max_streams: 250,
             liveness: Liveness::CLIENT,
+            heads: Budget::new(16 * 1024 * 1024),
         }
     }
 }
@@ -129,13 +133,9 @@ pub async fn serve_over<T: Transport, H: Handler>(
     drain: Drain,
     limits: Limits,
 ) {
-    let acceptor = Acceptor {
-        transport: Arc::new(transport),
-        handler,
-        drain,
-        limits,
-        places: Places::new(limits.max_connections),
-    };
+    let places = Places::new(limits.max_connections);
+    let acceptor =
+        Acceptor { transport: Arc::new(transport), handler, drain, limits: Arc::new(limits), places };
     let mut closing = pin!(acceptor.drain.reached(Stage::Closing));
     loop {
         let accepted = tokio::select! {
@@ -174,7 +174,7 @@ struct Acceptor<T, H> {
     transport: Arc<T>,
     handler: Arc<H>,
     drain: Drain,
-    limits: Limits,
+    limits: Arc<Limits>,
     places: Arc<Places>,
 }
 
@@ -183,7 +183,7 @@ impl<T: Transport, H: Handler> Acceptor<T, H> {
         let connection = Arc::new(Connection {
             handler: self.handler.clone(),
             drain: self.drain.clone(),
-            limits: self.limits,
+            limits: self.limits.clone(),
             presence: place.presence.clone(),
             peer,
         });
@@ -211,7 +211,7 @@ impl<T: Transport, H: Handler> Acceptor<T, H> {
 struct Connection<H> {
     handler: Arc<H>,
     drain: Drain,
-    limits: Limits,
+    limits: Arc<Limits>,
     presence: Arc<Presence>,
     peer: SocketAddr,
 }
