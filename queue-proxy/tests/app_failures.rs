@@ -61,6 +61,31 @@ async fn what_an_activator_sends_to_an_app_that_refuses_goes_back_to_it() {
     assert_eq!(answer.headers().get(headers::FATE), None);
 }
 
+#[tokio::test]
+async fn one_more_than_may_wait_for_an_app_does_not_end_the_waiting_of_those_that_follow() {
+    let address = free_port().await;
+    let pod = Pod::start(address, |config| config.probes = vec![Probe::tcp()]).await;
+    let mut waiting = Vec::new();
+    for _ in 0..256 {
+        let mut client = Client::connect(pod.serving).await;
+        let answer = client.start(get("/"));
+        waiting.push((client, answer));
+    }
+    pod.until_in_flight(256).await;
+    let mut one_more = Client::connect(pod.serving).await;
+    assert_bad_gateway(&one_more.send(get("/")).await, "app-refused");
+    let (gone, _) = waiting.remove(0);
+    gone.hang_up();
+    pod.until_in_flight(255).await;
+    let mut late = Client::connect(pod.serving).await;
+    let late_answer = late.start(get("/late"));
+    pod.until_in_flight(256).await;
+    assert!(!late_answer.is_finished());
+    let mut app = App::on(tokio::net::TcpListener::bind(address).await.unwrap());
+    app.take_over(async |_| Response::new(full("here")));
+    assert_eq!(text(within(late_answer).await.unwrap().unwrap()).await, "here");
+}
+
 /// As Kubernetes sends them to a pod without a readiness probe.
 #[tokio::test]
 async fn requests_that_come_before_the_app_has_ever_listened_wait_for_it() {

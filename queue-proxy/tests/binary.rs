@@ -112,7 +112,7 @@ async fn it_serves_and_drains_on_sigterm() {
 }
 
 #[tokio::test]
-async fn a_second_sigterm_ends_it_at_once() {
+async fn a_second_wish_ends_it_at_once_and_the_same_signal_twice_at_once_is_one() {
     let mut app = App::http1().await;
     let (Program { mut child, serving, .. }, mut lines) = listening(&app, 60).await;
     let mut client = Client::connect(serving).await;
@@ -120,7 +120,10 @@ async fn a_second_sigterm_ends_it_at_once() {
     let _never_answered = app.next().await;
     signal(&child, "TERM");
     line_with(&mut lines, "draining").await;
+    // A process manager tells the group, and the group's leader passes it on.
     signal(&child, "TERM");
+    line_with(&mut lines, "counts once").await;
+    signal(&child, "INT");
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(1));
     assert!(within(answer).await.unwrap().is_err());
 }

@@ -68,7 +68,8 @@ pub(crate) struct Server<'a> {
     limits: &'a Limits,
     /// What is counted of a head that did not come at once; until its request has ended.
     head: Option<Reserved>,
-    closing: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    /// `None` once it is.
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
     evicted: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
 }
 
@@ -109,7 +110,7 @@ impl<'a> Server<'a> {
             drain,
             limits,
             head: None,
-            closing: Box::pin(drain.reached(Stage::Closing)),
+            closing: Some(Box::pin(drain.reached(Stage::Closing))),
             evicted: Box::pin(presence.evicted()),
         }
     }
@@ -192,8 +193,12 @@ impl<'a> Server<'a> {
             }
             if inbound.unread.is_empty() {
                 patience.set(idle_due);
-                if closing.as_mut().poll(cx).is_ready() && line.stream.is_silent() {
-                    return Poll::Ready(Ok(Next::End));
+                if closing.as_mut().is_none_or(|closing| closing.as_mut().poll(cx).is_ready()) {
+                    *closing = None;
+                    // What is in the kernel already is still served.
+                    if line.stream.is_silent() {
+                        return Poll::Ready(Ok(Next::End));
+                    }
                 }
             } else if !std::mem::replace(&mut began, true) {
                 patience.set(Instant::now() + limits.head_timeout);

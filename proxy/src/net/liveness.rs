@@ -46,7 +46,7 @@ impl Liveness {
     pub const POD: Self = Self {
         idle: Duration::from_secs(2),
         interval: Duration::from_secs(1),
-        probes: 3,
+        probes: 2,
         unacknowledged: Duration::from_secs(4),
     };
 

@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep};
 use super::Upstream;
 use crate::http1::Connection;
 
-/// How often idle connections are looked at.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often idle connections are looked at: so many times while one may be idle, within these bounds.
+const LOOKS: u32 = 20;
+const EVERY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 /// The idle connections to one address.
 #[derive(Debug)]
@@ -117,7 +118,8 @@ pub(super) fn watch(upstream: &Arc<Upstream>) {
         return;
     }
     let watched = Arc::downgrade(upstream);
-    let every = SWEEP_EVERY.min(upstream.limits.idle_timeout);
+    let timeout = upstream.limits.idle_timeout;
+    let every = (timeout / LOOKS).clamp(EVERY[0].min(timeout), EVERY[1]);
     tokio::spawn(async move {
         loop {
             sleep(every).await;

@@ -3,7 +3,7 @@ use std::{future::Future, pin::Pin, task::Poll};
 use ebb_vectors::Vectors;
 use proptest::prelude::*;
 use serde_json::Value;
-use tokio_test::{assert_pending, assert_ready_eq, task};
+use tokio_test::{assert_pending, assert_ready, assert_ready_eq, task};
 
 use super::*;
 
@@ -209,4 +209,23 @@ proptest! {
             prop_assert!(occupancy.pending == 0 || occupancy.executing == capacity, "idle slot while one waits");
         }
     }
+}
+
+#[test]
+fn nobody_overtakes_a_waiter_whose_slot_is_on_its_way() {
+    let breaker = Breaker::new(Bounds { queue_depth: 10, max_concurrency: 1, initial_capacity: 1 }).unwrap();
+    let first = breaker.try_acquire().unwrap();
+    let mut waiter = task::spawn(breaker.acquire());
+    assert_pending!(waiter.poll());
+    // The moment between the end of one request and the beginning of the next.
+    breaker.state.lock().executing -= 1;
+    assert!(breaker.try_acquire().is_none());
+    let mut newcomer = task::spawn(breaker.acquire());
+    assert_pending!(newcomer.poll());
+    breaker.hand_out();
+    let second = assert_ready!(waiter.poll()).unwrap();
+    assert_pending!(newcomer.poll());
+    std::mem::forget(first);
+    drop(second);
+    assert!(assert_ready!(newcomer.poll()).is_ok());
 }
