@@ -148,7 +148,7 @@ impl Exchange {
             _ if asks => Upload::Asked(Box::pin(sleep_until(Instant::now() + CONTINUE_WITHIN))),
             _ => Upload::Running,
         };
-        let interims = head.extensions.get().cloned();
+        let interims = head.extensions.get::<head::Asked>().and_then(|asked| asked.interims.clone());
         Self { connection, out, upload, body, interims, chunked: length == Length::Chunked, stalls: false }
     }
 

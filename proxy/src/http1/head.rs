@@ -9,6 +9,7 @@ use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
 use super::{
     fault::Fault,
+    interim::Interims,
     spelling::{self, Spelling},
 };
 
@@ -19,9 +20,23 @@ pub(crate) const MAX_FIELDS: usize = 10_000;
 /// What most heads have; more are read by a second attempt.
 const USUAL_FIELDS: usize = 64;
 
-/// The target of a request as its client wrote it, where `http::Uri` may not hold it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target(pub(super) Bytes);
+/// What of a request's head `http`'s types do not hold. One value, because each extension costs allocations.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The target as its client wrote it, which `http::Uri` may not hold.
+    target: Bytes,
+    spelling: Spelling,
+    /// Where its interim answers go, if its client takes any.
+    pub(super) interims: Option<Interims>,
+}
+
+/// The same of an answer's head.
+#[derive(Clone, Debug)]
+struct Answered {
+    /// What an app calls its status, where that is not the usual.
+    phrase: Option<Bytes>,
+    spelling: Spelling,
+}
 
 /// Where a head that begins with `bytes` ends. What was looked at before is not looked at again from `scanned` on.
 pub(super) fn end(bytes: &[u8], scanned: usize) -> Option<usize> {
@@ -34,12 +49,12 @@ pub(super) fn end(bytes: &[u8], scanned: usize) -> Option<usize> {
     })
 }
 
-/// Reads the head of a request.
+/// Reads the head of a request, whose interim answers go to `interims` where its version has them.
 ///
 /// # Errors
 ///
 /// What it is that no hop may pass on.
-pub(super) fn request(head: Bytes) -> Result<Request<()>, Fault> {
+pub(super) fn request(head: Bytes, interims: &Interims) -> Result<Request<()>, Fault> {
     let line_end = refuse_bare_lines(&head)?;
     let line = &head[..line_end];
     let malformed = || Fault::malformed("the request line is not METHOD TARGET HTTP/1.1");
@@ -73,8 +88,8 @@ pub(super) fn request(head: Bytes) -> Result<Request<()>, Fault> {
     *request.headers_mut() = fields;
     // Our own ports look at it, and know no other target than one that it can hold.
     *request.uri_mut() = Uri::from_maybe_shared(target.clone()).unwrap_or_default();
-    request.extensions_mut().insert(Target(target));
-    request.extensions_mut().insert(spelling);
+    let interims = (version >= Version::HTTP_11).then(|| interims.clone());
+    request.extensions_mut().insert(Asked { target, spelling, interims });
     Ok(request)
 }
 
@@ -120,19 +135,19 @@ fn authority(target: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Makes `GET http://host/path` a `GET /path` with `Host: host`.
 pub(crate) fn to_origin_form(request: &mut request::Parts) {
-    let Some(Target(target)) = request.extensions.get::<Target>() else { return };
-    let Some((authority, path)) = authority(target) else { return };
+    let Some(asked) = request.extensions.get_mut::<Asked>() else { return };
+    let Some((authority, path)) = authority(&asked.target) else { return };
     // Without the user and password that a URL may hold: a Host has none.
     let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
     let Ok(host) = HeaderValue::from_bytes(host) else { return };
     let path = match path {
         [] => Bytes::from_static(if request.method == Method::OPTIONS { b"*" } else { b"/" }),
         [b'?', ..] => Bytes::from([b"/", path].concat()),
-        path => target.slice_ref(path),
+        path => asked.target.slice_ref(path),
     };
     request.uri = Uri::from_maybe_shared(path.clone()).unwrap_or_default();
+    asked.target = path;
     request.headers.insert(header::HOST, host);
-    request.extensions.insert(Target(path));
 }
 
 fn request_fields(head: &Bytes, from: usize) -> Result<(HeaderMap, Spelling), Fault> {
@@ -196,10 +211,6 @@ pub(super) fn trailers(section: Bytes) -> Result<HeaderMap, Fault> {
     Ok(fields)
 }
 
-/// What an app calls its status, where that is not the usual.
-#[derive(Clone, Debug)]
-struct Phrase(Bytes);
-
 /// Reads the head of an answer. What can be understood in one way only is, as browsers do: a folded line, a space
 /// before a colon, a bare LF.
 ///
@@ -234,11 +245,10 @@ fn answer_of(head: &Bytes, parsed: &httparse::Response<'_, '_>) -> Result<Respon
     *answer.status_mut() = status;
     *answer.version_mut() = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     *answer.headers_mut() = fields;
-    answer.extensions_mut().insert(spelling);
     let phrase = phrase(head);
-    if phrase != status.canonical_reason().unwrap_or_default().as_bytes() {
-        answer.extensions_mut().insert(Phrase(head.slice_ref(phrase)));
-    }
+    let is_usual = phrase == status.canonical_reason().unwrap_or_default().as_bytes();
+    let phrase = (!is_usual).then(|| head.slice_ref(phrase));
+    answer.extensions_mut().insert(Answered { phrase, spelling });
     Ok(answer)
 }
 
@@ -253,12 +263,13 @@ fn phrase(head: &[u8]) -> &[u8] {
 pub(super) fn write_request(request: &request::Parts, out: &mut BytesMut) {
     out.put_slice(request.method.as_str().as_bytes());
     out.put_slice(b" ");
-    match request.extensions.get::<Target>() {
-        Some(Target(target)) => out.put_slice(target),
+    let asked = request.extensions.get::<Asked>();
+    match asked {
+        Some(asked) => out.put_slice(&asked.target),
         None => out.put_slice(request.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes()),
     }
     out.put_slice(if request.version == Version::HTTP_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
-    write_fields(&request.headers, request.extensions.get(), out);
+    write_fields(&request.headers, asked.map(|asked| &asked.spelling), out);
 }
 
 /// Writes the head of an answer to a client of `version`, but for its end.
@@ -267,12 +278,13 @@ pub(super) fn write_answer(answer: &response::Parts, version: Version, out: &mut
     out.put_slice(if version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.put_slice(status.as_str().as_bytes());
     out.put_slice(b" ");
-    match answer.extensions.get::<Phrase>() {
-        Some(Phrase(phrase)) => out.put_slice(phrase),
+    let answered = answer.extensions.get::<Answered>();
+    match answered.and_then(|answered| answered.phrase.as_ref()) {
+        Some(phrase) => out.put_slice(phrase),
         None => out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes()),
     }
     out.put_slice(b"\r\n");
-    write_fields(&answer.headers, answer.extensions.get(), out);
+    write_fields(&answer.headers, answered.map(|answered| &answered.spelling), out);
 }
 
 fn write_fields(fields: &HeaderMap, spelling: Option<&Spelling>, out: &mut BytesMut) {
@@ -287,7 +299,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Result<Request<()>, Fault> {
-        request(Bytes::copy_from_slice(text.as_bytes()))
+        request(Bytes::copy_from_slice(text.as_bytes()), &Interims::default())
     }
 
     fn rewritten(text: &str) -> String {
@@ -329,7 +341,7 @@ mod tests {
     #[test]
     fn values_keep_bytes_that_are_not_ascii() {
         let head = Bytes::from_static(b"GET / HTTP/1.1\r\nHost: a\r\nX: caf\xe9 \r\n\r\n");
-        assert_eq!(request(head).unwrap().headers()["x"].as_bytes(), b"caf\xe9");
+        assert_eq!(request(head, &Interims::default()).unwrap().headers()["x"].as_bytes(), b"caf\xe9");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 /// So many may wait to be written for one request; an app that sends more has those dropped.
 const MOST: usize = 16;
 
-/// The way of interim answers to a client of HTTP/1.1; a part of its request.
+/// The way of interim answers to a client of HTTP/1.1.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interims(Arc<Mutex<State>>);
 
@@ -36,6 +36,11 @@ impl Interims {
         let mut interim = Response::new(());
         *interim.status_mut() = StatusCode::CONTINUE;
         self.push(interim.into_parts().0);
+    }
+
+    /// Forgets what came too late for the request before.
+    pub(super) fn clear(&self) {
+        self.0.lock().waiting.clear();
     }
 
     /// What is to be written now; `writer` is woken when there is more.

@@ -62,6 +62,8 @@ struct Line {
 pub(crate) struct Server<'a> {
     line: Arc<Mutex<Line>>,
     out: Outbound,
+    /// Interim answers to the request that is being answered.
+    interims: Interims,
     patience: Patience,
     presence: &'a Presence,
     drain: &'a Drain,
@@ -105,6 +107,7 @@ impl<'a> Server<'a> {
         Self {
             line: Arc::new(Mutex::new(Line { stream, inbound, body: Progress::NOTHING })),
             out: Outbound::default(),
+            interims: Interims::default(),
             patience: Patience::until(Instant::now() + limits.head_timeout),
             presence,
             drain,
@@ -129,7 +132,7 @@ impl<'a> Server<'a> {
             self.presence.is_busy();
             let after = match next {
                 Next::Head(head) => match self.request(head) {
-                    Ok((request, interims)) => self.serve(request, interims, &answer).await?,
+                    Ok(request) => self.serve(request, &answer).await?,
                     Err(fault) => self.refuse(fault).await?,
                 },
                 Next::Wrong(fault) => self.refuse(fault).await?,
@@ -210,40 +213,36 @@ impl<'a> Server<'a> {
     }
 
     /// Makes a request of its head.
-    fn request(&mut self, head: Bytes) -> Result<(Request<RequestBody>, Option<Interims>), Fault> {
-        let mut request = head::request(head)?;
+    fn request(&mut self, head: Bytes) -> Result<Request<RequestBody>, Fault> {
+        let mut request = head::request(head, &self.interims)?;
         let length = framing::of_request(request.version(), request.headers())?;
         framing::say_length_once(request.headers_mut());
-        let interims = (request.version() >= Version::HTTP_11).then(Interims::default);
-        if let Some(interims) = &interims {
-            request.extensions_mut().insert(interims.clone());
-        }
-        let expects = interims.is_some() && expects_continue(request.headers());
+        let expects = request.version() >= Version::HTTP_11 && expects_continue(request.headers());
         self.line.lock().body = Progress::of(length, expects);
         let body = match length {
             Length::Nothing | Length::Exactly(0) | Length::UntilClose => RequestBody::empty(),
             Length::Exactly(_) | Length::Chunked => {
-                RequestBody::incoming(IncomingBody::new(self.line.clone(), interims.clone()), length)
+                RequestBody::incoming(IncomingBody::new(self.line.clone(), self.interims.clone()), length)
             }
         };
-        Ok((request.map(|()| body), interims))
+        Ok(request.map(|()| body))
     }
 
     async fn serve<F, G>(
         &mut self,
         request: Request<RequestBody>,
-        interims: Option<Interims>,
         answer: &impl Fn(Request<RequestBody>) -> F,
     ) -> io::Result<After>
     where
         F: Future<Output = Response<ResponseBody<G>>>,
     {
+        self.interims.clear();
         let asked = Asked::of(&request);
         let arrived = Instant::now();
         let mut answering = pin!(answer(request));
         let response = poll_fn(|cx| {
             let answered = answering.as_mut().poll(cx);
-            self.append_interims(interims.as_ref(), cx);
+            self.append_interims(cx);
             if let Poll::Ready(response) = answered {
                 return Poll::Ready(Ok(response));
             }
@@ -257,8 +256,8 @@ impl<'a> Server<'a> {
         self.respond(asked, response, arrived).await
     }
 
-    fn append_interims(&mut self, interims: Option<&Interims>, cx: &Context<'_>) {
-        for interim in interims.into_iter().flat_map(|interims| interims.take(cx.waker())) {
+    fn append_interims(&mut self, cx: &Context<'_>) {
+        for interim in self.interims.take(cx.waker()) {
             self.out.append(|out| respond::write(&interim, Version::HTTP_11, out));
         }
     }

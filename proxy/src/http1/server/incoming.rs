@@ -60,11 +60,11 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct IncomingBody {
     line: Arc<Mutex<Line>>,
-    interims: Option<Interims>,
+    interims: Interims,
 }
 
 impl IncomingBody {
-    pub(super) const fn new(line: Arc<Mutex<Line>>, interims: Option<Interims>) -> Self {
+    pub(super) const fn new(line: Arc<Mutex<Line>>, interims: Interims) -> Self {
         Self { line, interims }
     }
 
@@ -79,11 +79,8 @@ impl IncomingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let line = &mut *self.line.lock();
         // A client that sends it unasked need not be asked any more.
-        if std::mem::take(&mut line.body.expects)
-            && line.inbound.unread.is_empty()
-            && let Some(interims) = &self.interims
-        {
-            interims.push_continue();
+        if std::mem::take(&mut line.body.expects) && line.inbound.unread.is_empty() {
+            self.interims.push_continue();
         }
         line.poll_body(cx)
     }
