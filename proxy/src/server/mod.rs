@@ -46,6 +46,9 @@ pub(crate) const H2_STREAM_WINDOW: u32 = 256 * 1024;
 pub(crate) const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Header bytes of one request over HTTP/2, as over HTTP/1.1.
 pub(crate) const MAX_HEADER_BYTES: u32 = 1024 * 1024;
+/// A connection of HTTP/2 that is to make room has so long to send the requests that were on their way. Who says nothing
+/// would keep it otherwise; and who waits for the place cannot tell.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// A connection that was accepted just before the end may have brought a request along: it is in the kernel already.
 const LAST_CHANCE: Duration = Duration::from_millis(50);
 
@@ -249,8 +252,8 @@ impl<H: Handler> Connection<H> {
     }
 
     async fn http2(self: &Arc<Self>, io: Rewind<Stream>) -> hyper::Result<()> {
-        let streams = Arc::new(AtomicUsize::new(0));
-        let connection = self.clone();
+        let open = Arc::new(AtomicUsize::new(0));
+        let (connection, streams) = (self.clone(), open.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let busy = Busy::begin(connection.presence.clone(), streams.clone());
             let connection = connection.clone();
@@ -270,16 +273,22 @@ impl<H: Handler> Connection<H> {
             .max_header_list_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(io), service);
         let mut connection = pin!(connection);
-        tokio::select! {
+        let unused = async {
+            tokio::select! {
+                () = self.presence.evicted() => {}
+                () = self.idle_for_too_long() => {}
+            }
+        };
+        let is_unused = tokio::select! {
             ended = connection.as_mut() => return ended,
             // GOAWAY names the last stream that was taken: its sender knows what to repeat elsewhere.
-            () = self.drain.leaving() => {}
-            () = self.presence.evicted() => {}
-            () = self.idle_for_too_long() => {}
-        }
+            () = self.drain.leaving() => false,
+            () = unused => true,
+        };
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             ended = connection => ended,
+            () = has_no_more(&open), if is_unused => Ok(()),
             () = self.drain.reached(Stage::Aborted) => Ok(()),
         }
     }
@@ -301,6 +310,16 @@ impl<H: Handler> Connection<H> {
         match unacceptable(&request) {
             Some(reply) => reply.speaking(Speaks::of(request.headers())).into_response(),
             None => self.handler.call(request, self.peer).await,
+        }
+    }
+}
+
+/// Resolves when nothing is asked on a connection that was told to go, though its client may never say that it goes.
+async fn has_no_more(open: &AtomicUsize) {
+    loop {
+        sleep(FAREWELL).await;
+        if open.load(Ordering::Relaxed) == 0 {
+            return;
         }
     }
 }
