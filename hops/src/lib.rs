@@ -13,6 +13,7 @@ mod autoscaler;
 mod case;
 pub mod client;
 pub mod message;
+pub mod net;
 mod observed;
 mod path;
 mod text;
@@ -22,7 +23,7 @@ use std::{panic::Location, time::Duration};
 
 pub use case::{Case, Difference, Reads, Run, Step, Want, check, has_a_reason, refused};
 pub use observed::Observed;
-pub use path::{Hops, Path};
+pub use path::{Hops, Path, pod_at};
 pub use text::Text;
 
 /// So long a test waits for anything. Far beyond what it takes, so that only a fault reaches it.

@@ -66,28 +66,40 @@ impl Hops {
             .await
     }
 
-    async fn starting(path: Path, apps: &[SocketAddr], environment: &dyn Fn(&str) -> Option<String>) -> Self {
+    async fn starting(
+        path: Path,
+        apps: &[SocketAddr],
+        environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    ) -> Self {
         if path == Path::Direct {
             return Self { entry: apps[0], activation: None, sidecars: Vec::new() };
         }
         let (mut sidecars, mut pods) = (Vec::new(), Vec::new());
         for (index, app) in apps.iter().enumerate() {
-            let (sidecar, address) = sidecar(*app, environment).await;
-            let name = format!("pod-{index}");
-            let (address, nonce) = (address.to_string(), NONCE.to_owned());
-            pods.push(PodEntry { name, address, nonce, direct: false });
+            let (sidecar, address) = sidecar(HERE, *app, environment).await;
+            pods.push(pod(index, address));
             sidecars.push(sidecar);
         }
         if path == Path::Sidecar {
             let entry = pods[0].address.parse().expect("an address");
             return Self { entry, activation: None, sidecars };
         }
-        let (activation, entry) = Activation::start(pods).await;
+        let (activation, entry) = Activation::start(HERE, pods).await;
         let hops = Self { entry, activation: Some(activation), sidecars };
         if path == Path::Both {
             hops.release().await;
             hops.has_ready_pods(apps.len()).await;
         }
+        hops
+    }
+
+    /// An activator that listens at `here`, and knows that the sidecars at `pods`, which are others', are ready.
+    pub async fn before(here: IpAddr, pods: &[SocketAddr]) -> Self {
+        let entries = pods.iter().enumerate().map(|(index, address)| pod(index, *address)).collect();
+        let (activation, entry) = Activation::start(here, entries).await;
+        let hops = Self { entry, activation: Some(activation), sidecars: Vec::new() };
+        hops.release().await;
+        hops.has_ready_pods(pods.len()).await;
         hops
     }
 
@@ -103,9 +115,14 @@ impl Hops {
         self.load().held
     }
 
+    /// Pods that take requests.
+    pub fn ready_pods(&self) -> usize {
+        self.load().ready_pods
+    }
+
     /// Waits until so many pods take requests.
     pub async fn has_ready_pods(&self, pods: usize) {
-        until("ready pods", || self.load().ready_pods == pods).await;
+        until("ready pods", || self.ready_pods() == pods).await;
     }
 
     /// Waits until the sidecar of the pod of that index has found its app ready, or gone.
@@ -142,7 +159,7 @@ impl Hops {
 }
 
 impl Activation {
-    async fn start(pods: Vec<PodEntry>) -> (Self, SocketAddr) {
+    async fn start(here: IpAddr, pods: Vec<PodEntry>) -> (Self, SocketAddr) {
         let mut autoscaler = Autoscaler::start().await;
         let mut config = activator::Config::from_env(|name| match name {
             "POD_NAME" => Some("activator-1".into()),
@@ -151,14 +168,14 @@ impl Activation {
             _ => None,
         })
         .expect("a configuration");
-        config.listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        config.listen = here;
         config.metrics = None;
         config.drain = quick();
         let activator =
             Activator::start(&config, WallClock::start(), None).await.expect("the activator starts");
         autoscaler.session().await;
         autoscaler.tell(service()).await;
-        let entry = SocketAddr::from((Ipv4Addr::LOCALHOST, autoscaler.listening().await));
+        let entry = SocketAddr::from((here, autoscaler.listening().await));
         (Self { activator, autoscaler, pods }, entry)
     }
 }
@@ -166,7 +183,19 @@ impl Activation {
 /// The secret of every pod here.
 const NONCE: &str = "nonce-of-the-pod";
 
-async fn sidecar(app: SocketAddr, environment: &dyn Fn(&str) -> Option<String>) -> (QueueProxy, SocketAddr) {
+/// Where programs listen that nobody else asks.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The sidecar of a pod that others than [`Hops`] ask, at `here`.
+pub async fn pod_at(here: IpAddr, app: SocketAddr) -> (QueueProxy, SocketAddr) {
+    sidecar(here, app, &|_| None).await
+}
+
+async fn sidecar(
+    here: IpAddr,
+    app: SocketAddr,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> (QueueProxy, SocketAddr) {
     let mut config = queue_proxy::Config::from_env(|name| match name {
         "SERVING_POD" => Some("pod-1".into()),
         "USER_PORT" => Some(app.port().to_string()),
@@ -175,12 +204,17 @@ async fn sidecar(app: SocketAddr, environment: &dyn Fn(&str) -> Option<String>) 
         other => environment(other),
     })
     .expect("a configuration");
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let anywhere = SocketAddr::from((here, 0));
     (config.serving, config.stats, config.admin) = (anywhere, anywhere, anywhere);
     config.drain = quick();
     let listeners = Listeners::bind(&config).await.expect("ports");
     let serving = listeners.serving.local_addr().expect("an address");
     (QueueProxy::start(config, listeners, WallClock::start()), serving)
+}
+
+fn pod(index: usize, address: SocketAddr) -> PodEntry {
+    let (name, nonce) = (format!("pod-{index}"), NONCE.to_owned());
+    PodEntry { name, address: address.to_string(), nonce, direct: false }
 }
 
 /// A service without pods, on a port that the activator picks.

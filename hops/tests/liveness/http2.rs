@@ -1,0 +1,85 @@
+//! A client and an app of HTTP/2 by prior knowledge.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use ebb_hops::soon;
+use http::{Request, Response, StatusCode};
+use http_body_util::{Empty, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{self, SendRequest},
+    server,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+/// An app that answers at once.
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
+    pub(crate) deliveries: Arc<Mutex<usize>>,
+    _serving: JoinSet<()>,
+}
+
+impl App {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let deliveries = Arc::new(Mutex::new(0));
+        let (counted, mut serving) = (deliveries.clone(), JoinSet::new());
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let counted = counted.clone();
+                let service = service_fn(move |_: Request<Incoming>| {
+                    *counted.lock() += 1;
+                    async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))) }
+                });
+                connections.spawn(async move {
+                    let builder = server::conn::http2::Builder::new(TokioExecutor::new());
+                    // How it ends is the test's business.
+                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Self { address, deliveries, _serving: serving }
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    sender: SendRequest<Empty<Bytes>>,
+    _connection: JoinSet<()>,
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = soon("a connection", TcpStream::connect(address)).await.expect("somebody listens");
+        let builder = http2::Builder::new(TokioExecutor::new());
+        let (sender, connection) =
+            soon("a handshake", builder.handshake(TokioIo::new(stream))).await.expect("it speaks HTTP/2");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // How it ends shows in the answers.
+            let _ = connection.await;
+        });
+        Self { sender, _connection: tasks }
+    }
+
+    /// Sends a GET. The answer's body may never end.
+    pub(crate) async fn get(&mut self) -> hyper::Result<Response<Incoming>> {
+        let request = Request::get("http://a/").body(Empty::new()).expect("a request");
+        self.sender.ready().await?;
+        self.sender.send_request(request).await
+    }
+
+    pub(crate) async fn status(&mut self) -> StatusCode {
+        self.get().await.expect("an answer").status()
+    }
+}
