@@ -3,8 +3,12 @@
 //! Real links are cut here and real time passes, because TCP is a part of what is tried. The bounds are those that
 //! `ebb_proxy::net::liveness` promises; what it took is printed. Links need root: without it those tests are skipped.
 
+#[path = "liveness/delay.rs"]
+mod delay;
 #[path = "liveness/http2.rs"]
 mod http2;
+#[path = "liveness/places.rs"]
+mod places;
 #[path = "liveness/pods.rs"]
 mod pods;
 
