@@ -167,7 +167,7 @@ impl Pod {
         // On loopback nobody vanishes without a word; an app may be too busy to take what is sent to it.
         let limits = UpstreamLimits {
             connect_timeout: APP_CONNECT_TIMEOUT,
-            liveness: Liveness::CLIENT,
+            liveness: Liveness::CLIENT.may_stall(),
             ..UpstreamLimits::default()
         };
         Arc::new(Self {

@@ -282,14 +282,7 @@ impl Exchange {
     /// From here on an app that is slow to read is not taken for one that is gone.
     fn allow_stalls(&mut self) {
         if self.out.written() > LONG_UPLOAD && !std::mem::replace(&mut self.stalls, true) {
-            self.limit_stalls(self.connection.liveness.may_stall());
-        }
-    }
-
-    fn limit_stalls(&self, liveness: Liveness) {
-        if let Stream::Tcp(stream) = &self.connection.stream {
-            // Where it fails the connection is lost, and the next read says so.
-            let _ = liveness.limit_unacknowledged(stream);
+            self.connection.stream.limit_unacknowledged(self.connection.liveness.may_stall());
         }
     }
 
@@ -305,7 +298,7 @@ impl Exchange {
             return None;
         }
         if self.stalls {
-            self.limit_stalls(self.connection.liveness);
+            self.connection.stream.limit_unacknowledged(self.connection.liveness);
         }
         self.connection.inbound.release();
         self.connection.used = true;

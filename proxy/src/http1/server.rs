@@ -72,6 +72,8 @@ pub(crate) struct Server<'a> {
     head: Option<Reserved>,
     /// `None` once it is.
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
+    /// Whether the client was found slow to read, and may be.
+    stalls: bool,
     evicted: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
 }
 
@@ -114,6 +116,7 @@ impl<'a> Server<'a> {
             limits,
             head: None,
             closing: Some(Box::pin(drain.reached(Stage::Closing))),
+            stalls: false,
             evicted: Box::pin(presence.evicted()),
         }
     }
@@ -361,10 +364,14 @@ impl<'a> Server<'a> {
                         );
                     }
                     // Nothing was written, because nothing came.
-                    Poll::Ready(Ok(())) if idle => return self.poll_gone(arrived, cx).map(Err),
+                    Poll::Ready(Ok(())) if idle => {
+                        self.end_stalls();
+                        return self.poll_gone(arrived, cx).map(Err);
+                    }
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
+                        self.allow_stalls();
                         // A client that writes before it reads must be read from, or both would wait for each other.
                         body.as_mut().poll_upload(cx).map_err(io::Error::other)?;
                         return Poll::Pending;
@@ -373,6 +380,20 @@ impl<'a> Server<'a> {
             }
         })
         .await
+    }
+
+    /// A client that does not take all that is written is slow, and not for that gone.
+    fn allow_stalls(&mut self) {
+        if !std::mem::replace(&mut self.stalls, true) {
+            self.line.lock().stream.limit_unacknowledged(self.limits.liveness.may_stall());
+        }
+    }
+
+    /// It has taken all. Whether it is there will show only by asking.
+    fn end_stalls(&mut self) {
+        if std::mem::replace(&mut self.stalls, false) {
+            self.line.lock().stream.limit_unacknowledged(self.limits.liveness);
+        }
     }
 
     fn end_body(&mut self, encoding: Encoding, trailers: Option<HeaderMap>) {

@@ -5,7 +5,8 @@
 //! - *bytes of ours that nobody acknowledges*: `TCP_USER_TIMEOUT` ends the connection. The kernel counts a partner that
 //!   acknowledges and takes nothing (its window is zero) the same way, so that this is also how long a partner may
 //!   refuse to read.
-//! - *nothing*, while we wait for an answer or for a tunnel's next byte: `SO_KEEPALIVE` asks.
+//! - *nothing*, while we wait for an answer or for a tunnel's next byte: `SO_KEEPALIVE` asks. When it has asked for long
+//!   enough is not what it was told itself: Linux has the time above decide that too, where there is one (`tcp(7)`).
 //! - *HTTP/2 streams*: TCP's ways as well, and PING ([`PING`]), which also notices a partner whose kernel lives and whose
 //!   process does not.
 
@@ -17,6 +18,9 @@ use tokio::net::TcpStream;
 /// While streams are open, an HTTP/2 partner is asked so often whether it lives; it has as long to answer.
 pub const PING: Duration = Duration::from_secs(2);
 
+/// So long may a partner refuse to read that is known to be there and slow: a minute, as nginx has it.
+const STALLS: Duration = Duration::from_secs(60);
+
 /// How soon one kind of partner is found to be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Liveness {
@@ -24,20 +28,20 @@ pub struct Liveness {
     pub idle: Duration,
     /// And so often again.
     pub interval: Duration,
-    /// After so many questions without an answer it has ended.
+    /// After so many questions without an answer it has ended; on Linux, after `unacknowledged`.
     pub probes: u32,
-    /// Sent bytes must be taken in this time.
+    /// Sent bytes must be taken in this time, and a question answered.
     pub unacknowledged: Duration,
 }
 
 impl Liveness {
-    /// Clients: gone after 30 s of silence. They may be far away, asleep for a moment, or slow to read: a minute, as nginx
-    /// has it.
+    /// Clients: gone after 30 s of silence. They may be far away, or asleep for a moment. One that is slow to read an answer
+    /// gets the time of [`Self::may_stall`] while more is to be written to it.
     pub const CLIENT: Self = Self {
         idle: Duration::from_secs(15),
         interval: Duration::from_secs(5),
         probes: 3,
-        unacknowledged: Duration::from_secs(60),
+        unacknowledged: Duration::from_secs(30),
     };
 
     /// Our own pods and programs, and an app beside its sidecar: gone within 5 s. A request's head and the beginning of its
@@ -50,10 +54,11 @@ impl Liveness {
         unacknowledged: Duration::from_secs(4),
     };
 
-    /// The same, of a partner that may refuse to read for as long as a client may.
+    /// The same, of a partner that may refuse to read for a minute. While nothing is written, one that is gone is found to
+    /// be so no sooner.
     #[must_use]
     pub const fn may_stall(self) -> Self {
-        Self { unacknowledged: Self::CLIENT.unacknowledged, ..self }
+        Self { unacknowledged: STALLS, ..self }
     }
 
     /// Has the kernel watch `stream`, and send what is written at once.
@@ -89,5 +94,18 @@ impl Liveness {
     #[cfg(not(target_os = "linux"))]
     pub fn limit_unacknowledged(self, _: &TcpStream) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unanswered_questions_end_a_connection_no_later_where_sent_bytes_decide_it() {
+        for liveness in [Liveness::CLIENT, Liveness::POD] {
+            let asked_for = liveness.idle + liveness.interval * liveness.probes;
+            assert!(liveness.unacknowledged <= asked_for, "{liveness:?}");
+        }
     }
 }

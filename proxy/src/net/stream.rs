@@ -12,6 +12,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::Liveness;
+
 /// A connection.
 pub enum Stream {
     /// As it is.
@@ -48,6 +50,14 @@ impl Stream {
         match self {
             Self::Tcp(stream) => !matches!(SockRef::from(stream).take_error(), Ok(None)),
             Self::Wrapped(_) => false,
+        }
+    }
+
+    /// Changes only how long sent bytes may wait to be taken.
+    pub(crate) fn limit_unacknowledged(&self, liveness: Liveness) {
+        if let Self::Tcp(stream) = self {
+            // Where it fails the connection is lost, and the next read says so.
+            let _ = liveness.limit_unacknowledged(stream);
         }
     }
 
