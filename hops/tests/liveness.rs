@@ -3,6 +3,8 @@
 //! Real links are cut here and real time passes, because TCP is a part of what is tried. The bounds are those that
 //! `ebb_proxy::net::liveness` promises; what it took is printed. Links need root: without it those tests are skipped.
 
+#[path = "liveness/clients.rs"]
+mod clients;
 #[path = "liveness/delay.rs"]
 mod delay;
 #[path = "liveness/http2.rs"]

@@ -1,13 +1,19 @@
 //! A client and an app of HTTP/2 by prior knowledge.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use ebb_hops::soon;
 use http::{Request, Response, StatusCode};
-use http_body_util::{Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::{
-    body::Incoming,
+    body::{Body, Frame, Incoming},
     client::conn::http2::{self, SendRequest},
     server,
     service::service_fn,
@@ -28,6 +34,15 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start() -> Self {
+        Self::answering(|| Full::new(Bytes::from_static(b"ok")).boxed()).await
+    }
+
+    /// The same, with answers that begin with `hello` and never end.
+    pub(crate) async fn start_streaming() -> Self {
+        Self::answering(|| BoxBody::new(Endless(Some(Bytes::from_static(b"hello"))))).await
+    }
+
+    async fn answering(body: fn() -> BoxBody<Bytes, Infallible>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let deliveries = Arc::new(Mutex::new(0));
@@ -38,7 +53,7 @@ impl App {
                 let counted = counted.clone();
                 let service = service_fn(move |_: Request<Incoming>| {
                     *counted.lock() += 1;
-                    async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))) }
+                    async move { Ok::<_, Infallible>(Response::new(body())) }
                 });
                 connections.spawn(async move {
                     let builder = server::conn::http2::Builder::new(TokioExecutor::new());
@@ -48,6 +63,21 @@ impl App {
             }
         });
         Self { address, deliveries, _serving: serving }
+    }
+}
+
+/// A body that begins and does not go on.
+struct Endless(Option<Bytes>);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.take().map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(Frame::data(data)))))
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{http2, reached, within};
 const NOTICED: Duration = Duration::from_secs(6);
 /// Who is not asked costs no time.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// A pod that is back is found by the next probe, or the one after it.
-const BACK: Duration = Duration::from_secs(30);
+/// A pod that is back is found by the next probe, whose answer is waited for at most 22 s.
+const BACK: Duration = Duration::from_secs(25);
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -102,6 +102,7 @@ fn a_get_on_a_kept_connection_to_a_pod_that_vanished_is_answered_by_another() {
         }
 
         let before = pods[0].app.seen().len();
+        assert_eq!(hops.ready_pods(), 1, "it cannot be reached");
         net.spokes[0].mend();
         within(BACK, "the pod is back", reached(|| hops.ready_pods() == 2)).await;
         let asked = async {
@@ -151,6 +152,7 @@ fn a_get_on_a_connection_of_http2_to_a_pod_that_vanished_is_answered_by_another(
         }
 
         let before = *pods[0].app.deliveries.lock();
+        assert_eq!(hops.ready_pods(), 1, "it cannot be reached");
         net.spokes[0].mend();
         within(BACK, "the pod is back", reached(|| hops.ready_pods() == 2)).await;
         let asked = async {
