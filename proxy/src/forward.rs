@@ -202,16 +202,13 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(','))
-            .filter_map(|name| name.trim().parse().ok())
+        let named: Vec<HeaderName> = members(headers, &header::CONNECTION)
+            .filter_map(|member| HeaderName::from_bytes(member).ok())
             .collect();
         for name in named {
-            // gRPC needs it; it may be named, and is still the peer's next hop's business alone.
-            if name != header::TE {
+            // gRPC needs TE; it may be named, and is still the peer's next hop's business alone. A request that lost its
+            // host on the way would be none.
+            if name != header::TE && name != header::HOST {
                 headers.remove(name);
             }
         }
@@ -228,12 +225,14 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Whether any line of the list `name` has `token` as a member.
 pub(crate) fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .any(|member| member.trim().eq_ignore_ascii_case(token))
+    members(headers, name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The members of all lines of the list `name`. One that is not ASCII is not what anybody asks about, and makes no
+/// difference to those beside it.
+fn members<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// The protocol that an HTTP/1.1 request asks to switch to, if it asks for one properly. HTTP/2 is none of them: who
