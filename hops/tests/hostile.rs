@@ -1,21 +1,16 @@
 //! Valid requests with random faults: whatever the app receives is exactly what the hop has answered, and reads without
 //! doubt.
 
-use ebb_hops::{
-    Hops, Path, Text,
-    app::{App, Script, Seen, UNREAD},
-    client::Client,
-};
+use std::cell::RefCell;
+
+use ebb_hops::{Path, Text};
+use ebb_properties::hop::Way;
 use proptest::{
     collection::vec,
     prelude::*,
     sample::{Index, select},
-    test_runner::{Config, TestCaseError, TestRunner},
+    test_runner::{Config, TestRunner},
 };
-use tokio::{io::AsyncWriteExt, runtime::Runtime};
-
-/// Only the app says this: an answer with it is one that it gave.
-const ANSWER: &str = "HTTP/1.1 200 OK\r\nx-app: yes\r\ncontent-length: 0\r\n\r\n";
 
 const REQUESTS: [&str; 7] = [
     "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
@@ -120,64 +115,14 @@ fn hostile() -> impl Strategy<Value = Text> {
     })
 }
 
-/// Sends the bytes and says that this is all; how many answers of the app came.
-async fn answers(hops: &Hops, bytes: &Text) -> Result<usize, String> {
-    let mut client = Client::connect(hops.entry).await;
-    // It may be refused before all is sent.
-    let _ = client.write.write_all(&bytes.0).await;
-    let _ = client.write.shutdown().await;
-    let mut given = 0;
-    let drained = async { while !client.answers.wire.some().await.unwrap_or_default().is_empty() {} };
-    tokio::time::timeout(ebb_hops::PATIENCE, drained).await.map_err(|_| "the connection stays open")?;
-    let heard = client.answers.tape.borrow();
-    let mut rest = &heard[..];
-    while let Some(at) = rest.windows(7).position(|window| window.eq_ignore_ascii_case(b"x-app: ")) {
-        given += 1;
-        rest = &rest[at + 7..];
-    }
-    Ok(given)
-}
-
-/// The app's view: every whole request is one that the hop took for one, and was answered.
-fn judge(seen: &[Seen], answered: usize) -> Result<(), TestCaseError> {
-    let broken_off = |seen: &&Seen| {
-        let ends = ["closed within", "within the body: Connection reset"];
-        let ended = |fault: &String| fault == UNREAD || ends.iter().any(|end| fault.contains(end));
-        seen.fault.as_ref().is_some_and(ended)
-    };
-    let whole: Vec<&Seen> = seen.iter().filter(|seen| !broken_off(seen)).collect();
-    for request in &whole {
-        prop_assert_eq!(&request.fault, &None, "the app could not read it without doubt: {:?}", request);
-        let by = request.head.all("x-forwarded-for");
-        let known = by.len() == 1 && by[0].ends_with(b"127.0.0.1");
-        prop_assert!(known, "the hop did not know of this request: {:?}", request);
-    }
-    prop_assert_eq!(whole.len(), answered, "requests of the app, and its answers: {:?}", whole);
-    Ok(())
-}
-
 /// Cases for one path. Each has a connection of its own to the hop; the hop keeps those to the app.
 fn never_in_doubt(path: Path, cases: u32) {
-    let runtime = Runtime::new().expect("a runtime");
-    let (app, hops) = runtime.block_on(async {
-        let app = App::start(Script::answering(ANSWER)).await;
-        let hops = Hops::start(path, &[app.address]).await;
-        (app, hops)
-    });
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let mut before = 0;
-    let mut run = |bytes: &Text| {
-        runtime.block_on(async {
-            let answered = answers(&hops, bytes).await.map_err(TestCaseError::fail)?;
-            app.idle().await;
-            let seen = app.seen();
-            let new = &seen[before..];
-            before = seen.len();
-            judge(new, answered)
-        })
-    };
-    let run = std::cell::RefCell::new(&mut run);
-    let ran = TestRunner::new(config).run(&hostile(), |bytes| run.borrow_mut()(&bytes));
+    let way = RefCell::new(Way::new(path));
+    let ran = TestRunner::new(config).run(&hostile(), |bytes| {
+        way.borrow_mut().hold(&bytes.0);
+        Ok(())
+    });
     if let Err(error) = ran {
         panic!("{path:?}: {error}");
     }

@@ -44,6 +44,16 @@ pub(super) enum Outcome {
 }
 
 impl Hook {
+    /// The one that is asked at `path`.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/mutate/pods" => Some(Self::MutatePods),
+            "/mutate/services" => Some(Self::MutateServices),
+            "/validate/services" => Some(Self::ValidateServices),
+            _ => None,
+        }
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::MutatePods => "mutate-pods",

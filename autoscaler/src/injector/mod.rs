@@ -20,16 +20,20 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ebb_core::scaling::ClusterDefaults;
-use ebb_proxy::{Drain, Limits, Quiet, WallClock, serve_over};
+use ebb_proxy::{Drain, Limits, Quiet, ResponseBody, WallClock, serve_over};
+use http::Response;
+use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tracing::{error, warn};
 
 use self::{
     certificate::Keeper,
+    metrics::Hook,
     tls::{Served, Tls},
     webhook::Webhook,
 };
+use crate::kubernetes::claim::{self, Verdict};
 
 pub use claims::Claims;
 pub use metrics::AdmissionMetrics;
@@ -138,6 +142,31 @@ impl Drop for Injector {
     fn drop(&mut self) {
         self.drain.abort();
     }
+}
+
+/// What is answered at `path` to `question`, where `services` are known, whatever its bytes are; `None` where nobody
+/// answers. Without a server around it, for whoever checks that every question has its answer.
+pub fn answer(
+    path: &str,
+    question: &[u8],
+    services: &[Service],
+    settings: Settings,
+) -> Option<Response<ResponseBody<()>>> {
+    let hook = Hook::at(path)?;
+    let claims = Claims::default();
+    for service in services {
+        if let Verdict::Ours(claim) = claim::read(service, &ClusterDefaults::default()) {
+            claims.put(claim.into());
+        }
+    }
+    let webhook = Webhook {
+        claims,
+        settings: Arc::new(ArcSwap::from_pointee(settings)),
+        defaults: Arc::default(),
+        namespace: "ebb-system".to_owned(),
+        metrics: AdmissionMetrics::default(),
+    };
+    Some(webhook.review(hook, question).1)
 }
 
 /// API servers are few, and keep their connections.

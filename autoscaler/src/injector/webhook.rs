@@ -71,14 +71,9 @@ impl Handler for Webhook {
     type Guard = ();
 
     async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
-        let hook = match request.uri().path() {
-            "/mutate/pods" => Hook::MutatePods,
-            "/mutate/services" => Hook::MutateServices,
-            "/validate/services" => Hook::ValidateServices,
-            _ => {
-                let text = "only /mutate/pods, /mutate/services and /validate/services are served here";
-                return Reply::new(StatusCode::NOT_FOUND, "not-found", text).into_response();
-            }
+        let Some(hook) = Hook::at(request.uri().path()) else {
+            let text = "only /mutate/pods, /mutate/services and /validate/services are served here";
+            return Reply::new(StatusCode::NOT_FOUND, "not-found", text).into_response();
         };
         if request.method() != Method::POST {
             return Reply::new(StatusCode::METHOD_NOT_ALLOWED, "method", "want POST").into_response();
@@ -103,7 +98,7 @@ impl Handler for Webhook {
 }
 
 impl Webhook {
-    fn review(&self, hook: Hook, question: &[u8]) -> (Outcome, Response<ResponseBody<()>>) {
+    pub(super) fn review(&self, hook: Hook, question: &[u8]) -> (Outcome, Response<ResponseBody<()>>) {
         let review: Result<AdmissionReview<DynamicObject>, _> = serde_json::from_slice(question);
         let request: AdmissionRequest<DynamicObject> = match review.map(TryInto::try_into) {
             Ok(Ok(request)) => request,
