@@ -1,18 +1,44 @@
-//! Reads what the reference really computes, for the conformance tests of the other crates.
+//! What the reference really computes, and its reader, for the conformance tests of the other crates.
 //!
-//! The files lie in the folder that `EBB_VECTORS` names, by default `../shared/vectors` beside the
-//! repository. A file that is missing, empty or not of this format fails the test that wants it: a
-//! conformance test must never pass because there was nothing to compare.
+//! The files that were recorded from it are carried in `recorded/`, compressed; [`RECORDED`] names them and
+//! the README beside them says what they are. `EBB_VECTORS` names another folder to read instead, whose
+//! files may be plain (`autoscaler.json`) or compressed (`autoscaler.json.gz`). A file that is missing, empty
+//! or not of this format fails the test that wants it: a conformance test must never pass because there was
+//! nothing to compare.
+//!
+//! What is carried is refreshed from a folder of plain files by
+//!
+//! ```sh
+//! cargo run -p ebb-vectors --example pack -- FOLDER
+//! ```
+//!
+//! which makes the same bytes of the same files whenever and wherever it runs.
+
+mod form;
+mod pack;
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
-/// Largest relative difference of two floats that count as equal.
-pub const TOLERANCE: f64 = 1e-9;
+pub use form::{agree, float, instant, integer, list, millis};
+pub use pack::{compressed, pack};
+
+/// The files that are carried.
+pub const RECORDED: [&str; 9] = [
+    "aggregation.json",
+    "annotations.json",
+    "autoscaler.json",
+    "breaker.json",
+    "collector.json",
+    "probe_encoding.json",
+    "request_stats.json",
+    "scale_to_zero.json",
+    "throttler.json",
+];
 
 /// One file of vectors.
 #[derive(Debug)]
@@ -28,10 +54,12 @@ impl Vectors {
     ///
     /// If the file cannot be read, is not JSON, or is not of format version 1.
     pub fn load(file: &str) -> Self {
-        let path = folder().join(file);
-        let text = fs::read_to_string(&path).unwrap_or_else(|e| {
-            panic!("{}: {e}; set EBB_VECTORS to the folder of the vectors", path.display())
-        });
+        Self::load_from(&folder(std::env::var_os("EBB_VECTORS").map(PathBuf::from)), file)
+    }
+
+    fn load_from(folder: &Path, file: &str) -> Self {
+        let (path, text) = text_of(folder, file);
+        let text = text.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let root: Value =
             serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: not JSON: {e}", path.display()));
         assert_eq!(root["format_version"], 1, "{}: format_version", path.display());
@@ -60,41 +88,29 @@ impl Vectors {
     }
 }
 
-/// A float of a vector, whose not-a-number and infinities are written as strings.
-///
-/// # Panics
-///
-/// If `value` is neither a number nor one of those strings.
-pub fn float(value: &Value) -> f64 {
-    match value {
-        Value::String(text) => match text.as_str() {
-            "NaN" => f64::NAN,
-            "+Inf" => f64::INFINITY,
-            "-Inf" => f64::NEG_INFINITY,
-            other => panic!("{other:?} is not a float of a vector"),
-        },
-        other => other.as_f64().unwrap_or_else(|| panic!("{other} is not a float of a vector")),
+/// The folder that is carried.
+pub fn carried() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("recorded")
+}
+
+/// The folder to read: the one that was `named`, or else the one that is carried.
+fn folder(named: Option<PathBuf>) -> PathBuf {
+    // Tests run in their crate's folder; a relative path means the workspace's. An absolute one stays.
+    named.map_or_else(carried, |named| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(named))
+}
+
+/// The text of `file` in `folder`, plain or else compressed, and where it was looked for last.
+fn text_of(folder: &Path, file: &str) -> (PathBuf, io::Result<String>) {
+    let plain = folder.join(file);
+    match fs::read_to_string(&plain) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let compressed = folder.join(pack::compressed_name(file));
+            let text = fs::read(&compressed).and_then(|bytes| pack::decompressed(&bytes));
+            (compressed, text)
+        }
+        text => (plain, text),
     }
 }
 
-/// Whether two floats agree to [`TOLERANCE`], not-a-number with itself.
-pub fn agree(got: f64, want: f64) -> bool {
-    got == want
-        || (got.is_nan() && want.is_nan())
-        || (got - want).abs() <= TOLERANCE * want.abs().max(got.abs())
-}
-
-fn folder() -> PathBuf {
-    std::env::var_os("EBB_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors"),
-        |folder| {
-            let folder = PathBuf::from(folder);
-            // Tests run in their crate's folder; a relative path means the workspace's.
-            if folder.is_relative() {
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)
-            } else {
-                folder
-            }
-        },
-    )
-}
+#[cfg(test)]
+mod tests;
