@@ -4,7 +4,7 @@
 
 mod stock;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::num::NonZeroU32;
 
 use autoscaler::{
     decider::{Decider, Decision, Mode, Observation, Status},
@@ -12,10 +12,10 @@ use autoscaler::{
 };
 use ebb_core::{
     Tick,
-    scaling::{Metric, ScalingSpec},
+    scaling::{Metric, ScalingSpec, TargetBurstCapacity},
 };
-use ebb_vectors::{Vectors, float};
-use serde_json::Value;
+use ebb_vectors::{Vectors, float, instant, integer, list, millis};
+use serde_json::{Value, json};
 use stock::{burst_capacity, reference_spec};
 
 /// What `flags` of the file says about a tick's inputs.
@@ -30,27 +30,32 @@ fn number(value: &Value) -> u32 {
     u32::try_from(value.as_u64().unwrap_or_else(|| panic!("{value} is no number of pods"))).unwrap()
 }
 
+/// Every negative number is unlimited for a decider; annotations have -1 only.
+fn traced_burst_capacity(number: f64) -> TargetBurstCapacity {
+    if number < 0.0 { TargetBurstCapacity::Unlimited } else { burst_capacity(number) }
+}
+
 fn spec_of(value: &Value) -> ScalingSpec {
-    let millis = |name: &str| Duration::from_millis(value[name].as_u64().unwrap());
     ScalingSpec {
         metric: if value["scaling_metric"] == "rps" { Metric::Rps } else { Metric::Concurrency },
         target: float(&value["target_value"]),
         total: float(&value["total_value"]),
-        target_burst_capacity: burst_capacity(float(&value["target_burst_capacity"])),
+        target_burst_capacity: traced_burst_capacity(float(&value["target_burst_capacity"])),
         max_scale_up_rate: float(&value["max_scale_up_rate"]),
         max_scale_down_rate: float(&value["max_scale_down_rate"]),
         panic_threshold: float(&value["panic_threshold"]),
-        stable_window: millis("stable_window_ms"),
-        scale_down_delay: millis("scale_down_delay_ms"),
-        activation_scale: NonZeroU32::new(number(&value["activation_scale"])),
+        stable_window: millis(&value["stable_window_ms"]),
+        scale_down_delay: millis(&value["scale_down_delay_ms"]),
+        // Up to one it asks for nothing.
+        activation_scale: u32::try_from(integer(&value["activation_scale"])).ok().and_then(NonZeroU32::new),
         reachable: value["reachable"].as_bool().unwrap(),
         ..reference_spec()
     }
 }
 
 /// Compares one tick: the decision, if one is to be made, and the panic after it.
-fn compare_tick(decider: &mut Decider, spec: &ScalingSpec, epoch: Tick, row: &Value, name: &str) {
-    let now = epoch.after(Duration::from_millis(row[0].as_u64().unwrap()));
+fn compare_tick(decider: &mut Decider, spec: &ScalingSpec, epoch: &Value, row: &Value, name: &str) {
+    let now = Tick::from_epoch(instant(epoch, &row[0]));
     let flag = row[4].as_u64().unwrap();
     let asked = !flag::NOT_ASKED.contains(&flag);
     assert_eq!(asked, row[7] == 1, "{name}: whether the result is valid");
@@ -66,34 +71,51 @@ fn compare_tick(decider: &mut Decider, spec: &ScalingSpec, epoch: Tick, row: &Va
             ..Observation::default()
         };
         let got = decider.decide(now, spec, &seen);
-        let want = (number(&row[5]), row[6].as_i64().unwrap());
-        assert_eq!((got.desired_pods, got.excess_burst_capacity), want, "{name}: {got:?}");
+        let want = (integer(&row[5]), integer(&row[6]));
+        assert_eq!((i64::from(got.desired_pods), got.excess_burst_capacity), want, "{name}: {got:?}");
     }
     let panic = decider.panic();
-    assert_eq!((panic.mode() == Mode::Panic, panic.peak()), (row[8] == 1, number(&row[9])), "{name}: panic");
+    let got = (panic.mode() == Mode::Panic, i64::from(panic.peak()));
+    assert_eq!(got, (row[8] == 1, integer(&row[9])), "{name}: panic");
 }
 
 #[test]
 fn vectors_autoscaler_traces() {
     let vectors = Vectors::load("autoscaler.json");
-    let mut compared = 0;
-    for trace in vectors.rows("traces") {
-        let epoch = Tick::from_secs(trace["epoch_unix_s"].as_u64().unwrap());
-        let mut spec = spec_of(&trace["spec"]);
-        let pods_known = trace["initial_flag"].as_u64().unwrap() < flag::PODS_NOT_FOUND;
-        let ready_at_start = if pods_known { number(&trace["initial_ready"]) } else { 0 };
-        let mut decider = Decider::new(epoch, ready_at_start, &spec);
-        let updates = trace["updates"].as_array().map_or(&[][..], Vec::as_slice);
-        for (index, row) in trace["ticks"].as_array().unwrap().iter().enumerate() {
-            for update in updates.iter().filter(|update| update["before_tick"] == index) {
-                spec = spec_of(&update["spec"]);
-            }
-            compare_tick(&mut decider, &spec, epoch, row, &format!("{} tick {index}", trace["name"]));
-            compared += 1;
-        }
-    }
+    let compared: usize = vectors.rows("traces").iter().map(compare_trace).sum();
     println!("traces: {compared} ticks in {} traces", vectors.rows("traces").len());
     assert_ne!(compared, 0);
+}
+
+/// Returns how many ticks were compared.
+fn compare_trace(trace: &Value) -> usize {
+    let epoch = &trace["epoch_unix_s"];
+    let mut spec = spec_of(&trace["spec"]);
+    let pods_known = trace["initial_flag"].as_u64().unwrap() < flag::PODS_NOT_FOUND;
+    let ready_at_start = if pods_known { number(&trace["initial_ready"]) } else { 0 };
+    let mut decider = Decider::new(Tick::from_epoch(instant(epoch, &json!(0))), ready_at_start, &spec);
+    let ticks = list(&trace["ticks"]);
+    for (index, row) in ticks.iter().enumerate() {
+        for update in list(&trace["updates"]).iter().filter(|update| update["before_tick"] == index) {
+            spec = spec_of(&update["spec"]);
+        }
+        compare_tick(&mut decider, &spec, epoch, row, &format!("{} tick {index}", trace["name"]));
+    }
+    ticks.len()
+}
+
+#[test]
+fn updates_may_be_absent_and_every_negative_burst_capacity_is_unlimited() {
+    let trace = json!({
+        "name": "forms", "epoch_unix_s": 946_684_800, "initial_ready": 1, "initial_flag": 0, "updates": null,
+        "spec": {
+            "scaling_metric": "", "target_value": 10, "total_value": 20, "target_burst_capacity": -2.5,
+            "max_scale_up_rate": "+Inf", "max_scale_down_rate": 2, "panic_threshold": 2,
+            "stable_window_ms": 60000, "scale_down_delay_ms": 0, "activation_scale": -1, "reachable": true,
+        },
+        "ticks": [[2000, 15, 15, 1, 0, 2, -1, 1, 1, 2], [4000, 0, 0, 0, 1, 0, 0, 0, 1, 2]],
+    });
+    assert_eq!(compare_trace(&trace), 2);
 }
 
 #[test]
@@ -110,7 +132,7 @@ fn vectors_autoscaler_initial_status() {
         let status = Status::initial(&spec);
         assert_eq!(row[3], -1, "the scale is unknown at first");
         assert_eq!(status.desired_pods(), None);
-        assert_eq!(status.excess_burst_capacity(), row[4].as_i64().unwrap(), "initial_status {row}");
+        assert_eq!(status.excess_burst_capacity(), integer(&row[4]), "initial_status {row}");
     }
     println!("initial_status: {} rows", rows.len());
 }
@@ -123,7 +145,7 @@ fn vectors_autoscaler_status_updates() {
         let mut status = Status::initial(&reference_spec());
         let decision = |pods: &Value, capacity: &Value| Decision {
             desired_pods: number(pods),
-            excess_burst_capacity: capacity.as_i64().unwrap(),
+            excess_burst_capacity: integer(capacity),
             ..Decider::new(Tick::ZERO, 0, &reference_spec()).decide(
                 Tick::ZERO,
                 &reference_spec(),
@@ -135,7 +157,7 @@ fn vectors_autoscaler_status_updates() {
         if case["initial_desired"] != -1 {
             let _told = status.update(&decision(&case["initial_desired"], &case["initial_ebc"]));
         }
-        for (index, step) in case["steps"].as_array().unwrap().iter().enumerate() {
+        for (index, step) in list(&case["steps"]).iter().enumerate() {
             let told = status.update(&decision(&step[0], &step[1]));
             assert_eq!(told, step[2].as_bool().unwrap(), "status_updates step {index} of {case}");
             compared += 1;

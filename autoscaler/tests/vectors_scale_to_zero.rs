@@ -4,7 +4,7 @@
 
 mod stock;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use autoscaler::zero::{
     ACTIVATION_BUFFER, ActivatorAnswer, Activity, Facts, InactiveCause, MIN_ACTIVATORS, Outcome,
@@ -13,9 +13,9 @@ use autoscaler::zero::{
 };
 use ebb_core::{
     Tick,
-    scaling::{ScalingSpec, TargetBurstCapacity},
+    scaling::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, compat::effective},
 };
-use ebb_vectors::{Vectors, float};
+use ebb_vectors::{Vectors, float, instant, list, millis};
 use serde_json::{Value, json};
 use stock::{burst_capacity, reference_spec};
 
@@ -26,67 +26,58 @@ fn number(value: &Value) -> u32 {
     u32::try_from(value.as_u64().unwrap_or_else(|| panic!("{value} is no number of pods"))).unwrap()
 }
 
-/// Pods, where -1 means unknown.
+/// Pods, where -1 means unknown, as whatever is absent is.
 fn known(value: &Value) -> Option<u32> {
-    (*value != -1).then(|| number(value))
-}
-
-fn millis(value: &Value) -> Duration {
-    Duration::from_millis(value.as_u64().expect("milliseconds"))
-}
-
-/// The few forms of durations that these vectors use.
-fn duration(text: &str) -> Duration {
-    let (digits, unit) = text.split_at(text.len() - 1);
-    let count: u64 = digits.parse().unwrap_or_else(|_| panic!("{text:?} is no duration of these vectors"));
-    Duration::from_secs(count * if unit == "m" { 60 } else { 1 })
+    (!value.is_null() && *value != -1).then(|| number(value))
 }
 
 /// The spec that `annotations` make under `config`.
 fn spec_of(config: &Value, annotations: &Value, reachability: &Value) -> ScalingSpec {
-    let mut spec = ScalingSpec {
+    let defaults = ClusterDefaults {
         scale_to_zero: config["enable_scale_to_zero"].as_bool().unwrap(),
         scale_to_zero_grace_period: millis(&config["grace_ms"]),
         pod_retention_period: millis(&config["retention_ms"]),
         stable_window: millis(&config["stable_window_ms"]),
         target_burst_capacity: burst_capacity(float(&config["target_burst_capacity"])),
+        allow_zero_initial_scale: config["allow_zero_initial_scale"].as_bool().unwrap(),
         initial_scale: number(&config["initial_scale"]),
         min_scale: number(&config["min_scale"]),
         max_scale: NonZeroU32::new(number(&config["max_scale"])),
         progress_deadline: millis(&config["progress_deadline_ms"]),
-        reachable: reachability != "Unreachable",
-        ..reference_spec()
+        ..ClusterDefaults::default()
     };
-    let zero_allowed = config["allow_zero_initial_scale"].as_bool().unwrap();
-    annotate(&mut spec, annotations, zero_allowed);
-    spec
+    under(&defaults, annotations, reachability)
 }
 
-/// Sets what `annotations` say, and what follows from a service that nobody reaches.
-fn annotate(spec: &mut ScalingSpec, annotations: &Value, zero_allowed: bool) {
-    for (key, value) in annotations.as_object().unwrap() {
-        annotate_one(spec, key, value.as_str().unwrap(), zero_allowed);
-    }
-    if !spec.reachable {
-        spec.min_scale = 0;
-        spec.pod_retention_period = Duration::ZERO;
+/// The spec that `annotations` make under `defaults`, those among them too that admission would refuse.
+fn under(defaults: &ClusterDefaults, annotations: &Value, reachability: &Value) -> ScalingSpec {
+    let reachability =
+        if reachability == "Unreachable" { Reachability::Unreachable } else { Reachability::Reachable };
+    let effective = effective(&texts(annotations), defaults, None, reachability);
+    ScalingSpec {
+        scale_to_zero: defaults.scale_to_zero,
+        scale_to_zero_grace_period: defaults.scale_to_zero_grace_period,
+        pod_retention_period: effective.pod_retention_period.to_std(),
+        stable_window: effective.stable_window.to_std(),
+        progress_deadline: effective.progress_deadline.to_std(),
+        target_burst_capacity: effective.target_burst_capacity,
+        total: effective.total,
+        initial_scale: bound(effective.initial_scale),
+        min_scale: bound(effective.min_scale),
+        max_scale: NonZeroU32::new(bound(effective.max_scale)),
+        reachable: reachability == Reachability::Reachable,
+        ..reference_spec()
     }
 }
 
-fn annotate_one(spec: &mut ScalingSpec, key: &str, text: &str, zero_allowed: bool) {
-    let pods = || text.parse().unwrap();
-    match key.rsplit('/').next().unwrap() {
-        "min-scale" => spec.min_scale = pods(),
-        "max-scale" => spec.max_scale = NonZeroU32::new(pods()),
-        "initial-scale" if pods() > 0 || zero_allowed => spec.initial_scale = pods(),
-        "initial-scale" => {}
-        "target" => spec.total = text.parse().unwrap(),
-        "target-burst-capacity" => spec.target_burst_capacity = burst_capacity(text.parse().unwrap()),
-        "window" => spec.stable_window = duration(text),
-        "scale-to-zero-pod-retention-period" => spec.pod_retention_period = duration(text),
-        "progress-deadline" => spec.progress_deadline = duration(text),
-        other => panic!("the vectors brought a new annotation: {other}"),
-    }
+/// A bound, of which a negative one bounds nothing.
+fn bound(pods: i64) -> u32 {
+    u32::try_from(pods.max(0)).unwrap()
+}
+
+fn texts(annotations: &Value) -> BTreeMap<String, String> {
+    let pairs = annotations.as_object().into_iter().flatten();
+    pairs.map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect()
 }
 
 /// The activity of a condition that has its status since `since`; one that is missing begins now.
@@ -144,8 +135,8 @@ fn written(apply: Option<u32>, replicas: &Value) -> Value {
     apply.filter(|pods| *pods != replicas).map_or(Value::Null, Value::from)
 }
 
-fn requeued(wake_after: Option<Duration>) -> Value {
-    wake_after.map_or(json!([]), |delay| json!([u64::try_from(delay.as_millis()).unwrap()]))
+fn requeued(wake_after: Option<Duration>) -> Vec<Value> {
+    wake_after.iter().map(|delay| u64::try_from(delay.as_millis()).unwrap().into()).collect()
 }
 
 #[test]
@@ -196,7 +187,7 @@ fn vectors_scale_to_zero_cases() {
         assert_eq!(got.wanted_pods, known(&out["scale"]), "{name}");
         assert_eq!(error, out["error"].as_bool().unwrap(), "{name}: error");
         assert_eq!(write, out["patched"], "{name}: patched");
-        assert_eq!(requeued(got.wake_after), out["requeue_ms"], "{name}: requeue");
+        assert_eq!(requeued(got.wake_after), list(&out["requeue_ms"]), "{name}: requeue");
         assert_eq!(json!(probes), json!([out["sync_probes"], out["async_probes"]]), "{name}: probes");
     }
     println!("cases: {}", cases.len());
@@ -236,8 +227,11 @@ fn vectors_scale_to_zero_active_condition() {
     let vectors = Vectors::load("scale_to_zero.json");
     let cases = vectors.rows("active_condition");
     for case in cases {
-        let mut spec = ScalingSpec { reachable: case["reachability"] != "Unreachable", ..reference_spec() };
-        annotate(&mut spec, &case["annotations"], case["allow_zero_initial_scale"] == true);
+        let defaults = ClusterDefaults {
+            allow_zero_initial_scale: case["allow_zero_initial_scale"] == true,
+            ..ClusterDefaults::default()
+        };
+        let spec = under(&defaults, &case["annotations"], &case["reachability"]);
         let initialized = case["scale_target_initialized"] == true;
         let threshold = spec.active_threshold(initialized);
         let ready = number(&case["ready"]);
@@ -254,20 +248,24 @@ fn vectors_scale_to_zero_active_condition() {
     println!("active_condition: {}", cases.len());
 }
 
+/// The time `value` in `trace`.
+fn at(trace: &Value, value: &Value) -> Tick {
+    Tick::from_epoch(instant(&trace["epoch_unix_s"], value))
+}
+
 /// A service that is followed through a trace of passes.
 struct Followed<'a> {
     trace: &'a Value,
     spec: ScalingSpec,
-    epoch: Tick,
     state: ScaleState,
     service_known: bool,
 }
 
 impl<'a> Followed<'a> {
     fn of(trace: &'a Value) -> Self {
-        let epoch = Tick::from_secs(trace["epoch_unix_s"].as_u64().unwrap());
         let spec = spec_of(&trace["config"], &trace["annotations"], &trace["reachability"]);
-        Self { trace, spec, epoch, state: ScaleState::new(epoch), service_known: false }
+        let state = ScaleState::new(at(trace, &json!(0)));
+        Self { trace, spec, state, service_known: false }
     }
 
     fn facts(&mut self, row: &Value, now: Tick) -> Facts {
@@ -281,7 +279,7 @@ impl<'a> Followed<'a> {
         }
         Facts {
             desired_pods: known(&row["desired"]),
-            excess_burst_capacity: row["ebc"].as_i64().unwrap(),
+            excess_burst_capacity: row["ebc"].as_i64().unwrap_or_default(),
             ready_pods: number(&row["pods"][0]),
             scheduled_pods: 0,
             published,
@@ -293,7 +291,7 @@ impl<'a> Followed<'a> {
     /// One pass, compared with the reference's. Conditions that only sum up others (`ready`, `sks_ready`)
     /// are left out: Ebb has no object to carry them.
     fn pass(&mut self, index: usize, row: &Value) {
-        let now = self.epoch.after(millis(&row["t_ms"]));
+        let now = at(self.trace, &row["t_ms"]);
         let facts = self.facts(row, now);
         let (got, probes): (Outcome, _) = with_probe(
             &facts,
@@ -307,7 +305,7 @@ impl<'a> Followed<'a> {
         assert_eq!(condition(&got.state.activity), out["active"], "{name}: active");
         assert_eq!(
             since(&got.state.activity),
-            self.epoch.after(millis(&out["active_since_ms"])),
+            at(self.trace, &out["active_since_ms"]),
             "{name}: active since"
         );
         assert_eq!(got.state.initialized, out["initialized"][0] == "True", "{name}: initialized");
@@ -318,7 +316,7 @@ impl<'a> Followed<'a> {
             assert_eq!(scraped, scrapes, "{name}: scrapes");
         }
         assert_eq!(written(got.apply, &row["replicas"]), out["patched"], "{name}: patched");
-        assert_eq!(requeued(got.wake_after), out["requeue_ms"], "{name}: requeue");
+        assert_eq!(requeued(got.wake_after), list(&out["requeue_ms"]), "{name}: requeue");
         assert_eq!(json!(probes), json!([out["sync_probes"], out["async_probes"]]), "{name}: probes");
         self.state = got.state;
     }
@@ -330,11 +328,82 @@ fn vectors_scale_to_zero_reconcile_traces() {
     let mut compared = 0;
     for trace in vectors.rows("reconcile_traces") {
         let mut followed = Followed::of(trace);
-        for (index, row) in trace["steps"].as_array().unwrap().iter().enumerate() {
+        for (index, row) in list(&trace["steps"]).iter().enumerate() {
             followed.pass(index, row);
             compared += 1;
         }
     }
     println!("reconcile_traces: {compared} passes in {} traces", vectors.rows("reconcile_traces").len());
     assert_ne!(compared, 0);
+}
+
+/// A case's annotations under a configuration that says nothing.
+fn annotated(annotations: &Value) -> ScalingSpec {
+    under(&ClusterDefaults::default(), annotations, &json!("Reachable"))
+}
+
+#[test]
+fn durations_have_every_form_that_the_reference_reads() {
+    for (text, want) in [
+        ("0", 0),
+        ("+0", 0),
+        ("-0s", 0),
+        ("+45s", 45_000),
+        ("1m30s", 90_000),
+        ("1.5h", 5_400_000),
+        (".5m", 30_000),
+        ("6000ms", 6_000),
+        ("7000000us", 7_000),
+        ("7000000µs", 7_000),
+        ("7000000μs", 7_000),
+        ("8000000000ns", 8_000),
+    ] {
+        let spec = annotated(&json!({
+            "autoscaling.knative.dev/window": text,
+            "autoscaling.knative.dev/scale-to-zero-pod-retention-period": text,
+            "serving.knative.dev/progress-deadline": text,
+        }));
+        let got = [spec.stable_window, spec.pod_retention_period, spec.progress_deadline];
+        assert_eq!(got, [Duration::from_millis(want); 3], "{text:?}");
+    }
+}
+
+#[test]
+fn numbers_have_every_form_that_the_reference_reads_and_older_keys_count() {
+    let spec = annotated(&json!({
+        "autoscaling.knative.dev/minScale": "+2",
+        "autoscaling.knative.dev/max-scale": "007",
+        "autoscaling.knative.dev/initialScale": "3",
+        "autoscaling.knative.dev/targetBurstCapacity": "0x1p4",
+        "autoscaling.knative.dev/target": "1_2e1",
+    }));
+    assert_eq!((spec.min_scale, spec.max_scale, spec.initial_scale), (2, NonZeroU32::new(7), 3));
+    assert_eq!(spec.target_burst_capacity, TargetBurstCapacity::Requests(16.0));
+    assert_eq!(spec.total, 120.0);
+}
+
+#[test]
+fn annotations_that_cannot_be_read_count_as_absent() {
+    let (plain, odd) = (annotated(&Value::Null), [" 5", "5x", "", "2147483648", "1e3", "five"]);
+    for text in odd {
+        let spec = annotated(&json!({
+            "autoscaling.knative.dev/min-scale": text,
+            "autoscaling.knative.dev/max-scale": text,
+            "autoscaling.knative.dev/initial-scale": text,
+            "autoscaling.knative.dev/window": text,
+            "serving.knative.dev/progress-deadline": text,
+            "example.com/other": text,
+        }));
+        assert_eq!(spec, plain, "{text:?}");
+    }
+    assert_eq!(annotated(&json!({"autoscaling.knative.dev/min-scale": "-4"})), plain);
+}
+
+#[test]
+fn what_is_absent_is_null() {
+    assert_eq!((known(&json!(-1)), known(&Value::Null), known(&json!(3))), (None, None, Some(3)));
+    assert_eq!(written(Some(2), &Value::Null), json!(2), "replicas that are not set are one");
+    assert_eq!(written(Some(1), &Value::Null), Value::Null);
+    assert_eq!(requeued(None), list(&Value::Null));
+    assert_eq!(requeued(Some(Duration::from_micros(1_500))), list(&json!([1])));
 }

@@ -403,9 +403,9 @@ mod tests {
         let vectors = ebb_vectors::Vectors::load("throttler.json");
         let rows = vectors.rows("infer_index");
         for row in rows {
-            let addresses = row[0].as_array().unwrap().iter().map(|address| address.as_str().unwrap());
+            let addresses = ebb_vectors::list(&row[0]).iter().map(|address| address.as_str().unwrap());
             let own = row[1].as_str().unwrap();
-            let index = u32::try_from(row[2].as_i64().unwrap()).ok();
+            let index = u32::try_from(ebb_vectors::integer(&row[2])).ok();
             assert_eq!(activator_index(addresses.clone(), own), index, "{row}");
             assert_eq!(activator_index(addresses.rev(), own), index, "{row}, in another order");
         }

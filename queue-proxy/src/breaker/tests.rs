@@ -1,8 +1,8 @@
 use std::{future::Future, pin::Pin, task::Poll};
 
-use ebb_vectors::Vectors;
+use ebb_vectors::{Vectors, integer, list};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_test::{assert_pending, assert_ready, assert_ready_eq, task};
 
 use super::*;
@@ -105,27 +105,27 @@ impl Player {
     }
 
     fn play(&mut self, op: &str, argument: &Value) {
-        let count = argument.as_u64().unwrap_or(0);
+        let count = || size(argument).unwrap_or_else(|| panic!("{argument} is no number of requests"));
         match op {
-            "start" => (0..count).for_each(|_| self.start()),
-            "finish" => (0..count).for_each(|_| {
+            "start" => (0..count()).for_each(|_| self.start()),
+            "finish" => (0..count()).for_each(|_| {
                 drop(self.running.pop().expect("one is running"));
                 self.finished += 1;
                 self.settle();
             }),
-            "cancel" => (0..count).for_each(|_| {
+            "cancel" => (0..count()).for_each(|_| {
                 drop(self.waiting.pop_back().expect("one waits"));
                 self.cancelled += 1;
             }),
             "reserve" => {
-                for want in argument.as_array().unwrap() {
+                for want in list(argument) {
                     let got = self.breaker.try_acquire();
                     assert_eq!(got.is_some(), want.as_bool().unwrap(), "reserve");
                     self.reserved.extend(got);
                 }
             }
-            "unreserve" => (0..count).for_each(|_| drop(self.reserved.pop().expect("one is reserved"))),
-            "update" => self.breaker.set_capacity(usize::try_from(count).unwrap()),
+            "unreserve" => (0..count()).for_each(|_| drop(self.reserved.pop().expect("one is reserved"))),
+            "update" => self.breaker.set_capacity(count()),
             other => panic!("unknown operation {other:?}"),
         }
         self.settle();
@@ -168,24 +168,43 @@ fn vectors_breaker_constructor() {
 #[test]
 fn vectors_breaker_cases() {
     let vectors = Vectors::load("breaker.json");
-    let (mut cases, mut compared) = (0, 0);
-    for case in vectors.rows("cases") {
-        let mut player = Player::new(Bounds {
-            queue_depth: size(&case["queue_depth"]).unwrap(),
-            max_concurrency: size(&case["max_concurrency"]).unwrap(),
-            initial_capacity: size(&case["initial_capacity"]).unwrap(),
-        });
-        for (index, op) in case["ops"].as_array().unwrap().iter().enumerate() {
-            let op = op.as_array().unwrap();
-            player.play(op[0].as_str().unwrap(), &op[1]);
-            let want: Vec<u64> = op[2..].iter().map(|n| n.as_u64().unwrap()).collect();
-            assert_eq!(player.state(), want, "case {} op {index} {op:?}", case["name"]);
-            compared += 1;
-        }
-        cases += 1;
-    }
+    let cases = vectors.rows("cases");
+    let compared: usize = cases.iter().map(compare).sum();
     assert!(compared > 0);
-    println!("breaker.json cases: compared {compared} states of {cases} cases");
+    println!("breaker.json cases: compared {compared} states of {} cases", cases.len());
+}
+
+/// Returns how many states were compared.
+fn compare(case: &Value) -> usize {
+    let mut player = Player::new(Bounds {
+        queue_depth: size(&case["queue_depth"]).unwrap(),
+        max_concurrency: size(&case["max_concurrency"]).unwrap(),
+        initial_capacity: size(&case["initial_capacity"]).unwrap(),
+    });
+    let ops = list(&case["ops"]);
+    for (index, op) in ops.iter().enumerate() {
+        let op = list(op);
+        player.play(op[0].as_str().unwrap(), &op[1]);
+        let want: Vec<i64> = op[2..].iter().map(integer).collect();
+        let got: Vec<i64> = player.state().into_iter().map(|n| i64::try_from(n).unwrap()).collect();
+        assert_eq!(got, want, "case {} op {index} {op:?}", case["name"]);
+    }
+    ops.len()
+}
+
+#[test]
+fn a_vector_may_reserve_for_nobody() {
+    let case = json!({"name": "forms", "queue_depth": 1, "max_concurrency": 1, "initial_capacity": 1, "ops": [
+        ["reserve", null, 0, 0, 0, 0, 0, 0, 0, 1], ["reserve", [], 0, 0, 0, 0, 0, 0, 0, 1],
+        ["reserve", [true, false], 0, 0, 1, 0, 0, 0, 1, 1], ["start", 0, 0, 0, 1, 0, 0, 0, 1, 1],
+    ]});
+    assert_eq!(compare(&case), 4);
+}
+
+#[test]
+#[should_panic(expected = "-1 is no number of requests")]
+fn a_vector_that_starts_fewer_than_none_is_refused() {
+    compare(&json!({"queue_depth": 1, "max_concurrency": 1, "initial_capacity": 1, "ops": [["start", -1]]}));
 }
 
 proptest! {

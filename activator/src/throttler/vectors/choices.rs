@@ -62,41 +62,58 @@ impl Balancer {
 }
 
 fn idle(capacities: &Value) -> Vec<Balanced> {
-    let capacity = |value: &Value| u32::try_from(value.as_i64().unwrap()).ok();
-    let pods = capacities.as_array().unwrap().iter();
-    pods.map(|value| Balanced { in_flight: 0, capacity: capacity(value) }).collect()
+    list(capacities).iter().map(|value| Balanced { in_flight: 0, capacity: capacity_of(value) }).collect()
+}
+
+/// What a pod can take, where -1 is without a limit.
+fn capacity_of(value: &Value) -> Option<u32> {
+    u32::try_from(integer(value)).ok()
 }
 
 #[test]
 fn vectors_throttler_lb() {
     let vectors = vectors();
     let cases = vectors.rows("lb");
+    let choices: usize = cases.iter().map(compare).sum();
+    println!("{choices} choices compared, of {} cases", cases.len());
+    assert_ne!(choices, 0);
+}
+
+/// Returns how many choices were compared.
+fn compare(case: &Value) -> usize {
+    let mut balancer = Balancer::new(case);
+    let mut held: HashMap<Option<u64>, usize> = HashMap::new();
     let mut choices = 0;
-    for case in cases {
-        let mut balancer = Balancer::new(case);
-        let mut held: HashMap<Option<u64>, usize> = HashMap::new();
-        for (step, op) in case["ops"].as_array().unwrap().iter().enumerate() {
-            let index = |value: &Value| value.as_u64().and_then(|index| usize::try_from(index).ok());
-            match op[0].as_str().unwrap() {
-                "acq" => {
-                    let chosen = balancer.acquire();
-                    assert_eq!(chosen, index(&op[2]), "{}: step {step}, {op}", case["name"]);
-                    held.extend(chosen.map(|at| (op[1].as_u64(), at)));
-                    choices += 1;
-                }
-                "rel" => {
-                    let at = held.remove(&op[1].as_u64()).unwrap();
-                    balancer.pods[at].in_flight -= 1;
-                }
-                "addw" => balancer.pods[index(&op[1]).unwrap()].in_flight += 1,
-                "cap" => balancer.pods[index(&op[1]).unwrap()].capacity = Some(number(&op[2])),
-                "trk" => {
-                    balancer.pods = idle(&op[1]);
-                    held.clear();
-                }
-                other => panic!("{}: unknown operation {other}", case["name"]),
+    for (step, op) in list(&case["ops"]).iter().enumerate() {
+        let index = |value: &Value| value.as_u64().and_then(|index| usize::try_from(index).ok());
+        match op[0].as_str().unwrap() {
+            "acq" => {
+                let chosen = balancer.acquire();
+                assert_eq!(chosen, index(&op[2]), "{}: step {step}, {op}", case["name"]);
+                held.extend(chosen.map(|at| (op[1].as_u64(), at)));
+                choices += 1;
             }
+            "rel" => {
+                let at = held.remove(&op[1].as_u64()).unwrap();
+                balancer.pods[at].in_flight -= 1;
+            }
+            "addw" => balancer.pods[index(&op[1]).unwrap()].in_flight += 1,
+            "cap" => balancer.pods[index(&op[1]).unwrap()].capacity = capacity_of(&op[2]),
+            "trk" => {
+                balancer.pods = idle(&op[1]);
+                held.clear();
+            }
+            other => panic!("{}: unknown operation {other}", case["name"]),
         }
     }
-    println!("{choices} choices compared, of {} cases", cases.len());
+    choices
+}
+
+#[test]
+fn a_pod_may_lose_its_limit_and_all_pods_may_go() {
+    let case = json!({"name": "forms", "policy": "first_available", "capacities": [1, -1], "ops": [
+        ["acq", 0, 0], ["acq", 1, 1], ["cap", 0, -1], ["acq", 2, 0], ["rel", 2],
+        ["trk", null], ["acq", null, -1],
+    ]});
+    assert_eq!(compare(&case), 4);
 }

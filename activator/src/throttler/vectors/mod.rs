@@ -9,9 +9,9 @@ mod choices;
 mod shares;
 mod state;
 
-use ebb_vectors::Vectors;
+use ebb_vectors::{Vectors, integer, list};
 use rand::{SeedableRng, rngs::StdRng};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{share::portion, *};
 
@@ -33,11 +33,11 @@ fn number(value: &Value) -> u32 {
 }
 
 fn numbers(row: &Value) -> Vec<u32> {
-    row.as_array().unwrap().iter().map(number).collect()
+    list(row).iter().map(number).collect()
 }
 
 fn texts(value: &Value) -> Vec<&str> {
-    value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+    list(value).iter().map(|text| text.as_str().unwrap()).collect()
 }
 
 fn throttler(container_concurrency: u32) -> Throttler<()> {

@@ -20,7 +20,7 @@ fn vectors_throttler_assign_slice() {
     let vectors = vectors();
     let rows = vectors.rows("assign_slice");
     for row in rows {
-        let share = match row[1].as_i64().unwrap() {
+        let share = match integer(&row[1]) {
             -1 => Share::ALONE, // the reference's sign for an activator that was not told its place
             _ => Share::new(number(&row[2]), number(&row[1])),
         };

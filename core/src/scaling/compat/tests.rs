@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ebb_vectors::{Vectors, agree, float};
+use ebb_vectors::{Vectors, agree, float, list};
 use serde_json::{Value, json};
 
 use super::*;
@@ -39,7 +39,7 @@ fn for_every_case(check: impl Fn(&Case<'_>)) {
         .collect();
     let mut compared = 0;
     for row in vectors.rows("cases") {
-        for want in row["results"].as_array().unwrap() {
+        for want in list(&row["results"]) {
             let config = text(&want["config"]);
             check(&Case {
                 label: format!("{} under {config}: {}", row["name"], row["annotations"]),
@@ -57,15 +57,16 @@ fn for_every_case(check: impl Fn(&Case<'_>)) {
 }
 
 fn texts(object: &Value) -> Texts {
-    object.as_object().unwrap().iter().map(|(key, value)| (key.clone(), text(value))).collect()
+    object.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
+/// A number of pods or requests; absent is zero.
 fn pods(value: &Value) -> u32 {
-    value.as_u64().unwrap().try_into().unwrap()
+    value.as_u64().unwrap_or_else(|| if value.is_null() { 0 } else { panic!("{value}") }).try_into().unwrap()
 }
 
 /// Unknown counts as reachable, everywhere.
@@ -84,6 +85,23 @@ fn burst_capacity(capacity: TargetBurstCapacity) -> f64 {
     }
 }
 
+#[test]
+fn maps_and_limits_may_be_absent_and_floats_no_numbers() {
+    assert_eq!(texts(&Value::Null), Texts::new());
+    assert_eq!(texts(&json!({"a": "0"})), Texts::from([("a".to_owned(), "0".to_owned())]));
+    assert_eq!((pods(&Value::Null), pods(&json!(7))), (0, 7));
+    for (number, shown) in [(f64::NAN, "NaN"), (f64::INFINITY, "+Inf"), (f64::NEG_INFINITY, "-Inf")] {
+        assert_agree("forms", "float", number, &json!(shown));
+    }
+    assert_agree("forms", "float", 70.0, &json!(70));
+}
+
+#[test]
+#[should_panic(expected = "forms: float: got inf, want 70")]
+fn an_infinity_is_no_number() {
+    assert_agree("forms", "float", f64::INFINITY, &json!(70));
+}
+
 #[track_caller]
 fn assert_agree(label: &str, what: &str, got: f64, want: &Value) {
     assert!(agree(got, float(want)), "{label}: {what}: got {got}, want {want}");
@@ -95,7 +113,7 @@ fn vectors_annotations_faults() {
         let faults = faults(&case.annotations, case.defaults);
         let got: BTreeSet<_> = faults.iter().map(|f| (f.key.clone(), kind_name(f.kind).to_owned())).collect();
         let want: BTreeSet<_> =
-            case.want["errors"].as_array().unwrap().iter().map(|e| (text(&e[0]), text(&e[1]))).collect();
+            list(&case.want["errors"]).iter().map(|e| (text(&e[0]), text(&e[1]))).collect();
         assert_eq!(got, want, "{}", case.label);
     });
 }
@@ -252,7 +270,7 @@ fn vectors_annotations_ebb_accepts_less_and_means_the_same() {
         let capacity = case.container_concurrency.map_or(0, NonZeroU32::get);
         annotations.insert(keys::CONTAINER_CONCURRENCY.name.to_owned(), capacity.to_string());
         let Ok(parsed) = parse(&annotations, case.defaults, case.reachability) else { return };
-        assert_eq!(case.want["errors"], json!([]), "{label}");
+        assert_eq!(list(&case.want["errors"]), [] as [Value; 0], "{label}");
         let (spec, want) = (parsed.spec, case.effective());
         assert_eq!(spec.metric.as_str(), want.metric, "{label}");
         assert_eq!((spec.target, spec.total), (want.target, want.total), "{label}");
