@@ -32,6 +32,19 @@ const POD_RETENTION: Key = Key::new("scale-to-zero-pod-retention-period");
 const SCALE_DOWN_DELAY: Key = Key::new("scale-down-delay");
 const PROGRESS_DEADLINE: Key = Key::new("progress-deadline");
 
+/// The settings that a service has no annotation for.
+pub(super) const CLUSTER_ONLY: [Key; 9] = [
+    UTILIZATION,
+    TOTAL,
+    RPS_TOTAL,
+    ACTIVATOR_CAPACITY,
+    ALLOW_ZERO_INITIAL_SCALE,
+    MAX_SCALE_LIMIT,
+    MAX_SCALE_UP_RATE,
+    MAX_SCALE_DOWN_RATE,
+    GRACE_PERIOD,
+];
+
 /// The cluster's defaults and limits: the reference's map `config-autoscaler`, typed.
 ///
 /// One key comes from elsewhere: `progress-deadline`, which the reference keeps in `config-deployment`.

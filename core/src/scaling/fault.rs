@@ -32,13 +32,28 @@ pub struct Fault {
 pub struct Warning {
     /// The unknown key.
     pub key: String,
-    /// The known key that was probably meant.
-    pub nearest: Option<&'static str>,
+    /// What would have one.
+    pub hint: Option<Hint>,
+}
+
+/// What was probably meant by a key that has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// The annotation of this name.
+    Annotation(&'static str),
+    /// The cluster's setting of this name, which no service has for itself.
+    Cluster(&'static str),
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: unknown, has no effect", self.key)?;
-        self.nearest.map_or(Ok(()), |nearest| write!(f, "; did you mean {nearest}?"))
+        match self.hint {
+            Some(Hint::Annotation(name)) => write!(f, "; did you mean {name}?"),
+            Some(Hint::Cluster(name)) => {
+                write!(f, "; {name} is a setting of the whole cluster, in its ConfigMap ebb-config")
+            }
+            None => Ok(()),
+        }
     }
 }

@@ -2,11 +2,10 @@
 
 /// Prefix of the reference's annotations that steer scaling.
 pub const SCALING_PREFIX: &str = "autoscaling.knative.dev/";
+/// Prefix of the reference's annotations that steer serving, of which Ebb has one.
+pub const SERVING_PREFIX: &str = "serving.knative.dev/";
 /// Prefix of the annotations that only Ebb has.
 pub const EBB_PREFIX: &str = "ebb.dev/";
-
-/// Names nearer to a known one than this (Jaro-Winkler, 1 is equal) are taken for a slip of it.
-const NEAR: f64 = 0.85;
 
 /// An annotation's key, and the older spelling that counts where the first is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,26 +180,12 @@ pub fn full_key(short: &str) -> String {
 
 /// Whether `key` claims to steer Ebb, yet is none that Ebb knows.
 pub(super) fn is_unknown(key: &str) -> bool {
-    let claims = key.starts_with(SCALING_PREFIX) || key.starts_with(EBB_PREFIX);
+    let claims = [SCALING_PREFIX, SERVING_PREFIX, EBB_PREFIX].iter().any(|prefix| key.starts_with(prefix));
     claims && !KNOWN.iter().flat_map(Key::spellings).any(|known| known == key)
 }
 
-/// The known key that `key` is probably a slip of, whatever its prefix and the case of its letters.
-pub(super) fn nearest(key: &str) -> Option<&'static str> {
-    let wanted = short_name(key).to_ascii_lowercase();
-    let likeness = |known: &Key| {
-        let to = |name: &str| strsim::jaro_winkler(&short_name(name).to_ascii_lowercase(), &wanted);
-        known.spellings().map(to).fold(0.0, f64::max)
-    };
-    KNOWN
-        .iter()
-        .map(|known| (likeness(known), known.name))
-        .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
-}
-
-fn short_name(key: &str) -> &str {
+/// The key without its prefix.
+pub(super) fn short_name(key: &str) -> &str {
     key.split_once('/').map_or(key, |(_, name)| name)
 }
 
@@ -232,33 +217,23 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_recognized_and_strangers_are_not() {
-        for (slip, meant) in [
-            ("autoscaling.knative.dev/min_scale", Some(MIN_SCALE.name)),
-            ("autoscaling.knative.dev/maxscale", Some(MAX_SCALE.name)),
-            ("autoscaling.knative.dev/Target", Some(TARGET.name)),
-            ("ebb.dev/target", Some(TARGET.name)),
-            ("autoscaling.knative.dev/stable-window", None),
-            ("autoscaling.knative.dev/panic-treshold-percentage", Some(PANIC_THRESHOLD.name)),
-            ("ebb.dev/request-timeuot", Some(REQUEST_TIMEOUT.name)),
-            ("ebb.dev/compatability", Some(COMPATIBILITY.name)),
-            ("ebb.dev/startupAware", Some(STARTUP_AWARE.name)),
-            ("ebb.dev/max-starting", Some(MAX_STARTING_PODS.name)),
-            ("ebb.dev/idleFirst", Some(IDLE_FIRST.name)),
-            ("ebb.dev/target-concurency", Some(TARGET_CONCURRENCY.name)),
-            ("ebb.dev/targetRPS", Some(TARGET_RPS.name)),
-            ("ebb.dev/schedules", Some(SCHEDULE.name)),
-            ("autoscaling.knative.dev/shedule", Some(SCHEDULE.name)),
-            ("ebb.dev/zebra", None),
-        ] {
-            assert!(is_unknown(slip), "{slip}");
-            assert_eq!(nearest(slip), meant, "{slip}");
+    fn keys_that_claim_to_steer_ebb_and_do_not_are_unknown() {
+        for key in
+            ["autoscaling.knative.dev/min_scale", "serving.knative.dev/rollout-duration", "ebb.dev/zebra"]
+        {
+            assert!(is_unknown(key), "{key}");
         }
     }
 
     #[test]
     fn keys_of_others_are_none_of_our_business() {
-        for key in ["foo", "serving.knative.dev/x", "autoscaling.knative.devil/x", MIN_SCALE.name] {
+        for key in [
+            "foo",
+            "networking.knative.dev/x",
+            "autoscaling.knative.devil/x",
+            MIN_SCALE.name,
+            PROGRESS_DEADLINE.name,
+        ] {
             assert!(!is_unknown(key), "{key}");
         }
     }

@@ -18,6 +18,7 @@ mod fault;
 #[cfg(test)]
 mod fixtures;
 mod hex_float;
+mod hint;
 pub mod keys;
 mod number;
 mod parse;
@@ -34,7 +35,7 @@ pub use binding::{Binding, ScaleTarget, Sidecar};
 pub use defaults::ClusterDefaults;
 pub use duration::GoDuration;
 pub use effective::{Effective, Reachability};
-pub use fault::{Fault, FaultKind, Warning};
+pub use fault::{Fault, FaultKind, Hint, Warning};
 pub use keys::full_key;
 pub use parse::{Parsed, parse};
 pub use schedule::{Schedule, Scheduled};

@@ -9,7 +9,7 @@ use super::{
     defaults::ClusterDefaults,
     effective::{Effective, Reachability},
     fault::{Fault, Warning},
-    keys,
+    hint, keys,
     reading::Texts,
     serving, strict,
 };
@@ -52,7 +52,8 @@ pub fn parse(
     }
     let effective = Effective::resolve(&read, defaults, serving.container_concurrency, reachability);
     let spec = scaling_spec(&effective, defaults, serving, beyond);
-    Ok(Parsed { spec, binding, warnings: warnings(annotations) })
+    let warnings = warnings(annotations, spec.metric);
+    Ok(Parsed { spec, binding, warnings })
 }
 
 /// The spec that values without faults come to. The conversions cannot fail then; they saturate, so that
@@ -111,11 +112,11 @@ fn pods(count: i64) -> u32 {
     u32::try_from(count.max(0)).unwrap_or(u32::MAX)
 }
 
-fn warnings(annotations: &Texts) -> Vec<Warning> {
+fn warnings(annotations: &Texts, metric: Metric) -> Vec<Warning> {
     annotations
         .keys()
         .filter(|key| keys::is_unknown(key))
-        .map(|key| Warning { key: key.clone(), nearest: keys::nearest(key) })
+        .map(|key| Warning { key: key.clone(), hint: hint::hint(key, metric) })
         .collect()
 }
 

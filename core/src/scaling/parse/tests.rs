@@ -194,13 +194,25 @@ fn an_unreachable_service_has_no_lower_bound() {
 
 #[test]
 fn unknown_keys_are_warned_of_and_have_no_effect() {
-    let parsed = parse_stock(&[("min_scale", "3"), ("ebb.dev/zebra", "1"), ("example.com/x", "1")]).unwrap();
+    let parsed = parse_stock(&[
+        ("min_scale", "3"),
+        ("scale-to-zero-grace-period", "1s"),
+        ("targetConcurrency", "5"),
+        ("ebb.dev/zebra", "1"),
+        ("example.com/x", "1"),
+        ("serving.knative.dev/rolloutDuration", "1s"),
+    ])
+    .unwrap();
     let warnings: Vec<_> = parsed.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
         [
             "autoscaling.knative.dev/min_scale: unknown, has no effect; did you mean autoscaling.knative.dev/min-scale?",
+            "autoscaling.knative.dev/scale-to-zero-grace-period: unknown, has no effect; \
+             scale-to-zero-grace-period is a setting of the whole cluster, in its ConfigMap ebb-config",
+            "autoscaling.knative.dev/targetConcurrency: unknown, has no effect; did you mean autoscaling.knative.dev/target?",
             "ebb.dev/zebra: unknown, has no effect",
+            "serving.knative.dev/rolloutDuration: unknown, has no effect",
         ]
     );
     assert_eq!(parsed.spec.min_scale, 0);

@@ -1,0 +1,102 @@
+//! What was probably meant by a key that Ebb does not know.
+
+use super::{
+    Hint, Metric,
+    defaults::CLUSTER_ONLY,
+    keys::{self, Key, short_name},
+};
+
+/// Names nearer to a known one than this (Jaro-Winkler, 1 is equal) are taken for a slip of it.
+const NEAR: f64 = 0.85;
+
+/// What `key` is probably a slip of, whatever its prefix and the case of its letters, where a service is
+/// scaled by `metric`.
+pub(super) fn hint(key: &str, metric: Metric) -> Option<Hint> {
+    let wanted = plain(key);
+    let annotations = keys::KNOWN.iter().map(|known| (known, Hint::Annotation(usable(known, metric).name)));
+    let settings = CLUSTER_ONLY.iter().map(|known| (known, Hint::Cluster(known.name)));
+    annotations
+        .chain(settings)
+        .map(|(known, hint)| (likeness(known, &wanted), hint))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, hint)| hint)
+}
+
+/// `known`, or what says the same where it would be refused: a second target of the metric that the service is
+/// scaled by is the first one.
+fn usable(known: &Key, metric: Metric) -> Key {
+    match (*known, metric) {
+        (keys::TARGET_CONCURRENCY, Metric::Concurrency) | (keys::TARGET_RPS, Metric::Rps) => keys::TARGET,
+        (other, _) => other,
+    }
+}
+
+fn likeness(known: &Key, wanted: &str) -> f64 {
+    known.spellings().map(|name| strsim::jaro_winkler(&plain(name), wanted)).fold(0.0, f64::max)
+}
+
+/// A key's name in small letters, its words apart or not: `minScale` and `min_scale` are `minscale`.
+fn plain(key: &str) -> String {
+    short_name(key).chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::{ClusterDefaults, Reachability, full_key, parse};
+
+    #[test]
+    fn slips_are_recognized_and_strangers_are_not() {
+        use Hint::{Annotation, Cluster};
+        for (slip, meant) in [
+            ("autoscaling.knative.dev/min_scale", Some(Annotation(keys::MIN_SCALE.name))),
+            ("autoscaling.knative.dev/maxscale", Some(Annotation(keys::MAX_SCALE.name))),
+            ("autoscaling.knative.dev/Target", Some(Annotation(keys::TARGET.name))),
+            ("ebb.dev/target", Some(Annotation(keys::TARGET.name))),
+            ("autoscaling.knative.dev/stable-window", None),
+            (
+                "autoscaling.knative.dev/panic-treshold-percentage",
+                Some(Annotation(keys::PANIC_THRESHOLD.name)),
+            ),
+            ("ebb.dev/request-timeuot", Some(Annotation(keys::REQUEST_TIMEOUT.name))),
+            ("ebb.dev/compatability", Some(Annotation(keys::COMPATIBILITY.name))),
+            ("ebb.dev/startupAware", Some(Annotation(keys::STARTUP_AWARE.name))),
+            ("ebb.dev/max-starting", Some(Annotation(keys::MAX_STARTING_PODS.name))),
+            ("ebb.dev/idleFirst", Some(Annotation(keys::IDLE_FIRST.name))),
+            ("ebb.dev/targetRPS", Some(Annotation(keys::TARGET_RPS.name))),
+            ("ebb.dev/schedules", Some(Annotation(keys::SCHEDULE.name))),
+            ("autoscaling.knative.dev/shedule", Some(Annotation(keys::SCHEDULE.name))),
+            ("serving.knative.dev/progressDeadline", Some(Annotation(keys::PROGRESS_DEADLINE.name))),
+            ("serving.knative.dev/min-scale", Some(Annotation(keys::MIN_SCALE.name))),
+            ("serving.knative.dev/creator", None),
+            (
+                "autoscaling.knative.dev/scale-to-zero-grace-period",
+                Some(Cluster("scale-to-zero-grace-period")),
+            ),
+            ("autoscaling.knative.dev/scaleToZeroGracePeriod", Some(Cluster("scale-to-zero-grace-period"))),
+            (
+                "autoscaling.knative.dev/scale-to-zero-pod-retention",
+                Some(Annotation(keys::POD_RETENTION.name)),
+            ),
+            ("autoscaling.knative.dev/max-scale-up-rate", Some(Cluster("max-scale-up-rate"))),
+            ("ebb.dev/zebra", None),
+        ] {
+            assert_eq!(hint(slip, Metric::Concurrency), meant, "{slip}");
+        }
+    }
+
+    #[test]
+    fn whoever_follows_a_hint_is_not_refused() {
+        for metric in [Metric::Concurrency, Metric::Rps] {
+            for slip in ["targetConcurrency", "target-concurency", "targetRPS", "target_rps", "targets"] {
+                let slip = full_key(slip);
+                let Some(Hint::Annotation(meant)) = hint(&slip, metric) else { panic!("{slip}") };
+                let annotations = [(keys::METRIC.name, metric.as_str()), (meant, "10")];
+                let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+                let parsed = parse(&annotations, &ClusterDefaults::default(), Reachability::Reachable);
+                assert_eq!(parsed.map(|parsed| parsed.warnings), Ok(vec![]), "{slip} under {metric:?}");
+            }
+        }
+    }
+}
