@@ -10,6 +10,7 @@ mod stop;
 mod terminal;
 
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal},
     process::ExitCode,
 };
@@ -55,7 +56,8 @@ fn main() -> ExitCode {
     }
     // Both rustls and kube leave the choice to the program; a second one would only be refused.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = Cli::parse();
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let cli = Cli::try_parse_from(&line).unwrap_or_else(|error| run::missing_dashes(error, &line).exit());
     match execute(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -127,6 +129,8 @@ mod tests {
             "ebb explain shop/hello",
             "ebb explain hello -n shop --context kind --json",
             "ebb explain hello --api 127.0.0.1:9",
+            "ebb run --host 0.0.0.0 --port 80 -- python3 app.py --port 5",
+            "ebb up --host ::1",
         ] {
             assert_eq!(takes(line), Ok(()), "{line}");
         }
@@ -136,8 +140,29 @@ mod tests {
             ("ebb explain", "required"),
             ("ebb install --timeout 0s", "want a duration above 0"),
             ("ebb uninstall --timeout soon", "want a duration above 0"),
+            ("ebb run --host everywhere -- x", "invalid IP address"),
         ] {
             assert!(takes(line).unwrap_err().contains(why), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_without_its_dashes_is_answered_with_the_line_that_was_meant() {
+        let said = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let Err(error) = Cli::try_parse_from(&words) else { panic!("{line} is taken") };
+            run::missing_dashes(error, &words).to_string()
+        };
+        for (line, meant) in [
+            ("ebb run python3 app.py", "ebb run -- python3 app.py\n"),
+            ("ebb run --port 80 ./app --port 5", "ebb run --port 80 -- ./app --port 5\n"),
+            ("ebb run -f a.yaml app -x", "ebb run -f a.yaml -- app -x\n"),
+        ] {
+            let tip = format!("tip: the command of a pod stands after `--`: {meant}");
+            assert!(said(line).contains(&tip), "{}", said(line));
+        }
+        for line in ["ebb run", "ebb run --prot 80 app", "ebb run more -- app", "ebb up app"] {
+            assert!(!said(line).contains("stands after"), "{}", said(line));
         }
     }
 }

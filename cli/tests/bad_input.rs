@@ -77,6 +77,43 @@ fn a_manifest_without_a_service_is_refused() {
 }
 
 #[test]
+fn a_manifest_of_knatives_is_refused_with_what_to_do() {
+    let text = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: x}\n";
+    let theirs = file("knative.yaml", text);
+    let ended = ends(&["run", "--port=0", "-f", theirs.to_str().unwrap(), "--", "true"]);
+    assert_refused(
+        &ended,
+        1,
+        &["no object with `apiVersion: v1`", "this one is Knative's", "docs/migration.md"],
+    );
+}
+
+#[test]
+fn a_key_that_stands_twice_is_named_with_its_place() {
+    let twice =
+        file("twice.yaml", "services:\n  web: {port: 1, command: [x]}\n  web: {port: 2, command: [x]}\n");
+    let ended = ends(&["up", "-f", twice.to_str().unwrap()]);
+    assert_refused(&ended, 1, &[twice.to_str().unwrap(), "line 3", "the key web stands here a second time"]);
+}
+
+#[test]
+fn a_command_without_its_dashes_is_refused_with_the_line_that_was_meant() {
+    let ended = ends(&["run", "--port=0", "true", "now"]);
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.errors);
+    assert!(ended.errors.contains("`--`: ebb run --port=0 -- true now\n"), "{}", ended.errors);
+}
+
+#[test]
+fn a_command_that_ends_at_once_again_and_again_is_given_up() {
+    let ebb = Ebb::start(&["run", "--name=brief", "--port=0", "--", "true"]);
+    ebb.line("word on what is wrong", |line| line.contains("brief: the command ended again").then_some(()));
+    let ended = ebb.end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.errors);
+    let last = ended.errors.lines().last();
+    assert_eq!(last, Some("ebb: gave up: the command was never ready, and nobody waits for it"));
+}
+
+#[test]
 fn every_bad_annotation_is_told_with_its_value_and_what_is_allowed() {
     let ended = ends(&["run", "--port=0", "--set=target=banana", "--set=window=1s", "--", "true"]);
     let parts = [

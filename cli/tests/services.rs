@@ -66,6 +66,16 @@ fn a_service_manifest_names_and_scales_the_service() {
 }
 
 #[test]
+fn clients_reach_a_service_where_the_command_line_says() {
+    let ebb =
+        Ebb::start(&["run", "--name=elsewhere", "--host=127.0.0.2", "--port=0", "--", EBB, "sample-app"]);
+    let address = ebb.address("elsewhere");
+    assert_eq!(address.ip().to_string(), "127.0.0.2");
+    assert_ok(&get(address, "/"));
+    end_well(ebb);
+}
+
+#[test]
 fn what_the_command_line_sets_wins_over_the_manifest() {
     let manifest = examples().join("hello-service.yaml");
     let ebb = Ebb::start(&[

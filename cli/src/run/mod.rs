@@ -1,10 +1,19 @@
 //! `ebb run` and `ebb up`.
 
+mod dashes;
+mod tries;
 mod watch;
 
+pub(crate) use dashes::missing as missing_dashes;
 pub(crate) use watch::cold_start as cold_start_line;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
@@ -31,6 +40,9 @@ pub(crate) struct Common {
     /// Where the autoscaler answers `ebb explain` and Prometheus [default: 127.0.0.1:8079, or any port if taken]
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
+    /// Where clients reach the services; 0.0.0.0 is every IPv4 address of this machine, for other machines too
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
 }
 
 impl Common {
@@ -103,12 +115,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         environment: BTreeMap::new(),
         annotations,
     };
-    serve(vec![service], args.common.api()).await
+    serve(vec![service], &args.common).await
 }
 
 /// Runs the services of a file until told to stop.
 pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
-    serve(config::read_file(&args.file)?, args.common.api()).await
+    serve(config::read_file(&args.file)?, &args.common).await
 }
 
 /// The last part of the program's name, as far as it can be a service's.
@@ -124,7 +136,7 @@ fn name_of_command(command: &[String]) -> String {
     if name.is_empty() { "app".to_owned() } else { name.to_owned() }
 }
 
-async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
+async fn serve(services: Vec<Service>, common: &Common) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
     let understood = understand(services)?;
     for Understood { service, warnings, .. } in &understood {
@@ -136,7 +148,7 @@ async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     open_files::raise();
     let launcher = std::env::current_exe().context("cannot find this program to run it again")?;
-    let options = Options { api, ..Options::new(launcher) };
+    let options = Options { api: common.api(), host: common.host, ..Options::new(launcher) };
     let (mut cluster, mut lines) = Cluster::start(understood, options).await?;
     for (status, target) in cluster.status().iter().zip(targets) {
         terminal.say(&format!("{}: http://{} → {target}", status.name, status.address));
@@ -151,7 +163,12 @@ async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
     let has_failed = loop {
         tokio::select! {
             Some(line) = lines.recv() => terminal.pod(&line),
-            _ = looks.tick() => watch.look(&cluster).iter().for_each(|news| terminal.say(news)),
+            _ = looks.tick() => {
+                watch.look(&cluster).iter().for_each(|news| terminal.say(news));
+                if watch.is_over() {
+                    break false;
+                }
+            }
             () = stop.told() => break false,
             () = cluster.failed() => break true,
         }
@@ -159,7 +176,9 @@ async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
     if has_failed {
         terminal.say("the autoscaler has failed, which is a bug in Ebb: nothing would be scaled any more");
     }
-    terminal.say("draining; another Ctrl-C, from 2 s on, ends at once");
+    if !watch.is_over() {
+        terminal.say("draining; another Ctrl-C, from 2 s on, ends at once");
+    }
     let ending = async {
         let mut ended = std::pin::pin!(cluster.shut_down());
         loop {
@@ -171,6 +190,9 @@ async fn serve(services: Vec<Service>, api: Api) -> anyhow::Result<ExitCode> {
         }
     };
     let ended = stop.finish(ending).await;
+    if watch.is_over() {
+        bail!("gave up: the command was never ready, and nobody waits for it");
+    }
     Ok(if has_failed { ExitCode::FAILURE } else { ended })
 }
 

@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use autoscaler::zero::Path;
 use ebb_local::{Cluster, ColdStart, Phases, PodPhase, ServiceStatus};
 
+use super::tries::{self, Tries};
+
 /// Remembers what was said last.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     said: HashMap<String, Summary>,
+    tries: HashMap<String, Tries>,
+    over: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +61,15 @@ impl Watch {
     /// What happened since the last look.
     pub(crate) fn look(&mut self, cluster: &Cluster) -> Vec<String> {
         let mut news: Vec<String> = cluster.take_cold_starts().iter().map(cold_start).collect();
+        let mut all_tries = Vec::new();
         for status in cluster.status() {
+            let tries = self.tries.entry(status.name.clone()).or_default();
+            let were_in_vain = tries.are_in_vain();
+            status.pods.iter().for_each(|pod| tries.see(pod.restarts, pod.was_ready));
+            if tries.are_in_vain() && !were_in_vain {
+                news.push(in_vain(&status));
+            }
+            all_tries.push((*tries, status.load.held));
             let now = Summary::of(&status);
             let before = self.said.entry(status.name.clone()).or_default();
             for trouble in now.troubles.iter().filter(|trouble| !before.troubles.contains(trouble)) {
@@ -70,8 +82,27 @@ impl Watch {
             }
             *before = now;
         }
+        self.over = tries::are_over(&all_tries);
         news
     }
+
+    /// Whether, as of the last look, there is nothing left to hope for and nobody who does.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.over
+    }
+}
+
+/// What to say of a service that never comes up.
+fn in_vain(status: &ServiceStatus) -> String {
+    let then = match status.load.held {
+        0 => String::new(),
+        held => format!("; trying on for {held} held requests"),
+    };
+    format!(
+        "{}: the command ended again and again and was never ready; it must stay in the foreground and listen on \
+         127.0.0.1 at the port in its variable PORT: for one that wants a flag, `-- sh -c 'exec CMD --port $PORT'`{then}",
+        status.name
+    )
 }
 
 /// A cold start, in words.

@@ -9,7 +9,7 @@ use std::{
 use ebb_core::scaling::full_key;
 use serde::Deserialize;
 
-use super::{ConfigError, Service, manifest};
+use super::{ConfigError, Service, manifest, yaml};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,8 +41,7 @@ struct Entry {
 pub fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
     let text = super::text::read(path)?;
     let malformed = |problem| ConfigError::Malformed { path: path.to_owned(), problem };
-    let file: File =
-        serde_saphyr::from_str(&text).map_err(|error| malformed(one_line(&error.to_string())))?;
+    let file: File = serde_saphyr::from_str(&text).map_err(|error| malformed(yaml::problem(&error)))?;
     if file.services.is_empty() {
         return Err(malformed("no services; want `services: {NAME: {port: …, command: […]}}`".to_owned()));
     }
@@ -78,11 +77,6 @@ fn service(folder: &Path, name: String, entry: Entry) -> Result<Service, ConfigE
         environment: entry.environment,
         annotations,
     })
-}
-
-/// The first line of a parser's message, which says what and where; what follows draws the place.
-pub(super) fn one_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
 }
 
 #[cfg(test)]
@@ -125,10 +119,17 @@ mod tests {
             ("unknown", "services: {a: {port: 1, command: [x], cmd: 3}}", "cmd"),
             ("port", "services: {a: {port: 0, command: [x]}}", "port"),
             ("yaml", "services: [", "ebb.yaml"),
+            (
+                "key",
+                "services:\n  a: {port: 1, command: [x]}\n  a: {port: 2, command: [x]}",
+                "the key a stands here a second time; want each key once",
+            ),
+            ("place", "services: {a: {port: 1, port: 2, command: [x]}}", "line 1"),
         ];
         for (name, text, want) in cases {
             let error = read_text(name, text).unwrap_err();
             assert!(error.contains(want) && !error.contains('\n'), "{name}: {error:?}");
+            assert!(!error.contains("Policy"), "words of the parser: {error:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, yaml};
 
 /// What a manifest says of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,21 +42,37 @@ pub fn read(path: &Path) -> Result<Manifest, ConfigError> {
 
 fn parse(text: &str) -> Result<Manifest, String> {
     let objects: Vec<Option<Object>> =
-        serde_saphyr::from_multiple(text).map_err(|error| super::file::one_line(&error.to_string()))?;
-    let mut services: Vec<Object> = objects
-        .into_iter()
-        .flatten()
-        .filter(|object| {
-            object.kind.as_deref() == Some("Service") && object.api_version.as_deref() == Some("v1")
-        })
-        .collect();
+        serde_saphyr::from_multiple(text).map_err(|error| yaml::problem(&error))?;
+    let (mut services, others): (Vec<Object>, Vec<Object>) =
+        objects.into_iter().flatten().partition(|object| object.is("v1", "Service"));
     match (services.pop(), services.len()) {
         (Some(service), 0) => Ok(Manifest {
             name: service.metadata.name,
             annotations: service.metadata.annotations.unwrap_or_default(),
         }),
-        (None, _) => Err("no object with `apiVersion: v1` and `kind: Service`".to_owned()),
+        (None, _) => Err(format!("no object with `apiVersion: v1` and `kind: Service`{}", hint(&others))),
         (Some(_), more) => Err(format!("{} Services; want exactly one", more + 1)),
+    }
+}
+
+impl Object {
+    /// Whether it is of `kind` in the API's `group`, of any version; `v1` is the group without a name.
+    fn is(&self, group: &str, kind: &str) -> bool {
+        let version = self.api_version.as_deref().unwrap_or_default();
+        let own_group = version.split_once('/').map_or(version, |(group, _)| group);
+        self.kind.as_deref() == Some(kind) && own_group == group
+    }
+}
+
+/// What to do with a file of `objects`, none of them a Service, where it is nearly what is wanted.
+fn hint(objects: &[Object]) -> &'static str {
+    if objects.iter().any(|object| object.is("serving.knative.dev", "Service")) {
+        "; this one is Knative's: write a Service of `v1` with the annotations of its spec.template.metadata, \
+         or give them with --set (docs/migration.md)"
+    } else if objects.iter().any(|object| object.is("v1", "List")) {
+        "; a List is not looked into: write its items one after the other, with a line `---` between them"
+    } else {
+        ""
     }
 }
 
@@ -89,5 +105,28 @@ spec:
         assert!(parse("kind: ConfigMap\n").unwrap_err().contains("no object"));
         assert!(parse(&format!("{SERVICE}---{SERVICE}")).unwrap_err().contains("2 Services"));
         assert!(!parse("a: [").unwrap_err().contains('\n'), "one line");
+        let twice = parse(&SERVICE.replace("  name: hello\n", "  name: hello\n  name: hello\n")).unwrap_err();
+        assert_eq!(twice, "line 6 column 3: the key name stands here a second time; want each key once");
+    }
+
+    #[test]
+    fn what_is_nearly_a_service_is_refused_with_what_to_do() {
+        let no_service = "no object with `apiVersion: v1` and `kind: Service`";
+        for (text, hint) in [
+            (
+                "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: x}\n",
+                "; this one is Knative's: ",
+            ),
+            (
+                "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Service}]\n",
+                "; a List is not looked into: ",
+            ),
+            ("apiVersion: serving.knative.dev/v1\nkind: Route\n", ""),
+            ("kind: List\n", ""),
+        ] {
+            let refused = parse(text).unwrap_err();
+            let rest = refused.strip_prefix(no_service).unwrap_or_else(|| panic!("{refused}"));
+            assert!(rest.starts_with(hint) && (rest.is_empty() == hint.is_empty()), "{refused}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod file;
 mod manifest;
 mod text;
+mod yaml;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 

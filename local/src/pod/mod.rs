@@ -63,6 +63,8 @@ pub struct PodStatus {
     pub in_flight: f64,
     /// How often its process was started again.
     pub restarts: u32,
+    /// Whether it was ever ready.
+    pub was_ready: bool,
 }
 
 /// When a pod's steps happened: what a cold start is made of.
@@ -210,7 +212,13 @@ impl Pod {
     pub(crate) fn status(&self) -> PodStatus {
         let in_flight = self.in_flight();
         let state = self.state.lock();
-        PodStatus { name: self.name.clone(), phase: state.phase.clone(), in_flight, restarts: state.restarts }
+        PodStatus {
+            name: self.name.clone(),
+            phase: state.phase.clone(),
+            in_flight,
+            restarts: state.restarts,
+            was_ready: state.timeline.ready_at.is_some(),
+        }
     }
 }
 
