@@ -3,7 +3,7 @@
 # From the sources, in the repository's root:
 #   docker build --target from-source -f deploy/images/queue-proxy.Dockerfile -t ebb/queue-proxy:0.1.0 .
 # From a static binary that is there already, in the folder that it lies in:
-#   docker build -f deploy/images/queue-proxy.Dockerfile -t ebb/queue-proxy:0.1.0 target/x86_64-unknown-linux-gnu/release
+#   docker build -f deploy/images/queue-proxy.Dockerfile -t ebb/queue-proxy:0.1.0 target/x86_64-unknown-linux-gnu/dist
 #
 # The images' files differ in this head and in three names (image, program, package); deploy/check sees to it.
 
@@ -31,8 +31,8 @@ COPY . .
 # Static, so that the image needs no C library. One program at a time, so that it has only the features that it asks for.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     RUSTFLAGS='-C target-feature=+crt-static' \
-    cargo build --release --locked --target "$(cat /triple)" --package queue-proxy --bin queue-proxy && \
-    cp "target/$(cat /triple)/release/queue-proxy" /queue-proxy
+    cargo build --profile dist --locked --target "$(cat /triple)" --package queue-proxy --bin queue-proxy && \
+    cp "target/$(cat /triple)/dist/queue-proxy" /queue-proxy
 
 # What both ways have in common. No shell, no libraries, no user but a number that Kubernetes can tell is not root.
 FROM scratch AS base
