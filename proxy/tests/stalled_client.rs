@@ -72,7 +72,7 @@ async fn a_client_that_stops_reading_gives_its_slot_back() {
     let (ended, mut slot_is_free) = mpsc::channel(1);
     let drain = Drain::default();
     let handler = Arc::new(Forwarder { upstream, ended });
-    let liveness = Liveness { unacknowledged: Duration::from_millis(300), ..Liveness::CLIENT };
+    let liveness = Liveness { stalled: Duration::from_millis(300), ..Liveness::CLIENT };
     let limits = Limits { liveness, ..Limits::default() };
     tokio::spawn(serve(listener, handler, drain, limits));
 

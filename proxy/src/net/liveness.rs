@@ -18,9 +18,6 @@ use tokio::net::TcpStream;
 /// While streams are open, an HTTP/2 partner is asked so often whether it lives; it has as long to answer.
 pub const PING: Duration = Duration::from_secs(2);
 
-/// So long may a partner refuse to read that is known to be there and slow: a minute, as nginx has it.
-const STALLS: Duration = Duration::from_secs(60);
-
 /// How soon one kind of partner is found to be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Liveness {
@@ -32,7 +29,12 @@ pub struct Liveness {
     pub probes: u32,
     /// Sent bytes must be taken in this time, and a question answered.
     pub unacknowledged: Duration,
+    /// The same where [`Self::may_stall`] says so.
+    pub stalled: Duration,
 }
+
+/// Who is slow to read gets a minute, as nginx has it.
+const STALLED: Duration = Duration::from_secs(60);
 
 impl Liveness {
     /// Clients: gone after 30 s of silence. They may be far away, or asleep for a moment. One that is slow to read an answer
@@ -42,6 +44,7 @@ impl Liveness {
         interval: Duration::from_secs(5),
         probes: 3,
         unacknowledged: Duration::from_secs(30),
+        stalled: STALLED,
     };
 
     /// Our own pods and programs, and an app beside its sidecar: gone within 5 s. A request's head and the beginning of its
@@ -52,13 +55,14 @@ impl Liveness {
         interval: Duration::from_secs(1),
         probes: 2,
         unacknowledged: Duration::from_secs(4),
+        stalled: STALLED,
     };
 
-    /// The same, of a partner that may refuse to read for a minute. While nothing is written, one that is gone is found to
+    /// The same, of a partner that may refuse to read for longer. While nothing is written, one that is gone is found to
     /// be so no sooner.
     #[must_use]
     pub const fn may_stall(self) -> Self {
-        Self { unacknowledged: STALLS, ..self }
+        Self { unacknowledged: self.stalled, ..self }
     }
 
     /// Has the kernel watch `stream`, and send what is written at once.
