@@ -45,8 +45,9 @@ impl Refused {
         match self {
             Self::Full(_) => Fate::NeverSent,
             // Who waited so long, or has gone, is not to be sent anywhere.
-            Self::WaitedTooLong | Self::BrokenOff => Fate::Answered,
-            Self::Forward { error: ForwardError::TimedOut(_), .. } => Fate::Answered,
+            Self::WaitedTooLong
+            | Self::BrokenOff
+            | Self::Forward { error: ForwardError::TimedOut(_), .. } => Fate::Answered,
             Self::Forward { error: ForwardError::Send(failed), .. } if failed.is_the_clients() => {
                 Fate::Answered
             }

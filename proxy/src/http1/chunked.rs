@@ -118,7 +118,7 @@ impl Decoder {
                         Ok(None)
                     };
                 };
-                let trailers = head::trailers(unread.split_to(end).freeze())?;
+                let trailers = head::trailers(&unread.split_to(end).freeze())?;
                 self.state = State::Ended;
                 Ok(Some(if trailers.is_empty() { Piece::End } else { Piece::Trailers(trailers) }))
             }

@@ -177,7 +177,7 @@ impl Exchange {
             let Connection { inbound, stream, .. } = &mut self.connection;
             while let Some(end) = head::end(&inbound.unread, scanned) {
                 let answer =
-                    head::answer(inbound.unread.split_to(end).freeze()).map_err(Broken::Unreadable)?;
+                    head::answer(&inbound.unread.split_to(end).freeze()).map_err(Broken::Unreadable)?;
                 scanned = 0;
                 if !answer.status().is_informational() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(answer));

@@ -54,8 +54,8 @@ pub(super) fn end(bytes: &[u8], scanned: usize) -> Option<usize> {
 /// # Errors
 ///
 /// What it is that no hop may pass on.
-pub(super) fn request(head: Bytes, interims: &Interims) -> Result<Request<()>, Fault> {
-    let line_end = refuse_bare_lines(&head)?;
+pub(super) fn request(head: &Bytes, interims: &Interims) -> Result<Request<()>, Fault> {
+    let line_end = refuse_bare_lines(head)?;
     let line = &head[..line_end];
     let malformed = || Fault::malformed("the request line is not METHOD TARGET HTTP/1.1");
     let mut parts = line.split(|byte| *byte == b' ');
@@ -81,7 +81,7 @@ pub(super) fn request(head: Bytes, interims: &Interims) -> Result<Request<()>, F
     };
     let target = head.slice_ref(target);
     check_target(&method, &target)?;
-    let (fields, spelling) = request_fields(&head, line_end + 2)?;
+    let (fields, spelling) = request_fields(head, line_end + 2)?;
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.version_mut() = version;
@@ -202,9 +202,9 @@ fn value(head: &Bytes, bytes: &[u8]) -> Result<HeaderValue, Fault> {
 }
 
 /// Reads the trailers of a chunked body. Those that would change what was already said of it are left out.
-pub(super) fn trailers(section: Bytes) -> Result<HeaderMap, Fault> {
-    refuse_bare_lines(&section)?;
-    let (mut fields, _) = request_fields(&section, 0)?;
+pub(super) fn trailers(section: &Bytes) -> Result<HeaderMap, Fault> {
+    refuse_bare_lines(section)?;
+    let (mut fields, _) = request_fields(section, 0)?;
     for name in [header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::HOST, header::TRAILER] {
         fields.remove(name);
     }
@@ -217,7 +217,7 @@ pub(super) fn trailers(section: Bytes) -> Result<HeaderMap, Fault> {
 /// # Errors
 ///
 /// What is wrong with it.
-pub(super) fn answer(head: Bytes) -> Result<Response<()>, Fault> {
+pub(super) fn answer(head: &Bytes) -> Result<Response<()>, Fault> {
     let mut config = ParserConfig::default();
     config
         .allow_spaces_after_header_name_in_responses(true)
@@ -225,8 +225,8 @@ pub(super) fn answer(head: Bytes) -> Result<Response<()>, Fault> {
         .allow_multiple_spaces_in_response_status_delimiters(true);
     with_room(|room| {
         let mut parsed = httparse::Response::new(room);
-        match config.parse_response(&mut parsed, &head) {
-            Ok(Status::Complete(_)) => Some(answer_of(&head, &parsed)),
+        match config.parse_response(&mut parsed, head) {
+            Ok(Status::Complete(_)) => Some(answer_of(head, &parsed)),
             Ok(Status::Partial) => Some(Err(Fault::malformed("the head has no end"))),
             Err(httparse::Error::TooManyHeaders) => None,
             Err(error @ (httparse::Error::HeaderName | httparse::Error::HeaderValue)) => {
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Result<Request<()>, Fault> {
-        request(Bytes::copy_from_slice(text.as_bytes()), &Interims::default())
+        request(&Bytes::copy_from_slice(text.as_bytes()), &Interims::default())
     }
 
     fn rewritten(text: &str) -> String {
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn values_keep_bytes_that_are_not_ascii() {
         let head = Bytes::from_static(b"GET / HTTP/1.1\r\nHost: a\r\nX: caf\xe9 \r\n\r\n");
-        assert_eq!(request(head, &Interims::default()).unwrap().headers()["x"].as_bytes(), b"caf\xe9");
+        assert_eq!(request(&head, &Interims::default()).unwrap().headers()["x"].as_bytes(), b"caf\xe9");
     }
 
     #[test]
@@ -402,7 +402,7 @@ mod tests {
 
     #[test]
     fn an_odd_answer_is_repaired_or_refused() {
-        let of = |text: &str| answer(Bytes::copy_from_slice(text.as_bytes()));
+        let of = |text: &str| answer(&Bytes::copy_from_slice(text.as_bytes()));
         let odd = of("HTTP/1.1  200 \nX-Folded: one\r\n\ttwo\r\nX-Space : 1\r\n\r\n").unwrap();
         assert_eq!(
             (&odd.headers()["x-folded"], &odd.headers()["x-space"]),

@@ -134,7 +134,7 @@ impl<'a> Server<'a> {
             let next = self.next().await?;
             self.presence.is_busy();
             let after = match next {
-                Next::Head(head) => match self.request(head) {
+                Next::Head(head) => match self.request(&head) {
                     Ok(request) => self.serve(request, &answer).await?,
                     Err(fault) => self.refuse(fault).await?,
                 },
@@ -186,12 +186,11 @@ impl<'a> Server<'a> {
             if inbound.unread.len() > counted {
                 let more = (inbound.unread.len() - counted) as u64;
                 counted = inbound.unread.len();
-                let fits = match head {
-                    Some(reserved) => reserved.grow(more),
-                    None => {
-                        *head = limits.heads.reserve(more);
-                        head.is_some()
-                    }
+                let fits = if let Some(reserved) = head {
+                    reserved.grow(more)
+                } else {
+                    *head = limits.heads.reserve(more);
+                    head.is_some()
                 };
                 if !fits {
                     return Poll::Ready(Ok(Next::Wrong(short())));
@@ -216,7 +215,7 @@ impl<'a> Server<'a> {
     }
 
     /// Makes a request of its head.
-    fn request(&mut self, head: Bytes) -> Result<Request<RequestBody>, Fault> {
+    fn request(&mut self, head: &Bytes) -> Result<Request<RequestBody>, Fault> {
         let mut request = head::request(head, &self.interims)?;
         let length = framing::of_request(request.version(), request.headers())?;
         framing::say_length_once(request.headers_mut());
@@ -271,12 +270,14 @@ impl<'a> Server<'a> {
         if line.body.is_unfinished() && !line.body.is_held_back() {
             return Poll::Pending;
         }
-        while line.inbound.ended {
-            ready!(self.patience.poll(cx));
-            if line.stream.has_failed() {
-                return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+        if line.inbound.ended {
+            loop {
+                ready!(self.patience.poll(cx));
+                if line.stream.has_failed() {
+                    return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+                }
+                self.patience.set(Instant::now() + HALF_CLOSED_LOOK);
             }
-            self.patience.set(Instant::now() + HALF_CLOSED_LOOK);
         }
         while line.inbound.unread.len() < MOST_AHEAD {
             match ready!(line.inbound.poll_more(&mut line.stream, cx)) {

@@ -106,14 +106,13 @@ impl Places {
     /// A place, now or when one is free: one is made free as soon as there is a connection on which nothing is asked. For
     /// one taker at a time.
     pub(super) async fn take(self: &Arc<Self>) -> Option<Place> {
-        let permit = match self.free.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                self.wanted.store(!self.evict(), Ordering::Relaxed);
-                let permit = self.free.clone().acquire_owned().await.ok()?;
-                self.wanted.store(false, Ordering::Relaxed);
-                permit
-            }
+        let permit = if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            permit
+        } else {
+            self.wanted.store(!self.evict(), Ordering::Relaxed);
+            let permit = self.free.clone().acquire_owned().await.ok()?;
+            self.wanted.store(false, Ordering::Relaxed);
+            permit
         };
         let presence = Presence::new(self.began, self.wanted.clone());
         let mut taken = self.taken.lock();

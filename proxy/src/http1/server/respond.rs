@@ -63,7 +63,7 @@ impl Asked {
         let without = self.is_head || status == StatusCode::NOT_MODIFIED;
         match exact {
             // The length of what a GET would get is not known to who has no body.
-            Some(exact) if !declared && !(without && exact == 0) => {
+            Some(exact) if !declared && (exact > 0 || !without) => {
                 answer.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(exact));
             }
             _ => {}
