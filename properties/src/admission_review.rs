@@ -38,9 +38,9 @@ pub fn hold(question: &[u8]) -> usize {
 }
 
 /// Whether there is a patch.
-fn holds_at(path: &str, question: &[u8]) -> bool {
+fn holds_at(target: &str, question: &[u8]) -> bool {
     let settings = Settings { image: "q:1".to_owned(), pull_policy: None, announce: None };
-    let answered = answer(path, question, &*KNOWN, settings).expect("it is one of the paths");
+    let answered = answer(target, question, &*KNOWN, settings).expect("it is one of the paths");
     let status = answered.status().as_u16();
     let body = answered.into_body().collect().now_or_never().expect("nothing has to be waited for");
     let body = body.expect("an answer of our own does not break off").to_bytes();
@@ -54,10 +54,10 @@ fn holds_at(path: &str, question: &[u8]) -> bool {
     assert_eq!(said["uid"], asked["request"]["uid"], "{review}");
     assert_eq!(review["apiVersion"], asked["apiVersion"], "{review}");
     let allowed = said["allowed"].as_bool().expect("yes or no");
-    assert!(allowed || path == "/validate/services", "only what validates may refuse: {review}");
+    assert!(allowed || target == "/validate/services", "only what validates may refuse: {review}");
     assert_eq!(said.get("status").is_some(), !allowed, "who refuses says why: {review}");
     let Some(patch) = said.get("patch") else { return false };
-    assert!(allowed && path != "/validate/services" && said["patchType"] == "JSONPatch", "{review}");
+    assert!(allowed && target != "/validate/services" && said["patchType"] == "JSONPatch", "{review}");
     let ByteString(patch) = serde_json::from_value(patch.clone()).expect("a patch is base64");
     let patch: Patch = serde_json::from_slice(&patch).expect("a patch is a JSON patch");
     let mut object = asked["request"]["object"].clone();
