@@ -1,10 +1,10 @@
 //! One HTTP hop, written once: queue-proxy and activator differ only in what admits a request.
 //!
 //! [`net::listen`] binds a port; [`serve`] accepts connections (HTTP/1.1, and h2c by prior knowledge, on one port) and hands each request
-//! to a [`Handler`]; [`forward`] sends it on through an [`Upstream`] and streams the answer back; [`Drain`]
+//! to a [`Handler`]; [`forward()`] sends it on through an [`Upstream`] and streams the answer back; [`Drain`]
 //! ends all of it without losing a request. Nothing here decides who may pass: admission is the caller's.
 //!
-//! Read first: [`Handler`], [`attempts`], [`http1`]. Sockets are opened, accepted and
+//! Read first: [`Handler`], `attempts`, `http1`. Sockets are opened, accepted and
 //! watched in [`net`] alone.
 
 mod attempts;

@@ -7,9 +7,9 @@
 //!   could not be reached returns to where it stood.
 //! - **A pod gets what it declared, or a growing allowance.** Where a service declares how many requests a pod
 //!   may execute, no pod gets more. Where it does not, a newborn pod gets a few and then more and more
-//!   ([`slow_start`]): all that was held at once could kill it.
+//!   (`slow_start`): all that was held at once could kill it.
 //! - **A part of the pods, where there is a limit and other activators.** So that they keep to it together
-//!   ([`share`]). Which pod of its part takes a request is a [`placement`]'s choice.
+//!   (`share`). Which pod of its part takes a request is a `placement`'s choice.
 //!
 //! What changes moves nothing: a request stays at the pod that it is at, though it be no longer one of ours.
 

@@ -1,7 +1,7 @@
 //! A Kubernetes cluster as a platform.
 //!
-//! What is seen becomes facts ([`facts`], [`claim`]); what follows from them is decided in [`world`], which reads no
-//! clock and calls nobody; one task ([`shell`]) carries it out. Scales are written beside that task: whoever waits
+//! What is seen becomes facts (`facts`, `claim`); what follows from them is decided in `world`, which reads no
+//! clock and calls nobody; one task (`shell`) carries it out. Scales are written beside that task: whoever waits
 //! for a pod waits for no queue of ours.
 
 mod allocation;

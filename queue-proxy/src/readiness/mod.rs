@@ -1,6 +1,6 @@
 //! Whether the app is ready, known as soon as it is.
 //!
-//! While the app starts it is tried every few milliseconds ([`pace`]), and whoever asks with a held probe is
+//! While the app starts it is tried every few milliseconds (`pace`), and whoever asks with a held probe is
 //! answered at the moment the first attempt succeeds: nobody else has to poll.
 
 mod attempt;
