@@ -75,3 +75,12 @@ fn what_the_questions_begin_as_is_changed() {
         assert_eq!(hold(question.as_bytes()), 1, "{question}");
     }
 }
+
+/// The API server asks about it before it looks whether a pod can be one.
+#[test]
+fn a_pod_without_containers_is_left_for_the_api_server_to_refuse() {
+    let containers = POD.find(r#""containers":["#).expect("it has some") + r#""containers":"#.len();
+    let end = containers + POD[containers..].find(r#","restartPolicy""#).expect("it has a policy");
+    let without = [&POD[..containers], "null", &POD[end..]].concat();
+    assert_eq!(hold(without.as_bytes()), 0, "{without}");
+}

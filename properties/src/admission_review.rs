@@ -48,7 +48,8 @@ fn holds_at(target: &str, question: &[u8]) -> bool {
         return false;
     }
     assert_eq!(status, 200, "{body:?}");
-    let asked: Value = serde_json::from_slice(question).expect("only what can be read has an answer");
+    // What is not looked at need not be text.
+    let Ok(asked) = serde_json::from_slice::<Value>(question) else { return false };
     let review: Value = serde_json::from_slice(&body).expect("an answer is JSON");
     let said = &review["response"];
     assert_eq!(said["uid"], asked["request"]["uid"], "{review}");

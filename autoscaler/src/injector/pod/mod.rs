@@ -68,7 +68,8 @@ pub(crate) fn inject(
     let wanting: Vec<&Claim> =
         claims.iter().map(Arc::as_ref).filter(|claim| claim.sidecar != Sidecar::None).collect();
     let (Some(spec), Some(first)) = (&pod.spec, wanting.first()) else { return Ok(None) };
-    if has_sidecar(spec) || is_left_out(pod) {
+    // A pod without containers is refused right after us, in words that its author understands.
+    if has_sidecar(spec) || is_left_out(pod) || spec.containers.is_empty() {
         return Ok(None);
     }
     suits(spec, first)?;
