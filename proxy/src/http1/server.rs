@@ -241,7 +241,8 @@ impl<'a> Server<'a> {
         self.interims.clear();
         let asked = Asked::of(&request);
         let arrived = Instant::now();
-        let mut answering = pin!(answer(request));
+        // In a box of its own: a connection on which nothing is asked keeps no room for it.
+        let mut answering = Box::pin(answer(request));
         let response = poll_fn(|cx| {
             let answered = answering.as_mut().poll(cx);
             self.append_interims(cx);
@@ -309,7 +310,7 @@ impl<'a> Server<'a> {
         self.out.append(|out| respond::write(&parts, asked.version, out));
         if let Some(upstream) = body.as_mut().take_tunnel() {
             self.flush().await?;
-            return self.tunnel(upstream).await;
+            return Box::pin(self.tunnel(upstream)).await;
         }
         if encoding == Encoding::Nothing {
             self.flush().await?;

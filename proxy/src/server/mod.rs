@@ -233,7 +233,8 @@ impl<H: Handler> Connection<H> {
         };
         let ended = match detected {
             Ok(Ok((Protocol::Http1, io))) => self.http1(io).await,
-            Ok(Ok((Protocol::Http2, io))) => self.http2(io).await.map_err(io::Error::other),
+            // Larger by far, and rarer.
+            Ok(Ok((Protocol::Http2, io))) => Box::pin(self.http2(io)).await.map_err(io::Error::other),
             Ok(Err(error)) => return debug!(%error, "connection lost before its first byte"),
             Err(_) => return debug!(peer = %self.peer, "no byte came in time"),
         };
