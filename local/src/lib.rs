@@ -2,7 +2,7 @@
 //!
 //! The activator, the autoscaler and the queue-proxies that run here are the libraries that run in a
 //! Kubernetes cluster, and they talk to one another over the same loopback HTTP. What is local is only what
-//! Kubernetes is there: [`fleet`] has more pods or fewer, [`front`] is a Service's address, and [`process`]
+//! Kubernetes is there: `fleet` has more pods or fewer, `front` is a Service's address, and [`process`]
 //! is the kubelet.
 //!
 //! Read first: [`Cluster`], then `pod/mod.rs`.
