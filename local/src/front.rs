@@ -1,7 +1,7 @@
 //! A service's address on this machine: what a cluster IP and kube-proxy are in a cluster. It knows
 //! connections, not requests: each goes to one of the endpoints that the autoscaler published.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsFd, time::Duration};
 
 use autoscaler::endpoints::Endpoints;
 use rand::seq::SliceRandom;
@@ -16,6 +16,9 @@ use tracing::debug;
 
 /// A connection that finds no endpoint waits so long for one.
 const WAIT_FOR_ENDPOINT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether a client that says no more has gone.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Accepts a service's connections.
 #[derive(Debug)]
@@ -112,8 +115,30 @@ async fn join(mut client: TcpStream, mut endpoints: watch::Receiver<Option<Endpo
             return debug!(%error, "connection lost");
         }
     }
-    if let Err(error) = copy_bidirectional(&mut client, &mut upstream).await {
+    let watched = client.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
+    let ended = tokio::select! {
+        ended = copy_bidirectional(&mut client, &mut upstream) => ended.map(drop),
+        error = failed(watched) => Err(error),
+    };
+    if let Err(error) = ended {
         debug!(%error, "connection ended");
+        // Who has gone is not taken for one that has closed its half and waits; where it fails, nobody is there to be told.
+        let _ = upstream.set_zero_linger();
+    }
+}
+
+/// Resolves when a connection has failed. Reading says nothing of it once the other side has closed its half.
+async fn failed(connection: io::Result<std::net::TcpStream>) -> io::Error {
+    let connection = match connection {
+        Ok(connection) => connection,
+        Err(error) => return error,
+    };
+    loop {
+        sleep(LOOK_EVERY).await;
+        match connection.take_error() {
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => return error,
+        }
     }
 }
 

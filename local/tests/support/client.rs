@@ -42,6 +42,8 @@ pub(crate) fn post_request(path: &str, body: Vec<u8>) -> Request<Full<Bytes>> {
 
 pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(address).await.unwrap();
+    // Who is aborted has gone, and does not wait for an answer with its half of the connection closed.
+    stream.set_zero_linger().unwrap();
     let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
     // Ends with its sender.
     tokio::spawn(connection);

@@ -417,7 +417,13 @@ impl<'a> Server<'a> {
         tracing::debug!(%fault, "refused a request");
         let response: Response<ResponseBody<()>> = Reply::from(fault).into_response();
         let asked = Asked { version: Version::HTTP_11, is_head: false, more: false };
-        self.line.lock().body = Progress::of(Length::Chunked, false);
+        {
+            let line = &mut *self.line.lock();
+            line.body = Progress::of(Length::Chunked, false);
+            // Nobody reads it any more; what it was counted for is given back.
+            line.inbound.unread = BytesMut::new();
+        }
+        self.head = None;
         self.respond(asked, response, Instant::now()).await
     }
 

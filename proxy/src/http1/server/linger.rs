@@ -49,7 +49,7 @@ impl Server<'_> {
         poll_fn(|cx| {
             let line = &mut *self.line.lock();
             let read = line.inbound.poll_more(&mut line.stream, cx);
-            line.inbound.unread.clear();
+            line.inbound.unread = bytes::BytesMut::new();
             read
         })
         .await
