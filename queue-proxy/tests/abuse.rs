@@ -292,8 +292,8 @@ async fn a_head_over_http2_that_goes_on_for_ever_ends_its_connection() {
     assert!(ended && grown < 32 * MIB, "{} KiB", grown / KIB);
 }
 
-/// Nearly all of it is the connection's task, which has room for a request from the beginning; its buffers are empty.
-const MOST_OF_AN_IDLE_CONNECTION: usize = 13 * KIB;
+/// Nearly all of it is the connection's task; its buffers are empty.
+const MOST_OF_AN_IDLE_CONNECTION: usize = 6 * KIB;
 
 /// How many connections this process may open, and ten thousand at most.
 fn many() -> usize {
