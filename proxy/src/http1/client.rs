@@ -36,6 +36,8 @@ use crate::{
 
 /// An app that was asked whether it wants a body, and says nothing, gets it after so long, as clients have it.
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
+/// A connection that was used so shortly ago is not looked at in the kernel.
+const A_MOMENT: Duration = Duration::from_millis(1);
 /// An upload longer than this may wait for an app that is slow to read.
 const LONG_UPLOAD: u64 = 32 * 1024;
 
@@ -96,9 +98,11 @@ impl Connection {
         }
     }
 
-    /// Whether nothing came on it since it was last used. What came is no answer to anything; most often it is the end.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.inbound.unread.is_empty() && !self.inbound.ended && self.stream.is_silent()
+    /// Whether nothing came on it in the `idle` time since it was last used. What came is no answer to anything; most often
+    /// it is the end.
+    pub(crate) fn is_silent(&self, idle: Duration) -> bool {
+        let silent = if idle < A_MOMENT { self.stream.is_silent_as_told() } else { self.stream.is_silent() };
+        self.inbound.unread.is_empty() && !self.inbound.ended && silent
     }
 }
 
@@ -307,7 +311,10 @@ impl Exchange {
     }
 
     /// The two directions of a connection that has switched protocols.
+    ///
+    /// Nobody knows any more how much the other side may have to read: one that is slow is not taken for gone.
     pub(crate) fn switched(mut self) -> upgrade::End {
+        self.connection.stream.limit_unacknowledged(self.connection.liveness.may_stall());
         let Connection { stream, inbound, busy, .. } = &mut self.connection;
         *busy = false;
         let stream = std::mem::replace(stream, Stream::wrapped(tokio::io::empty()));

@@ -78,7 +78,7 @@ impl IdleConnections {
             if idle > keeps.of(connection.kept_for) {
                 continue;
             }
-            if connection.is_silent() {
+            if connection.is_silent(idle) {
                 return Some(connection);
             }
             self.state.lock().keeps.closed_after(idle);
@@ -90,7 +90,7 @@ impl IdleConnections {
         let State { connections, keeps } = &mut *self.state.lock();
         connections.retain(|connection| {
             let idle = now.saturating_duration_since(connection.idle_since);
-            let lives = connection.is_silent();
+            let lives = connection.is_silent(idle);
             if !lives {
                 keeps.closed_after(idle);
             }
