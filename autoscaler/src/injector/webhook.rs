@@ -14,6 +14,7 @@ use json_patch::Patch;
 use k8s_openapi::{
     ByteString,
     api::core::v1::{Pod, Service},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Resource,
@@ -170,7 +171,12 @@ impl Webhook {
 }
 
 fn read<K: Resource + DeserializeOwned>(object: Option<&DynamicObject>) -> Result<Option<K>, Unreadable> {
-    object.map(|object| object.clone().try_parse()).transpose().map_err(|error| Unreadable(error.to_string()))
+    let Some(object) = object else { return Ok(None) };
+    // What is absent reads as empty, and then a patch would point at what is not there.
+    if object.metadata == ObjectMeta::default() {
+        return Err(Unreadable("the object has no metadata".to_owned()));
+    }
+    object.clone().try_parse().map(Some).map_err(|error| Unreadable(error.to_string()))
 }
 
 fn answered(

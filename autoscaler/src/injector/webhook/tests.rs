@@ -284,6 +284,19 @@ async fn a_service_gives_its_selector_away_and_hears_of_its_faults() {
     }
 }
 
+/// The Service's annotations come back from what it was; a patch of them would have nowhere to go.
+#[tokio::test]
+async fn an_object_without_metadata_gets_no_patch() {
+    let (server, material) = Server::with_certificate().await;
+    let kept = json!({"ebb.dev/scale-target": "Deployment/hello", "ebb.dev/selector": "app=hello"});
+    let old = object(&service(&kept, &json!({"selector": null})));
+    let mut new = object(&service(&json!({}), &json!({})));
+    new.as_object_mut().unwrap().remove("metadata");
+    let answer = server.ask(&material, "/mutate/services", &question("UPDATE", &old, &new)).await;
+    assert_eq!((&answer["allowed"], answer.get("patch")), (&json!(true), None), "{answer}");
+    assert!(answer["warnings"][0].as_str().unwrap().contains("no metadata"), "{answer}");
+}
+
 #[tokio::test]
 async fn only_what_is_made_gets_a_sidecar() {
     let (server, material) = Server::with_certificate().await;
