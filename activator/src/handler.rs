@@ -47,9 +47,7 @@ impl Handler for ServiceHandler {
         if let Some(answer) = answer_probe(request.headers()) {
             return answer;
         }
-        for name in headers::FOR_EBB_ALONE {
-            request.headers_mut().remove(name);
-        }
+        headers::remove_all(request.headers_mut(), &headers::FOR_EBB_ALONE);
         let speaks = Speaks::of(request.headers());
         match self.relay(request, peer).await {
             Ok(response) => response,

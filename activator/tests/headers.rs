@@ -48,7 +48,7 @@ async fn the_pod_hears_its_own_secret_and_nothing_that_a_client_made_up() {
     assert_eq!(all("ebb-pod-nonce"), ["nonce-of-a"]);
     assert_eq!(all("k-proxy-request"), ["activator"]);
     assert_eq!(all("x-mine"), ["stays"]);
-    for name in headers::FOR_EBB_ALONE {
+    for name in &headers::FOR_EBB_ALONE {
         let ours = name == headers::POD_NONCE || name == headers::PROXY_REQUEST;
         assert!(ours || all(name.as_str()).is_empty(), "{name}");
     }

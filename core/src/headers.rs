@@ -1,7 +1,7 @@
 //! Names of the headers by which the programs speak to one another. Headers from outside that speak for
 //! us are stripped at the edge ([`FOR_EBB_ALONE`]), before ours are set.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 
 /// Asks a component to prove that it is in the path; the value names the component.
 pub const PROBE: HeaderName = HeaderName::from_static("k-network-probe");
@@ -42,7 +42,7 @@ pub const REASON: HeaderName = HeaderName::from_static("ebb-reason");
 pub const FATE: HeaderName = HeaderName::from_static("ebb-fate");
 
 /// Headers that only Ebb's own programs may set.
-pub const FOR_EBB_ALONE: [HeaderName; 9] = [
+pub static FOR_EBB_ALONE: [HeaderName; 9] = [
     PROBE,
     PROBE_HASH,
     PROBE_HOLD_MS,
@@ -53,3 +53,18 @@ pub const FOR_EBB_ALONE: [HeaderName; 9] = [
     REVISION,
     NAMESPACE,
 ];
+
+/// Whether `fields` has any of `names`. Most heads have few names and none of ours: to go through theirs costs less than
+/// to look each of ours up.
+pub fn has_any(fields: &HeaderMap, names: &[HeaderName]) -> bool {
+    fields.keys().any(|name| names.contains(name))
+}
+
+/// Removes all of `names` from `fields`.
+pub fn remove_all(fields: &mut HeaderMap, names: &[HeaderName]) {
+    if has_any(fields, names) {
+        for name in names {
+            fields.remove(name);
+        }
+    }
+}

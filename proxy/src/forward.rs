@@ -187,10 +187,11 @@ impl Forwarded {
 
 /// Headers that concern one connection only (RFC 9110, section 7.6.1).
 /// `Trailer` is not among them: it announces trailers, which are relayed.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
+    header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
@@ -200,26 +201,23 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = members(headers, &header::CONNECTION)
+fn strip_hop_by_hop(fields: &mut HeaderMap) {
+    if fields.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = members(fields, &header::CONNECTION)
             .filter_map(|member| HeaderName::from_bytes(member).ok())
             .collect();
         for name in named {
             // gRPC needs TE; it may be named, and is still the peer's next hop's business alone. A request that lost its
             // host on the way would be none.
             if name != header::TE && name != header::HOST {
-                headers.remove(name);
+                fields.remove(name);
             }
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    let trailers = names_token(headers, &header::TE, "trailers");
-    headers.remove(header::TE);
+    let trailers = names_token(fields, &header::TE, "trailers");
+    headers::remove_all(fields, &HOP_BY_HOP);
     if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
 

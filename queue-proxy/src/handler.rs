@@ -230,12 +230,13 @@ async fn reading_on<T>(turn: impl Future<Output = T>, body: &mut RequestBody) ->
 /// Where a request came from, by the word of someone who may give it; what only Ebb may say is removed.
 fn take_origin<B>(request: &mut Request<B>, nonce: Option<&str>) -> Origin {
     let given = request.headers_mut();
+    if !headers::has_any(given, &headers::FOR_EBB_ALONE) {
+        return Origin::Direct;
+    }
     let trusted = nonce.is_none_or(|nonce| given.get(headers::POD_NONCE).is_some_and(|given| given == nonce));
     let proxied = given.get(headers::PROXY_REQUEST).is_some_and(|by| by == headers::PROXY_ACTIVATOR);
     let original_host = given.get(headers::ORIGINAL_HOST).cloned();
-    for name in headers::FOR_EBB_ALONE {
-        given.remove(name);
-    }
+    headers::remove_all(given, &headers::FOR_EBB_ALONE);
     if !trusted {
         return Origin::Direct;
     }

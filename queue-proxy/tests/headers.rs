@@ -112,8 +112,8 @@ async fn forged_control_headers_neither_count_nor_reach_the_app_where_there_is_a
         let lines: Vec<_> = CLAIMS.into_iter().chain(forged).collect();
         let seen = as_seen(&mut app, &pod, &lines).await;
         assert_eq!(seen.headers()["host"], "shop.example");
-        for name in headers::FOR_EBB_ALONE {
-            assert_eq!(seen.headers().get(&name), None, "{name}");
+        for name in &headers::FOR_EBB_ALONE {
+            assert_eq!(seen.headers().get(name), None, "{name}");
         }
     }
 }
@@ -125,8 +125,8 @@ async fn who_knows_the_nonce_speaks_for_ebb() {
     let lines: Vec<_> = CLAIMS.into_iter().chain([("ebb-pod-nonce", "secret")]).collect();
     let seen = as_seen(&mut app, &pod, &lines).await;
     assert_eq!(seen.headers()["host"], "inside.example");
-    for name in headers::FOR_EBB_ALONE {
-        assert_eq!(seen.headers().get(&name), None, "{name}");
+    for name in &headers::FOR_EBB_ALONE {
+        assert_eq!(seen.headers().get(name), None, "{name}");
     }
 }
 

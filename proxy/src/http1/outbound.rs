@@ -17,6 +17,8 @@ use crate::net::Stream;
 const COPIED: usize = 4 * 1024;
 /// With so much to write nobody is asked for more.
 const ENOUGH: usize = 64 * 1024;
+/// Room made for what is appended first: most heads fit, and it is not made anew as they grow.
+const USUAL_HEAD: usize = 1024;
 /// Pieces written at once.
 const PIECES: usize = 16;
 
@@ -34,6 +36,9 @@ impl Outbound {
     /// What is appended here follows all that was pushed. [`Self::grown`] must be told of it.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let before = self.last.len();
+        if before == 0 {
+            self.last.reserve(USUAL_HEAD);
+        }
         write(&mut self.last);
         self.waiting += self.last.len() - before;
     }

@@ -30,17 +30,21 @@ impl Spelling {
     pub(super) fn write(&self, fields: &HeaderMap, out: &mut BytesMut) {
         // Fields come mostly in the order in which they were read: the next is likely to be where the last one was found.
         let mut next = 0;
-        for name in fields.keys() {
+        let mut fields = fields.iter().peekable();
+        while let Some((name, value)) = fields.next() {
             let lower = name.as_str().as_bytes();
+            // All values of a name follow its first, with the very same name.
+            let mut again = || fields.next_if(|(other, _)| std::ptr::eq(*other, name));
+            let second = again();
             // The first of several has the spelling that came first.
-            let several = fields.get_all(name).iter().nth(1).is_some();
-            let from = if several { 0 } else { next };
-            let first = self.find(lower, from..self.names.len()).or_else(|| self.find(lower, 0..from));
-            next = first.map_or(next, |at| at + 1);
-            let mut spelled = first;
-            for value in fields.get_all(name) {
-                write_field(spelled.map_or(lower, |at| self.name(at)), value, out);
+            let from = if second.is_some() { 0 } else { next };
+            let mut spelled =
+                self.find(lower, from..self.names.len()).or_else(|| self.find(lower, 0..from));
+            next = spelled.map_or(next, |at| at + 1);
+            write_field(spelled.map_or(lower, |at| self.name(at)), value, out);
+            for (_, value) in second.into_iter().chain(std::iter::from_fn(again)) {
                 spelled = spelled.and_then(|at| self.find(lower, at + 1..self.names.len())).or(spelled);
+                write_field(spelled.map_or(lower, |at| self.name(at)), value, out);
             }
         }
     }
