@@ -4,17 +4,20 @@
 //! to a [`Handler`]; [`forward()`] sends it on through an [`Upstream`] and streams the answer back; [`Drain`]
 //! ends all of it without losing a request. Nothing here decides who may pass: admission is the caller's.
 //!
-//! Read first: [`Handler`], `attempts`, `http1`. Sockets are opened, accepted and
+//! Read first: [`Handler`], `attempts`, `http1`, `http2`. Sockets are opened, accepted and
 //! watched in [`net`] alone.
 
 mod attempts;
 mod body;
 mod budget;
 mod clock;
+mod date;
 mod drain;
 mod fetch;
 pub mod forward;
 mod http1;
+mod http2;
+mod interim;
 pub mod metrics;
 pub mod net;
 pub mod program;
@@ -33,6 +36,7 @@ pub use drain::{Cut, Drain, Quiet};
 pub use fetch::{FetchError, fetch};
 pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, forward};
 pub use http1::Fault;
+pub use http2::Incoming;
 pub use net::listen;
 pub use reply::{Reply, Speaks};
 pub use server::{Handler, Limits, Transport, serve, serve_over};

@@ -1,7 +1,7 @@
 //! Bodies that are written piece by piece while the other side reads: the link between the programs.
 
 use std::{
-    convert::Infallible,
+    future::poll_fn,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
@@ -11,8 +11,6 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use hyper::{body::Incoming, client::conn::http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -20,7 +18,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::net::{Liveness, connect, liveness::PING};
+use crate::{
+    body::BodyError,
+    http2::{self, Incoming, Outgoing, Room},
+    net::{Liveness, connect},
+};
 
 /// A body that ends when its sender is dropped.
 #[derive(Debug)]
@@ -38,12 +40,12 @@ impl ChannelBody {
 
 impl Body for ChannelBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.pieces.poll_recv(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
@@ -56,7 +58,7 @@ pub enum OpenError {
     Connect(SocketAddr, std::io::Error),
     /// No HTTP/2, or the stream was refused midway.
     #[error("cannot open a stream to {0}: {1}")]
-    Http(SocketAddr, hyper::Error),
+    Http(SocketAddr, h2::Error),
     /// No head of an answer in time.
     #[error("no answer from {0} within {1:?}")]
     TimedOut(SocketAddr, Duration),
@@ -84,26 +86,30 @@ pub async fn open(
 async fn open_over(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<ChannelBody>,
-) -> hyper::Result<Response<Incoming>> {
-    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING)
-        .handshake(TokioIo::new(io))
-        .await?;
-    // Owned by the stream: it ends when both bodies are dropped.
+) -> Result<Response<Incoming>, h2::Error> {
+    let room = Room::new();
+    let place = room.take();
+    let mut sender = http2::client::begin(io, room).await?.ready().await?;
+    let (head, mut pieces) = request.into_parts();
+    let (answer, out) = sender.send_request(Request::from_parts(head, ()), false)?;
+    // It ends with the stream. Whoever reads the answer need not do so for the pieces to go out.
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "link ended");
-        }
+        let mut out = Outgoing::new(out);
+        let _ = poll_fn(|cx| out.poll_send(Pin::new(&mut pieces), cx)).await;
+        drop(place);
     });
-    sender.send_request(request).await
+    let (head, stream) = answer.await?.into_parts();
+    let body = Incoming::new(stream, &head.headers);
+    Ok(Response::from_parts(head, body))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use http_body_util::BodyExt;
-    use hyper::{server::conn::http2 as server, service::service_fn};
+    use hyper::{body::Incoming, server::conn::http2 as server, service::service_fn};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
     use tokio::{
         io::{copy_bidirectional, duplex},
         sync::oneshot,

@@ -10,10 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use ebb_core::link::{Down, Frames, PATH};
+use ebb_proxy::Incoming;
 use ebb_proxy::stream::{ChannelBody, open};
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,

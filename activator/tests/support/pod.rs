@@ -165,7 +165,7 @@ impl Asked {
     /// Answers with a body that goes on until the sender is dropped.
     pub(crate) fn streams(self) -> mpsc::Sender<Bytes> {
         let (pieces, body) = ChannelBody::new(16);
-        self.answers(Response::new(body.boxed()));
+        self.answers(Response::new(body.map_err(|error| panic!("{error}")).boxed()));
         pieces
     }
 

@@ -16,13 +16,13 @@ use ebb_core::{
     scaling::{ClusterDefaults, Reachability, parse},
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
+use ebb_proxy::Incoming;
 use ebb_proxy::{
     Upstream, UpstreamLimits, WallClock, fetch,
     stream::{ChannelBody, open},
 };
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};

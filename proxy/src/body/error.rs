@@ -10,7 +10,7 @@ use crate::http1::Fault;
 pub enum BodyError {
     /// The other side failed.
     #[error("body ended early")]
-    Peer(#[from] hyper::Error),
+    Peer(#[from] h2::Error),
     /// The connection failed.
     #[error("body ended early: {0}")]
     Io(#[from] io::Error),
@@ -26,4 +26,13 @@ pub enum BodyError {
     /// Nothing came for longer than the idle time-out.
     #[error("response was idle for {0:?}")]
     IdleTimeout(Duration),
+}
+
+impl BodyError {
+    /// What the other side of a stream is told, where HTTP/2 has said it.
+    pub(crate) fn reason(&self) -> Option<h2::Reason> {
+        let Self::Peer(error) = self else { return None };
+        // That there was no error is no reason to end early.
+        error.reason().filter(|reason| *reason != h2::Reason::NO_ERROR)
+    }
 }

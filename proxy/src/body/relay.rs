@@ -7,18 +7,17 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::BodyError;
-use crate::{http1::Answer, upstream::Lease};
+use crate::{http1, http2, upstream::Lease};
 
 /// The body of an answer from upstream, as its protocol has it.
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
-    Http1(Answer),
-    Http2(Incoming),
+    Http1(http1::Answer),
+    Http2(http2::Answer),
 }
 
 impl Body for AnswerBody {
@@ -31,9 +30,7 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
-            Self::Http2(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|read| read.map_err(Into::into)))
-            }
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -83,8 +80,7 @@ impl Relay {
     pub(super) fn poll_upload(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
         match self.project().inner {
             AnswerBody::Http1(body) => body.poll_upload(cx),
-            // Its connection's own task does.
-            AnswerBody::Http2(_) => Ok(()),
+            AnswerBody::Http2(body) => body.poll_upload(cx),
         }
     }
 }

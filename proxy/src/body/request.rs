@@ -11,11 +11,13 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use super::BodyError;
-use crate::http1::{IncomingBody, Length};
+use crate::{
+    http1::{IncomingBody, Length},
+    http2::Incoming,
+};
 
 /// Bytes of a body that are kept to be sent once more, and that are read while its request waits. Enough for most forms
 /// and calls; what is longer is sent once.
@@ -63,9 +65,7 @@ impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Http1(body) => body.poll_frame(cx),
-            Self::Http2(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|read| read.map_err(Into::into)))
-            }
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 }

@@ -121,9 +121,7 @@ impl Body for Source {
             SourceProjection::Own { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|data| data.map_err(|never| match never {})))
             }
-            SourceProjection::Streamed { body } => {
-                body.poll_frame(cx).map(|frame| frame.map(|data| data.map_err(|never| match never {})))
-            }
+            SourceProjection::Streamed { body } => body.poll_frame(cx),
             SourceProjection::Relayed { body } => body.poll_frame(cx),
             SourceProjection::Switched { .. } => Poll::Ready(None),
         }

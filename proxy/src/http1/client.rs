@@ -23,13 +23,13 @@ use super::{
     framing::{self, Length},
     head,
     inbound::Inbound,
-    interim::Interims,
     outbound::Outbound,
     spelling,
 };
 use crate::{
     body::{BodyError, RequestBody},
     forward::names_token,
+    interim::Interims,
     net::{Liveness, Stream},
     upgrade,
 };

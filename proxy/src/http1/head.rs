@@ -9,9 +9,9 @@ use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
 use super::{
     fault::Fault,
-    interim::Interims,
     spelling::{self, Spelling},
 };
+use crate::interim::Interims;
 
 /// Bytes of one head, as the reference's proxies take them.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;

@@ -1,6 +1,6 @@
 //! HTTP/1.1 as a relay needs it: heads and bodies pass as they came, and it is known what was written.
 //!
-//! Why not hyper, which speaks HTTP/2 here: both were tried on what a transparent hop must do. hyper can be given a
+//! Why not hyper: both were tried on what a transparent hop must do. hyper can be given a
 //! transport that lingers at close and reads on after a failed write, which saves early answers. It cannot pass a 1xx
 //! answer to a client, trailers that were not announced, targets that `http::Uri` does not hold (`<`, 70 KB), or words of
 //! ours on its own 400, 414 and 431; it says `100 Continue` by itself; and of a request that failed it does not say
@@ -11,12 +11,10 @@
 
 mod chunked;
 pub(crate) mod client;
-mod date;
 mod fault;
 mod framing;
 mod head;
 mod inbound;
-mod interim;
 mod outbound;
 pub(crate) mod server;
 mod spelling;

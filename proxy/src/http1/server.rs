@@ -25,7 +25,6 @@ use super::{
     framing::{self, Length},
     head,
     inbound::Inbound,
-    interim::Interims,
     outbound::Outbound,
     spelling,
 };
@@ -34,9 +33,10 @@ use crate::{
     budget::Reserved,
     drain::{Drain, Stage},
     forward::names_token,
+    interim::Interims,
     net::Stream,
     reply::Reply,
-    server::{Limits, Presence},
+    server::{Busy, Limits, Presence},
     upgrade,
 };
 
@@ -65,7 +65,7 @@ pub(crate) struct Server<'a> {
     /// Interim answers to the request that is being answered.
     interims: Interims,
     patience: Patience,
-    presence: &'a Presence,
+    presence: &'a Arc<Presence>,
     drain: &'a Drain,
     limits: &'a Limits,
     /// What is counted of a head that did not come at once; until its request has ended.
@@ -101,7 +101,7 @@ impl<'a> Server<'a> {
     pub(crate) fn new(
         stream: Stream,
         first: BytesMut,
-        presence: &'a Presence,
+        presence: &'a Arc<Presence>,
         drain: &'a Drain,
         limits: &'a Limits,
     ) -> Self {
@@ -132,7 +132,7 @@ impl<'a> Server<'a> {
     {
         loop {
             let next = self.next().await?;
-            self.presence.is_busy();
+            let busy = Busy::begin(self.presence);
             let after = match next {
                 Next::Head(head) => match self.request(&head) {
                     Ok(request) => self.serve(request, &answer).await?,
@@ -144,7 +144,7 @@ impl<'a> Server<'a> {
             if after == After::Close {
                 return self.close().await;
             }
-            self.presence.is_idle();
+            drop(busy);
         }
     }
 

@@ -38,8 +38,7 @@ impl Spelling {
             let second = again();
             // The first of several has the spelling that came first.
             let from = if second.is_some() { 0 } else { next };
-            let mut spelled =
-                self.find(lower, from..self.names.len()).or_else(|| self.find(lower, 0..from));
+            let mut spelled = self.find(lower, from..self.names.len()).or_else(|| self.find(lower, 0..from));
             next = spelled.map_or(next, |at| at + 1);
             write_field(spelled.map_or(lower, |at| self.name(at)), value, out);
             for (_, value) in second.into_iter().chain(std::iter::from_fn(again)) {

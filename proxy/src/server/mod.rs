@@ -3,27 +3,19 @@
 mod places;
 
 use std::{
-    convert::Infallible,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use http::{Method, Request, Response, StatusCode, Version, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tracing::{debug, warn};
 
@@ -32,23 +24,15 @@ use crate::{
     budget::Budget,
     drain::{Drain, Stage},
     http1::server::Server,
+    http2,
     net::{Liveness, Stream},
     reply::{Reply, Speaks},
     rewind::{Protocol, Rewind, detect},
 };
 
-pub(crate) use places::Presence;
+pub(crate) use places::{Busy, Presence};
 use places::{Place, Places};
 
-/// One slow HTTP/2 stream pins at most this many bytes of ours; hyper's default is 1 MiB.
-pub(crate) const H2_STREAM_WINDOW: u32 = 256 * 1024;
-/// All streams of one HTTP/2 connection together.
-pub(crate) const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Header bytes of one request over HTTP/2, as over HTTP/1.1.
-pub(crate) const MAX_HEADER_BYTES: u32 = 1024 * 1024;
-/// A connection of HTTP/2 that is to make room has so long to send the requests that were on their way. Who says nothing
-/// would keep it otherwise; and who waits for the place cannot tell.
-const FAREWELL: Duration = Duration::from_millis(100);
 /// A connection that was accepted just before the end may have brought a request along: it is in the kernel already.
 const LAST_CHANCE: Duration = Duration::from_millis(50);
 
@@ -252,58 +236,12 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    async fn http2(self: &Arc<Self>, io: Rewind<Stream>) -> hyper::Result<()> {
-        let open = Arc::new(AtomicUsize::new(0));
-        let (connection, streams) = (self.clone(), open.clone());
-        let service = service_fn(move |request: Request<Incoming>| {
-            let busy = Busy::begin(connection.presence.clone(), streams.clone());
-            let connection = connection.clone();
-            async move {
-                let response = connection.answer(request.map(RequestBody::from)).await;
-                Ok::<_, Infallible>(response.map(|body| Counted { body, _busy: busy }))
-            }
-        });
-        let liveness = self.limits.liveness;
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(liveness.idle)
-            .keep_alive_timeout(liveness.interval * liveness.probes)
-            .max_concurrent_streams(self.limits.max_streams)
-            .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .max_header_list_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(io), service);
-        let mut connection = pin!(connection);
-        let unused = async {
-            tokio::select! {
-                () = self.presence.evicted() => {}
-                () = self.idle_for_too_long() => {}
-            }
+    async fn http2(self: &Arc<Self>, io: Rewind<Stream>) -> Result<(), h2::Error> {
+        let answer = |request| {
+            let connection = self.clone();
+            async move { connection.answer(request).await }
         };
-        let is_unused = tokio::select! {
-            ended = connection.as_mut() => return ended,
-            // GOAWAY names the last stream that was taken: its sender knows what to repeat elsewhere.
-            () = self.drain.leaving() => false,
-            () = unused => true,
-        };
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            ended = connection => ended,
-            () = has_no_more(&open), if is_unused => Ok(()),
-            () = self.drain.reached(Stage::Aborted) => Ok(()),
-        }
-    }
-
-    /// Resolves when no stream was open for the time that a connection may be idle.
-    async fn idle_for_too_long(&self) {
-        loop {
-            let since = self.presence.idle_since().unwrap_or_else(Instant::now);
-            let due = since + self.limits.idle_timeout;
-            if due <= Instant::now() {
-                return;
-            }
-            sleep_until(due).await;
-        }
+        http2::server::serve(io, &self.presence, &self.drain, &self.limits, answer).await
     }
 
     async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody<H::Guard>> {
@@ -312,67 +250,6 @@ impl<H: Handler> Connection<H> {
             Some(reply) => reply.speaking(Speaks::of(request.headers())).into_response(),
             None => self.handler.call(request, self.peer).await,
         }
-    }
-}
-
-/// Resolves when nothing is asked on a connection that was told to go, though its client may never say that it goes.
-async fn has_no_more(open: &AtomicUsize) {
-    loop {
-        sleep(FAREWELL).await;
-        if open.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-    }
-}
-
-/// A stream that keeps its connection from being taken for idle.
-struct Busy {
-    presence: Arc<Presence>,
-    streams: Arc<AtomicUsize>,
-}
-
-impl Busy {
-    fn begin(presence: Arc<Presence>, streams: Arc<AtomicUsize>) -> Self {
-        streams.fetch_add(1, Ordering::Relaxed);
-        presence.is_busy();
-        Self { presence, streams }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if self.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.presence.is_idle();
-        }
-    }
-}
-
-pin_project! {
-    /// A body whose stream is counted until it has ended.
-    struct Counted<B> {
-        #[pin]
-        body: B,
-        _busy: Busy,
-    }
-}
-
-impl<B: Body> Body for Counted<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

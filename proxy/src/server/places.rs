@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -40,10 +40,32 @@ struct Taken {
 #[derive(Debug)]
 pub(crate) struct Presence {
     began: Instant,
+    /// Requests that are being answered.
+    requests: AtomicUsize,
     /// Milliseconds from the listener's beginning to when its last request was answered.
     idle_since: AtomicU64,
     wanted: Arc<AtomicBool>,
     evicted: Notify,
+}
+
+/// A request that keeps its connection from being taken for idle.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    presence: Arc<Presence>,
+}
+
+impl Busy {
+    /// A request has come.
+    pub(crate) fn begin(presence: &Arc<Presence>) -> Self {
+        presence.begin();
+        Self { presence: presence.clone() }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.presence.end();
+    }
 }
 
 /// A place. Dropping it frees it.
@@ -58,7 +80,7 @@ pub(super) struct Place {
 impl Presence {
     fn new(began: Instant, wanted: Arc<AtomicBool>) -> Arc<Self> {
         let (idle_since, evicted) = (AtomicU64::new(since(began)), Notify::new());
-        Arc::new(Self { began, idle_since, wanted, evicted })
+        Arc::new(Self { began, requests: AtomicUsize::new(0), idle_since, wanted, evicted })
     }
 
     /// Of a connection that has no others beside it.
@@ -67,18 +89,25 @@ impl Presence {
         Self::new(Instant::now(), Arc::default())
     }
 
-    /// A request has come.
-    pub(crate) fn is_busy(&self) {
+    fn begin(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.idle_since.store(BUSY, Ordering::Relaxed);
     }
 
-    /// Nothing is asked any more.
-    pub(crate) fn is_idle(&self) {
+    fn end(&self) {
+        if self.requests.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
         if self.wanted.swap(false, Ordering::Relaxed) {
             self.evicted.notify_one();
         } else {
             self.idle_since.store(since(self.began), Ordering::Relaxed);
         }
+    }
+
+    /// Whether a request is being answered.
+    pub(crate) fn is_used(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
     }
 
     /// When nothing was asked any more; `None` while something is.
@@ -129,7 +158,7 @@ impl Places {
         let oldest = idle.min_by_key(|presence| presence.idle_since.load(Ordering::Relaxed));
         if let Some(oldest) = oldest {
             // Not a second time, though it takes a moment to go.
-            oldest.is_busy();
+            oldest.idle_since.store(BUSY, Ordering::Relaxed);
             oldest.evicted.notify_one();
         }
         oldest.is_some()
@@ -158,7 +187,7 @@ mod tests {
             taken.push(places.take().await.unwrap());
             advance(Duration::from_secs(1)).await;
         }
-        taken[0].presence.is_busy();
+        let _busy = Busy::begin(&taken[0].presence);
         let mut fourth = Box::pin(places.take());
         assert!(timeout(Duration::from_secs(1), &mut fourth).await.is_err(), "nobody has gone yet");
         timeout(Duration::from_secs(1), taken[1].presence.evicted())
@@ -173,14 +202,14 @@ mod tests {
     async fn who_is_answered_keeps_its_place_until_it_is() {
         let places = Places::new(1);
         let only = places.take().await.unwrap();
-        only.presence.is_busy();
+        let busy = Busy::begin(&only.presence);
         let mut second = Box::pin(places.take());
         assert!(timeout(Duration::from_secs(60), &mut second).await.is_err());
-        only.presence.is_idle();
+        drop(busy);
         timeout(Duration::from_secs(1), only.presence.evicted()).await.expect("its turn has come");
         drop(only);
         let second = second.await.unwrap();
-        second.presence.is_idle();
+        drop(Busy::begin(&second.presence));
         assert!(second.presence.idle_since().is_some(), "nobody waits any more");
     }
 }

@@ -1,5 +1,4 @@
 use std::{
-    error::Error,
     io::{self, ErrorKind},
     net::SocketAddr,
 };
@@ -10,6 +9,7 @@ use thiserror::Error;
 use crate::{
     body::BodyError,
     http1::{Broken, Fault},
+    http2,
 };
 
 /// A request that got no answer.
@@ -47,8 +47,8 @@ pub enum Cause {
     #[error("the answer cannot be read: {0}")]
     Unreadable(Fault),
     /// HTTP/2 failed.
-    #[error("{}", deepest(.0))]
-    Http2(hyper::Error),
+    #[error("{}", said_of_http2(.0))]
+    Http2(h2::Error),
     /// The client broke off in the middle of its request's body, or sent what is none.
     #[error("the request's {0}")]
     Request(BodyError),
@@ -89,48 +89,30 @@ impl SendError {
         Self { fate, address, cause, on_used }
     }
 
-    pub(super) fn of_http2(error: hyper::Error, address: SocketAddr, on_used: bool) -> Self {
-        if error.is_user() {
-            // The body is the only thing here that hyper could blame us for, and it is the client's.
-            let cause = Cause::Request(BodyError::Peer(error));
-            return Self { fate: Fate::MaybeSent, address, cause, on_used };
-        }
-        Self { fate: fate_of(&error), address, cause: Cause::Http2(error), on_used }
+    pub(super) fn of_http2(broken: http2::client::Broken, address: SocketAddr, on_used: bool) -> Self {
+        let (fate, cause) = match broken {
+            http2::client::Broken::Unsent(error) => (Fate::NeverSent, Cause::Http2(error)),
+            http2::client::Broken::Failed(error) => (fate_of(&error), Cause::Http2(error)),
+            http2::client::Broken::Request(error) => (Fate::MaybeSent, Cause::Request(error)),
+        };
+        Self { fate, address, cause, on_used }
     }
 }
 
 /// What a peer has said of a stream: that it refuses it, or that it goes and has not begun with it (RFC 9113, section
 /// 8.7).
-fn fate_of(error: &hyper::Error) -> Fate {
-    let refused = h2_error(error).is_some_and(|error| {
-        let reason = error.reason();
-        let goes = error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR);
-        goes || (error.is_reset() && error.is_remote() && reason == Some(h2::Reason::REFUSED_STREAM))
-    });
-    if refused { Fate::RefusedByPeer } else { Fate::MaybeSent }
+fn fate_of(error: &h2::Error) -> Fate {
+    let reason = error.reason();
+    let goes = error.is_go_away() && reason == Some(h2::Reason::NO_ERROR);
+    let refuses = error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM);
+    if error.is_remote() && (goes || refuses) { Fate::RefusedByPeer } else { Fate::MaybeSent }
 }
 
-fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(found) = error.downcast_ref::<h2::Error>() {
-            return Some(found);
-        }
-        source = error.source();
-    }
-    None
-}
-
-/// What lies under it all, in its own words; and where the peer seems not to speak HTTP/2, that.
-fn deepest(error: &hyper::Error) -> String {
-    let mut deepest: &dyn Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    match h2_error(error) {
-        Some(found) if found.is_go_away() && found.is_library() => {
-            format!("{deepest}; what it speaks is not HTTP/2")
-        }
-        _ => deepest.to_string(),
+/// In `h2`'s words; and where the peer seems not to speak HTTP/2, that.
+fn said_of_http2(error: &h2::Error) -> String {
+    if error.is_go_away() && error.is_library() {
+        format!("{error}; what it speaks is not HTTP/2")
+    } else {
+        error.to_string()
     }
 }

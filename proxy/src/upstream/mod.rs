@@ -6,22 +6,22 @@ mod error;
 mod idle;
 mod shared;
 
-use std::{future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::fate::Fate;
 use http::{HeaderValue, Request, Response, Uri, Version, header, request, uri};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     body::{AnswerBody, RequestBody},
     http1::{self, Answer, Connection, Exchange},
-    net::{Liveness, Stream, connect, liveness::PING},
+    http2::{self, Place, Room},
+    interim::Interims,
+    net::{Liveness, Stream, connect},
     upgrade,
 };
 use idle::IdleConnections;
-use shared::{Room, Shared, SharedConnections};
+use shared::{Shared, SharedConnections};
 
 pub use error::{Cause, SendError};
 
@@ -65,7 +65,7 @@ pub(crate) enum Lease {
     /// HTTP/1: a connection that nobody else uses until then.
     Exclusive { upstream: Arc<Upstream> },
     /// HTTP/2: one of the streams of a connection.
-    Shared { _stream: shared::Stream },
+    Shared { _place: Place },
 }
 
 impl Lease {
@@ -173,36 +173,27 @@ impl Upstream {
         body: RequestBody,
     ) -> Result<Answered, SendError> {
         loop {
-            let (mut sender, stream, kept) =
+            let (sender, place, kept) =
                 self.shared.stream(self.connect_shared()).await.map_err(|cause| self.never_sent(cause))?;
             if !kept {
                 idle::watch(self);
             }
-            let request = http2_request(head, body.from_the_beginning());
-            match sender.try_send_request(request).await {
+            let interims = head.extensions.get::<Interims>().cloned();
+            let body = body.from_the_beginning();
+            let broken = match http2::client::exchange(sender, http2_request(head), body, interims).await {
                 Ok(answer) => {
-                    return Ok(Answered::Whole(
-                        answer.map(AnswerBody::Http2),
-                        Lease::Shared { _stream: stream },
-                    ));
+                    let lease = Lease::Shared { _place: place };
+                    return Ok(Answered::Whole(answer.map(AnswerBody::Http2), lease));
                 }
-                Err(mut failed) => {
-                    let unsent = failed.take_message().is_some();
-                    let error = failed.into_error();
-                    if unsent {
-                        self.shared.forget(&stream);
-                        if kept {
-                            // It was closing. Each of these is forgotten, so that the loop ends.
-                            continue;
-                        }
-                        return Err(self.never_sent(Cause::Http2(error)));
-                    }
-                    let error = SendError::of_http2(error, self.address, kept);
-                    if error.fate == Fate::RefusedByPeer {
-                        self.shared.forget(&stream);
-                    }
-                    return Err(error);
-                }
+                Err(broken) => broken,
+            };
+            let error = SendError::of_http2(broken, self.address, kept);
+            if matches!(error.fate, Fate::NeverSent | Fate::RefusedByPeer) {
+                self.shared.forget(&place);
+            }
+            // It was closing. Each of these is forgotten, so that the loop ends.
+            if !(kept && error.fate == Fate::NeverSent) {
+                return Err(error);
             }
         }
     }
@@ -221,31 +212,8 @@ impl Upstream {
         let stream = self.connect().await?;
         // As with HTTP/1, an upload may wait longer for a slow app than its head; who is gone does not answer a PING.
         self.limits.liveness.may_stall().limit_unacknowledged(&stream).map_err(Cause::Connect)?;
-        let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING)
-            .initial_stream_window_size(crate::server::H2_STREAM_WINDOW)
-            .initial_connection_window_size(crate::server::H2_CONNECTION_WINDOW)
-            .max_header_list_size(crate::server::MAX_HEADER_BYTES)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(Cause::Http2)?;
-        // Until the server tells its limit this is hyper's assumption, 100: the least that RFC 9113 advises.
-        let room = Room::new(connection.current_max_send_streams());
-        let told = room.clone();
-        // Owned by the connection's two ends: it ends when its sender is dropped or its server closes.
-        tokio::spawn(async move {
-            let ended = poll_fn(|cx| {
-                // Polled for each stream that is opened: often enough to see the limit when it matters.
-                let polled = Pin::new(&mut connection).poll(cx);
-                told.limit_to(connection.current_max_send_streams());
-                polled
-            });
-            if let Err(error) = ended.await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
-        });
+        let room = Room::new();
+        let sender = http2::client::begin(stream, room.clone()).await.map_err(Cause::Http2)?;
         Ok(Shared { sender, room })
     }
 
@@ -260,14 +228,16 @@ impl Upstream {
     }
 }
 
-/// The request as hyper takes it. In HTTP/2 the host is a part of the target; a client may have named it in `Host` alone
+/// The request as `h2` takes it. In HTTP/2 the host is a part of the target; a client may have named it in `Host` alone
 /// (RFC 9113, section 8.3.1).
-fn http2_request(head: &request::Parts, body: RequestBody) -> Request<RequestBody> {
-    let mut request = Request::new(body);
+fn http2_request(head: &request::Parts) -> Request<()> {
+    let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
-    *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = head.headers.clone();
     *request.uri_mut() = with_authority(head);
+    // Only a request that is said to come from HTTP/1 may have no host at all.
+    let has_host = request.uri().authority().is_some();
+    *request.version_mut() = if has_host { Version::HTTP_2 } else { Version::HTTP_11 };
     request
 }
 

@@ -1,22 +1,13 @@
 //! HTTP/2 connections to one address. A stream goes to the first that has room for it; where none has,
 //! another is made: a stream that waited for room could wait for as long as the others last.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use hyper::client::conn::http2;
 use parking_lot::Mutex;
 use tokio::{sync, time::Instant};
 
 use super::Cause;
-use crate::body::RequestBody;
-
-type Sender = http2::SendRequest<RequestBody>;
+use crate::http2::{Place, Room, client::Sender};
 
 #[derive(Debug, Default)]
 pub(super) struct SharedConnections {
@@ -33,48 +24,9 @@ pub(super) struct Shared {
     pub(super) room: Arc<Room>,
 }
 
-/// Streams at once on one connection.
-#[derive(Debug)]
-pub(super) struct Room {
-    taken: AtomicUsize,
-    limit: AtomicUsize,
-    last_used: Mutex<Instant>,
-}
-
-impl Room {
-    /// Room for `limit` streams.
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        let last_used = Mutex::new(Instant::now());
-        Arc::new(Self { taken: AtomicUsize::new(0), limit: AtomicUsize::new(limit), last_used })
-    }
-
-    /// The server has told how many it takes.
-    pub(super) fn limit_to(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Relaxed);
-    }
-}
-
-/// A stream that takes room on its connection while this lives.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    room: Arc<Room>,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        *self.room.last_used.lock() = Instant::now();
-        self.room.taken.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Shared {
-    fn has_room(&self) -> bool {
-        self.room.taken.load(Ordering::Relaxed) < self.room.limit.load(Ordering::Relaxed)
-    }
-
-    fn stream(&self) -> (Sender, Stream) {
-        self.room.taken.fetch_add(1, Ordering::Relaxed);
-        (self.sender.clone(), Stream { room: self.room.clone() })
+    fn stream(&self) -> (Sender, Place) {
+        (self.sender.clone(), self.room.take())
     }
 }
 
@@ -83,7 +35,7 @@ impl SharedConnections {
     pub(super) async fn stream(
         &self,
         connect: impl Future<Output = Result<Shared, Cause>>,
-    ) -> Result<(Sender, Stream, bool), Cause> {
+    ) -> Result<(Sender, Place, bool), Cause> {
         if let Some((sender, stream)) = self.kept() {
             return Ok((sender, stream, true));
         }
@@ -110,9 +62,9 @@ impl SharedConnections {
         }
     }
 
-    /// The connection of `stream` takes no more.
-    pub(super) fn forget(&self, stream: &Stream) {
-        self.open.lock().retain(|shared| !Arc::ptr_eq(&shared.room, &stream.room));
+    /// The connection of `place` takes no more.
+    pub(super) fn forget(&self, place: &Place) {
+        self.open.lock().retain(|shared| !place.is_in(&shared.room));
     }
 
     /// Closes those that have had no stream for `idle`. Answers whether any is left.
@@ -120,16 +72,16 @@ impl SharedConnections {
         let mut open = self.open.lock();
         open.retain(|shared| {
             let room = &shared.room;
-            let unused = now.saturating_duration_since(*room.last_used.lock());
-            !shared.sender.is_closed() && (room.taken.load(Ordering::Relaxed) > 0 || unused < idle)
+            let unused = now.saturating_duration_since(room.last_used());
+            !room.is_closed() && (room.is_used() || unused < idle)
         });
         !open.is_empty()
     }
 
     /// Room is counted under the lock: two streams never take the last place.
-    fn kept(&self) -> Option<(Sender, Stream)> {
+    fn kept(&self) -> Option<(Sender, Place)> {
         let mut open = self.open.lock();
-        open.retain(|shared| !shared.sender.is_closed());
-        open.iter().find(|shared| shared.has_room()).map(Shared::stream)
+        open.retain(|shared| !shared.room.is_closed());
+        open.iter().find(|shared| shared.room.has_place()).map(Shared::stream)
     }
 }

@@ -14,8 +14,8 @@ use crate::{
         chunked::{Decoder, Piece},
         framing::Length,
         inbound::PIECE,
-        interim::Interims,
     },
+    interim::Interims,
 };
 
 /// How far the body of the request that is being answered was read.

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use http::{HeaderValue, Method, StatusCode, Version, header, response};
 
 use super::After;
-use crate::http1::{date, head};
+use crate::{date, http1::head};
 
 /// What of a request matters for how its answer is written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 /// So many may wait to be written for one request; an app that sends more has those dropped.
 const MOST: usize = 16;
 
-/// The way of interim answers to a client of HTTP/1.1.
+/// The way of interim answers to a client.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interims(Arc<Mutex<State>>);
 
@@ -32,19 +32,19 @@ impl Interims {
     }
 
     /// Asks the client for the body that it holds back.
-    pub(super) fn push_continue(&self) {
+    pub(crate) fn push_continue(&self) {
         let mut interim = Response::new(());
         *interim.status_mut() = StatusCode::CONTINUE;
         self.push(interim.into_parts().0);
     }
 
     /// Forgets what came too late for the request before.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.lock().waiting.clear();
     }
 
     /// What is to be written now; `writer` is woken when there is more.
-    pub(super) fn take(&self, writer: &Waker) -> Vec<response::Parts> {
+    pub(crate) fn take(&self, writer: &Waker) -> Vec<response::Parts> {
         let mut state = self.0.lock();
         if !state.writer.as_ref().is_some_and(|known| known.will_wake(writer)) {
             state.writer = Some(writer.clone());

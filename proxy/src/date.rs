@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// Says when an answer was passed on, where its app did not say when it was made (RFC 9110, section 6.6.1).
 #[expect(clippy::disallowed_methods, reason = "a date for people and caches; nothing is decided by it")]
-pub(super) fn add_missing(fields: &mut HeaderMap) {
+pub(crate) fn add_missing(fields: &mut HeaderMap) {
     if !fields.contains_key(header::DATE)
         && let Ok(now) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
     {

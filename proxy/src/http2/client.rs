@@ -1,0 +1,163 @@
+//! A connection to an app or a pod, and the requests on it.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::{Reason, client};
+use http::{Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    CONNECTION_WINDOW, Incoming, MAX_HEADER_BYTES, MAX_SEND_BUFFER, Outgoing, Room, STREAM_WINDOW, Stopped,
+    alive::{Heard, lost},
+};
+use crate::{
+    body::{BodyError, RequestBody},
+    interim::Interims,
+    net::liveness::PING,
+};
+
+/// Begins streams on a connection.
+pub(crate) type Sender = client::SendRequest<Bytes>;
+
+/// Begins to speak HTTP/2 on `stream`. The connection lasts until its senders and streams are dropped, its server closes
+/// it, or says nothing any more while streams are open; `room` hears of its end, and of its server's limit.
+///
+/// # Errors
+///
+/// If it fails at once.
+pub(crate) async fn begin(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    room: Arc<Room>,
+) -> Result<Sender, h2::Error> {
+    let (stream, hearing) = Heard::new(stream);
+    let (sender, mut connection) = client::Builder::new()
+        .enable_push(false)
+        .initial_max_send_streams(Room::ASSUMED)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_send_buffer_size(MAX_SEND_BUFFER)
+        .handshake(stream)
+        .await?;
+    let pings = connection.ping_pong();
+    tokio::spawn(async move {
+        let mut lost = pin!(lost(pings, hearing, [PING; 2], || room.is_used()));
+        let ended = poll_fn(|cx| {
+            if lost.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            // Polled for each stream that is opened: often enough to see the limit when it matters.
+            let ended = Pin::new(&mut connection).poll(cx);
+            room.limit_to(connection.max_concurrent_send_streams());
+            ended
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+        room.close();
+    });
+    Ok(sender)
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The connection takes no more: nothing of the request was sent.
+    Unsent(h2::Error),
+    /// It failed after that.
+    Failed(h2::Error),
+    /// The request's own body broke off.
+    Request(BodyError),
+}
+
+/// Sends a request and waits for the head of its answer. Those before the answer go to `interims`.
+pub(crate) async fn exchange(
+    sender: Sender,
+    mut request: Request<()>,
+    body: RequestBody,
+    interims: Option<Interims>,
+) -> Result<Response<Answer>, Broken> {
+    let mut sender = sender.ready().await.map_err(Broken::Unsent)?;
+    let is_whole = body.is_end_stream();
+    if let (false, Some(length)) = (is_whole, body.size_hint().exact()) {
+        request.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    let (mut answer, out) = sender.send_request(request, is_whole).map_err(Broken::Unsent)?;
+    let mut upload = (!is_whole).then(|| Upload { body, out: Outgoing::new(out) });
+    let answer = poll_fn(|cx| {
+        poll_upload(&mut upload, cx).map_err(Broken::Request)?;
+        while let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
+            if let Some(interims) = &interims {
+                interims.push(interim.into_parts().0);
+            }
+        }
+        Pin::new(&mut answer).poll(cx).map_err(Broken::Failed)
+    });
+    let (head, stream) = answer.await?.into_parts();
+    let incoming = Incoming::new(stream, &head.headers);
+    Ok(Response::from_parts(head, Answer { incoming, upload }))
+}
+
+/// The rest of a request.
+#[derive(Debug)]
+struct Upload {
+    body: RequestBody,
+    out: Outgoing,
+}
+
+/// Sends on. Where the server takes no more, that is all right, and the answer read all the same.
+fn poll_upload(upload: &mut Option<Upload>, cx: &mut Context<'_>) -> Result<(), BodyError> {
+    let Some(Upload { body, out }) = upload else { return Ok(()) };
+    match out.poll_send(Pin::new(body), cx) {
+        Poll::Pending => {}
+        Poll::Ready(Ok(()) | Err(Stopped::Refused)) => *upload = None,
+        Poll::Ready(Err(Stopped::Body(error))) => {
+            out.reset(error.reason().unwrap_or(Reason::CANCEL));
+            *upload = None;
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The body of an answer, with the rest of its request on the way.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    incoming: Incoming,
+    upload: Option<Upload>,
+}
+
+impl Answer {
+    /// Sends the rest of the request.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        poll_upload(&mut self.upload, cx)
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.poll_upload(cx)?;
+        Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

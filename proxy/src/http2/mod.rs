@@ -1,0 +1,27 @@
+//! HTTP/2 as a relay needs it, on the `h2` crate.
+//!
+//! Why not hyper: it has no way for an answer before the answer (103 Early Hints, 100 Continue), neither to a client nor
+//! from an app, and runs each request's body in a task of its own. Frames, flow control and the limits against floods are
+//! `h2`'s. What is ours is who waits for whom: [`server`] and [`client`] are the two ends, `incoming` and `outgoing` the
+//! two directions of a body.
+
+mod alive;
+pub(crate) mod client;
+mod incoming;
+mod outgoing;
+mod room;
+pub(crate) mod server;
+
+pub(crate) use client::Answer;
+pub use incoming::Incoming;
+pub(crate) use outgoing::{Outgoing, Stopped};
+pub(crate) use room::{Place, Room};
+
+/// One slow stream pins at most this many bytes of ours.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// All streams of one connection together.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Header bytes of one message, as over HTTP/1.1.
+const MAX_HEADER_BYTES: u32 = 1024 * 1024;
+/// Bytes of one stream that wait to be written.
+const MAX_SEND_BUFFER: usize = 400 * 1024;

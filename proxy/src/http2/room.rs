@@ -1,0 +1,82 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Streams at once on one connection to a server.
+#[derive(Debug)]
+pub(crate) struct Room {
+    taken: AtomicUsize,
+    limit: AtomicUsize,
+    closed: AtomicBool,
+    last_used: Mutex<Instant>,
+}
+
+/// A stream that takes room on its connection while this lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    room: Arc<Room>,
+}
+
+impl Room {
+    /// Until a server tells its limit, 100 are assumed: the least that RFC 9113 advises.
+    pub(crate) const ASSUMED: usize = 100;
+
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            taken: AtomicUsize::new(0),
+            limit: AtomicUsize::new(Self::ASSUMED),
+            closed: AtomicBool::new(false),
+            last_used: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// The server has told how many it takes.
+    pub(super) fn limit_to(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// The connection has ended.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_place(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > 0
+    }
+
+    /// When its last stream ended.
+    pub(crate) fn last_used(&self) -> Instant {
+        *self.last_used.lock()
+    }
+
+    /// One more stream.
+    pub(crate) fn take(self: &Arc<Self>) -> Place {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Place { room: self.clone() }
+    }
+}
+
+impl Place {
+    pub(crate) fn is_in(&self, room: &Arc<Room>) -> bool {
+        Arc::ptr_eq(&self.room, room)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.room.last_used.lock() = Instant::now();
+        self.room.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,203 @@
+//! A client's connection: many requests at once, each a task of its own.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    server::{Builder, SendResponse},
+};
+use http::{Request, Response, header};
+use http_body::Body;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::debug;
+
+use super::{
+    CONNECTION_WINDOW, Incoming, MAX_HEADER_BYTES, MAX_SEND_BUFFER, Outgoing, STREAM_WINDOW, Stopped,
+    alive::{Heard, lost},
+};
+use crate::{
+    body::{RequestBody, ResponseBody},
+    date,
+    drain::{Drain, Stage},
+    forward::strip_hop_by_hop,
+    interim::Interims,
+    server::{Busy, Limits, Presence},
+};
+
+/// A connection that is to make room has so long to send the requests that were on their way. Who says nothing would
+/// keep it otherwise; and who waits for the place cannot tell.
+const FAREWELL: Duration = Duration::from_millis(100);
+/// Streams that we reset because of what their client did wrong; one that has more is a flood.
+const MOST_FAULTS: usize = 1024;
+
+/// Serves a client on `stream` until the connection ends.
+///
+/// # Errors
+///
+/// If the client does not keep to the protocol, or the connection fails.
+pub(crate) async fn serve<F, G>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    presence: &Arc<Presence>,
+    drain: &Drain,
+    limits: &Limits,
+    answer: impl Fn(Request<RequestBody>) -> F,
+) -> Result<(), h2::Error>
+where
+    F: Future<Output = Response<ResponseBody<G>>> + Send + 'static,
+    G: Send + 'static,
+{
+    tokio::select! {
+        ended = run(stream, presence, drain, limits, answer) => ended,
+        () = drain.reached(Stage::Aborted) => Ok(()),
+    }
+}
+
+async fn run<F, G>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    presence: &Arc<Presence>,
+    drain: &Drain,
+    limits: &Limits,
+    answer: impl Fn(Request<RequestBody>) -> F,
+) -> Result<(), h2::Error>
+where
+    F: Future<Output = Response<ResponseBody<G>>> + Send + 'static,
+    G: Send + 'static,
+{
+    let (stream, hearing) = Heard::new(stream);
+    let mut connection = Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_local_error_reset_streams(Some(MOST_FAULTS))
+        .max_send_buffer_size(MAX_SEND_BUFFER)
+        .handshake::<_, Bytes>(stream)
+        .await?;
+    let liveness = limits.liveness;
+    let within = liveness.interval * liveness.probes;
+    let mut lost = pin!(lost(connection.ping_pong(), hearing, [liveness.idle, within], || true));
+    let mut leaving = pin!(drain.leaving());
+    let mut unused = pin!(unused(presence, limits.idle_timeout));
+    let mut silent = pin!(has_no_more(presence));
+    let (mut goes, mut is_unused) = (false, false);
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(accepted) = accepted else { return Ok(()) };
+                let (request, respond) = accepted?;
+                let busy = Busy::begin(presence);
+                let (request, interims) = taken(request);
+                let answering = answer(request);
+                drain.tasks().spawn(async move {
+                    respond_with(answering, interims, respond).await;
+                    drop(busy);
+                });
+            }
+            // GOAWAY names the last stream that was taken: its sender knows what to repeat elsewhere.
+            () = &mut leaving, if !goes => {
+                goes = true;
+                connection.graceful_shutdown();
+            }
+            () = &mut unused, if !goes => {
+                (goes, is_unused) = (true, true);
+                connection.graceful_shutdown();
+            }
+            () = &mut silent, if is_unused => return Ok(()),
+            () = &mut lost => {
+                debug!("the client does not answer any more");
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Resolves when the connection's place is wanted, or no stream was open on it for `limit`.
+async fn unused(presence: &Presence, limit: Duration) {
+    let idle = async {
+        loop {
+            let due = presence.idle_since().unwrap_or_else(Instant::now) + limit;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    };
+    tokio::select! {
+        () = presence.evicted() => {}
+        () = idle => {}
+    }
+}
+
+/// Resolves when nothing is asked on a connection that was told to go, though its client may never say that it goes.
+async fn has_no_more(presence: &Presence) {
+    loop {
+        sleep(FAREWELL).await;
+        if !presence.is_used() {
+            return;
+        }
+    }
+}
+
+/// The request, and where answers before its answer are put.
+fn taken(request: Request<RecvStream>) -> (Request<RequestBody>, Interims) {
+    let (mut head, stream) = request.into_parts();
+    let interims = Interims::default();
+    head.extensions.insert(interims.clone());
+    let body = Incoming::new(stream, &head.headers);
+    (Request::from_parts(head, body.into()), interims)
+}
+
+/// Sends what `answering` comes to, unless the client gives its request up before.
+async fn respond_with<G>(
+    answering: impl Future<Output = Response<ResponseBody<G>>>,
+    interims: Interims,
+    mut respond: SendResponse<Bytes>,
+) {
+    let mut answering = pin!(answering);
+    let response = poll_fn(|cx| {
+        let answered = answering.as_mut().poll(cx);
+        for interim in interims.take(cx.waker()) {
+            if let Err(error) = respond.send_informational(Response::from_parts(interim, ())) {
+                debug!(%error, "an interim answer was not sent");
+            }
+        }
+        match answered {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        }
+    });
+    let Some(response) = response.await else { return };
+    let (mut head, body) = response.into_parts();
+    let mut body = pin!(body);
+    strip_hop_by_hop(&mut head.headers);
+    date::add_missing(&mut head.headers);
+    let is_whole = body.is_end_stream();
+    if let (false, Some(length)) = (is_whole, body.size_hint().exact()) {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    let stream = match respond.send_response(Response::from_parts(head, ()), is_whole) {
+        Ok(stream) => stream,
+        Err(error) => {
+            debug!(%error, "an answer was not sent");
+            return respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+    };
+    if is_whole {
+        return;
+    }
+    let mut out = Outgoing::new(stream);
+    if let Err(Stopped::Body(error)) = poll_fn(|cx| out.poll_send(body.as_mut(), cx)).await {
+        debug!(%error, "an answer broke off");
+        out.reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));
+    }
+}
