@@ -20,9 +20,12 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> io::Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    let activator = Activator::start(&config, WallClock::start(), None).await?;
+    let mut activator = Activator::start(&config, WallClock::start(), None).await?;
     info!(name = config.name, autoscaler = %config.autoscaler, metrics = ?config.metrics, "running");
-    stop.told().await;
+    let has_failed = tokio::select! {
+        () = stop.told() => false,
+        () = activator.ended() => true,
+    };
     info!("draining");
     let draining = async {
         let cut = activator.drain(config.drain).await;
@@ -30,5 +33,6 @@ async fn run(config: Config) -> io::Result<ExitCode> {
             warn!(connections = cut, "drain ran out of time; connections were cut");
         }
     };
-    Ok(stop.drain(draining).await)
+    let ended = stop.drain(draining).await;
+    Ok(if has_failed { ExitCode::FAILURE } else { ended })
 }

@@ -26,7 +26,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(whole: Budget) -> Self {
-        let heads = whole.part(part(whole.limit(), OF_HEADS).min(MOST_HEADS));
+        let heads = whole.part(whole.share(OF_HEADS).min(MOST_HEADS));
         Self { whole, heads, namespaces: Mutex::default() }
     }
 
@@ -42,17 +42,12 @@ impl Memory {
 
     /// Where what a service keeps is counted.
     pub(crate) fn of_service(&self, service: &ServiceKey) -> Budget {
-        let limit = self.whole.limit();
         let mut namespaces = self.namespaces.lock();
         let namespace = namespaces
             .entry(service.namespace.clone())
-            .or_insert_with(|| self.whole.part(part(limit, OF_A_NAMESPACE)));
-        namespace.part(part(limit, OF_A_SERVICE))
+            .or_insert_with(|| self.whole.part(self.whole.share(OF_A_NAMESPACE)));
+        namespace.part(self.whole.share(OF_A_SERVICE))
     }
-}
-
-const fn part(limit: u64, [numerator, denominator]: [u64; 2]) -> u64 {
-    limit / denominator * numerator
 }
 
 #[cfg(test)]

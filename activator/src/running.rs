@@ -95,6 +95,14 @@ impl Activator {
         self.services.load(service)
     }
 
+    /// Resolves if what hears of services and pods has failed, which is a bug: nothing new would be learned any more. The
+    /// program is to drain, and to be started anew.
+    pub async fn ended(&mut self) {
+        if let Some(Err(error)) = self.tasks.join_next().await {
+            tracing::error!(%error, "the activator has failed");
+        }
+    }
+
     /// Leaves without losing a request, within `plan`'s limit; answers how many connections were cut.
     ///
     /// The links stay open until the end: who is held is waiting for what comes down on them.

@@ -268,9 +268,12 @@ impl Cluster {
             .collect()
     }
 
-    /// Resolves if what decides has failed, which is a bug: nothing is scaled any more.
+    /// Resolves if the autoscaler or the activator has failed, which is a bug: nothing is scaled any more.
     pub async fn failed(&mut self) {
-        self.autoscaler.ended().await;
+        tokio::select! {
+            () = self.autoscaler.ended() => {}
+            () = self.activator.ended() => {}
+        }
     }
 
     /// Where the autoscaler answers.

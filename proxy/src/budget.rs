@@ -65,6 +65,11 @@ impl Budget {
         Self(Arc::new(Level { limit, used: AtomicU64::new(0), parent, busy_parts: AtomicU64::new(0) }))
     }
 
+    /// So much of its limit, as a numerator and a denominator.
+    pub fn share(&self, [numerator, denominator]: [u64; 2]) -> u64 {
+        self.0.limit / denominator * numerator
+    }
+
     /// Bytes that may be taken.
     pub fn limit(&self) -> u64 {
         self.0.limit
@@ -103,7 +108,7 @@ impl Budget {
     /// Whether a part that has `used` with the `bytes` that it wants may have them.
     fn leaves(&self, bytes: u64, used: u64) -> bool {
         let level = &*self.0;
-        let is_short = self.used().saturating_add(bytes) > part_of(level.limit, SHORT);
+        let is_short = self.used().saturating_add(bytes) > self.share(SHORT);
         !is_short || used <= level.limit / level.busy_parts.load(Ordering::Relaxed).max(1)
     }
 
@@ -128,12 +133,8 @@ impl Budget {
 
     /// Whether so little is left, here or above, that one does without what one can do without.
     fn is_scarce(&self) -> bool {
-        self.used() > part_of(self.0.limit, FOR_NEEDS) || self.0.parent.as_ref().is_some_and(Self::is_scarce)
+        self.used() > self.share(FOR_NEEDS) || self.0.parent.as_ref().is_some_and(Self::is_scarce)
     }
-}
-
-const fn part_of(limit: u64, [numerator, denominator]: [u64; 2]) -> u64 {
-    limit / denominator * numerator
 }
 
 impl Reserved {

@@ -10,7 +10,9 @@ mod pauses;
 mod stream;
 mod wanted;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, panic::resume_unwind, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
 use ebb_core::{
@@ -19,9 +21,9 @@ use ebb_core::{
 };
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
+    task::{AbortHandle, JoinSet},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::{service::Shared, services::Services};
@@ -49,6 +51,7 @@ pub(crate) struct Links {
     /// Where all of them are, as far as they said so.
     replicas: Vec<SocketAddr>,
     streams: BTreeMap<StreamId, Kept>,
+    tasks: JoinSet<()>,
     next: u64,
     /// When something was last said to all of them.
     told_at: Instant,
@@ -65,7 +68,13 @@ pub(crate) struct Links {
 struct Kept {
     autoscaler: SocketAddr,
     open: Option<OpenStream>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortHandle,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Links {
@@ -89,6 +98,7 @@ impl Links {
             seed,
             replicas,
             streams,
+            tasks: JoinSet::new(),
             next: 0,
             told_at,
             retry_ports,
@@ -118,6 +128,12 @@ impl Links {
                     StreamEvent::Ended => self.on_ended(id),
                 },
                 Some(first) = self.pokes.recv() => self.tell_pokes(Some(first)),
+                // One that was closed has ended, too. What panics is a bug, and takes us with it: that is noticed.
+                Some(Err(ended)) = self.tasks.join_next() => {
+                    if let Ok(panicked) = ended.try_into_panic() {
+                        resume_unwind(panicked);
+                    }
+                }
                 _ = reports.tick(), if speaks => {
                     let report = self.report();
                     self.tell(&report);
@@ -147,8 +163,8 @@ impl Links {
             let id = StreamId(self.next);
             self.next += 1;
             let (token_file, events) = (self.token_file.clone(), self.event.clone());
-            let task = tokio::spawn(Stream { id, autoscaler, token_file, events }.run());
-            let kept = Kept { autoscaler, open: None, _task: AbortOnDropHandle::new(task) };
+            let task = self.tasks.spawn(Stream { id, autoscaler, token_file, events }.run());
+            let kept = Kept { autoscaler, open: None, task };
             self.streams.insert(id, kept);
         }
         self.show_open();
@@ -302,6 +318,8 @@ mod tests {
     use parking_lot::Mutex;
     use tokio::{net::TcpListener, sync::Notify};
 
+    use tokio_util::task::AbortOnDropHandle;
+
     use super::*;
     use crate::{memory::Memory, metrics::Metrics};
 
@@ -324,8 +342,8 @@ mod tests {
         for (id, room) in (0..).map(StreamId).zip(rooms) {
             let (up, other) = mpsc::channel(*room);
             others.push(other);
-            let task = AbortOnDropHandle::new(tokio::spawn(std::future::pending()));
-            let kept = Kept { autoscaler: nowhere, open: Some(OpenStream::of(up)), _task: task };
+            let task = links.tasks.spawn(std::future::pending());
+            let kept = Kept { autoscaler: nowhere, open: Some(OpenStream::of(up)), task };
             links.streams.insert(id, kept);
         }
         (links, others)
@@ -428,5 +446,14 @@ mod tests {
         }
         assert_eq!(said, [(0, false), (2, true), (4, true), (6, true)]);
         assert_eq!(others[0].len(), 4, "each of them hears it");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_panics_takes_all_with_it_and_one_that_is_closed_does_not() {
+        let (mut links, _others) = links(&[8, 8]);
+        links.streams.remove(&StreamId(0)).unwrap();
+        links.tasks.spawn(async { panic!("a bug") });
+        let ended = tokio::spawn(links.run()).await.unwrap_err();
+        assert_eq!(ended.into_panic().downcast_ref(), Some(&"a bug"));
     }
 }

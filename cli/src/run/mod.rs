@@ -174,7 +174,7 @@ async fn serve(services: Vec<Service>, common: &Common) -> anyhow::Result<ExitCo
         }
     };
     if has_failed {
-        terminal.say("the autoscaler has failed, which is a bug in Ebb: nothing would be scaled any more");
+        terminal.say("a part of Ebb has failed, which is a bug in Ebb: nothing would be scaled any more");
     }
     if !watch.is_over() {
         terminal.say("draining; another Ctrl-C, from 2 s on, ends at once");

@@ -271,11 +271,7 @@ impl Exchange {
                 None => None,
             };
             if self.chunked {
-                self.out.append(|out| {
-                    out.extend_from_slice(b"0\r\n");
-                    spelling::write_plain(&trailers.unwrap_or_default(), out);
-                    out.extend_from_slice(b"\r\n");
-                });
+                self.out.push_last_chunk(&trailers.unwrap_or_default());
             }
             self.upload = Upload::Done;
             break;

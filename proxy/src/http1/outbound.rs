@@ -8,9 +8,10 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
-use super::chunked;
+use super::{chunked, spelling};
 use crate::net::Stream;
 
 /// What is smaller than this is copied: one more piece to write costs as much.
@@ -63,6 +64,15 @@ impl Outbound {
         self.append(|out| chunked::write_size(data.len(), out));
         self.push(data);
         self.append(|out| out.extend_from_slice(b"\r\n"));
+    }
+
+    /// The end of a chunked body.
+    pub(super) fn push_last_chunk(&mut self, trailers: &HeaderMap) {
+        self.append(|out| {
+            out.extend_from_slice(b"0\r\n");
+            spelling::write_plain(trailers, out);
+            out.extend_from_slice(b"\r\n");
+        });
     }
 
     pub(super) const fn has_enough(&self) -> bool {

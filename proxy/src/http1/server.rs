@@ -26,7 +26,6 @@ use super::{
     head,
     inbound::Inbound,
     outbound::Outbound,
-    spelling,
 };
 use crate::{
     body::{RequestBody, ResponseBody},
@@ -400,11 +399,7 @@ impl<'a> Server<'a> {
 
     fn end_body(&mut self, encoding: Encoding, trailers: Option<HeaderMap>) {
         if encoding == Encoding::Chunked {
-            self.out.append(|out| {
-                out.extend_from_slice(b"0\r\n");
-                spelling::write_plain(&trailers.unwrap_or_default(), out);
-                out.extend_from_slice(b"\r\n");
-            });
+            self.out.push_last_chunk(&trailers.unwrap_or_default());
         }
     }
 
