@@ -3,7 +3,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Listens on `address`. Everywhere in IPv6 (`[::]`) takes IPv4 too, and is `0.0.0.0` on a node that has no
 /// IPv6.
@@ -21,6 +21,17 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
+/// What has connected to `listener` and was not accepted yet. Asks the kernel until it has no more, because what the
+/// runtime was told may be a moment old; and stops listening.
+pub(crate) fn accepted_already(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let listener = listener.into_std().ok();
+    std::iter::from_fn(move || {
+        let (stream, peer) = listener.as_ref()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    })
+}
+
 /// IPv6 is not compiled in (`EAFNOSUPPORT`), or switched off (`EADDRNOTAVAIL`).
 fn lacks_family(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = 97;
@@ -29,8 +40,6 @@ fn lacks_family(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
 
     #[tokio::test]

@@ -9,6 +9,7 @@ pub mod liveness;
 mod stream;
 
 pub use connect::connect;
+pub(crate) use listen::accepted_already;
 pub use listen::listen;
 pub use liveness::Liveness;
 pub use stream::Stream;

@@ -2,15 +2,7 @@
 
 mod places;
 
-use std::{
-    future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, Version, header};
 use tokio::{
@@ -25,7 +17,7 @@ use crate::{
     drain::{Drain, Stage},
     http1::server::Server,
     http2,
-    net::{Liveness, Stream},
+    net::{Liveness, Stream, accepted_already},
     reply::{Reply, Speaks},
     rewind::{Protocol, Rewind, detect},
 };
@@ -120,6 +112,8 @@ pub async fn serve_over<T: Transport, H: Handler>(
     drain: Drain,
     limits: Limits,
 ) {
+    // A drain waits for what is still to be accepted, too.
+    let _accepting = drain.tasks().token();
     let places = Places::new(limits.max_connections);
     let acceptor =
         Acceptor { transport: Arc::new(transport), handler, drain, limits: Arc::new(limits), places };
@@ -132,8 +126,12 @@ pub async fn serve_over<T: Transport, H: Handler>(
         match accepted {
             Ok((stream, peer)) => {
                 let place = tokio::select! {
+                    biased; // it is accepted, and is not dropped because closing begins
                     place = acceptor.places.take() => place,
-                    () = &mut closing => break,
+                    () = &mut closing => {
+                        acceptor.begin_late(stream, peer).await;
+                        break;
+                    }
                 };
                 if let Some(place) = place {
                     acceptor.begin(stream, peer, place);
@@ -146,7 +144,7 @@ pub async fn serve_over<T: Transport, H: Handler>(
             }
         }
     }
-    acceptor.begin_the_last(&listener).await;
+    acceptor.begin_the_last(listener).await;
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {
@@ -182,14 +180,15 @@ impl<T: Transport, H: Handler> Acceptor<T, H> {
     }
 
     /// What the kernel has accepted already may have brought a request along.
-    async fn begin_the_last(&self, listener: &TcpListener) {
-        loop {
-            let accepted = poll_fn(|cx| match listener.poll_accept(cx) {
-                Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
-                Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
-            });
-            let Some((stream, peer)) = accepted.await else { return };
-            let Ok(Some(place)) = timeout(LAST_CHANCE, self.places.take()).await else { return };
+    async fn begin_the_last(&self, listener: TcpListener) {
+        for (stream, peer) in accepted_already(listener) {
+            self.begin_late(stream, peer).await;
+        }
+    }
+
+    /// Where all places are taken, some may become free yet.
+    async fn begin_late(&self, stream: TcpStream, peer: SocketAddr) {
+        if let Ok(Some(place)) = timeout(LAST_CHANCE, self.places.take()).await {
             self.begin(stream, peer, place);
         }
     }

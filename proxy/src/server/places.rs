@@ -20,10 +20,17 @@ use tokio::{
 /// The value of [`Presence::idle_since`] while a request is answered.
 const BUSY: u64 = u64::MAX;
 
+/// Of so many connections one goes at a time, of more as many more, and never more than [`MOST_AT_ONCE`]. One that does
+/// not listen takes its time to go, and whoever comes would wait for each.
+const ONE_OF: usize = 64;
+const MOST_AT_ONCE: usize = 16;
+
 /// The connections of one listener.
 #[derive(Debug)]
 pub(super) struct Places {
     began: Instant,
+    /// How many go at once.
+    at_once: usize,
     free: Arc<Semaphore>,
     taken: Mutex<Taken>,
     /// Somebody waits for the next that has nothing to answer.
@@ -129,7 +136,9 @@ fn since(began: Instant) -> u64 {
 impl Places {
     pub(super) fn new(most: usize) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { began: Instant::now(), free, taken: Mutex::default(), wanted: Arc::default() })
+        let at_once = (most / ONE_OF).clamp(1, MOST_AT_ONCE);
+        let (taken, wanted) = (Mutex::default(), Arc::default());
+        Arc::new(Self { began: Instant::now(), at_once, free, taken, wanted })
     }
 
     /// A place, now or when one is free: one is made free as soon as there is a connection on which nothing is asked. For
@@ -151,17 +160,26 @@ impl Places {
         Some(Place { places: self.clone(), id, presence, _permit: permit })
     }
 
-    /// Has the longest idle connection go, if there is one.
+    /// Has the longest idle connections go. Answers whether there is any.
     fn evict(&self) -> bool {
         let taken = self.taken.lock();
-        let idle = taken.by.values().filter(|presence| presence.idle_since().is_some());
-        let oldest = idle.min_by_key(|presence| presence.idle_since.load(Ordering::Relaxed));
-        if let Some(oldest) = oldest {
-            // Not a second time, though it takes a moment to go.
-            oldest.idle_since.store(BUSY, Ordering::Relaxed);
-            oldest.evicted.notify_one();
+        let idle = |presence: &Arc<Presence>| presence.idle_since.load(Ordering::Relaxed);
+        let mut oldest: Vec<_> = taken
+            .by
+            .values()
+            .map(|presence| (idle(presence), presence))
+            .filter(|(idle, _)| *idle != BUSY)
+            .collect();
+        if oldest.len() > self.at_once {
+            oldest.select_nth_unstable_by_key(self.at_once, |(idle, _)| *idle);
+            oldest.truncate(self.at_once);
         }
-        oldest.is_some()
+        for (_, presence) in &oldest {
+            // Not a second time, though it takes a moment to go.
+            presence.idle_since.store(BUSY, Ordering::Relaxed);
+            presence.evicted.notify_one();
+        }
+        !oldest.is_empty()
     }
 }
 
@@ -196,6 +214,23 @@ mod tests {
         assert!(timeout(Duration::from_secs(1), taken[2].presence.evicted()).await.is_err());
         drop(taken.remove(1));
         assert!(fourth.await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_connections_several_go_at_once() {
+        let places = Places::new(2 * ONE_OF);
+        let mut taken = Vec::new();
+        for _ in 0..2 * ONE_OF {
+            taken.push(places.take().await.unwrap());
+            advance(Duration::from_millis(1)).await;
+        }
+        let _one_more = timeout(Duration::from_secs(1), places.take()).await.unwrap_err();
+        let mut gone = 0;
+        for place in &taken {
+            gone += usize::from(timeout(Duration::ZERO, place.presence.evicted()).await.is_ok());
+        }
+        assert_eq!(gone, 2);
+        assert!(taken[0].presence.idle_since().is_none() && taken[1].presence.idle_since().is_none());
     }
 
     #[tokio::test(start_paused = true)]
