@@ -35,5 +35,5 @@ pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, forward};
 pub use http1::Fault;
 pub use net::listen;
 pub use reply::{Reply, Speaks};
-pub use server::{Handler, Limits, Transport, serve, serve_over};
+pub use server::{ConnectionLimits, Handler, Limits, Transport, serve, serve_over};
 pub use upstream::{Cause, SendError, Upstream, UpstreamLimits};
