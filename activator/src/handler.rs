@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::{fate::Fate, headers};
 use ebb_proxy::{
-    Attempts, ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, Reserved, ResponseBody, Speaks,
-    Timeouts, forward,
+    Attempts, ConnectionLimits, ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, Reserved,
+    ResponseBody, Speaks, Timeouts, forward,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -56,6 +56,10 @@ impl Handler for ServiceHandler {
                 refused.reply().speaking(speaks).into_response()
             }
         }
+    }
+
+    fn connection_limits(&self) -> ConnectionLimits {
+        self.service.connection_limits()
     }
 }
 

@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use autoscaler::{platform::FleetEvent, zero::Path};
 use bytes::Bytes;
 use ebb_core::{
     ServiceKey,
-    link::{Hello, Unanswered, Up},
+    link::{Hello, ServiceEntry, Unanswered, Up},
 };
 use http::StatusCode;
 use support::{Activator, Told, World, key, listening, pod, service_event, world, young_world};
@@ -86,6 +86,23 @@ async fn an_activator_gets_all_tables_when_it_joins_and_each_change_after() {
         }
     }
     assert!(world.autoscaler.view(&key()).is_none());
+}
+
+#[tokio::test]
+async fn activators_are_told_how_long_connections_may_stay_and_of_each_change() {
+    let world = world().await;
+    let mut activator = Activator::join(world.address, "a", "10.0.1.1").await;
+    let limits = |entry: &ServiceEntry| (entry.max_connection_age_ms, entry.tunnel_idle_timeout_ms);
+    let entry = activator.until(|entry| entry.name == "web").await;
+    assert_eq!(limits(&entry), (0, 0), "for ever, where nothing is said");
+    let seconds = |count| Some(Duration::from_secs(count));
+    for (age, idle, millis) in [(seconds(3600), seconds(60), (3_600_000, 60_000)), (None, None, (0, 0))] {
+        let FleetEvent::Service { key, mut spec, port } = service_event() else { unreachable!() };
+        let serving = &mut Arc::make_mut(&mut spec).serving;
+        (serving.max_connection_age, serving.tunnel_idle_timeout) = (age, idle);
+        world.fleet.send(FleetEvent::Service { key, spec, port }).await.unwrap();
+        activator.until(|entry| limits(entry) == millis).await;
+    }
 }
 
 #[tokio::test]

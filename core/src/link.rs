@@ -166,6 +166,12 @@ pub struct ServiceEntry {
     /// Whether pods are chosen as the reference does, and not as Ebb does.
     #[prost(bool, tag = "12")]
     pub reference_placement: bool,
+    /// A client's connection that is older is asked to go, in milliseconds; 0 is off.
+    #[prost(uint64, tag = "13")]
+    pub max_connection_age_ms: u64,
+    /// An upgraded connection without a byte for so long is ended, in milliseconds; 0 is off.
+    #[prost(uint64, tag = "14")]
+    pub tunnel_idle_timeout_ms: u64,
 }
 
 /// One pod of a service.
@@ -314,6 +320,16 @@ mod tests {
         assert_eq!(ServiceEntry::decode(&*old.encode_to_vec()).unwrap(), alone);
         let shared = ServiceEntry { activators: 3, activator_index: 2, reference_placement: true, ..alone };
         assert_eq!(OldEntry::decode(&*shared.encode_to_vec()).unwrap(), old);
+    }
+
+    #[test]
+    fn an_older_peer_limits_no_connection_and_is_told_of_limits_in_vain() {
+        let old = OldEntry { name: "hello".into(), pods: vec![] };
+        let read = ServiceEntry::decode(&*old.encode_to_vec()).unwrap();
+        assert_eq!((read.max_connection_age_ms, read.tunnel_idle_timeout_ms), (0, 0));
+        let new = ServiceEntry { max_connection_age_ms: 3_600_000, tunnel_idle_timeout_ms: 60_000, ..read };
+        assert_eq!(ServiceEntry::decode(&*new.encode_to_vec()).unwrap(), new);
+        assert_eq!(OldEntry::decode(&*new.encode_to_vec()).unwrap(), old);
     }
 
     /// An [`Up`] of before activators told of requests that no pod answered.

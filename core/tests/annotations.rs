@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 38] = [
+const VALUES: [(&str, &[&str]); 40] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),
@@ -35,6 +35,8 @@ const VALUES: [(&str, &[&str]); 38] = [
     ("request-timeout", &["1s", "5m", "1h"]),
     ("response-start-timeout", &["0s", "1s", "5m"]),
     ("idle-timeout", &["0s", "30s", "5m"]),
+    ("max-connection-age", &["0s", "1s", "24h", "2562047h"]),
+    ("tunnel-idle-timeout", &["0", "1s", "10m"]),
     ("readiness-path", &["/", "/healthz?full=1"]),
     ("compatibility", &["none", "knative"]),
     ("startup-aware", &["true", "false"]),

@@ -8,7 +8,7 @@ use autoscaler::{
     fixed::{self, FixedFleet},
 };
 use ebb_local::sample_app::{self, Server};
-use ebb_proxy::{Quiet, WallClock};
+use ebb_proxy::{ConnectionLimits, Quiet, WallClock};
 use queue_proxy::{Listeners, QueueProxy, readiness::Probe};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -38,6 +38,7 @@ async fn sidecar(app: SocketAddr, clock: WallClock) -> (QueueProxy, SocketAddr, 
         request_timeout: SOON,
         response_start_timeout: None,
         idle_timeout: None,
+        connections: ConnectionLimits::default(),
         probes: vec![Probe::http("/healthz")],
         announce: None,
         nonce: Some("secret".to_owned()),

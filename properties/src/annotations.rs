@@ -175,6 +175,9 @@ fn holds_of_serving(serving: &ServingSpec) {
     for timeout in [serving.response_start_timeout, serving.idle_timeout].into_iter().flatten() {
         assert!(!timeout.is_zero() && timeout <= serving.request_timeout, "{serving:?}");
     }
+    for limit in [serving.max_connection_age, serving.tunnel_idle_timeout].into_iter().flatten() {
+        assert!(limit >= SECOND, "{serving:?}");
+    }
     assert!(serving.readiness_path.as_ref().is_none_or(|path| path.starts_with('/')), "{serving:?}");
 }
 

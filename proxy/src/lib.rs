@@ -39,5 +39,5 @@ pub use http1::Fault;
 pub use http2::Incoming;
 pub use net::listen;
 pub use reply::{Reply, Speaks};
-pub use server::{Handler, Limits, Transport, serve, serve_over};
+pub use server::{ConnectionLimits, Handler, Limits, Transport, serve, serve_over};
 pub use upstream::{Cause, SendError, Upstream, UpstreamLimits};

@@ -1,18 +1,24 @@
 //! After `101 Switching Protocols` the hop only copies bytes. When one side closes, the other is told and has
 //! a moment to finish what it says; then the tunnel is closed whatever it does, because it holds a slot.
 
+mod term;
+
 use std::{io, pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, split},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, split},
     time::timeout,
 };
+use tracing::debug;
 
 use crate::{
     drain::{Drain, Stage},
     net::Stream,
 };
+
+pub(crate) use term::Term;
+use term::Watch;
 
 /// Bytes buffered in each direction of an upgraded connection. They are resident for each idle socket.
 const BUFFER: usize = 4 * 1024;
@@ -28,25 +34,42 @@ pub(crate) struct End {
     pub(crate) unread: BytesMut,
 }
 
-/// Joins two ends until both have said all, or the drain has lasted too long.
-pub(crate) async fn join(client: End, upstream: End, drain: &Drain) -> io::Result<()> {
+/// Joins two ends until both have said all, their term is over, or the drain has lasted too long.
+pub(crate) async fn join(client: End, upstream: End, term: Term, drain: &Drain) -> io::Result<()> {
+    let client = (client.stream, client.unread.freeze());
+    let upstream = (upstream.stream, upstream.unread.freeze());
     tokio::select! {
-        ended = tunnel(client.stream, client.unread.freeze(), upstream.stream, upstream.unread.freeze()) => ended,
+        ended = tunnel(client, upstream, term) => ended,
         () = drain.reached(Stage::Aborted) => Ok(()),
     }
 }
 
-/// Copies both ways until both sides have closed, or one has and the other goes on for too long.
+/// Copies both ways until both sides have closed, one has and the other goes on for too long, or their term is over. Each
+/// side comes with what it has said already.
 async fn tunnel(
-    client: impl AsyncRead + AsyncWrite,
-    client_said: Bytes,
-    upstream: impl AsyncRead + AsyncWrite,
-    upstream_said: Bytes,
+    (client, client_said): (impl AsyncRead + AsyncWrite, Bytes),
+    (upstream, upstream_said): (impl AsyncRead + AsyncWrite, Bytes),
+    term: Term,
+) -> io::Result<()> {
+    let watch = Watch::begin(term);
+    tokio::select! {
+        ended = copy_both_ways((client, client_said), (upstream, upstream_said), &watch) => ended,
+        why = watch.over() => {
+            debug!(why, "ended a tunnel");
+            Ok(())
+        }
+    }
+}
+
+async fn copy_both_ways(
+    (client, client_said): (impl AsyncRead + AsyncWrite, Bytes),
+    (upstream, upstream_said): (impl AsyncRead + AsyncWrite, Bytes),
+    watch: &Watch,
 ) -> io::Result<()> {
     let (client_says, client_hears) = split(client);
     let (upstream_says, upstream_hears) = split(upstream);
-    let mut up = pin!(relay(client_said, client_says, upstream_hears));
-    let mut down = pin!(relay(upstream_said, upstream_says, client_hears));
+    let mut up = pin!(relay(client_said, client_says, upstream_hears, watch));
+    let mut down = pin!(relay(upstream_said, upstream_says, client_hears, watch));
     tokio::select! {
         ended = &mut up => {
             ended?;
@@ -60,9 +83,25 @@ async fn tunnel(
 }
 
 /// Copies what was `said` already and then all that follows, and tells `to` of the end.
-async fn relay(said: Bytes, from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
-    copy_buf(&mut BufReader::with_capacity(BUFFER, AsyncReadExt::chain(&*said, from)), &mut to).await?;
-    to.shutdown().await
+async fn relay(
+    said: Bytes,
+    from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    watch: &Watch,
+) -> io::Result<()> {
+    let mut from = BufReader::with_capacity(BUFFER, AsyncReadExt::chain(&*said, from));
+    loop {
+        let read = from.fill_buf().await?;
+        if read.is_empty() {
+            return to.shutdown().await;
+        }
+        let written = to.write(read).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        from.consume(written);
+        watch.passed();
+    }
 }
 
 #[cfg(test)]
@@ -75,11 +114,74 @@ mod tests {
 
     use super::*;
 
-    /// The two ends of a tunnel, and the tunnel.
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The two ends of a tunnel, and the tunnel, which is for ever.
     fn open() -> (DuplexStream, DuplexStream, JoinHandle<io::Result<()>>) {
+        open_for(Term::default())
+    }
+
+    fn open_for(term: Term) -> (DuplexStream, DuplexStream, JoinHandle<io::Result<()>>) {
         let (client, near) = duplex(1024);
         let (far, app) = duplex(1024);
-        (client, app, tokio::spawn(tunnel(near, Bytes::new(), far, Bytes::new())))
+        (client, app, tokio::spawn(tunnel((near, Bytes::new()), (far, Bytes::new()), term)))
+    }
+
+    /// Says one byte, and waits until it is heard.
+    async fn say(from: &mut DuplexStream, to: &mut DuplexStream) {
+        from.write_all(b"x").await.unwrap();
+        assert_eq!(to.read_u8().await.unwrap(), b'x');
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_on_which_nothing_passes_is_ended_on_both_sides() {
+        let (mut client, mut app, tunnel) = open_for(Term { idle: Some(60 * SECOND), until: None });
+        let began = Instant::now();
+        assert!(tunnel.await.unwrap().is_ok());
+        assert_eq!(began.elapsed(), 60 * SECOND);
+        assert_eq!((client.read(&mut [0; 8]).await.unwrap(), app.read(&mut [0; 8]).await.unwrap()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_is_busy_in_one_direction_is_not_idle() {
+        for upwards in [true, false] {
+            let (mut client, mut app, tunnel) = open_for(Term { idle: Some(60 * SECOND), until: None });
+            for _ in 0..10 {
+                tokio::time::advance(59 * SECOND).await;
+                if upwards {
+                    say(&mut client, &mut app).await;
+                } else {
+                    say(&mut app, &mut client).await;
+                }
+            }
+            let silent_since = Instant::now();
+            assert!(tunnel.await.unwrap().is_ok());
+            assert_eq!(silent_since.elapsed(), 60 * SECOND, "upwards: {upwards}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_nobody_takes_do_not_pass() {
+        let (mut client, app, tunnel) = open_for(Term { idle: Some(60 * SECOND), until: None });
+        let began = Instant::now();
+        let writing = tokio::spawn(async move { client.write_all(&[0; 16 * 1024]).await });
+        assert!(tunnel.await.unwrap().is_ok());
+        assert_eq!(began.elapsed(), 60 * SECOND);
+        assert!(writing.await.unwrap().is_err());
+        drop(app);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_ends_with_its_time_however_busy_it_is() {
+        let began = Instant::now();
+        let (mut client, mut app, tunnel) = open_for(Term { idle: None, until: Some(began + 100 * SECOND) });
+        for _ in 0..99 {
+            tokio::time::advance(SECOND).await;
+            say(&mut client, &mut app).await;
+        }
+        assert!(tunnel.await.unwrap().is_ok());
+        assert_eq!(began.elapsed(), 100 * SECOND);
+        assert_eq!((client.read(&mut [0; 8]).await.unwrap(), app.read(&mut [0; 8]).await.unwrap()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use ebb_core::{
     announce::Announcement,
     environment::{Environment, Fault},
 };
-use ebb_proxy::Quiet;
+use ebb_proxy::{ConnectionLimits, Quiet};
 
 use crate::{
     announce::{Announcing, ReadyBy},
@@ -41,6 +41,8 @@ pub struct Config {
     pub response_start_timeout: Option<Duration>,
     /// Longest gap between two frames of an answer; `None` is off.
     pub idle_timeout: Option<Duration>,
+    /// How long clients' connections may stay.
+    pub connections: ConnectionLimits,
     /// How the app is asked whether it is ready.
     pub probes: Vec<Probe>,
     /// Who sends it speaks for Ebb. Without one, everybody's word about where a request came from is
@@ -71,6 +73,8 @@ impl Config {
         let request_timeout: u64 = env.read("REVISION_TIMEOUT_SECONDS", 300, seconds);
         let response_start: u64 = env.read("REVISION_RESPONSE_START_TIMEOUT_SECONDS", 0, seconds);
         let idle: u64 = env.read("REVISION_IDLE_TIMEOUT_SECONDS", 0, seconds);
+        let max_age: u64 = env.read("EBB_MAX_CONNECTION_AGE_SECONDS", 0, seconds);
+        let tunnel_idle: u64 = env.read("EBB_TUNNEL_IDLE_TIMEOUT_SECONDS", 0, seconds);
         let app = env.port("USER_PORT", None);
         let quiet: u64 = env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds);
         let limit: u64 = env.read("EBB_DRAIN_LIMIT_SECONDS", request_timeout.saturating_add(quiet), seconds);
@@ -86,6 +90,7 @@ impl Config {
             request_timeout: Duration::from_secs(request_timeout),
             response_start_timeout: limit_of(response_start),
             idle_timeout: limit_of(idle),
+            connections: ConnectionLimits { max_age: limit_of(max_age), tunnel_idle: limit_of(tunnel_idle) },
             probes: probes(&mut env),
             nonce: env.text("EBB_POD_NONCE"),
             announce: announcing(&mut env, serving, stats),
@@ -239,6 +244,32 @@ mod tests {
         assert_eq!(
             names,
             ["EBB_ANNOUNCE", "EBB_SERVICES", "SERVING_POD_IP", "SERVING_NAMESPACE", "EBB_POD_NONCE"]
+        );
+    }
+
+    #[test]
+    fn connections_stay_for_as_long_as_they_like_unless_it_is_said() {
+        let plain = [("USER_PORT", "3000"), ("SERVING_POD", "web-1")];
+        assert_eq!(read(&plain).unwrap().connections, ConnectionLimits::default());
+        let limits =
+            |age, idle| [("EBB_MAX_CONNECTION_AGE_SECONDS", age), ("EBB_TUNNEL_IDLE_TIMEOUT_SECONDS", idle)];
+        let seconds = Duration::from_secs;
+        for (age, idle, max_age, tunnel_idle) in
+            [("0", "0", None, None), ("3600", "0", Some(3600), None), ("0", "60", None, Some(60))]
+        {
+            let connections = read(&[&plain[..], &limits(age, idle)].concat()).unwrap().connections;
+            let want =
+                ConnectionLimits { max_age: max_age.map(seconds), tunnel_idle: tunnel_idle.map(seconds) };
+            assert_eq!(connections, want);
+        }
+        let faults = read(&[&plain[..], &limits("1h", "-1")].concat()).unwrap_err();
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "EBB_MAX_CONNECTION_AGE_SECONDS=\"1h\": want whole seconds",
+                "EBB_TUNNEL_IDLE_TIMEOUT_SECONDS=\"-1\": want whole seconds"
+            ]
         );
     }
 

@@ -9,8 +9,8 @@ use std::{
 
 use ebb_core::{fate::Fate, headers, request_stats::Origin};
 use ebb_proxy::{
-    Attempts, Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, Speaks, Timeouts, Upstream,
-    WallClock, forward,
+    Attempts, ConnectionLimits, Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, Speaks,
+    Timeouts, Upstream, WallClock, forward,
 };
 use http::{
     HeaderValue, Request, Response, Uri, Version, header,
@@ -110,6 +110,10 @@ impl Handler for RequestHandler {
                 told.into_response()
             }
         }
+    }
+
+    fn connection_limits(&self) -> ConnectionLimits {
+        self.pod.config.connections
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Duration};
 
 use ebb_core::headers;
 use http::{Response, StatusCode};
@@ -13,6 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-key: abc\r\n\r\n";
+
+/// What is limited to it ends soon.
+const SHORT: Duration = Duration::from_millis(100);
 
 type Stream = TokioIo<hyper::upgrade::Upgraded>;
 
@@ -155,7 +158,7 @@ async fn a_switch_that_nobody_asked_for_is_a_bad_gateway() {
 #[tokio::test]
 async fn an_upgraded_connection_outlives_the_request_time_out() {
     let mut app = App::http1().await;
-    let limit = std::time::Duration::from_millis(100);
+    let limit = Duration::from_millis(100);
     let pod = Pod::start(app.address, |config| {
         (config.request_timeout, config.idle_timeout) = (limit, Some(limit));
     })
@@ -166,6 +169,44 @@ async fn an_upgraded_connection_outlives_the_request_time_out() {
     let _stalled = app_stalls(&mut app, &mut other).await;
     client.write("still here").await;
     expect(&mut server, "still here").await;
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_ends_at_the_age_that_connections_may_reach() {
+    let mut app = App::http1().await;
+    let pod = Pod::start(app.address, |config| {
+        one_slot(config);
+        config.connections.max_age = Some(SHORT);
+    })
+    .await;
+    let (mut server, mut client) = upgraded(&mut app, &pod).await;
+    let busy = tokio::spawn(async move {
+        let mut said = 0;
+        while server.write_all(b"x").await.is_ok() && server.flush().await.is_ok() {
+            said += 1;
+            tokio::task::yield_now().await;
+        }
+        said
+    });
+    client.rest().await.unwrap();
+    assert!(within(busy).await.unwrap() > 0, "however busy it is");
+    pod.until_in_flight(0).await;
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_on_which_nothing_passes_ends_and_frees_its_slot() {
+    let mut app = App::http1().await;
+    let pod = Pod::start(app.address, |config| {
+        one_slot(config);
+        config.connections.tunnel_idle = Some(SHORT);
+    })
+    .await;
+    let (mut server, mut client) = upgraded(&mut app, &pod).await;
+    client.write("hello").await;
+    expect(&mut server, "hello").await;
+    assert_eq!(client.rest().await.unwrap(), "");
+    assert_eq!(within(server.read(&mut [0; 8])).await.unwrap(), 0, "the app's side is closed too");
+    pod.until_in_flight(0).await;
 }
 
 async fn app_stalls(app: &mut App, client: &mut Client) -> Exchange {

@@ -12,7 +12,7 @@ use ebb_core::{
     link::{PodEntry, ServiceEntry, Unanswered},
     stat::{Stat, WireStatMessage},
 };
-use ebb_proxy::{Budget, Drain, WallClock};
+use ebb_proxy::{Budget, ConnectionLimits, Drain, WallClock};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -65,6 +65,7 @@ pub(crate) struct Service {
 pub(crate) struct Settings {
     pub(crate) activation_deadline: Duration,
     pub(crate) request_timeout: Duration,
+    connections: ConnectionLimits,
     trouble: String,
 }
 
@@ -255,6 +256,11 @@ impl Service {
         self.settings.load_full()
     }
 
+    /// How long its clients' connections may stay.
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        self.settings.load().connections
+    }
+
     pub(crate) fn load(&self) -> Load {
         let in_flight = self.reporter.lock().in_flight();
         let state = self.state.lock();
@@ -342,9 +348,14 @@ impl State {
 }
 
 fn settings(entry: &ServiceEntry) -> Settings {
+    let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
     Settings {
         activation_deadline: Duration::from_millis(entry.activation_deadline_ms),
         request_timeout: Duration::from_millis(entry.request_timeout_ms),
+        connections: ConnectionLimits {
+            max_age: limit(entry.max_connection_age_ms),
+            tunnel_idle: limit(entry.tunnel_idle_timeout_ms),
+        },
         trouble: entry.trouble.clone(),
     }
 }

@@ -322,6 +322,8 @@ pub(crate) fn entry(service: &Service) -> ServiceEntry {
         activators: 0,
         activator_index: 0,
         reference_placement: spec.rules == Rules::Reference,
+        max_connection_age_ms: serving.max_connection_age.map_or(0, millis),
+        tunnel_idle_timeout_ms: serving.tunnel_idle_timeout.map_or(0, millis),
     }
 }
 

@@ -93,6 +93,10 @@ pub const REQUEST_TIMEOUT: Key = Key::new("ebb.dev/request-timeout");
 pub const RESPONSE_START_TIMEOUT: Key = Key::new("ebb.dev/response-start-timeout");
 /// Longest gap within a response: 0s (off, the default) to the request timeout.
 pub const IDLE_TIMEOUT: Key = Key::new("ebb.dev/idle-timeout");
+/// How old a client's connection may be: 0s (off, the default), or at least 1s.
+pub const MAX_CONNECTION_AGE: Key = Key::new("ebb.dev/max-connection-age");
+/// How long an upgraded connection may stay without a byte: 0s (off, the default), or at least 1s.
+pub const TUNNEL_IDLE_TIMEOUT: Key = Key::new("ebb.dev/tunnel-idle-timeout");
 /// The HTTP path that tells whether a pod is ready; absent, a TCP connection does.
 pub const READINESS_PATH: Key = Key::new("ebb.dev/readiness-path");
 /// Whose rules hold where Ebb knows better ones: `none` (Ebb's, the default) or `knative`.
@@ -122,7 +126,7 @@ pub const RESTART: Key = Key::new("ebb.dev/restart");
 pub const STATUS: Key = Key::new("ebb.dev/status");
 
 /// Every known key.
-pub const KNOWN: [Key; 38] = [
+pub const KNOWN: [Key; 40] = [
     CLASS,
     METRIC,
     TARGET,
@@ -148,6 +152,8 @@ pub const KNOWN: [Key; 38] = [
     REQUEST_TIMEOUT,
     RESPONSE_START_TIMEOUT,
     IDLE_TIMEOUT,
+    MAX_CONNECTION_AGE,
+    TUNNEL_IDLE_TIMEOUT,
     READINESS_PATH,
     COMPATIBILITY,
     STARTUP_AWARE,

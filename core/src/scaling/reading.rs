@@ -105,6 +105,18 @@ impl Reading<'_, f64> {
 }
 
 impl Reading<'_, GoDuration> {
+    /// The fault of a duration shorter than `low` that does not mean off.
+    pub(super) fn neither_zero_nor_from(&self, low: GoDuration) -> Option<Fault> {
+        let want = format!("{} of at least {low}, or 0s for off", GoDuration::NOUN);
+        match self.value {
+            Err(why) => Some(self.unreadable(why, want)),
+            Ok(value) if value < low && value != GoDuration::ZERO => {
+                Some(self.fault(FaultKind::OutOfBounds, "is too small", want))
+            }
+            Ok(_) => None,
+        }
+    }
+
     /// The fault of a fraction of a second.
     fn not_whole_seconds(&self) -> Option<Fault> {
         let value = self.value.ok()?;

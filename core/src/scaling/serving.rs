@@ -20,6 +20,8 @@ const MAX_QUEUE_DEPTH: i32 = 100_000;
 const DEFAULT_QUEUE_DEPTH: u32 = 10_000;
 /// Bounds of the activation deadline and the request timeout.
 const DEADLINES: (GoDuration, GoDuration) = (GoDuration::from_secs(1), GoDuration::from_secs(3600));
+/// A connection that stays for less is not worth its handshake.
+const SHORTEST_STAY: GoDuration = GoDuration::from_secs(1);
 /// Enough for an image to be pulled; most clients have hung up by then.
 const DEFAULT_ACTIVATION_DEADLINE: Duration = Duration::from_secs(120);
 /// The reference's default.
@@ -35,6 +37,8 @@ impl Default for ServingSpec {
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             response_start_timeout: None,
             idle_timeout: None,
+            max_connection_age: None,
+            tunnel_idle_timeout: None,
             readiness_path: None,
         }
     }
@@ -63,6 +67,8 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> ServingSpec {
             faults,
         ),
         idle_timeout: partial_timeout(texts, &keys::IDLE_TIMEOUT, request_timeout, faults),
+        max_connection_age: connection_limit(texts, &keys::MAX_CONNECTION_AGE, faults),
+        tunnel_idle_timeout: connection_limit(texts, &keys::TUNNEL_IDLE_TIMEOUT, faults),
         readiness_path: readiness_path(texts, faults),
     }
 }
@@ -84,6 +90,13 @@ fn partial_timeout(
     let reading: Reading<'_, GoDuration> = Reading::find(texts, key)?;
     faults.extend(reading.outside(GoDuration::ZERO, request_timeout.into()));
     reading.value.ok().map(GoDuration::to_std).filter(|timeout| !timeout.is_zero())
+}
+
+/// How long a connection may stay, which can be for ever; `None` is off.
+fn connection_limit(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<Duration> {
+    let reading: Reading<'_, GoDuration> = Reading::find(texts, key)?;
+    faults.extend(reading.neither_zero_nor_from(SHORTEST_STAY));
+    reading.value.ok().map(GoDuration::to_std).filter(|limit| !limit.is_zero())
 }
 
 fn readiness_path(texts: &Texts, faults: &mut Vec<Fault>) -> Option<String> {

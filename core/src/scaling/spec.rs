@@ -103,6 +103,10 @@ pub struct ServingSpec {
     pub response_start_timeout: Option<Duration>,
     /// Longest gap between two frames of a response; `None` is off.
     pub idle_timeout: Option<Duration>,
+    /// A client's connection that is older is asked to go, and an upgraded one ended; `None` is off.
+    pub max_connection_age: Option<Duration>,
+    /// An upgraded connection on which no byte passes for so long is ended; `None` is off.
+    pub tunnel_idle_timeout: Option<Duration>,
     /// The HTTP path that tells whether a pod is ready, beginning with `/`; `None`: a TCP connection does.
     pub readiness_path: Option<String>,
 }

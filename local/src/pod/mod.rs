@@ -17,7 +17,7 @@ use std::{
 };
 
 use ebb_core::{ServiceKey, Tick, scaling::ServingSpec};
-use ebb_proxy::{Quiet, WallClock};
+use ebb_proxy::{ConnectionLimits, Quiet, WallClock};
 use parking_lot::Mutex;
 use queue_proxy::{Listeners, QueueProxy, readiness::Probe};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -250,6 +250,10 @@ fn sidecar_config(
         request_timeout: serving.request_timeout,
         response_start_timeout: serving.response_start_timeout,
         idle_timeout: serving.idle_timeout,
+        connections: ConnectionLimits {
+            max_age: serving.max_connection_age,
+            tunnel_idle: serving.tunnel_idle_timeout,
+        },
         probes: vec![serving.readiness_path.as_ref().map_or_else(Probe::tcp, Probe::http)],
         nonce: Some(nonce.to_owned()),
         announce: None,

@@ -19,7 +19,7 @@ use crate::{
     drain::Drain,
     http1::{self, Connection, Exchange, server::Server},
     net::{Liveness, Stream},
-    server::{Limits, Presence},
+    server::{Limits, Presence, Stay},
     stream::ChannelBody,
     upstream::{Lease, Upstream, UpstreamLimits},
 };
@@ -31,7 +31,14 @@ async fn request_body(bytes: &str) -> (RequestBody, DuplexStream) {
     let (sender, mut bodies) = mpsc::channel(1);
     tokio::spawn(async move {
         let (presence, drain, limits) = (Presence::alone(), Drain::default(), Limits::default());
-        let server = Server::new(Stream::wrapped(server), BytesMut::new(), &presence, &drain, &limits);
+        let server = Server::new(
+            Stream::wrapped(server),
+            BytesMut::new(),
+            &presence,
+            &drain,
+            &limits,
+            Stay::forever(),
+        );
         let serving = server.run(|request| {
             let sender = sender.clone();
             async move {

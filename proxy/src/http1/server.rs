@@ -4,6 +4,8 @@ mod incoming;
 mod linger;
 mod patience;
 mod respond;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::{Future, poll_fn},
@@ -35,7 +37,7 @@ use crate::{
     interim::Interims,
     net::Stream,
     reply::Reply,
-    server::{Busy, Limits, Presence},
+    server::{Busy, Limits, Presence, Stay},
     upgrade,
 };
 
@@ -67,6 +69,7 @@ pub(crate) struct Server<'a> {
     presence: &'a Arc<Presence>,
     drain: &'a Drain,
     limits: &'a Limits,
+    stay: Stay<'a>,
     /// What is counted of a head that did not come at once; until its request has ended.
     head: Option<Reserved>,
     /// `None` once it is.
@@ -103,6 +106,7 @@ impl<'a> Server<'a> {
         presence: &'a Arc<Presence>,
         drain: &'a Drain,
         limits: &'a Limits,
+        stay: Stay<'a>,
     ) -> Self {
         let inbound = Inbound::new(first);
         Self {
@@ -113,6 +117,7 @@ impl<'a> Server<'a> {
             presence,
             drain,
             limits,
+            stay,
             head: None,
             closing: Some(Box::pin(drain.reached(Stage::Closing))),
             stalls: false,
@@ -149,10 +154,10 @@ impl<'a> Server<'a> {
 
     /// Waits for the head of the next request.
     async fn next(&mut self) -> io::Result<Next> {
-        let Self { line, patience, limits, head, closing, evicted, .. } = self;
+        let Self { line, patience, limits, stay, head, closing, evicted, .. } = self;
         let (mut scanned, mut began, mut counted) = (0, false, 0);
         *head = None;
-        let idle_due = Instant::now() + limits.idle_timeout;
+        let idle_due = stay.idle_until(Instant::now(), limits.idle_timeout);
         poll_fn(|cx| {
             let line = &mut *line.lock();
             let inbound = &mut line.inbound;
@@ -208,7 +213,11 @@ impl<'a> Server<'a> {
                 patience.set(Instant::now() + limits.head_timeout);
             }
             ready!(patience.poll(cx));
-            Poll::Ready(Ok(if began { Next::Wrong(late(limits.head_timeout)) } else { Next::End }))
+            if began {
+                return Poll::Ready(Ok(Next::Wrong(late(limits.head_timeout))));
+            }
+            // What is in the kernel already is still served, and the runtime about to tell of it.
+            if line.stream.is_silent() { Poll::Ready(Ok(Next::End)) } else { Poll::Pending }
         })
         .await
     }
@@ -304,7 +313,7 @@ impl<'a> Server<'a> {
         let mut body = pin!(body);
         // Who was never asked for its body may send it all the same, or the next request.
         let held_back = self.line.lock().body.is_held_back();
-        let closes = self.drain.is_leaving() || held_back;
+        let closes = self.drain.is_leaving() || held_back || self.stay.is_over();
         let (encoding, after) = asked.plan(&mut parts, body.size_hint().exact(), closes);
         self.out.append(|out| respond::write(&parts, asked.version, out));
         if let Some(upstream) = body.as_mut().take_tunnel() {
@@ -422,14 +431,14 @@ impl<'a> Server<'a> {
         self.respond(asked, response, Instant::now()).await
     }
 
-    /// Joins the client with `upstream` until both have said all.
+    /// Joins the client with `upstream` until both have said all, or for as long as they may.
     async fn tunnel(&mut self, upstream: upgrade::End) -> io::Result<After> {
         let client = {
             let line = &mut *self.line.lock();
             let stream = std::mem::replace(&mut line.stream, Stream::wrapped(tokio::io::empty()));
             upgrade::End { stream, unread: std::mem::take(&mut line.inbound.unread) }
         };
-        upgrade::join(client, upstream, self.drain).await?;
+        upgrade::join(client, upstream, self.stay.tunnel(), self.drain).await?;
         Ok(After::Close)
     }
 }

@@ -40,7 +40,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// Streams that we reset because of what their client did wrong; one that has more is a flood.
 const MOST_FAULTS: usize = 1024;
 
-/// Serves a client on `stream` until the connection ends.
+/// Serves a client on `stream` until the connection ends. Once it has `aged` its client is asked to go.
 ///
 /// # Errors
 ///
@@ -50,6 +50,7 @@ pub(crate) async fn serve<F, G>(
     presence: &Arc<Presence>,
     drain: &Drain,
     limits: &Limits,
+    aged: impl Future<Output = ()>,
     answer: impl Fn(Request<RequestBody>) -> F,
 ) -> Result<(), h2::Error>
 where
@@ -57,7 +58,7 @@ where
     G: Send + 'static,
 {
     tokio::select! {
-        ended = run(stream, presence, drain, limits, answer) => ended,
+        ended = run(stream, presence, drain, limits, aged, answer) => ended,
         () = drain.reached(Stage::Aborted) => Ok(()),
     }
 }
@@ -67,6 +68,7 @@ async fn run<F, G>(
     presence: &Arc<Presence>,
     drain: &Drain,
     limits: &Limits,
+    aged: impl Future<Output = ()>,
     answer: impl Fn(Request<RequestBody>) -> F,
 ) -> Result<(), h2::Error>
 where
@@ -86,7 +88,12 @@ where
     let liveness = limits.liveness;
     let within = liveness.interval * liveness.probes;
     let mut lost = pin!(lost(connection.ping_pong(), hearing, [liveness.idle, within], || true));
-    let mut leaving = pin!(drain.leaving());
+    let mut leaving = pin!(async {
+        tokio::select! {
+            () = drain.leaving() => {}
+            () = aged => {}
+        }
+    });
     let mut unused = pin!(unused(presence, limits.idle_timeout));
     let mut silent = pin!(has_no_more(presence));
     let (mut goes, mut is_unused) = (false, false);
@@ -108,7 +115,8 @@ where
                 goes = true;
                 connection.graceful_shutdown();
             }
-            () = &mut unused, if !goes => {
+            // Even of who was asked to go: it may not listen.
+            () = &mut unused, if !is_unused => {
                 (goes, is_unused) = (true, true);
                 connection.graceful_shutdown();
             }

@@ -1,5 +1,6 @@
 //! A listener and its connections: HTTP/1.1, and HTTP/2 by prior knowledge, on one port.
 
+mod age;
 mod places;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -7,7 +8,7 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Durati
 use http::{Method, Request, Response, StatusCode, Version, header};
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, warn};
 
@@ -22,11 +23,16 @@ use crate::{
     rewind::{Protocol, Rewind, detect},
 };
 
+use age::Age;
+pub use age::ConnectionLimits;
+pub(crate) use age::Stay;
 pub(crate) use places::{Busy, Presence};
 use places::{Place, Places};
 
 /// A connection that was accepted just before the end may have brought a request along: it is in the kernel already.
 const LAST_CHANCE: Duration = Duration::from_millis(50);
+/// How soon a change of the age that a connection may reach is noticed where nobody asks for it.
+const AGE_LOOK: Duration = Duration::from_secs(60);
 
 /// What a server allows its clients.
 #[derive(Clone, Debug)]
@@ -80,6 +86,12 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<RequestBody>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response<ResponseBody<Self::Guard>>> + Send;
+
+    /// How long a connection may stay, as things are now. Asked with each request and between them, so it has to be quick;
+    /// a tunnel is under what was said when it began.
+    fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits::default()
+    }
 }
 
 /// What HTTP is spoken over.
@@ -170,6 +182,7 @@ impl<T: Transport, H: Handler> Acceptor<T, H> {
             drain: self.drain.clone(),
             limits: self.limits.clone(),
             presence: place.presence.clone(),
+            age: Age::begin(),
             peer,
         });
         let (open, transport) = (self.drain.connection(), self.transport.clone());
@@ -199,6 +212,7 @@ struct Connection<H> {
     drain: Drain,
     limits: Arc<Limits>,
     presence: Arc<Presence>,
+    age: Age,
     peer: SocketAddr,
 }
 
@@ -228,7 +242,9 @@ impl<H: Handler> Connection<H> {
 
     async fn http1(&self, io: Rewind<Stream>) -> io::Result<()> {
         let (stream, first) = io.into_parts();
-        let server = Server::new(stream, first, &self.presence, &self.drain, &self.limits);
+        let allowed = || self.handler.connection_limits();
+        let stay = Stay { age: self.age, allowed: &allowed };
+        let server = Server::new(stream, first, &self.presence, &self.drain, &self.limits, stay);
         tokio::select! {
             ended = server.run(|request| self.answer(request)) => ended,
             () = self.drain.reached(Stage::Aborted) => Ok(()),
@@ -240,7 +256,20 @@ impl<H: Handler> Connection<H> {
             let connection = self.clone();
             async move { connection.answer(request).await }
         };
-        http2::server::serve(io, &self.presence, &self.drain, &self.limits, answer).await
+        http2::server::serve(io, &self.presence, &self.drain, &self.limits, self.aged(), answer).await
+    }
+
+    /// Resolves when the connection is older than it may be, which may change meanwhile.
+    async fn aged(&self) {
+        loop {
+            let now = Instant::now();
+            let due = self.age.due(self.handler.connection_limits().max_age);
+            if due.is_some_and(|due| due <= now) {
+                return;
+            }
+            let look = now + AGE_LOOK;
+            sleep_until(due.map_or(look, |due| due.min(look))).await;
+        }
     }
 
     async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody<H::Guard>> {

@@ -16,7 +16,7 @@ use std::{future::Future, io, net::Ipv4Addr, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use ebb_core::stat::Stat;
-use ebb_proxy::{Quiet, WallClock};
+use ebb_proxy::{ConnectionLimits, Quiet, WallClock};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::{Body, Frame, Incoming};
@@ -139,6 +139,7 @@ impl Pod {
             request_timeout: Duration::from_secs(60),
             response_start_timeout: None,
             idle_timeout: None,
+            connections: ConnectionLimits::default(),
             probes: Vec::new(),
             nonce: None,
             announce: None,

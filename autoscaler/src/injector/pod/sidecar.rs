@@ -164,6 +164,8 @@ fn environment(plan: &Plan<'_>, settings: &Settings, nonce: &str) -> Vec<EnvVar>
         ("REVISION_TIMEOUT_SECONDS", Some(seconds(serving.request_timeout))),
         ("REVISION_RESPONSE_START_TIMEOUT_SECONDS", serving.response_start_timeout.map(seconds)),
         ("REVISION_IDLE_TIMEOUT_SECONDS", serving.idle_timeout.map(seconds)),
+        ("EBB_MAX_CONNECTION_AGE_SECONDS", serving.max_connection_age.map(seconds)),
+        ("EBB_TUNNEL_IDLE_TIMEOUT_SECONDS", serving.tunnel_idle_timeout.map(seconds)),
         ("EBB_DRAIN_QUIET_SECONDS", Some(plan.stopping.quiet.to_string())),
         ("EBB_DRAIN_LIMIT_SECONDS", Some(plan.stopping.limit.to_string())),
         ("SERVING_READINESS_PROBE", Some(verbatim(&plan.readiness.probe.encode()))),

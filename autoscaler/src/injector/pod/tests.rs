@@ -110,6 +110,7 @@ fn the_environment_is_the_contract() {
     let asks = json!({
         "ebb.dev/container-concurrency": "7", "ebb.dev/request-timeout": "60500ms",
         "ebb.dev/response-start-timeout": "30s", "ebb.dev/idle-timeout": "5s",
+        "ebb.dev/max-connection-age": "1h", "ebb.dev/tunnel-idle-timeout": "1500ms",
     });
     let after = injected(&pod(&json!({})), &[hello(&asks)]);
     let sidecar = sidecar(&after);
@@ -122,6 +123,8 @@ fn the_environment_is_the_contract() {
         ("REVISION_TIMEOUT_SECONDS", Some("61")),
         ("REVISION_RESPONSE_START_TIMEOUT_SECONDS", Some("30")),
         ("REVISION_IDLE_TIMEOUT_SECONDS", Some("5")),
+        ("EBB_MAX_CONNECTION_AGE_SECONDS", Some("3600")),
+        ("EBB_TUNNEL_IDLE_TIMEOUT_SECONDS", Some("2")),
         ("EBB_DRAIN_QUIET_SECONDS", Some("10")),
         ("EBB_DRAIN_LIMIT_SECONDS", Some("71")),
         ("EBB_POD_NONCE", Some(NONCE)),
@@ -147,8 +150,14 @@ fn the_environment_is_the_contract() {
 fn unlimited_is_zero_and_what_is_off_is_not_said() {
     let after = injected(&pod(&json!({})), &[hello(&json!({}))]);
     assert_eq!(env(sidecar(&after), "CONTAINER_CONCURRENCY"), Some("0"));
-    assert_eq!(env(sidecar(&after), "REVISION_IDLE_TIMEOUT_SECONDS"), None);
-    assert_eq!(env(sidecar(&after), "REVISION_RESPONSE_START_TIMEOUT_SECONDS"), None);
+    for name in [
+        "REVISION_IDLE_TIMEOUT_SECONDS",
+        "REVISION_RESPONSE_START_TIMEOUT_SECONDS",
+        "EBB_MAX_CONNECTION_AGE_SECONDS",
+        "EBB_TUNNEL_IDLE_TIMEOUT_SECONDS",
+    ] {
+        assert_eq!(env(sidecar(&after), name), None, "{name}");
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ fn serving_annotations_are_read() {
         ("request-timeout", "10m"),
         ("response-start-timeout", "10m"),
         ("idle-timeout", "0s"),
+        ("max-connection-age", "12h"),
+        ("tunnel-idle-timeout", "1500ms"),
         ("readiness-path", "/healthz?full=1"),
         ("progress-deadline", "2m"),
     ]);
@@ -40,11 +42,22 @@ fn serving_annotations_are_read() {
             request_timeout: Duration::from_secs(600),
             response_start_timeout: Some(Duration::from_secs(600)),
             idle_timeout: None,
+            max_connection_age: Some(Duration::from_secs(12 * 3600)),
+            tunnel_idle_timeout: Some(Duration::from_millis(1500)),
             readiness_path: Some("/healthz?full=1".to_owned()),
         }
     );
     assert_eq!(spec.progress_deadline, Duration::from_secs(120));
     assert_eq!((spec.target, spec.total), (7.0, 10.0));
+}
+
+#[test]
+fn how_long_connections_stay_is_unlimited_unless_it_is_said() {
+    for (text, limit) in [("0s", None), ("0", None), ("1s", Some(1)), ("87600h", Some(87_600 * 3600))] {
+        let serving = spec(&[("max-connection-age", text), ("tunnel-idle-timeout", text)]).serving;
+        let limit = limit.map(Duration::from_secs);
+        assert_eq!((serving.max_connection_age, serving.tunnel_idle_timeout), (limit, limit), "{text}");
+    }
 }
 
 #[test]
@@ -90,6 +103,21 @@ fn a_refusal_names_the_key_the_value_and_what_is_allowed() {
             r#"ebb.dev/scale-target: "hello" is not a scale target; want Kind/name, for example Deployment/hello"#,
         ),
         ("idle-timeout", "6m", r#"ebb.dev/idle-timeout: "6m" is too large; want a duration from 0s to 5m"#),
+        (
+            "max-connection-age",
+            "999ms",
+            r#"ebb.dev/max-connection-age: "999ms" is too small; want a duration of at least 1s, or 0s for off"#,
+        ),
+        (
+            "max-connection-age",
+            "60",
+            r#"ebb.dev/max-connection-age: "60" is not a duration; want a duration of at least 1s, or 0s for off"#,
+        ),
+        (
+            "tunnel-idle-timeout",
+            "-1s",
+            r#"ebb.dev/tunnel-idle-timeout: "-1s" is too small; want a duration of at least 1s, or 0s for off"#,
+        ),
         (
             "readiness-path",
             "healthz",
