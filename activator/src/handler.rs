@@ -70,7 +70,7 @@ impl ServiceHandler {
         peer: SocketAddr,
     ) -> Result<Response<ResponseBody<Guard>>, Refused> {
         let service = &self.service;
-        let mut memory = service.memory.reserve(kept_for(request.headers())).ok_or(Refused::MemoryShort)?;
+        let mut memory = service.memory.reserve(kept_for(&request)).ok_or(Refused::MemoryShort)?;
         let in_flight = service.begin();
         let settings = service.settings();
         let deadline = Instant::now() + settings.activation_deadline;
@@ -109,11 +109,12 @@ impl ServiceHandler {
     }
 }
 
-/// What a request without its body keeps, in bytes: its connection and task, its place in the queue, and its head twice,
-/// as it came and as it is read.
-fn kept_for(head: &HeaderMap) -> u64 {
-    let fields: usize = head.iter().map(|(name, value)| FIELD + name.as_str().len() + value.len()).sum();
-    REQUEST + 2 * fields as u64
+/// What a request keeps that is not read ahead of it, in bytes: its connection and task, its place in the queue, its head
+/// twice, as it came and as it is read, and what comes of its body whether anybody asks for it or not.
+fn kept_for(request: &Request<RequestBody>) -> u64 {
+    let lines = request.headers().iter();
+    let fields: usize = lines.map(|(name, value)| FIELD + name.as_str().len() + value.len()).sum();
+    REQUEST + 2 * fields as u64 + request.body().most_unasked() as u64
 }
 
 /// Of a request that is held, measured in `tests/held_memory.rs`.

@@ -9,8 +9,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use ebb_core::link::{Down, ServiceEntry};
-use support::{autoscaler::Autoscaler, client::raw, service, until};
+use http::Request;
+use support::{
+    autoscaler::Autoscaler,
+    client::{connect_http2, raw},
+    service, soon, until,
+};
+use tokio::task::JoinSet;
 
 /// Of a held request with its connection: its tasks, its head as it came and as it is read, its place in the queue.
 const MOST_BYTES: usize = 10 * 1024;
@@ -32,7 +39,7 @@ impl Drop for Program {
 }
 
 impl Program {
-    fn start(autoscaler: &Autoscaler) -> Self {
+    fn start(autoscaler: &Autoscaler, env: &[(&str, &str)]) -> Self {
         // Free at every address a moment ago: the program takes no port 0.
         let free = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))
             .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))
@@ -42,6 +49,7 @@ impl Program {
             .envs([("POD_NAME", support::NAME), ("POD_IP", "127.0.0.1")])
             .env("EBB_METRICS_PORT", free.expect("a port").port().to_string())
             .env("EBB_AUTOSCALER", autoscaler.address.to_string())
+            .envs(env.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -63,20 +71,25 @@ impl Program {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_held_request_takes_less_than_ten_kibibytes_with_its_connection() {
+/// A program that answers for one service without a pod, which holds so many requests; and the service's port.
+async fn holding(requests: usize, env: &[(&str, &str)]) -> (Program, Autoscaler, SocketAddr) {
     let mut autoscaler = Autoscaler::start().await;
-    let program = Program::start(&autoscaler);
+    let program = Program::start(&autoscaler, env);
     autoscaler.session().await;
-    // The last one is one too many: its refusal tells that all before it are held.
     let entry = ServiceEntry {
-        queue_depth: u32::try_from(REQUESTS).expect("a few"),
+        queue_depth: u32::try_from(requests).expect("a few"),
         activation_deadline_ms: 600_000,
         ..service()
     };
     autoscaler.tell(Down { services: vec![entry], ..Down::default() }).await;
     let port = u16::try_from(autoscaler.listening().await.port).expect("a port");
-    let address = (Ipv4Addr::LOCALHOST, port).into();
+    (program, autoscaler, (Ipv4Addr::LOCALHOST, port).into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_request_takes_less_than_ten_kibibytes_with_its_connection() {
+    // The last one is one too many: its refusal tells that all before it are held.
+    let (program, _autoscaler, address) = holding(REQUESTS, &[]).await;
     let request = "GET /orders?id=17 HTTP/1.1\r\nhost: hello.default\r\naccept: */*\r\n\
                    user-agent: curl/8.5.0\r\nx-request-id: 705ab4f5-6393-11e8-b7cc-42010a800002\r\n\r\n";
     let before = program.resident();
@@ -88,6 +101,68 @@ async fn a_held_request_takes_less_than_ten_kibibytes_with_its_connection() {
     let each = program.resident().saturating_sub(before) / REQUESTS;
     eprintln!("{REQUESTS} held requests: {each} bytes each");
     assert!(each <= MOST_BYTES, "{each} bytes");
+}
+
+/// Some forty such requests once took all the memory that an activator has.
+#[tokio::test(flavor = "multi_thread")]
+async fn held_bodies_in_chunks_of_a_byte_take_no_more_than_their_bytes() {
+    const BODIES: usize = 40;
+    // As much as is read ahead of a request that waits.
+    const CHUNKS: usize = 32 * 1024 - 1;
+    let (program, _autoscaler, address) = holding(BODIES, &[]).await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let posted = [head, &"1\r\n#\r\n".repeat(CHUNKS)].concat();
+    let before = program.resident();
+    let mut clients = Vec::new();
+    for _ in 0..BODIES {
+        clients.push(raw(address, &posted).await);
+    }
+    until("all of it is read", || unread(address.port()) == 0).await;
+    let grown = program.resident().saturating_sub(before);
+    eprintln!("{BODIES} held bodies of {CHUNKS} chunks: {} KiB", grown / 1024);
+    // What is counted of each.
+    assert!(grown <= BODIES * (8 + 64) * 1024, "{} KiB", grown / 1024);
+    assert!(is_refused(address, head), "they are held");
+}
+
+/// Over HTTP/2 the beginning of a body comes whether anybody asks for it or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn held_bodies_over_http2_are_counted_with_all_that_has_come_of_them() {
+    const CLIENTS: usize = 60;
+    const MEMORY: usize = 2 * 1024 * 1024;
+    let memory = MEMORY.to_string();
+    let (program, _autoscaler, address) =
+        holding(CLIENTS, &[("EBB_REQUEST_MEMORY_BYTES", memory.as_str())]).await;
+    let before = program.resident();
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let post = Request::post("http://hello.example/").body(Bytes::from(vec![b'x'; 256 * 1024]).into());
+        let mut sender = connect_http2(address).await;
+        clients.spawn(async move { sender.send_request(post.expect("a request")).await.expect("an answer") });
+    }
+    // Each is counted as 136 KiB at least.
+    for _ in 0..CLIENTS - MEMORY / (136 * 1024) {
+        let refused = soon("a refusal", clients.join_next()).await.expect("one more").expect("no panic");
+        assert_eq!(refused.headers()["ebb-reason"], "memory-short");
+    }
+    until("all of it is read", || unread(address.port()) == 0).await;
+    let grown = program.resident().saturating_sub(before);
+    eprintln!("{} held bodies over HTTP/2: {} KiB", clients.len(), grown / 1024);
+    assert!(clients.len() > 5, "some are held");
+    // And what its connections cost, generously: held or not they would take five times as much.
+    assert!(grown <= MEMORY + CLIENTS * 64 * 1024, "{} KiB", grown / 1024);
+}
+
+/// Bytes that have come to `port` and that nobody has read, as the kernel tells.
+fn unread(port: u16) -> u64 {
+    // A node without IPv6 has no table of it.
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let table = tables.concat();
+    let of_port = format!(":{port:04X}");
+    let queues = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let here = queues.filter(|columns| columns.get(1).is_some_and(|local| local.ends_with(&of_port)));
+    here.filter_map(|columns| u64::from_str_radix(columns.get(4)?.split_once(':')?.1, 16).ok()).sum()
 }
 
 /// Whether a request is refused at once, because as many as are allowed are held.

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::BodyError;
 use crate::{
     http1::{IncomingBody, Length},
-    http2::Incoming,
+    http2::{Incoming, STREAM_WINDOW},
 };
 
 /// Bytes of a body that are kept to be sent once more, and that are read while its request waits. Enough for most forms
@@ -68,24 +68,45 @@ impl Source {
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
+
+    /// The same of a request that waits.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Http1(body) => body.poll_ahead(cx),
+            // As far as its window allows it has come already.
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
 }
 
 impl Tape {
-    /// Reads on, and keeps up to `most` bytes of all that was read. Answers with what was read, which is nothing at the
-    /// end.
-    fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Option<Frame<Bytes>>> {
+    /// Reads on, and keeps up to the most that may be kept of all that was read. Answers with what was read, which is
+    /// nothing at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         let frame = ready!(rest.poll_frame(cx));
+        Poll::Ready(self.take(frame, self.most))
+    }
+
+    /// The same, and keeps all of it: nobody else has it.
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(rest) = &mut self.rest else { return Poll::Ready(()) };
+        let frame = ready!(rest.poll_ahead(cx));
+        self.take(frame, usize::MAX);
+        Poll::Ready(())
+    }
+
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, BodyError>>, most: usize) -> Option<Frame<Bytes>> {
         let Some(Ok(frame)) = frame else {
             self.rest = None;
             self.failed = frame.and_then(Result::err);
-            return Poll::Ready(None);
+            return None;
         };
         match (frame.data_ref(), frame.trailers_ref()) {
             (Some(data), _) => self.keep(data, most),
             (None, trailers) => self.trailers = trailers.cloned(),
         }
-        Poll::Ready(Some(frame))
+        Some(frame)
     }
 
     fn keep(&mut self, data: &Bytes, most: usize) {
@@ -143,6 +164,20 @@ impl RequestBody {
         }
     }
 
+    /// Bytes of it that come without being asked for, and stay until somebody reads them: those that HTTP/2 lets a client
+    /// send. Of HTTP/1 the kernel keeps them.
+    pub fn most_unasked(&self) -> usize {
+        let over_http2 = |tape: &Arc<Mutex<Tape>>| matches!(tape.lock().rest, Some(Source::Http2(_)));
+        if !self.tape.as_ref().is_some_and(over_http2) {
+            return 0;
+        }
+        let window = STREAM_WINDOW as usize;
+        match self.length {
+            Length::Exactly(bytes) => usize::try_from(bytes).unwrap_or(window).min(window),
+            Length::Nothing | Length::Chunked | Length::UntilClose => window,
+        }
+    }
+
     /// From now on nothing of it is kept or read ahead: it is sent once.
     pub fn keep_nothing(&self) {
         if let Some(tape) = &self.tape {
@@ -175,8 +210,7 @@ impl RequestBody {
             {
                 return Poll::Pending;
             }
-            // Nobody else has what is read here: all of it is kept.
-            tape.poll_read(cx, usize::MAX).map(drop)
+            tape.poll_read_ahead(cx)
         })
         .await;
     }
@@ -240,8 +274,7 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if tape.rest.is_some() {
-            let most = tape.most;
-            let frame = ready!(tape.poll_read(cx, most));
+            let frame = ready!(tape.poll_read(cx));
             this.at = tape.read;
             this.past_end |= frame.as_ref().is_some_and(Frame::is_trailers);
             if let Some(frame) = frame {

@@ -44,7 +44,10 @@ impl Inbound {
         }
         let read = if self.much {
             self.unread.reserve(READ_MUCH);
-            let read = ready!(poll_read_buf(Pin::new(stream), cx, &mut self.unread))?;
+            let Poll::Ready(read) = poll_read_buf(Pin::new(stream), cx, &mut self.unread)? else {
+                self.read_little();
+                return Poll::Pending;
+            };
             self.much = read >= READ;
             read
         } else {
@@ -57,6 +60,13 @@ impl Inbound {
         };
         self.ended = read == 0;
         Poll::Ready(Ok(read))
+    }
+
+    /// From now on no more is read at a time than a request that waits may keep, and no room is kept for more.
+    pub(super) fn read_little(&mut self) {
+        if std::mem::take(&mut self.much) {
+            self.unread = BytesMut::from(&*self.unread);
+        }
     }
 
     /// Gives the buffer back where it is empty.

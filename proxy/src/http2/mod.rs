@@ -17,11 +17,12 @@ pub use incoming::Incoming;
 pub(crate) use outgoing::{Outgoing, Stopped};
 pub(crate) use room::{Place, Room};
 
-/// One slow stream pins at most this many bytes of ours.
-const STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes of one stream that the other side may send before anybody takes them: a gigabit with a millisecond there and
+/// back. A request that waits pins them, and they are counted.
+pub(crate) const STREAM_WINDOW: u32 = 128 * 1024;
 /// All streams of one connection together.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
 /// Header bytes of one message, as over HTTP/1.1.
 const MAX_HEADER_BYTES: u32 = 1024 * 1024;
-/// Bytes of one stream that wait to be written.
-const MAX_SEND_BUFFER: usize = 400 * 1024;
+/// Bytes of one stream that wait to be written, as over HTTP/1.1. Who does not read pins them.
+const MAX_SEND_BUFFER: usize = 64 * 1024;

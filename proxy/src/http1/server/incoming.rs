@@ -73,6 +73,15 @@ impl IncomingBody {
         self.line.lock().body.is_held_back()
     }
 
+    /// The same of a request that waits: what lies behind what is taken is kept too, and should not be much.
+    pub(crate) fn poll_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.line.lock().inbound.read_little();
+        self.poll_frame(cx)
+    }
+
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
