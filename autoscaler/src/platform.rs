@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use ebb_core::{ServiceKey, Tick, scaling::ScalingSpec};
+use ebb_annotations::ScalingSpec;
+use ebb_core::{ServiceKey, Tick};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::mpsc;

@@ -5,7 +5,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use ebb_core::{ServiceKey, Tick, scaling::ScalingSpec};
+use ebb_annotations::ScalingSpec;
+use ebb_core::{ServiceKey, Tick};
 
 use crate::{
     pending::Pending,

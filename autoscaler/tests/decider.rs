@@ -8,10 +8,8 @@ use autoscaler::{
     decider::{Bound, Decider, Decision, Mode, Observation},
     windows::Averages,
 };
-use ebb_core::{
-    Tick,
-    scaling::{Metric, Rules, ScalingSpec, ServingSpec},
-};
+use ebb_annotations::{Metric, Rules, ScalingSpec, ServingSpec};
+use ebb_core::Tick;
 use proptest::prelude::*;
 use stock::{burst_capacity, reference_spec, stock_spec};
 

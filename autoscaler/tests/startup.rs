@@ -9,11 +9,8 @@ use autoscaler::{
     sampling::Estimate,
     service::{Cause, Next, ServiceState},
 };
-use ebb_core::{
-    ServiceKey, Tick,
-    scaling::{ClusterDefaults, Reachability, full_key, parse},
-    stat::Stat,
-};
+use ebb_annotations::{ClusterDefaults, Reachability, full_key, parse};
+use ebb_core::{ServiceKey, Tick, stat::Stat};
 
 /// Steps in a second.
 const STEPS: u64 = 10;

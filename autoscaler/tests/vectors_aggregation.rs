@@ -3,10 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a vector of another form must fail its test")]
 
 use autoscaler::windows::{MaxWindow, Smoothing, Window};
-use ebb_core::{
-    Tick,
-    scaling::{Aggregation, Rules},
-};
+use ebb_annotations::{Aggregation, Rules};
+use ebb_core::Tick;
 use ebb_vectors::{Vectors, agree, float, instant, integer, list, millis};
 use serde_json::{Value, json};
 

@@ -10,10 +10,8 @@ use autoscaler::{
     decider::{Decider, Decision, Mode, Observation, Status},
     windows::Averages,
 };
-use ebb_core::{
-    Tick,
-    scaling::{Metric, ScalingSpec, TargetBurstCapacity},
-};
+use ebb_annotations::{Metric, ScalingSpec, TargetBurstCapacity};
+use ebb_core::Tick;
 use ebb_vectors::{Vectors, float, instant, integer, list, millis};
 use serde_json::{Value, json};
 use stock::{burst_capacity, reference_spec};

@@ -10,11 +10,8 @@ use autoscaler::{
     sampling::{Refusal, Sample, SampleError, sample_size},
     windows::{Averages, MetricWindows, NoData},
 };
-use ebb_core::{
-    Tick,
-    scaling::{Aggregation, Metric, ScalingSpec},
-    stat::Stat,
-};
+use ebb_annotations::{Aggregation, Metric, ScalingSpec};
+use ebb_core::{Tick, stat::Stat};
 use ebb_vectors::{Vectors, agree, float, instant, integer, list, millis};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};

@@ -11,10 +11,8 @@ use autoscaler::zero::{
     PROXY_RECHECK, Path, Probe, Published, ScaleState, Scaling, apply_bounds, next_activity, num_activators,
     scale, step,
 };
-use ebb_core::{
-    Tick,
-    scaling::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, compat::effective},
-};
+use ebb_annotations::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, compat::effective};
+use ebb_core::Tick;
 use ebb_vectors::{Vectors, float, instant, list, millis};
 use serde_json::{Value, json};
 use stock::{burst_capacity, reference_spec};

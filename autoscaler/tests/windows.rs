@@ -6,11 +6,8 @@ mod stock;
 use std::time::Duration;
 
 use autoscaler::windows::{Averages, MetricWindows, NoData, Smoothing, Window};
-use ebb_core::{
-    Tick,
-    scaling::{Aggregation, Metric, Rules, ScalingSpec, TargetBurstCapacity},
-    stat::Stat,
-};
+use ebb_annotations::{Aggregation, Metric, Rules, ScalingSpec, TargetBurstCapacity};
+use ebb_core::{Tick, stat::Stat};
 use proptest::prelude::*;
 use stock::stock_spec;
 

@@ -8,10 +8,8 @@ use autoscaler::zero::{
     ActivatorAnswer, Activity, Facts, InactiveCause, MIN_ACTIVATORS, Outcome, Path, Probe, Published,
     ScaleState, bounded, num_activators, step,
 };
-use ebb_core::{
-    Tick,
-    scaling::{ScalingSpec, TargetBurstCapacity},
-};
+use ebb_annotations::{ScalingSpec, TargetBurstCapacity};
+use ebb_core::Tick;
 use proptest::prelude::*;
 use stock::{burst_capacity, stock_spec};
 

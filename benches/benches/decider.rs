@@ -7,11 +7,8 @@ use autoscaler::{
     windows::{MetricWindows, Window},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
-use ebb_core::{
-    Tick,
-    scaling::{Aggregation, ClusterDefaults, Metric, Reachability, Rules, ScalingSpec, parse},
-    stat::Stat,
-};
+use ebb_annotations::{Aggregation, ClusterDefaults, Metric, Reachability, Rules, ScalingSpec, parse};
+use ebb_core::{Tick, stat::Stat};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const AGGREGATIONS: [(Aggregation, &str); 2] =

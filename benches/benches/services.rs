@@ -17,10 +17,10 @@ use autoscaler::{
     services::Services,
 };
 use bytes::Bytes;
+use ebb_annotations::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, parse};
 use ebb_core::{
     ServiceKey, Tick,
     link::{Hello, PATH, Up, frame},
-    scaling::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, parse},
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
 use ebb_proxy::{

@@ -3,8 +3,7 @@
 //! This crate never does I/O, never reads a clock and knows nothing of Kubernetes. Whatever decides
 //! takes the time as a [`Tick`] and its facts as arguments.
 //!
-//! Read first: [`ServiceKey`] (who) and [`stat::Stat`] (what one pod reports). Annotations become types
-//! in [`scaling`], and nowhere else.
+//! Read first: [`ServiceKey`] (who) and [`stat::Stat`] (what one pod reports).
 
 pub mod announce;
 pub mod backoff;
@@ -14,7 +13,6 @@ pub mod headers;
 pub mod link;
 pub mod probe;
 pub mod request_stats;
-pub mod scaling;
 mod service_key;
 pub mod stat;
 mod tick;

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use ebb_core::scaling::full_key;
+use ebb_annotations::full_key;
 use ebb_properties::annotations;
 use libfuzzer_sys::fuzz_target;
 

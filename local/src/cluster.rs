@@ -206,7 +206,7 @@ impl Cluster {
     }
 
     async fn assemble(
-        services: Vec<(Template, ebb_core::scaling::ScalingSpec, Front)>,
+        services: Vec<(Template, ebb_annotations::ScalingSpec, Front)>,
         addresses: Vec<(ServiceKey, SocketAddr)>,
         lines: mpsc::Sender<Line>,
         options: &Options,

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use ebb_core::{
-    Tick,
-    scaling::{
-        Binding, ClusterDefaults, Fault, Metric, Parsed, Reachability, Rules, ScalingSpec, Schedule,
-        ServingSpec, Signal, TargetBurstCapacity, Warning, compat, keys, parse,
-    },
+use ebb_annotations::{
+    Binding, ClusterDefaults, Fault, Metric, Parsed, Reachability, Rules, ScalingSpec, Schedule, ServingSpec,
+    Signal, TargetBurstCapacity, Warning, compat, keys, parse,
 };
+use ebb_core::Tick;
 
 /// Annotations by key.
 pub type Texts = BTreeMap<String, String>;

@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use ebb_annotations::{Rules, ScalingSpec};
 use ebb_core::{
     Tick,
-    scaling::{Rules, ScalingSpec},
     stat::{CONTENT_TYPE, MAX_STAT_BYTES, Stat},
 };
 use ebb_proxy::{Upstream, UpstreamLimits, fetch};

@@ -14,10 +14,8 @@ mod status;
 
 use std::time::Duration;
 
-use ebb_core::{
-    Tick,
-    scaling::{Metric, Rules, ScalingSpec, TargetBurstCapacity},
-};
+use ebb_annotations::{Metric, Rules, ScalingSpec, TargetBurstCapacity};
+use ebb_core::Tick;
 
 pub use panic::{Mode, Panic};
 use proposal::{Proposal, saturating};

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use ebb_core::{Tick, scaling::Rules};
+use ebb_annotations::Rules;
+use ebb_core::Tick;
 
 use super::DELAY_GRANULARITY;
 use crate::windows::MaxWindow;

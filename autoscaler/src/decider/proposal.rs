@@ -1,4 +1,4 @@
-use ebb_core::scaling::{Metric, Rules, ScalingSpec};
+use ebb_annotations::{Metric, Rules, ScalingSpec};
 
 use super::{Bound, Observation, startup::Limit};
 use crate::windows::Averages;

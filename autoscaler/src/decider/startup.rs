@@ -12,7 +12,8 @@
 
 use std::time::Duration;
 
-use ebb_core::{Tick, scaling::ScalingSpec};
+use ebb_annotations::ScalingSpec;
+use ebb_core::Tick;
 
 use super::Observation;
 

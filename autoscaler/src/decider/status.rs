@@ -1,4 +1,4 @@
-use ebb_core::scaling::{ScalingSpec, TargetBurstCapacity};
+use ebb_annotations::{ScalingSpec, TargetBurstCapacity};
 
 use super::{Decision, proposal::saturating};
 

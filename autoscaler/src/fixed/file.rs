@@ -6,10 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use ebb_core::{
-    ServiceKey,
-    scaling::{ClusterDefaults, Reachability, ScalingSpec, full_key, parse},
-};
+use ebb_annotations::{ClusterDefaults, Reachability, ScalingSpec, full_key, parse};
+use ebb_core::ServiceKey;
 use serde::Deserialize;
 use thiserror::Error;
 

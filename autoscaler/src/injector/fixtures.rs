@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ebb_core::scaling::ClusterDefaults;
+use ebb_annotations::ClusterDefaults;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 

@@ -19,7 +19,7 @@ mod webhook;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use ebb_core::scaling::ClusterDefaults;
+use ebb_annotations::ClusterDefaults;
 use ebb_proxy::{Drain, Limits, Quiet, ResponseBody, WallClock, serve_over};
 use http::Response;
 use k8s_openapi::api::core::v1::Service;

@@ -3,7 +3,7 @@
 //! The reconciler is the source of truth and does the same, later: what is done here closes the gaps between a
 //! client's write and that. So whatever is not certain is left to it.
 
-use ebb_core::scaling::{ClusterDefaults, keys};
+use ebb_annotations::{ClusterDefaults, keys};
 use k8s_openapi::api::core::v1::Service;
 
 use crate::kubernetes::claim::{self, Change, Labels, Verdict};

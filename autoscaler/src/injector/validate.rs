@@ -1,6 +1,6 @@
 //! Whether what a Service asks can be done: told to whoever writes it, all of it at once.
 
-use ebb_core::scaling::ClusterDefaults;
+use ebb_annotations::ClusterDefaults;
 use k8s_openapi::api::core::v1::Service;
 
 use crate::kubernetes::claim::{self, Verdict};

@@ -6,7 +6,7 @@
 use std::{fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use ebb_core::scaling::ClusterDefaults;
+use ebb_annotations::ClusterDefaults;
 use ebb_proxy::{Handler, Reply, RequestBody, ResponseBody};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};

@@ -26,7 +26,8 @@ mod write;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use ebb_core::{ServiceKey, scaling::ClusterDefaults};
+use ebb_annotations::ClusterDefaults;
+use ebb_core::ServiceKey;
 use ebb_proxy::WallClock;
 use kube::{Client, runtime::watcher};
 use parking_lot::Mutex;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ebb_core::scaling::ClusterDefaults;
+use ebb_annotations::ClusterDefaults;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 /// The ConfigMap, in Ebb's own namespace.

@@ -8,7 +8,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use ebb_core::{ServiceKey, Tick, backoff, scaling::ClusterDefaults};
+use ebb_annotations::ClusterDefaults;
+use ebb_core::{ServiceKey, Tick, backoff};
 use ebb_proxy::WallClock;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Client, core::ApiResource};

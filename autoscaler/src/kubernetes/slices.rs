@@ -167,7 +167,8 @@ fn is_of(ip: IpAddr, family: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ebb_core::{Tick, scaling::ClusterDefaults};
+    use ebb_annotations::ClusterDefaults;
+    use ebb_core::Tick;
     use serde_json::{Value, json};
 
     use super::*;

@@ -18,11 +18,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use ebb_annotations::Rules;
 use ebb_core::{
     ServiceKey, Tick,
     announce::Announced,
     link::{AnnouncedPod, Down, Hello, Listening, PodEntry, ServiceEntry, activator_index, frame},
-    scaling::Rules,
 };
 use tokio::sync::mpsc;
 use tracing::{info, warn};

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use ebb_core::{Tick, scaling::Metric};
+use ebb_annotations::Metric;
+use ebb_core::Tick;
 use serde_json::{Value, json};
 
 use crate::{

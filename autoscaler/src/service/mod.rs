@@ -15,12 +15,8 @@ mod view;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use ebb_core::{
-    ServiceKey, Tick,
-    announce::Announced,
-    scaling::{Metric, Rules, ScalingSpec, Scheduled, TargetBurstCapacity},
-    stat::Stat,
-};
+use ebb_annotations::{Metric, Rules, ScalingSpec, Scheduled, TargetBurstCapacity};
+use ebb_core::{ServiceKey, Tick, announce::Announced, stat::Stat};
 
 use crate::{
     decider::{Decider, Decision, Observation, Status},

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use ebb_core::scaling::{ClusterDefaults, Reachability, full_key, parse};
+use ebb_annotations::{ClusterDefaults, Reachability, full_key, parse};
 
 use super::*;
 use crate::{

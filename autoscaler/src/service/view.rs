@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ebb_core::scaling::Metric;
+use ebb_annotations::Metric;
 use serde_json::{Value, json};
 
 use super::{Explained, ServiceState};

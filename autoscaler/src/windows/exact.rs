@@ -1,7 +1,8 @@
 //! The averages as they are meant: the mean of what was seen, without a rounding error that outlives its
 //! cause, and in O(1).
 
-use ebb_core::{Tick, scaling::Aggregation};
+use ebb_annotations::Aggregation;
+use ebb_core::Tick;
 
 use super::{
     Smoothing,

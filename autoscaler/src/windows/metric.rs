@@ -1,10 +1,7 @@
 use std::time::Duration;
 
-use ebb_core::{
-    Tick,
-    scaling::{Aggregation, Metric, Rules, ScalingSpec, TargetBurstCapacity},
-    stat::Stat,
-};
+use ebb_annotations::{Aggregation, Metric, Rules, ScalingSpec, TargetBurstCapacity};
+use ebb_core::{Tick, stat::Stat};
 use thiserror::Error;
 
 use super::Window;

@@ -19,10 +19,8 @@ mod smoothing;
 
 use std::time::Duration;
 
-use ebb_core::{
-    Tick,
-    scaling::{Aggregation, Rules},
-};
+use ebb_annotations::{Aggregation, Rules};
+use ebb_core::Tick;
 
 use exact::Exact;
 pub use max::MaxWindow;

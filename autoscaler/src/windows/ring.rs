@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ebb_core::{Tick, scaling::Rules};
+use ebb_annotations::Rules;
+use ebb_core::Tick;
 
 /// Most buckets of one ring: windows are at most 1 h long, so this only stops a nonsensical length from
 /// taking all memory.

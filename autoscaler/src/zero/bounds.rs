@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 
-use ebb_core::scaling::ScalingSpec;
+use ebb_annotations::ScalingSpec;
 
 /// `desired` pods within the bounds of `spec` (`spec/annotations.md`, section 7), of which the lower is not
 /// less than what its schedule says (`scheduled`), unless nobody can reach the service.

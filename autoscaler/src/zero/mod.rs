@@ -21,7 +21,8 @@ mod scale;
 
 use std::time::Duration;
 
-use ebb_core::{Tick, scaling::ScalingSpec};
+use ebb_annotations::ScalingSpec;
+use ebb_core::Tick;
 
 pub use activity::{Activity, InactiveCause, next_activity};
 pub use bounds::{apply_bounds, bounded};

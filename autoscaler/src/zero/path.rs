@@ -1,4 +1,4 @@
-use ebb_core::scaling::{ScalingSpec, TargetBurstCapacity};
+use ebb_annotations::{ScalingSpec, TargetBurstCapacity};
 
 /// Fewest activators of one service: one may go at any time.
 pub const MIN_ACTIVATORS: u32 = 2;

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use ebb_core::{
-    Tick,
-    scaling::{ScalingSpec, TargetBurstCapacity},
-};
+use ebb_annotations::{ScalingSpec, TargetBurstCapacity};
+use ebb_core::Tick;
 
 use super::{ActivatorAnswer, Activity, Facts, Path, Probe, Published, ScaleState, bounded};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ebb_core::scaling::{ClusterDefaults, Reachability, Rules, ScalingSpec, TargetBurstCapacity, parse};
+use ebb_annotations::{ClusterDefaults, Reachability, Rules, ScalingSpec, TargetBurstCapacity, parse};
 
 /// Target 70 of 100 requests in flight, burst capacity 211, windows of 60 s and 6 s.
 #[allow(dead_code, reason = "each test program uses its part of this module")]

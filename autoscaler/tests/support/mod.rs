@@ -9,11 +9,11 @@ use autoscaler::{
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, Pod, PodAddress, PodSource, ScaleTarget},
 };
 use bytes::Bytes;
+use ebb_annotations::{ClusterDefaults, Reachability, parse};
 use ebb_core::{
     ServiceKey, Tick,
     announce::{self, Announcement},
     link::{Down, Frames, Hello, Listening, PATH, ServiceEntry, Up, frame},
-    scaling::{ClusterDefaults, Reachability, parse},
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
 use ebb_proxy::Incoming;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ebb_core::scaling::{ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, Sidecar, keys, parse};
+use ebb_annotations::{ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, Sidecar, keys, parse};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec, PodTemplateSpec, Service, ServiceAccount};
 use kube::{
     Api, ResourceExt,

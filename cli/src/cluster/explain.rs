@@ -5,7 +5,8 @@ mod waits;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use ebb_core::{ServiceKey, scaling::keys};
+use ebb_annotations::keys;
+use ebb_core::ServiceKey;
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Service, events::v1::Event};
 use kube::{Api, ResourceExt, api::ListParams};

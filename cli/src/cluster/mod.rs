@@ -23,7 +23,7 @@ mod uninstall;
 
 use std::time::Duration;
 
-use ebb_core::scaling::GoDuration;
+use ebb_annotations::GoDuration;
 
 pub(crate) use connection::{Cluster, Connection, Failure};
 pub(crate) use explain::explain;

@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
-use ebb_core::scaling::full_key;
+use ebb_annotations::full_key;
 use ebb_local::{
     Api, Cluster, DEFAULT_API, Options,
     config::{self, Service, Understood},
@@ -212,11 +212,11 @@ fn understand(services: Vec<Service>) -> anyhow::Result<Vec<Understood>> {
     Ok(understood)
 }
 
-fn describe(service: &Service, spec: &ebb_core::scaling::ScalingSpec) -> String {
+fn describe(service: &Service, spec: &ebb_annotations::ScalingSpec) -> String {
     let most = spec.max_scale.map_or_else(|| "any number of".to_owned(), |max| max.to_string());
     let unit = match spec.metric {
-        ebb_core::scaling::Metric::Concurrency => "requests in flight",
-        ebb_core::scaling::Metric::Rps => "requests per second",
+        ebb_annotations::Metric::Concurrency => "requests in flight",
+        ebb_annotations::Metric::Rps => "requests per second",
     };
     format!(
         "`{}`; {} to {most} pods, {} {unit} each",

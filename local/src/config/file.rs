@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ebb_core::scaling::full_key;
+use ebb_annotations::full_key;
 use serde::Deserialize;
 
 use super::{ConfigError, Service, manifest, yaml};

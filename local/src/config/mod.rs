@@ -7,7 +7,7 @@ mod yaml;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ebb_core::scaling::{ClusterDefaults, Fault, Reachability, ScalingSpec, Warning, parse};
+use ebb_annotations::{ClusterDefaults, Fault, Reachability, ScalingSpec, Warning, parse};
 use thiserror::Error;
 
 pub use file::read as read_file;

@@ -16,7 +16,8 @@ use autoscaler::{
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
     zero::bounded,
 };
-use ebb_core::{ServiceKey, scaling::ScalingSpec};
+use ebb_annotations::ScalingSpec;
+use ebb_core::ServiceKey;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;

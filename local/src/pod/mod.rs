@@ -16,7 +16,8 @@ use std::{
     time::Duration,
 };
 
-use ebb_core::{ServiceKey, Tick, scaling::ServingSpec};
+use ebb_annotations::ServingSpec;
+use ebb_core::{ServiceKey, Tick};
 use ebb_proxy::{ConnectionLimits, Quiet, WallClock};
 use parking_lot::Mutex;
 use queue_proxy::{Listeners, QueueProxy, readiness::Probe};

@@ -13,7 +13,7 @@ mod token;
 
 use std::sync::Arc;
 
-use ebb_core::scaling::Sidecar;
+use ebb_annotations::Sidecar;
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use serde_json::{Value, json};

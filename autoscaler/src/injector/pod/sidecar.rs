@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, str::FromStr};
 
-use ebb_core::{headers, scaling::ServingSpec};
+use ebb_annotations::ServingSpec;
+use ebb_core::headers;
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, HTTPHeader, Lifecycle,

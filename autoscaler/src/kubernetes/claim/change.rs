@@ -1,6 +1,6 @@
 //! How a Service comes to be Ebb's, and its own again.
 
-use ebb_core::scaling::keys;
+use ebb_annotations::keys;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Map, Value, json};
 

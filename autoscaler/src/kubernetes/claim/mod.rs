@@ -8,10 +8,10 @@ mod tests;
 
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
-use ebb_core::{
-    ServiceKey,
-    scaling::{ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, keys, parse},
+use ebb_annotations::{
+    ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, keys, parse,
 };
+use ebb_core::ServiceKey;
 use k8s_openapi::{
     api::core::v1::{Service, ServiceSpec},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,

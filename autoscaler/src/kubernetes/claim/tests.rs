@@ -1,4 +1,4 @@
-use ebb_core::scaling::ClusterDefaults;
+use ebb_annotations::ClusterDefaults;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
-use ebb_core::{Tick, scaling::ScaleTarget};
+use ebb_annotations::ScaleTarget;
+use ebb_core::Tick;
 use k8s_openapi::{
     api::core::v1::{ContainerPort, ContainerState, PodCondition, PodIP},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},

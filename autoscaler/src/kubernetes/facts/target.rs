@@ -1,6 +1,7 @@
 use std::fmt;
 
-use ebb_core::{ServiceKey, scaling::ScaleTarget};
+use ebb_annotations::ScaleTarget;
+use ebb_core::ServiceKey;
 use kube::core::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;

@@ -18,10 +18,8 @@ use std::{
     sync::Arc,
 };
 
-use ebb_core::{
-    ServiceKey, Tick,
-    scaling::{ClusterDefaults, ScaleTarget},
-};
+use ebb_annotations::{ClusterDefaults, ScaleTarget};
+use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
 use super::{

@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use ebb_core::{
-    ServiceKey, Tick,
-    scaling::{ScalingSpec, Sidecar},
-};
+use ebb_annotations::{ScalingSpec, Sidecar};
+use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
 use crate::{

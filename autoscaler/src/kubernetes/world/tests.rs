@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use ebb_core::{ServiceKey, Tick, scaling::ClusterDefaults};
+use ebb_annotations::ClusterDefaults;
+use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Others who write the replicas that Ebb writes: HPAs, and KEDA's `ScaledObject`s.
 
-use ebb_core::scaling::ScaleTarget;
+use ebb_annotations::ScaleTarget;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::{
     Api, ResourceExt,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ebb_core::scaling::keys;
+use ebb_annotations::keys;
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, api::ListParams};

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ebb_core::scaling::{ScaleTarget, keys};
+use ebb_annotations::{ScaleTarget, keys};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Api,

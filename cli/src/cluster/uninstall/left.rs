@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ebb_core::scaling::ClusterDefaults;
+use ebb_annotations::ClusterDefaults;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{Api, ResourceExt, api::ListParams};
 

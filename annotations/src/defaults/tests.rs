@@ -1,5 +1,5 @@
 use super::*;
-use crate::scaling::compat;
+use crate::compat;
 
 fn map(pairs: &[(&str, &str)]) -> Texts {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

@@ -6,8 +6,8 @@ use ebb_vectors::{Vectors, agree, float, list};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::scaling::effective::RPS_UTILIZATION;
-use crate::scaling::{
+use crate::effective::RPS_UTILIZATION;
+use crate::{
     Aggregation, FaultKind, GoDuration, TargetBurstCapacity,
     annotations::{text_of, value_of},
     keys, parse,

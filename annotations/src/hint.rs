@@ -44,7 +44,7 @@ fn plain(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{ClusterDefaults, Reachability, full_key, parse};
+    use crate::{ClusterDefaults, Reachability, full_key, parse};
 
     #[test]
     fn slips_are_recognized_and_strangers_are_not() {

@@ -1,6 +1,6 @@
 //! Annotations as people write them: nearly right.
 
-use ebb_core::scaling::{ClusterDefaults, Reachability, full_key, keys, parse};
+use ebb_annotations::{ClusterDefaults, Reachability, full_key, keys, parse};
 use ebb_properties::annotations::{Texts, hold};
 use proptest::{
     collection::vec,

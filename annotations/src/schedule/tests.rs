@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::scaling::fixtures::{capped_at, refusal, refusal_under, spec};
+use crate::fixtures::{capped_at, refusal, refusal_under, spec};
 
 fn schedule(text: &str) -> Schedule {
     Schedule::parse(text).unwrap()

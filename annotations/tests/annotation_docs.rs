@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ebb_core::scaling::{ClusterDefaults, Fault, Reachability, full_key, keys, parse};
+use ebb_annotations::{ClusterDefaults, Fault, Reachability, full_key, keys, parse};
 
 const DOCS: &str = include_str!("../../docs/annotations.md");
 

@@ -1,7 +1,7 @@
 use std::{num::NonZeroU16, time::Duration};
 
 use super::*;
-use crate::scaling::{
+use crate::{
     Aggregation, TargetBurstCapacity,
     fixtures::{capped_at, parse_stock, refusal, refusal_under, spec, texts},
     full_key,

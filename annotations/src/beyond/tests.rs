@@ -1,5 +1,5 @@
 use super::*;
-use crate::scaling::fixtures::{refusal, spec};
+use crate::fixtures::{refusal, spec};
 
 #[test]
 fn ebb_does_better_than_the_reference_unless_told_not_to() {

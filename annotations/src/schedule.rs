@@ -20,7 +20,7 @@ use super::{
     keys,
     syntax::Syntax,
 };
-use crate::Tick;
+use ebb_core::Tick;
 
 /// Longest text, in bytes: what 16 entries take, with room.
 const MAX_TEXT: usize = 1024;

@@ -72,7 +72,7 @@ fn total(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{
+    use crate::{
         Reachability,
         fixtures::{refusal, spec, texts},
         parse,
