@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::service::View;
+use ebb_decide::service::View;
 
 /// What became of a pod's announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +202,7 @@ const COUNTS: [Series<i64>; 6] = [
         (!shown.view.fresh).into()
     }),
     ("proxied", "Whether activators are in the path", |shown| {
-        (shown.view.path == crate::zero::Path::Proxy).into()
+        (shown.view.path == ebb_decide::zero::Path::Proxy).into()
     }),
 ];
 

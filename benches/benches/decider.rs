@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
-use autoscaler::{
-    decider::{Decider, Observation},
-    windows::{MetricWindows, Window},
-};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ebb_annotations::{Aggregation, ClusterDefaults, Metric, Reachability, Rules, ScalingSpec, parse};
 use ebb_core::{Tick, stat::Stat};
+use ebb_decide::{
+    decider::{Decider, Observation},
+    windows::{MetricWindows, Window},
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const AGGREGATIONS: [(Aggregation, &str); 2] =

@@ -9,12 +9,8 @@ use std::{
 };
 
 use autoscaler::{
-    Autoscaler, Periods,
-    endpoints::{Answering, Endpoints},
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, Pod, PodAddress, PodSource, ScaleTarget},
-    sampling::Estimate,
-    service::Cause,
-    services::Services,
+    Autoscaler,
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
 };
 use bytes::Bytes;
 use ebb_annotations::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, parse};
@@ -22,6 +18,13 @@ use ebb_core::{
     ServiceKey, Tick,
     link::{Hello, PATH, Up, frame},
     stat::{Stat, WireStatMessage, WireStatMessages},
+};
+use ebb_decide::{
+    Periods, Pod, PodAddress,
+    endpoints::{Answering, Endpoints},
+    sampling::Estimate,
+    service::Cause,
+    services::Services,
 };
 use ebb_proxy::{
     WallClock,
@@ -171,7 +174,7 @@ impl World {
         }
     }
 
-    fn service(&mut self, n: usize) -> &mut autoscaler::services::Service {
+    fn service(&mut self, n: usize) -> &mut ebb_decide::services::Service {
         self.services.get_mut(&key(n)).expect("a service that was made")
     }
 

@@ -8,8 +8,9 @@ use std::{
 };
 
 use activator::{Activator, HeldDispatch, Load};
-use autoscaler::{Autoscaler, Periods, service::View};
+use autoscaler::Autoscaler;
 use ebb_core::{ServiceKey, Tick};
+use ebb_decide::{Periods, service::View};
 use ebb_proxy::{Quiet, WallClock};
 use parking_lot::Mutex;
 use thiserror::Error;

@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr, os::fd::AsFd, time::Duration};
 
-use autoscaler::endpoints::Endpoints;
+use ebb_decide::endpoints::Endpoints;
 use rand::seq::SliceRandom;
 use tokio::{
     io::copy_bidirectional,

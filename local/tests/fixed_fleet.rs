@@ -4,9 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use activator::Activator;
 use autoscaler::{
-    Autoscaler, Periods,
+    Autoscaler,
     fixed::{self, FixedFleet},
 };
+use ebb_decide::Periods;
 use ebb_local::sample_app::{self, Server};
 use ebb_proxy::{ConnectionLimits, Quiet, WallClock};
 use queue_proxy::{Listeners, QueueProxy, readiness::Probe};

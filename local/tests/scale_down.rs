@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use autoscaler::zero::Path;
+use ebb_decide::zero::Path;
 use ebb_local::ServiceStatus;
 use http::StatusCode;
 use support::{

@@ -5,7 +5,7 @@ mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
-use autoscaler::zero::Path;
+use ebb_decide::zero::Path;
 use ebb_local::ServiceStatus;
 use futures_util::{SinkExt, StreamExt};
 use support::{

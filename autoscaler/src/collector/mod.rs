@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use prost::Message;
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::{
+use ebb_decide::{
+    Pod,
     idle_first::{Candidate, idle_first},
-    platform::Pod,
     sampling::{Estimate, Refusal, Sample, SampleError},
 };
 

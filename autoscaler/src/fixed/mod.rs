@@ -11,10 +11,8 @@ use ebb_core::ServiceKey;
 use tokio::sync::mpsc;
 use tracing::info;
 
-use crate::{
-    endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
-};
+use crate::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
+use ebb_decide::endpoints::Endpoints;
 pub use file::{FileError, FixedService, read};
 
 /// Events that may wait for the autoscaler.

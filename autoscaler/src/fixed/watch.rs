@@ -6,7 +6,8 @@ use http::{Request, header};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::file::{FixedPod, FixedService};
-use crate::platform::{FleetEvent, Pod, PodAddress};
+use crate::platform::FleetEvent;
+use ebb_decide::{Pod, PodAddress};
 
 /// How often a pod is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_secs(1);

@@ -40,12 +40,12 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    endpoints::Endpoints,
     injector::{AdmissionMetrics, Claims},
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
 };
 pub use connection::connect;
 use directory::{Directory, Known, Scale};
+use ebb_decide::endpoints::Endpoints;
 use gate::TokenGate;
 use metrics::Metrics;
 use shell::{Command, Outlets, Shell};

@@ -28,7 +28,8 @@ use super::{
     world::{Listing, Notice, Plan, Step, World},
     write::{WriteError, Writer, Written},
 };
-use crate::{caught::caught, endpoints::Endpoints, injector::Claims, platform::FleetEvent};
+use crate::{caught::caught, injector::Claims, platform::FleetEvent};
+use ebb_decide::endpoints::Endpoints;
 
 /// Facts that may wait for the task.
 const FACT_CAPACITY: usize = 1024;

@@ -30,8 +30,8 @@ use crate::{
     metrics::{Metrics, Outcome},
     platform::{Gate, PodSource},
     runtime::Asks,
-    service::{Admission, Explained},
 };
+use ebb_decide::service::{Admission, Explained};
 
 /// Tables that may wait for an activator that is slow to read.
 const DOWN_CAPACITY: usize = 1024;

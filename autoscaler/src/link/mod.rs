@@ -1,7 +1,7 @@
 //! The activators' streams: reports come up, tables go down.
 //!
 //! Whether an activator is sent connections follows from what is heard of it ([`hearing`]), from what the platform says of
-//! its pod ([`pods`]), and from whether anybody else is there ([`answering`](crate::endpoints::answering)): what looks like
+//! its pod ([`pods`]), and from whether anybody else is there ([`answering`](ebb_decide::endpoints::answering)): what looks like
 //! the loss of all of them is more likely our own, and changes nothing.
 
 mod departed;
@@ -27,12 +27,12 @@ use ebb_core::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::{
+use departed::Departed;
+use ebb_decide::{
+    Pod,
     endpoints::{Answering, Standing, answering},
-    platform::Pod,
     services::Service,
 };
-use departed::Departed;
 use hearing::{Hearing, SILENT_AFTER};
 use pods::ActivatorPods;
 

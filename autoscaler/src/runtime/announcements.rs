@@ -6,6 +6,8 @@ use super::Runtime;
 use crate::{
     link::{Heard, announced_entry, known_entry},
     platform::{EndpointSink, ScaleTarget},
+};
+use ebb_decide::{
     service::{Admission, Cause},
     services::Service,
 };

@@ -7,10 +7,8 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::Runtime;
-use crate::{
-    platform::{EndpointSink, ScaleTarget},
-    service::Cause,
-};
+use crate::platform::{EndpointSink, ScaleTarget};
+use ebb_decide::service::Cause;
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     pub(super) fn on_leadership(&mut self, leads: bool) {

@@ -33,7 +33,10 @@ use crate::{
     collector::Collector,
     link::{Activators, Heard, Intake, LinkEvent, LinkId, entry},
     metrics::{Metrics, Views},
-    platform::{EndpointSink, FleetEvent, Gate, Pod, PodSource, ScaleTarget},
+    platform::{EndpointSink, FleetEvent, Gate, PodSource, ScaleTarget},
+};
+use ebb_decide::{
+    Pod,
     service::{Cause, Explained, View},
     services::{Periods, Services},
 };

@@ -10,8 +10,10 @@ use super::Runtime;
 use crate::{
     caught::caught,
     metrics::{Metrics, Work},
-    pending::NextScale,
     platform::{EndpointSink, PlatformError, ScaleTarget},
+};
+use ebb_decide::{
+    pending::NextScale,
     sampling::{Estimate, SampleError},
     service::Cause,
 };

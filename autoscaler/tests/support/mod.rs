@@ -4,9 +4,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use autoscaler::{
-    Autoscaler, Periods,
-    endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, Pod, PodAddress, PodSource, ScaleTarget},
+    Autoscaler,
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
 };
 use bytes::Bytes;
 use ebb_annotations::{ClusterDefaults, Reachability, parse};
@@ -16,6 +15,7 @@ use ebb_core::{
     link::{Down, Frames, Hello, Listening, PATH, ServiceEntry, Up, frame},
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
+use ebb_decide::{Periods, Pod, PodAddress, endpoints::Endpoints};
 use ebb_proxy::Incoming;
 use ebb_proxy::{
     Upstream, UpstreamLimits, WallClock, fetch,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use autoscaler::zero::Path;
+use ebb_decide::zero::Path;
 use ebb_local::{ColdStart, PodPhase, ServiceStatus};
 
 use super::script::Script;

@@ -7,9 +7,9 @@ mod summary;
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use autoscaler::Periods;
 use clap::Args as ClapArgs;
 use ebb_core::Tick;
+use ebb_decide::Periods;
 use ebb_local::{
     Cluster, ColdStart, Line, Options, ServiceStatus,
     config::{Service, local_defaults},

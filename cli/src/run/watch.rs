@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use autoscaler::zero::Path;
+use ebb_decide::zero::Path;
 use ebb_local::{Cluster, ColdStart, Phases, PodPhase, ServiceStatus};
 
 use super::tries::{self, Tries};

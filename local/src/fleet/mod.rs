@@ -11,13 +11,10 @@ use std::{
     },
 };
 
-use autoscaler::{
-    endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
-    zero::bounded,
-};
+use autoscaler::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_annotations::ScalingSpec;
 use ebb_core::ServiceKey;
+use ebb_decide::{endpoints::Endpoints, zero::bounded};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;

@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, io, sync::Arc};
 
-use autoscaler::platform::{self, FleetEvent};
+use autoscaler::platform::FleetEvent;
 use ebb_core::Tick;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
@@ -152,9 +152,9 @@ impl ServicePods {
             key: self.template.key.clone(),
             pods: staying
                 .iter()
-                .map(|pod| platform::Pod {
+                .map(|pod| ebb_decide::Pod {
                     name: pod.name.to_string(),
-                    address: Some(platform::PodAddress {
+                    address: Some(ebb_decide::PodAddress {
                         serving: pod.addresses.serving,
                         stats: pod.addresses.stats,
                     }),

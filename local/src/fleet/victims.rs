@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use autoscaler::idle_first::{Candidate, idle_first};
+use ebb_decide::idle_first::{Candidate, idle_first};
 
 use crate::pod::Pod;
 

@@ -7,8 +7,8 @@ pub(crate) mod processes;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use autoscaler::Periods;
 use ebb_annotations::full_key;
+use ebb_decide::Periods;
 use ebb_local::{
     Cluster, Line, Options, PodPhase, ServiceStatus,
     config::{Service, Understood, local_defaults},

@@ -8,12 +8,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use autoscaler::{
-    Autoscaler, Periods,
+    Autoscaler,
     injector::{AdmissionMetrics, Claims, Facts, Injector, PullPolicy, Settings},
     kubernetes::{Identity, Kubernetes, connect},
     leader::Candidate,
 };
 use ebb_core::environment::{Environment, Fault};
+use ebb_decide::Periods;
 use ebb_proxy::{
     WallClock, listen,
     program::{self, Stop},

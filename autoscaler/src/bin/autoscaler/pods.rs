@@ -1,10 +1,11 @@
 use std::{io, path::PathBuf, process::ExitCode};
 
 use autoscaler::{
-    Autoscaler, Periods,
+    Autoscaler,
     fixed::{self, FixedFleet, FixedService},
 };
 use ebb_core::environment::{Environment, Fault};
+use ebb_decide::Periods;
 use ebb_proxy::{
     WallClock, listen,
     program::{self, Stop},

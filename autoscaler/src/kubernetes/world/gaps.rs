@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::tests::{Cluster, address, key, of_the_cluster, to_activators, with_sidecar};
-use crate::{endpoints::Endpoints, zero::Path};
+use ebb_decide::{endpoints::Endpoints, zero::Path};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]

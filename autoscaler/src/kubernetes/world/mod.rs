@@ -27,7 +27,8 @@ use super::{
     claim::{self, Claim, Verdict, selects},
     facts::{PodFacts, SliceFacts, TargetFacts, TargetKey},
 };
-use crate::{endpoints::Endpoints, platform::FleetEvent};
+use crate::platform::FleetEvent;
+use ebb_decide::endpoints::Endpoints;
 
 #[cfg(test)]
 use plan::NETWORK;

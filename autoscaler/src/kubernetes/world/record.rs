@@ -11,15 +11,15 @@ use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
 use crate::{
-    endpoints::Endpoints,
     kubernetes::{
         claim::{self, Claim, Labels},
         facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
         rival::Rivals,
         slices::resolve,
     },
-    platform::{FleetEvent, Pod, PodAddress},
+    platform::FleetEvent,
 };
+use ebb_decide::{Pod, PodAddress, endpoints::Endpoints};
 
 /// What a Service names may be made after it.
 const MISSING_FOR: Duration = Duration::from_secs(10);

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use super::{Listing, NETWORK, Plan, Step, World};
 use crate::{
-    endpoints::Endpoints,
     kubernetes::facts::{PodFacts, SidecarFacts, SliceFacts, TargetFacts, TargetKey},
-    platform::{FleetEvent, Pod},
-    zero::Path,
+    platform::FleetEvent,
 };
+use ebb_decide::{Pod, endpoints::Endpoints, zero::Path};
 
 /// A cluster that does what it is told, and a [`World`] that sees it.
 pub(super) struct Cluster {

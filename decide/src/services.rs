@@ -50,7 +50,8 @@ pub struct Service {
     pub port: u16,
     /// Why there are fewer pods than wanted, for those who wait; empty if nothing is wrong.
     pub trouble: String,
-    pub(crate) pending: Pending,
+    /// What is wanted for it, and what is under way.
+    pub pending: Pending,
 }
 
 impl Services {

@@ -4,8 +4,8 @@ use ebb_annotations::{ClusterDefaults, Reachability, full_key, parse};
 
 use super::*;
 use crate::{
+    PodAddress,
     endpoints::{Answering, Standing},
-    platform::PodAddress,
     zero::Path,
 };
 

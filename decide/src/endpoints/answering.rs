@@ -38,7 +38,7 @@ impl Answering {
 
 /// Those who are to have a service's connections, of all who may answer for it: whoever is heard. Where nobody is, it may
 /// be that we are deaf, and all stay.
-pub(crate) fn answering(candidates: impl IntoIterator<Item = (SocketAddr, Standing)>) -> Answering {
+pub fn answering(candidates: impl IntoIterator<Item = (SocketAddr, Standing)>) -> Answering {
     let mut candidates: Vec<(SocketAddr, Standing)> = candidates.into_iter().collect();
     let standing = candidates.iter().map(|(_, standing)| *standing).min().unwrap_or_default();
     if standing == Standing::Heard {

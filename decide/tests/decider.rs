@@ -4,12 +4,12 @@ mod stock;
 
 use std::{num::NonZeroU32, time::Duration};
 
-use autoscaler::{
+use ebb_annotations::{Metric, Rules, ScalingSpec, ServingSpec};
+use ebb_core::Tick;
+use ebb_decide::{
     decider::{Bound, Decider, Decision, Mode, Observation},
     windows::Averages,
 };
-use ebb_annotations::{Metric, Rules, ScalingSpec, ServingSpec};
-use ebb_core::Tick;
 use proptest::prelude::*;
 use stock::{burst_capacity, reference_spec, stock_spec};
 

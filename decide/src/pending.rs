@@ -5,14 +5,15 @@ use crate::endpoints::Endpoints;
 
 /// For one service.
 #[derive(Debug, Default)]
-pub(crate) struct Pending {
+pub struct Pending {
     scale: Option<u32>,
     scaling: Option<u32>,
     /// Who goes first, if pods are to go; asked for before the first does.
     order: Order,
     publish: Option<Endpoints>,
     publishing: bool,
-    pub(crate) scraping: bool,
+    /// Whether its pods are being asked.
+    pub scraping: bool,
 }
 
 /// Whether it is known which pods are idle.
@@ -26,7 +27,7 @@ enum Order {
 
 /// What to do next about the number of pods.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NextScale {
+pub enum NextScale {
     /// Find out which pods are idle.
     Ask,
     /// Have so many pods; of those that go, these go first.
@@ -36,20 +37,21 @@ pub(crate) enum NextScale {
 impl Pending {
     /// The last decision: `pods`, or what there is. Whatever was wanted before and is not under way is not wanted
     /// any more.
-    pub(crate) fn want_scale(&mut self, pods: Option<u32>) {
+    pub fn want_scale(&mut self, pods: Option<u32>) {
         self.scale = pods.filter(|pods| self.scaling != Some(*pods));
         if self.scale.is_none() && matches!(self.order, Order::Known(_)) {
             self.order = Order::Unknown;
         }
     }
 
-    pub(crate) fn want_published(&mut self, endpoints: Endpoints) {
+    /// The last word on where its traffic goes.
+    pub fn want_published(&mut self, endpoints: Endpoints) {
         self.publish = Some(endpoints);
     }
 
     /// What to do now to have the pods that are wanted, of which there are `replicas`. Pods that go are to be
     /// named where `idle_first`; for more pods nobody waits.
-    pub(crate) fn next_scale(&mut self, replicas: u32, idle_first: bool) -> Option<NextScale> {
+    pub fn next_scale(&mut self, replicas: u32, idle_first: bool) -> Option<NextScale> {
         let pods = self.scale.filter(|_| self.scaling.is_none())?;
         let order = match &mut self.order {
             _ if !idle_first || pods >= replicas => Vec::new(),
@@ -70,22 +72,25 @@ impl Pending {
     }
 
     /// It is known which pods are idle.
-    pub(crate) fn order_known(&mut self, first_to_go: Vec<String>) {
+    pub fn order_known(&mut self, first_to_go: Vec<String>) {
         // Whom nobody waits for any more would be out of date by the next time.
         self.order = if self.scale.is_some() { Order::Known(first_to_go) } else { Order::Unknown };
     }
 
-    pub(crate) fn scaled(&mut self) {
+    /// The scale target has heard, or could not be reached: the next may be tried.
+    pub fn scaled(&mut self) {
         self.scaling = None;
     }
 
-    pub(crate) fn next_publish(&mut self) -> Option<Endpoints> {
+    /// What to publish now; `None` while the last is under way.
+    pub fn next_publish(&mut self) -> Option<Endpoints> {
         let next = if self.publishing { None } else { self.publish.take() };
         self.publishing |= next.is_some();
         next
     }
 
-    pub(crate) fn published(&mut self) {
+    /// The last was published, or could not be.
+    pub fn published(&mut self) {
         self.publishing = false;
     }
 }

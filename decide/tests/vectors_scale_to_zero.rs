@@ -6,13 +6,13 @@ mod stock;
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use autoscaler::zero::{
+use ebb_annotations::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, compat::effective};
+use ebb_core::Tick;
+use ebb_decide::zero::{
     ACTIVATION_BUFFER, ActivatorAnswer, Activity, Facts, InactiveCause, MIN_ACTIVATORS, Outcome,
     PROXY_RECHECK, Path, Probe, Published, ScaleState, Scaling, apply_bounds, next_activity, num_activators,
     scale, step,
 };
-use ebb_annotations::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, compat::effective};
-use ebb_core::Tick;
 use ebb_vectors::{Vectors, float, instant, list, millis};
 use serde_json::{Value, json};
 use stock::{burst_capacity, reference_spec};

@@ -5,9 +5,9 @@ mod stock;
 
 use std::time::Duration;
 
-use autoscaler::windows::{Averages, MetricWindows, NoData, Smoothing, Window};
 use ebb_annotations::{Aggregation, Metric, Rules, ScalingSpec, TargetBurstCapacity};
 use ebb_core::{Tick, stat::Stat};
+use ebb_decide::windows::{Averages, MetricWindows, NoData, Smoothing, Window};
 use proptest::prelude::*;
 use stock::stock_spec;
 

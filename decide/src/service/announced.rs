@@ -9,7 +9,7 @@ use std::{
 
 use ebb_core::announce::Announced;
 
-use crate::platform::{Pod, PodAddress};
+use crate::{Pod, PodAddress};
 
 /// Pods that are gone and are remembered, to tell who comes late from who comes early.
 const REMEMBERED: usize = 16;

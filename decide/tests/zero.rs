@@ -4,12 +4,12 @@ mod stock;
 
 use std::{num::NonZeroU32, time::Duration};
 
-use autoscaler::zero::{
+use ebb_annotations::{ScalingSpec, TargetBurstCapacity};
+use ebb_core::Tick;
+use ebb_decide::zero::{
     ActivatorAnswer, Activity, Facts, InactiveCause, MIN_ACTIVATORS, Outcome, Path, Probe, Published,
     ScaleState, bounded, num_activators, step,
 };
-use ebb_annotations::{ScalingSpec, TargetBurstCapacity};
-use ebb_core::Tick;
 use proptest::prelude::*;
 use stock::{burst_capacity, stock_spec};
 

@@ -19,9 +19,9 @@ use ebb_annotations::{Metric, Rules, ScalingSpec, Scheduled, TargetBurstCapacity
 use ebb_core::{ServiceKey, Tick, announce::Announced, stat::Stat};
 
 use crate::{
+    Pod,
     decider::{Decider, Decision, Observation, Status},
     endpoints::{Answering, Endpoints},
-    platform::Pod,
     sampling::{Estimate, SampleError},
     windows::MetricWindows,
     zero::{self, ActivatorAnswer, Facts, ScaleState},

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a vector of another form must fail its test")]
 
-use autoscaler::windows::{MaxWindow, Smoothing, Window};
 use ebb_annotations::{Aggregation, Rules};
 use ebb_core::Tick;
+use ebb_decide::windows::{MaxWindow, Smoothing, Window};
 use ebb_vectors::{Vectors, agree, float, instant, integer, list, millis};
 use serde_json::{Value, json};
 

@@ -6,12 +6,12 @@ mod stock;
 
 use std::time::Duration;
 
-use autoscaler::{
+use ebb_annotations::{Aggregation, Metric, ScalingSpec};
+use ebb_core::{Tick, stat::Stat};
+use ebb_decide::{
     sampling::{Refusal, Sample, SampleError, sample_size},
     windows::{Averages, MetricWindows, NoData},
 };
-use ebb_annotations::{Aggregation, Metric, ScalingSpec};
-use ebb_core::{Tick, stat::Stat};
 use ebb_vectors::{Vectors, agree, float, instant, integer, list, millis};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};

@@ -11,8 +11,7 @@ use std::{
 use ebb_core::ServiceKey;
 
 use crate::zero::Path;
-pub(crate) use answering::answering;
-pub use answering::{Answering, Standing};
+pub use answering::{Answering, Standing, answering};
 
 /// What is published for a service.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@ use std::{net::SocketAddr, time::Duration};
 use ebb_core::{ServiceKey, Tick};
 
 use crate::{
+    Pod,
     endpoints::{Answering, Endpoints, Standing, endpoints, subset},
-    platform::Pod,
     zero::{Outcome, Path, Published},
 };
 

@@ -6,12 +6,12 @@ mod stock;
 
 use std::num::NonZeroU32;
 
-use autoscaler::{
+use ebb_annotations::{Metric, ScalingSpec, TargetBurstCapacity};
+use ebb_core::Tick;
+use ebb_decide::{
     decider::{Decider, Decision, Mode, Observation, Status},
     windows::Averages,
 };
-use ebb_annotations::{Metric, ScalingSpec, TargetBurstCapacity};
-use ebb_core::Tick;
 use ebb_vectors::{Vectors, float, instant, integer, list, millis};
 use serde_json::{Value, json};
 use stock::{burst_capacity, reference_spec};

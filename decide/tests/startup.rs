@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use autoscaler::{
+use ebb_annotations::{ClusterDefaults, Reachability, full_key, parse};
+use ebb_core::{ServiceKey, Tick, stat::Stat};
+use ebb_decide::{
+    Pod, PodAddress,
     endpoints::Answering,
-    platform::{Pod, PodAddress},
     sampling::Estimate,
     service::{Cause, Next, ServiceState},
 };
-use ebb_annotations::{ClusterDefaults, Reachability, full_key, parse};
-use ebb_core::{ServiceKey, Tick, stat::Stat};
 
 /// Steps in a second.
 const STEPS: u64 = 10;
