@@ -3,7 +3,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use ebb_core::{headers, link::PodEntry};
 use ebb_proxy::{
     Upstream, UpstreamLimits, fetch,
-    net::{Liveness, connect},
+    net::{Liveness, connect, liveness::PING},
 };
 use http::{HeaderValue, Request, StatusCode, header};
 use tokio::time::sleep;
@@ -44,6 +44,8 @@ impl Pod {
             max_idle: 100,
             idle_timeout: IDLE_TIMEOUT,
             liveness: Liveness::POD,
+            // An app of its own may be too busy to answer; a queue-proxy never is.
+            ping: (!entry.direct).then_some(PING),
         };
         let nonce = HeaderValue::try_from(&entry.nonce).ok();
         let nonce = nonce.filter(|nonce| !nonce.is_empty() && !entry.direct);

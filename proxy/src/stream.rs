@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     body::BodyError,
     http2::{self, Incoming, Outgoing, Room},
-    net::{Liveness, connect},
+    net::{Liveness, connect, liveness::PING},
 };
 
 /// A body that ends when its sender is dropped.
@@ -89,7 +89,7 @@ async fn open_over(
 ) -> Result<Response<Incoming>, h2::Error> {
     let room = Room::new();
     let place = room.take();
-    let mut sender = http2::client::begin(io, room).await?.ready().await?;
+    let mut sender = http2::client::begin(io, room, Some(PING)).await?.ready().await?;
     let (head, mut pieces) = request.into_parts();
     let (answer, out) = sender.send_request(Request::from_parts(head, ()), false)?;
     // It ends with the stream. Whoever reads the answer need not do so for the pieces to go out.

@@ -91,6 +91,10 @@ async fn relay(
 ) -> io::Result<()> {
     let mut from = BufReader::with_capacity(BUFFER, AsyncReadExt::chain(&*said, from));
     loop {
+        if from.buffer().is_empty() {
+            // TLS keeps what is written until it is told; for TCP this is nothing.
+            to.flush().await?;
+        }
         let read = from.fill_buf().await?;
         if read.is_empty() {
             return to.shutdown().await;

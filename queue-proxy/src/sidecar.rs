@@ -168,6 +168,7 @@ impl Pod {
         let limits = UpstreamLimits {
             connect_timeout: APP_CONNECT_TIMEOUT,
             liveness: Liveness::CLIENT.may_stall(),
+            ping: None,
             ..UpstreamLimits::default()
         };
         Arc::new(Self {

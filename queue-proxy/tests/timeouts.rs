@@ -7,9 +7,10 @@ mod support;
 use std::{num::NonZeroUsize, time::Duration};
 
 use ebb_core::headers;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use support::*;
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -118,6 +119,34 @@ async fn an_answer_that_began_in_time_may_take_its_time() {
     assert_timed_out(&within(other_answer).await.unwrap().unwrap(), "response-start-timeout");
     sender.send(data("late")).await.unwrap();
     assert_eq!(piece(answer.body_mut()).await, "late");
+}
+
+/// It answers every PING and never opens its window: by that alone it could keep a slot for ever.
+#[tokio::test]
+async fn a_client_of_http2_that_takes_nothing_has_its_slot_until_the_time_out_and_no_longer() {
+    let mut app = App::http2().await;
+    let pod = Pod::start(app.address, |config| {
+        config.container_concurrency = NonZeroUsize::new(1);
+        config.request_timeout = SHORT;
+    })
+    .await;
+    let stream = within(tokio::net::TcpStream::connect(pod.serving)).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(1);
+    let (mut sender, connection) = within(builder.handshake(TokioIo::new(stream))).await.unwrap();
+    // Ends with its sender.
+    tokio::spawn(connection);
+    let ask = Request::get("http://a/").body(empty()).unwrap();
+    let answer = tokio::spawn(sender.send_request(ask));
+    app.next().await.answer_with("more than one byte");
+    let answer = within(answer).await.unwrap().unwrap();
+    pod.until_in_flight(0).await;
+    assert!(within(answer.into_body().collect()).await.is_err(), "it is not whole");
+    // And whoever is next has it.
+    let mut next = Client2::connect(pod.serving).await;
+    let answer = tokio::spawn(next.send(Request::get("http://a/").body(empty()).unwrap()));
+    app.next().await.answer_with("next");
+    assert_eq!(text(within(answer).await.unwrap()).await, "next");
 }
 
 #[tokio::test]

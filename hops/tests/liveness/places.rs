@@ -138,3 +138,11 @@ async fn among_connections_of_http2_on_which_nothing_was_ever_asked_and_nobody_l
     // Whatever its server says to it then, it says nothing more.
     port.serves_newcomers_among(async |address| having_sent(address, settings).await).await;
 }
+
+/// They were answered, and go on sending a body that nobody wants.
+#[tokio::test]
+async fn among_connections_whose_uploads_outlive_their_answers() {
+    let port = Port::open().await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nbegun";
+    port.serves_newcomers_among(async |address| having_sent(address, head.as_bytes()).await).await;
+}

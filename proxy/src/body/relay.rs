@@ -76,12 +76,18 @@ impl Relay {
         give_back(&mut self.lease, &mut self.inner);
     }
 
-    /// Sends the rest of the request, while nobody asks for more of the answer.
-    pub(super) fn poll_upload(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
-        match self.project().inner {
-            AnswerBody::Http1(body) => body.poll_upload(cx),
-            AnswerBody::Http2(body) => body.poll_upload(cx),
+    /// What goes on while the client takes no more of the answer: the rest of the request is sent, and its time runs.
+    pub(super) fn poll_meanwhile(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        let this = self.project();
+        match this.inner {
+            AnswerBody::Http1(body) => body.poll_upload(cx)?,
+            AnswerBody::Http2(body) => body.poll_upload(cx)?,
         }
+        if this.deadline.poll(cx).is_ready() {
+            this.lease.take();
+            return Err(BodyError::RequestTimeout);
+        }
+        Ok(())
     }
 }
 

@@ -69,12 +69,17 @@ impl<G> ResponseBody<G> {
         }
     }
 
-    /// Sends the rest of the request, while nobody asks for more of the answer.
-    pub(crate) fn poll_upload(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
+    /// What goes on while the client takes no more of the answer: the rest of the request is sent, and its time runs.
+    pub(crate) fn poll_meanwhile(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
         match self.project().source.project() {
-            SourceProjection::Relayed { body } => body.poll_upload(cx),
+            SourceProjection::Relayed { body } => body.poll_meanwhile(cx),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the answer is our own, and all of it is there.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.source, Source::Own { .. })
     }
 }
 

@@ -22,5 +22,5 @@ mod spelling;
 pub(crate) use client::{Answer, Broken, Connection, Exchange};
 pub use fault::Fault;
 pub(crate) use framing::Length;
-pub(crate) use head::to_origin_form;
+pub(crate) use head::{MAX_BYTES, MAX_FIELDS, to_origin_form};
 pub(crate) use server::IncomingBody;

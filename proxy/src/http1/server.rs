@@ -145,10 +145,10 @@ impl<'a> Server<'a> {
                 Next::Wrong(fault) => self.refuse(fault).await?,
                 Next::End => return Ok(()),
             };
+            drop(busy);
             if after == After::Close {
                 return self.close().await;
             }
-            drop(busy);
         }
     }
 
@@ -268,6 +268,10 @@ impl<'a> Server<'a> {
     }
 
     fn append_interims(&mut self, cx: &Context<'_>) {
+        // Those that its client does not take are not piled up for it.
+        if self.out.has_enough() {
+            return;
+        }
         for interim in self.interims.take(cx.waker()) {
             self.out.append(|out| respond::write(&interim, Version::HTTP_11, out));
         }
@@ -383,7 +387,7 @@ impl<'a> Server<'a> {
                     Poll::Pending => {
                         self.allow_stalls();
                         // A client that writes before it reads must be read from, or both would wait for each other.
-                        body.as_mut().poll_upload(cx).map_err(io::Error::other)?;
+                        body.as_mut().poll_meanwhile(cx).map_err(io::Error::other)?;
                         return Poll::Pending;
                     }
                 }

@@ -5,29 +5,37 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{Reason, client};
 use http::{Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+    time::timeout,
+};
 
 use super::{
-    CONNECTION_WINDOW, Incoming, MAX_HEADER_BYTES, MAX_SEND_BUFFER, Outgoing, Room, STREAM_WINDOW, Stopped,
+    CONNECTION_WINDOW, FRAMES_BUDGET, Incoming, MAX_HEADER_BYTES, MAX_SEND_BUFFER, Outgoing, Room,
+    STREAM_WINDOW, Stopped,
     alive::{Heard, lost},
 };
 use crate::{
     body::{BodyError, RequestBody},
     interim::Interims,
-    net::liveness::PING,
 };
+
+/// A server tells its limits first of all, and is waited for so long to do so.
+const TOLD_WITHIN: Duration = Duration::from_millis(250);
 
 /// Begins streams on a connection.
 pub(crate) type Sender = client::SendRequest<Bytes>;
 
 /// Begins to speak HTTP/2 on `stream`. The connection lasts until its senders and streams are dropped, its server closes
-/// it, or says nothing any more while streams are open; `room` hears of its end, and of its server's limit.
+/// it, or does not answer a `ping` while streams are open; `room` hears of its end, and of its server's limit.
 ///
 /// # Errors
 ///
@@ -35,27 +43,35 @@ pub(crate) type Sender = client::SendRequest<Bytes>;
 pub(crate) async fn begin(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     room: Arc<Room>,
+    ping: Option<Duration>,
 ) -> Result<Sender, h2::Error> {
     let (stream, hearing) = Heard::new(stream);
     let (sender, mut connection) = client::Builder::new()
         .enable_push(false)
-        .initial_max_send_streams(Room::ASSUMED)
+        .initial_max_send_streams(Room::UNTOLD)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_send_buffer_size(MAX_SEND_BUFFER)
+        .data_frame_budget(FRAMES_BUDGET)
         .handshake(stream)
         .await?;
-    let pings = connection.ping_pong();
+    let (pings, every) = (connection.ping_pong().filter(|_| ping.is_some()), ping.unwrap_or_default());
+    let (tell, told) = oneshot::channel();
+    let mut tell = Some(tell);
     tokio::spawn(async move {
-        let mut lost = pin!(lost(pings, hearing, [PING; 2], || room.is_used()));
+        let mut lost = pin!(lost(pings, hearing, [every; 2], || room.is_used()));
         let ended = poll_fn(|cx| {
             if lost.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             // Polled for each stream that is opened: often enough to see the limit when it matters.
             let ended = Pin::new(&mut connection).poll(cx);
-            room.limit_to(connection.max_concurrent_send_streams());
+            let limit = connection.max_concurrent_send_streams();
+            room.limit_to(limit);
+            if limit != Room::UNTOLD {
+                drop(tell.take());
+            }
             ended
         });
         if let Err(error) = ended.await {
@@ -63,6 +79,8 @@ pub(crate) async fn begin(
         }
         room.close();
     });
+    // Whichever way it ends, it is dropped then: a server that takes one stream at a time should not be sent a hundred.
+    let _: Result<Result<(), _>, _> = timeout(TOLD_WITHIN, told).await;
     Ok(sender)
 }
 

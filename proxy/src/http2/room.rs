@@ -22,13 +22,14 @@ pub(crate) struct Place {
 }
 
 impl Room {
-    /// Until a server tells its limit, 100 are assumed: the least that RFC 9113 advises.
-    pub(crate) const ASSUMED: usize = 100;
+    /// The limit until the server tells its own, some less than the 100 that RFC 9113 advises at least; and no number that
+    /// a server would tell.
+    pub(super) const UNTOLD: usize = 97;
 
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             taken: AtomicUsize::new(0),
-            limit: AtomicUsize::new(Self::ASSUMED),
+            limit: AtomicUsize::new(Self::UNTOLD),
             closed: AtomicBool::new(false),
             last_used: Mutex::new(Instant::now()),
         })

@@ -1,7 +1,7 @@
 //! A client's connection: many requests at once, each a task of its own.
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -13,7 +13,7 @@ use h2::{
     Reason, RecvStream,
     server::{Builder, SendResponse},
 };
-use http::{Request, Response, header};
+use http::{Method, Request, Response, header};
 use http_body::Body;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -22,7 +22,8 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    CONNECTION_WINDOW, Incoming, MAX_HEADER_BYTES, MAX_SEND_BUFFER, Outgoing, STREAM_WINDOW, Stopped,
+    CONNECTION_WINDOW, FRAMES_BUDGET, Incoming, MAX_HEADER_BYTES, MAX_SEND_BUFFER, Outgoing, STREAM_WINDOW,
+    Stopped,
     alive::{Heard, lost},
 };
 use crate::{
@@ -37,6 +38,12 @@ use crate::{
 /// A connection that is to make room has so long to send the requests that were on their way. Who says nothing would
 /// keep it otherwise; and who waits for the place cannot tell.
 const FAREWELL: Duration = Duration::from_millis(100);
+/// An answer of our own is a few kilobytes. A client that does not take it in this time keeps a place that others need.
+const OWN_WITHIN: Duration = Duration::from_secs(5);
+/// What was said of an answer before it broke off is written in this time, if its client takes it.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(20);
+/// Interim answers to one request. `h2` keeps those that its client does not take.
+const MOST_INTERIMS: usize = 100;
 /// Streams that we reset because of what their client did wrong; one that has more is a flood.
 const MOST_FAULTS: usize = 1024;
 
@@ -83,6 +90,7 @@ where
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_local_error_reset_streams(Some(MOST_FAULTS))
         .max_send_buffer_size(MAX_SEND_BUFFER)
+        .data_frame_budget(FRAMES_BUDGET)
         .handshake::<_, Bytes>(stream)
         .await?;
     let liveness = limits.liveness;
@@ -104,9 +112,10 @@ where
                 let (request, respond) = accepted?;
                 let busy = Busy::begin(presence);
                 let (request, interims) = taken(request);
+                let is_head = *request.method() == Method::HEAD;
                 let answering = answer(request);
                 drain.tasks().spawn(async move {
-                    respond_with(answering, interims, respond).await;
+                    respond_with(answering, is_head, interims, respond).await;
                     drop(busy);
                 });
             }
@@ -165,16 +174,22 @@ fn taken(request: Request<RecvStream>) -> (Request<RequestBody>, Interims) {
     (Request::from_parts(head, body.into()), interims)
 }
 
-/// Sends what `answering` comes to, unless the client gives its request up before.
+/// Sends what `answering` comes to, unless the client gives its request up before. To HEAD goes no body.
 async fn respond_with<G>(
     answering: impl Future<Output = Response<ResponseBody<G>>>,
+    is_head: bool,
     interims: Interims,
     mut respond: SendResponse<Bytes>,
 ) {
     let mut answering = pin!(answering);
+    let mut may_follow = MOST_INTERIMS;
     let response = poll_fn(|cx| {
         let answered = answering.as_mut().poll(cx);
         for interim in interims.take(cx.waker()) {
+            if may_follow == 0 {
+                break;
+            }
+            may_follow -= 1;
             if let Err(error) = respond.send_informational(Response::from_parts(interim, ())) {
                 debug!(%error, "an interim answer was not sent");
             }
@@ -186,10 +201,11 @@ async fn respond_with<G>(
     });
     let Some(response) = response.await else { return };
     let (mut head, body) = response.into_parts();
+    let takes = if body.is_own() { Some(sleep(OWN_WITHIN)) } else { None };
     let mut body = pin!(body);
     strip_hop_by_hop(&mut head.headers);
     date::add_missing(&mut head.headers);
-    let is_whole = body.is_end_stream();
+    let is_whole = is_head || body.is_end_stream();
     if let (false, Some(length)) = (is_whole, body.size_hint().exact()) {
         head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }
@@ -204,8 +220,27 @@ async fn respond_with<G>(
         return;
     }
     let mut out = Outgoing::new(stream);
-    if let Err(Stopped::Body(error)) = poll_fn(|cx| out.poll_send(body.as_mut(), cx)).await {
+    let sent = poll_fn(|cx| match out.poll_send(body.as_mut(), cx) {
+        Poll::Pending => match body.as_mut().poll_meanwhile(cx) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(Stopped::Body(error))),
+        },
+        sent @ Poll::Ready(_) => sent,
+    });
+    let too_late = async {
+        match takes {
+            Some(limit) => limit.await,
+            None => pending().await,
+        }
+    };
+    let stopped = tokio::select! {
+        sent = sent => sent.err(),
+        () = too_late => return out.reset(Reason::CANCEL),
+    };
+    if let Some(Stopped::Body(error)) = stopped {
         debug!(%error, "an answer broke off");
+        // A reset overtakes what is still to be written.
+        sleep(WRITTEN_WITHIN).await;
         out.reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));
     }
 }

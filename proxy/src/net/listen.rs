@@ -26,9 +26,17 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) fn accepted_already(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     let listener = listener.into_std().ok();
     std::iter::from_fn(move || {
-        let (stream, peer) = listener.as_ref()?.accept().ok()?;
-        stream.set_nonblocking(true).ok()?;
-        Some((TcpStream::from_std(stream).ok()?, peer))
+        loop {
+            match listener.as_ref()?.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true).ok()?;
+                    return Some((TcpStream::from_std(stream).ok()?, peer));
+                }
+                // That one has gone meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => return None,
+            }
+        }
     })
 }
 

@@ -5,10 +5,10 @@ mod places;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tracing::{debug, warn};
 
@@ -16,7 +16,7 @@ use crate::{
     body::{RequestBody, ResponseBody},
     budget::Budget,
     drain::{Drain, Stage},
-    http1::server::Server,
+    http1::{MAX_BYTES, MAX_FIELDS, server::Server},
     http2,
     net::{Liveness, Stream, accepted_already},
     reply::{Reply, Speaks},
@@ -31,6 +31,8 @@ use places::{Place, Places};
 
 /// A connection that was accepted just before the end may have brought a request along: it is in the kernel already.
 const LAST_CHANCE: Duration = Duration::from_millis(50);
+/// What HTTP/2 reckons of a field beside its name and value (RFC 9113, section 6.5.2).
+const FIELD: usize = 32;
 /// How soon a change of the age that a connection may reach is noticed where nobody asks for it.
 const AGE_LOOK: Duration = Duration::from_secs(60);
 
@@ -141,7 +143,7 @@ pub async fn serve_over<T: Transport, H: Handler>(
                     biased; // it is accepted, and is not dropped because closing begins
                     place = acceptor.places.take() => place,
                     () = &mut closing => {
-                        acceptor.begin_late(stream, peer).await;
+                        acceptor.begin_late(stream, peer, Instant::now() + LAST_CHANCE).await;
                         break;
                     }
                 };
@@ -194,14 +196,15 @@ impl<T: Transport, H: Handler> Acceptor<T, H> {
 
     /// What the kernel has accepted already may have brought a request along.
     async fn begin_the_last(&self, listener: TcpListener) {
+        let due = Instant::now() + LAST_CHANCE;
         for (stream, peer) in accepted_already(listener) {
-            self.begin_late(stream, peer).await;
+            self.begin_late(stream, peer, due).await;
         }
     }
 
-    /// Where all places are taken, some may become free yet.
-    async fn begin_late(&self, stream: TcpStream, peer: SocketAddr) {
-        if let Ok(Some(place)) = timeout(LAST_CHANCE, self.places.take()).await {
+    /// Where all places are taken, some may become free until `due`.
+    async fn begin_late(&self, stream: TcpStream, peer: SocketAddr, due: Instant) {
+        if let Ok(Some(place)) = timeout_at(due, self.places.take()).await {
             self.begin(stream, peer, place);
         }
     }
@@ -274,7 +277,8 @@ impl<H: Handler> Connection<H> {
 
     async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody<H::Guard>> {
         self.drain.request();
-        match unacceptable(&request) {
+        let over_http2 = request.version() == Version::HTTP_2;
+        match unacceptable(&request).or_else(|| if over_http2 { too_large(&request) } else { None }) {
             Some(reply) => reply.speaking(Speaks::of(request.headers())).into_response(),
             None => self.handler.call(request, self.peer).await,
         }
@@ -304,9 +308,25 @@ fn unacceptable<B>(request: &Request<B>) -> Option<Reply> {
         let text = format!("{hosts} Host headers; want exactly one");
         return Some(Reply::new(StatusCode::BAD_REQUEST, "host", text));
     }
-    let host = request.headers().get(header::HOST)?;
-    (!host.as_bytes().iter().all(|byte| is_of_a_host(*byte)))
+    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
+    let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+    let named = authority.map(|authority| authority.as_str().as_bytes()).or(host)?;
+    (!named.iter().all(|byte| is_of_a_host(*byte)))
         .then(|| Reply::new(StatusCode::BAD_REQUEST, "host", "the Host header is no host and port"))
+}
+
+/// More head than is taken. Over HTTP/1 it is not even read.
+fn too_large<B>(request: &Request<B>) -> Option<Reply> {
+    let fields = request.headers();
+    let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
+    let text = if fields.len() > MAX_FIELDS {
+        format!("the head has more than {MAX_FIELDS} fields")
+    } else if bytes > MAX_BYTES {
+        format!("the head has more than {MAX_BYTES} bytes")
+    } else {
+        return None;
+    };
+    Some(Reply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", text))
 }
 
 /// What a host and a port are made of (RFC 3986, section 3.2.2, and internationalized names as some clients send them).
@@ -357,6 +377,7 @@ mod tests {
             (Version::HTTP_10, &[], true),
             (Version::HTTP_10, &["a", "a"], false),
             (Version::HTTP_2, &[], true),
+            (Version::HTTP_2, &["me@a"], false),
         ];
         for (version, hosts, passes) in cases {
             assert_eq!(unacceptable(&request(version, hosts)).is_none(), passes, "{version:?} {hosts:?}");

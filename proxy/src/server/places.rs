@@ -147,7 +147,9 @@ impl Places {
         let permit = if let Ok(permit) = self.free.clone().try_acquire_owned() {
             permit
         } else {
-            self.wanted.store(!self.evict(), Ordering::Relaxed);
+            self.evict();
+            // Who is told may begin to answer something at this very moment; so whoever ends first goes, too.
+            self.wanted.store(true, Ordering::Relaxed);
             let permit = self.free.clone().acquire_owned().await.ok()?;
             self.wanted.store(false, Ordering::Relaxed);
             permit
@@ -160,8 +162,8 @@ impl Places {
         Some(Place { places: self.clone(), id, presence, _permit: permit })
     }
 
-    /// Has the longest idle connections go. Answers whether there is any.
-    fn evict(&self) -> bool {
+    /// Has the longest idle connections go.
+    fn evict(&self) {
         let taken = self.taken.lock();
         let idle = |presence: &Arc<Presence>| presence.idle_since.load(Ordering::Relaxed);
         let mut oldest: Vec<_> = taken
@@ -179,7 +181,6 @@ impl Places {
             presence.idle_since.store(BUSY, Ordering::Relaxed);
             presence.evicted.notify_one();
         }
-        !oldest.is_empty()
     }
 }
 

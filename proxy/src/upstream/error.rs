@@ -102,16 +102,22 @@ impl SendError {
 /// What a peer has said of a stream: that it refuses it, or that it goes and has not begun with it (RFC 9113, section
 /// 8.7).
 fn fate_of(error: &h2::Error) -> Fate {
+    if error.is_library() {
+        // It was executed: that nobody can read what came of it is no reason to do it again.
+        return Fate::Answered;
+    }
     let reason = error.reason();
     let goes = error.is_go_away() && reason == Some(h2::Reason::NO_ERROR);
     let refuses = error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM);
     if error.is_remote() && (goes || refuses) { Fate::RefusedByPeer } else { Fate::MaybeSent }
 }
 
-/// In `h2`'s words; and where the peer seems not to speak HTTP/2, that.
+/// In `h2`'s words; and where it was `h2` that found what came unreadable, that.
 fn said_of_http2(error: &h2::Error) -> String {
-    if error.is_go_away() && error.is_library() {
-        format!("{error}; what it speaks is not HTTP/2")
+    if error.is_library() && error.is_go_away() {
+        format!("{error}; what it speaks is not HTTP/2, or not properly")
+    } else if error.is_library() {
+        format!("the answer cannot be read: {error}")
     } else {
         error.to_string()
     }

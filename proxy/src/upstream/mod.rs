@@ -17,7 +17,7 @@ use crate::{
     http1::{self, Answer, Connection, Exchange},
     http2::{self, Place, Room},
     interim::Interims,
-    net::{Liveness, Stream, connect},
+    net::{Liveness, Stream, connect, liveness::PING},
     upgrade,
 };
 use idle::IdleConnections;
@@ -36,6 +36,9 @@ pub struct UpstreamLimits {
     pub idle_timeout: Duration,
     /// How soon a server that is silently gone is noticed.
     pub liveness: Liveness,
+    /// An HTTP/2 server that says nothing for so long is asked whether it lives, and has as long to answer; `None` asks
+    /// nothing. A program that is busy with one request may not get to answer.
+    pub ping: Option<Duration>,
 }
 
 impl Default for UpstreamLimits {
@@ -46,6 +49,7 @@ impl Default for UpstreamLimits {
             // As nginx has it. What servers allow is learned.
             idle_timeout: Duration::from_secs(60),
             liveness: Liveness::POD,
+            ping: Some(PING),
         }
     }
 }
@@ -213,7 +217,8 @@ impl Upstream {
         // As with HTTP/1, an upload may wait longer for a slow app than its head; who is gone does not answer a PING.
         self.limits.liveness.may_stall().limit_unacknowledged(&stream).map_err(Cause::Connect)?;
         let room = Room::new();
-        let sender = http2::client::begin(stream, room.clone()).await.map_err(Cause::Http2)?;
+        let sender =
+            http2::client::begin(stream, room.clone(), self.limits.ping).await.map_err(Cause::Http2)?;
         Ok(Shared { sender, room })
     }
 

@@ -31,7 +31,7 @@ impl Server<'_> {
             // It has said all, and was answered.
             return Ok(());
         }
-        let (due, drain) = (Instant::now() + AT_MOST, self.drain);
+        let (due, drain, presence) = (Instant::now() + AT_MOST, self.drain, self.presence);
         let heard = async {
             while let Ok(Ok(read)) = timeout(SILENT_FOR, self.throw_away()).await
                 && read > 0
@@ -40,6 +40,7 @@ impl Server<'_> {
         tokio::select! {
             _ = timeout_at(due, heard) => {}
             () = drain.reached(Stage::Aborted) => {}
+            () = presence.evicted() => {}
         }
         Ok(())
     }
