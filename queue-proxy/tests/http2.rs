@@ -186,6 +186,7 @@ async fn an_app_that_speaks_only_http1_is_a_bad_gateway_to_an_http2_client() {
         let answer = client.send(request).await;
         assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
         assert_eq!(answer.headers()[headers::REASON], "app-broke-off");
+        assert!(text(answer).await.contains("HTTP/1.1"));
     }
     pod.until_in_flight(0).await;
 }

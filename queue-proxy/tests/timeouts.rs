@@ -138,7 +138,8 @@ async fn a_client_of_http2_that_takes_nothing_has_its_slot_until_the_time_out_an
     tokio::spawn(connection);
     let ask = Request::get("http://a/").body(empty()).unwrap();
     let answer = tokio::spawn(sender.send_request(ask));
-    app.next().await.answer_with("more than one byte");
+    // More than is kept for it.
+    app.next().await.answer_with("x".repeat(1024 * 1024));
     let answer = within(answer).await.unwrap().unwrap();
     pod.until_in_flight(0).await;
     assert!(within(answer.into_body().collect()).await.is_err(), "it is not whole");

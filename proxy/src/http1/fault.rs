@@ -15,7 +15,7 @@ pub struct Fault {
 
 impl Fault {
     /// Not HTTP/1.1.
-    pub(super) fn malformed(text: impl Into<String>) -> Self {
+    pub(crate) fn malformed(text: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, reason: "malformed-request", text: text.into() }
     }
 

@@ -69,19 +69,28 @@ pub(crate) async fn begin(
             let ended = Pin::new(&mut connection).poll(cx);
             let limit = connection.max_concurrent_send_streams();
             room.limit_to(limit);
-            if limit != Room::UNTOLD {
-                drop(tell.take());
+            if limit != Room::UNTOLD
+                && let Some(tell) = tell.take()
+            {
+                // Whoever waits for it may have gone.
+                let _ = tell.send(Ok(()));
             }
             ended
         });
-        if let Err(error) = ended.await {
-            tracing::debug!(%error, "upstream connection ended");
-        }
+        let ended = ended.await;
         room.close();
+        if let Err(error) = ended {
+            tracing::debug!(%error, "upstream connection ended");
+            let _ = tell.map(|tell| tell.send(Err(error)));
+        }
     });
-    // Whichever way it ends, it is dropped then: a server that takes one stream at a time should not be sent a hundred.
-    let _: Result<Result<(), _>, _> = timeout(TOLD_WITHIN, told).await;
-    Ok(sender)
+    // A server that takes one stream at a time should not be sent a hundred; one that speaks no HTTP/2, none.
+    match timeout(TOLD_WITHIN, told).await {
+        Ok(Ok(Err(error))) => Err(error),
+        // It was closed without a word.
+        Ok(Err(_)) => Err(Reason::HTTP_1_1_REQUIRED.into()),
+        Ok(Ok(Ok(()))) | Err(_) => Ok(sender),
+    }
 }
 
 /// Why a request has no answer.

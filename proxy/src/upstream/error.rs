@@ -47,7 +47,7 @@ pub enum Cause {
     #[error("the answer cannot be read: {0}")]
     Unreadable(Fault),
     /// HTTP/2 failed.
-    #[error("{}", said_of_http2(.0))]
+    #[error("{0}")]
     Http2(h2::Error),
     /// The client broke off in the middle of its request's body, or sent what is none.
     #[error("the request's {0}")]
@@ -57,10 +57,11 @@ pub enum Cause {
 impl Cause {
     /// The same once more, for others who waited for the same connection.
     pub(super) fn told_again(&self) -> Self {
-        Self::Connect(match self {
-            Self::Connect(error) => io::Error::new(error.kind(), error.to_string()),
-            other => io::Error::other(other.to_string()),
-        })
+        match self {
+            Self::Connect(error) => Self::Connect(io::Error::new(error.kind(), error.to_string())),
+            Self::Unreadable(fault) => Self::Unreadable(fault.clone()),
+            other => Self::Broke(io::Error::other(other.to_string())),
+        }
     }
 }
 
@@ -92,18 +93,28 @@ impl SendError {
     pub(super) fn of_http2(broken: http2::client::Broken, address: SocketAddr, on_used: bool) -> Self {
         let (fate, cause) = match broken {
             http2::client::Broken::Unsent(error) => (Fate::NeverSent, Cause::Http2(error)),
-            http2::client::Broken::Failed(error) => (fate_of(&error), Cause::Http2(error)),
+            http2::client::Broken::Failed(error) => (fate_of(&error), error.into()),
             http2::client::Broken::Request(error) => (Fate::MaybeSent, Cause::Request(error)),
         };
         Self { fate, address, cause, on_used }
     }
+
+    /// There was no connection to send it on. A server that took it and closed it, or said what nobody can read, is there,
+    /// and speaks no HTTP/2: others would say the same, and nobody is to take it for gone.
+    pub(super) const fn unconnected(cause: Cause, address: SocketAddr) -> Self {
+        let fate = match cause {
+            Cause::Connect(_) => Fate::NeverSent,
+            Cause::Unreadable(_) => Fate::Answered,
+            _ => Fate::MaybeSent,
+        };
+        Self { fate, address, cause, on_used: false }
+    }
 }
 
 /// What a peer has said of a stream: that it refuses it, or that it goes and has not begun with it (RFC 9113, section
-/// 8.7).
+/// 8.7). One whose answer nobody can read has executed it: that is no reason to do it again.
 fn fate_of(error: &h2::Error) -> Fate {
     if error.is_library() {
-        // It was executed: that nobody can read what came of it is no reason to do it again.
         return Fate::Answered;
     }
     let reason = error.reason();
@@ -112,13 +123,14 @@ fn fate_of(error: &h2::Error) -> Fate {
     if error.is_remote() && (goes || refuses) { Fate::RefusedByPeer } else { Fate::MaybeSent }
 }
 
-/// In `h2`'s words; and where it was `h2` that found what came unreadable, that.
-fn said_of_http2(error: &h2::Error) -> String {
-    if error.is_library() && error.is_go_away() {
-        format!("{error}; what it speaks is not HTTP/2, or not properly")
-    } else if error.is_library() {
-        format!("the answer cannot be read: {error}")
-    } else {
-        error.to_string()
+/// What `h2` itself finds wrong is what the peer said.
+impl From<h2::Error> for Cause {
+    fn from(error: h2::Error) -> Self {
+        if !error.is_library() {
+            return Self::Http2(error);
+        }
+        let of_all =
+            if error.is_go_away() { "; what the app speaks is not HTTP/2, or not properly" } else { "" };
+        Self::Unreadable(Fault::malformed(format!("{error}{of_all}")))
     }
 }

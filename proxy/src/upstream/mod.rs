@@ -177,8 +177,11 @@ impl Upstream {
         body: RequestBody,
     ) -> Result<Answered, SendError> {
         loop {
-            let (sender, place, kept) =
-                self.shared.stream(self.connect_shared()).await.map_err(|cause| self.never_sent(cause))?;
+            let (sender, place, kept) = self
+                .shared
+                .stream(self.connect_shared())
+                .await
+                .map_err(|cause| SendError::unconnected(cause, self.address))?;
             if !kept {
                 idle::watch(self);
             }
@@ -208,7 +211,7 @@ impl Upstream {
     }
 
     async fn connect_exclusive(&self) -> Result<Connection, SendError> {
-        let stream = self.connect().await.map_err(|cause| self.never_sent(cause))?;
+        let stream = self.connect().await.map_err(|cause| SendError::unconnected(cause, self.address))?;
         Ok(Connection::new(Stream::Tcp(stream), self.limits.liveness))
     }
 
@@ -217,13 +220,8 @@ impl Upstream {
         // As with HTTP/1, an upload may wait longer for a slow app than its head; who is gone does not answer a PING.
         self.limits.liveness.may_stall().limit_unacknowledged(&stream).map_err(Cause::Connect)?;
         let room = Room::new();
-        let sender =
-            http2::client::begin(stream, room.clone(), self.limits.ping).await.map_err(Cause::Http2)?;
+        let sender = http2::client::begin(stream, room.clone(), self.limits.ping).await?;
         Ok(Shared { sender, room })
-    }
-
-    const fn never_sent(&self, cause: Cause) -> SendError {
-        SendError { fate: Fate::NeverSent, address: self.address, cause, on_used: false }
     }
 
     /// Closes what was idle for too long. Answers whether anything idle is left.
