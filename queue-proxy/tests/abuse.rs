@@ -123,6 +123,19 @@ impl Program {
         answered(&mut self.connect().await).await;
     }
 
+    /// One whose head comes in two segments.
+    async fn serves_the_halting(&self) {
+        let mut client = self.connect().await;
+        let (begin, rest) = GET.split_at(20);
+        within(client.write_all(begin)).await.unwrap();
+        // By then the beginning is read.
+        self.serves_the_honest().await;
+        within(client.write_all(rest)).await.unwrap();
+        let mut answer = [0; 12];
+        within(client.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+
     /// Bytes of memory that it has now.
     fn resident(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
@@ -197,6 +210,7 @@ async fn heads_that_never_end_take_no_more_than_there_is_for_them() {
     };
     assert_eq!(within(refused).await.unwrap(), b"HTTP/1.1 503");
     program.serves_the_honest().await;
+    program.serves_the_halting().await;
     let kept = grown();
     eprintln!("{HEADS} heads of {} KiB: {} KiB", BYTES / KIB, kept / KIB);
     assert!(kept < 32 * MIB, "{} KiB", kept / KIB);
@@ -290,6 +304,32 @@ async fn a_head_over_http2_that_goes_on_for_ever_ends_its_connection() {
     let grown = program.resident().saturating_sub(before);
     eprintln!("endless head: {taken} bytes taken, {} KiB", grown / KIB);
     assert!(ended && grown < 32 * MIB, "{} KiB", grown / KIB);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_over_http2_that_do_not_end_take_no_more_than_there_is_for_them() {
+    const HEADS: usize = 100;
+    let app = App::start().await;
+    let program = Program::start(&app).await;
+    let before = program.resident();
+    // A value of 600 KiB, in frames that do not end it.
+    let value = [&b"\0\x01a\x7f\x81\xbf\x24"[..], &vec![b'v'; 600 * KIB]].concat();
+    let mut frames = [http2::BEGIN, &http2::frame(http2::HEADERS, 0x01, 1, http2::GET)].concat();
+    for piece in value.chunks(16 * KIB) {
+        frames.extend(http2::frame(http2::CONTINUATION, 0, 1, piece));
+    }
+    let mut held = Vec::new();
+    for _ in 0..HEADS {
+        let mut client = program.connect().await;
+        // It may be closed before all is taken.
+        let _ = within(client.write_all(&frames)).await;
+        held.push(client);
+        program.serves_the_honest().await;
+    }
+    let grown = program.resident().saturating_sub(before);
+    eprintln!("{HEADS} heads of 600 KiB over HTTP/2: {} KiB", grown / KIB);
+    assert!(grown < 32 * MIB, "{} KiB", grown / KIB);
+    program.serves_the_halting().await;
 }
 
 /// Nearly all of it is the connection's task; its buffers are empty.

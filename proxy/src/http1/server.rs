@@ -193,7 +193,8 @@ impl<'a> Server<'a> {
                 let fits = if let Some(reserved) = head {
                     reserved.grow(more)
                 } else {
-                    *head = limits.heads.reserve(more);
+                    // Of one connection among others, which leaves them their shares.
+                    *head = limits.heads.part(limits.heads.limit()).reserve(more);
                     head.is_some()
                 };
                 if !fits {

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,6 +17,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, sleep, timeout},
 };
+
+use super::heads::Heads;
 
 /// When something was heard last.
 #[derive(Clone, Debug)]
@@ -44,12 +46,19 @@ impl Hearing {
 pub(super) struct Heard<S> {
     stream: S,
     hearing: Hearing,
+    /// Counts the heads that come on it, where that is wanted.
+    heads: Option<Heads>,
 }
 
 impl<S> Heard<S> {
     pub(super) fn new(stream: S) -> (Self, Hearing) {
         let hearing = Hearing { began: Instant::now(), last: Arc::default() };
-        (Self { stream, hearing: hearing.clone() }, hearing)
+        (Self { stream, hearing: hearing.clone(), heads: None }, hearing)
+    }
+
+    /// The same, whose heads are counted.
+    pub(super) fn counting(self, heads: Heads) -> Self {
+        Self { heads: Some(heads), ..self }
     }
 }
 
@@ -59,11 +68,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if read.is_ready() {
-            self.hearing.note();
-        }
-        read
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.hearing.note();
+        Poll::Ready(match &mut self.heads {
+            Some(heads) => heads.follow(&buf.filled()[before..]),
+            None => Ok(()),
+        })
     }
 }
 

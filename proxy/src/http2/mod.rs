@@ -7,6 +7,7 @@
 
 mod alive;
 pub(crate) mod client;
+mod heads;
 mod incoming;
 mod outgoing;
 mod room;

@@ -25,6 +25,7 @@ use super::{
     CONNECTION_WINDOW, FRAMES_BUDGET, Incoming, MAX_HEADER_BYTES, MAX_SEND_BUFFER, Outgoing, STREAM_WINDOW,
     Stopped,
     alive::{Heard, lost},
+    heads::Heads,
 };
 use crate::{
     body::{RequestBody, ResponseBody},
@@ -83,6 +84,7 @@ where
     G: Send + 'static,
 {
     let (stream, hearing) = Heard::new(stream);
+    let (heads, since) = Heads::new(limits.heads.clone());
     let mut connection = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -91,11 +93,12 @@ where
         .max_local_error_reset_streams(Some(MOST_FAULTS))
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .data_frame_budget(FRAMES_BUDGET)
-        .handshake::<_, Bytes>(stream)
+        .handshake::<_, Bytes>(stream.counting(heads))
         .await?;
     let liveness = limits.liveness;
     let within = liveness.interval * liveness.probes;
     let mut lost = pin!(lost(connection.ping_pong(), hearing, [liveness.idle, within], || true));
+    let mut late = pin!(since.too_long(limits.head_timeout));
     let mut leaving = pin!(async {
         tokio::select! {
             () = drain.leaving() => {}
@@ -130,6 +133,10 @@ where
                 connection.graceful_shutdown();
             }
             () = &mut silent, if is_unused => return Ok(()),
+            () = &mut late => {
+                debug!("a head did not come to its end in time");
+                return Ok(());
+            }
             () = &mut lost => {
                 debug!("the client does not answer any more");
                 return Ok(());

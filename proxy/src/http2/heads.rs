@@ -1,0 +1,226 @@
+//! Heads that are not complete yet. `h2` keeps what came of one for as long as its client likes, and says nothing of it
+//! before it is whole; so the frames are followed as they come.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use crate::budget::{Budget, Reserved};
+
+/// What a client sends first of all; HTTP/2's frames follow.
+const PREFACE: u64 = 24;
+const FRAME_HEAD: usize = 9;
+/// `h2` keeps it as it came, and put together.
+const KEPT: u64 = 2;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+/// Where a connection is among its frames.
+#[derive(Debug)]
+struct Frames {
+    /// Of the next frame's head, as far as it has come.
+    head: [u8; FRAME_HEAD],
+    filled: usize,
+    /// Bytes that are still to come of what the last one has.
+    left: u64,
+    /// Bytes of a message's head that has not ended.
+    open: u64,
+    /// Whether it ends with this frame.
+    ends: bool,
+}
+
+impl Frames {
+    const fn of_a_client() -> Self {
+        Self { head: [0; FRAME_HEAD], filled: 0, left: PREFACE, open: 0, ends: false }
+    }
+
+    /// Follows what came. Answers how much of a head waits for its end.
+    fn follow(&mut self, mut bytes: &[u8]) -> u64 {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                let more = bytes.len().min(FRAME_HEAD - self.filled);
+                self.head[self.filled..self.filled + more].copy_from_slice(&bytes[..more]);
+                self.filled += more;
+                bytes = &bytes[more..];
+                if self.filled < FRAME_HEAD {
+                    break;
+                }
+                self.begin();
+            } else {
+                let more = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+                self.left -= more as u64;
+                self.open += if self.open > 0 { more as u64 } else { 0 };
+                bytes = &bytes[more..];
+            }
+            if self.left == 0 && self.ends {
+                self.open = 0;
+            }
+        }
+        self.open
+    }
+
+    fn begin(&mut self) {
+        let [a, b, c, kind, flags, ..] = self.head;
+        self.filled = 0;
+        self.left = u64::from(u32::from_be_bytes([0, a, b, c]));
+        // Between the frames of a head there may be no other: `h2` refuses that.
+        self.ends = flags & END_HEADERS != 0;
+        match kind {
+            HEADERS | CONTINUATION => self.open += FRAME_HEAD as u64,
+            _ => self.open = 0,
+        }
+    }
+}
+
+/// The head that a client is about to send, counted where all such heads are.
+#[derive(Debug)]
+pub(super) struct Heads {
+    frames: Frames,
+    budget: Budget,
+    reserved: Option<Reserved>,
+    counted: u64,
+    since: Since,
+}
+
+impl Heads {
+    pub(super) fn new(budget: Budget) -> (Self, Since) {
+        let since = Since { began: Instant::now(), at: Arc::default() };
+        let frames = Frames::of_a_client();
+        (Self { frames, budget, reserved: None, counted: 0, since: since.clone() }, since)
+    }
+
+    /// Follows what came.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for so much of a head.
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let open = self.frames.follow(bytes);
+        if open == 0 {
+            (self.reserved, self.counted) = (None, 0);
+            self.since.ended();
+            return Ok(());
+        }
+        self.since.begun();
+        let more = (KEPT * open).saturating_sub(self.counted);
+        self.counted += more;
+        let fits = match &mut self.reserved {
+            Some(reserved) => reserved.grow(more),
+            none => {
+                *none = self.budget.part(self.budget.limit()).reserve(more);
+                none.is_some()
+            }
+        };
+        if fits { Ok(()) } else { Err(io::Error::other("no memory for a head that is not complete")) }
+    }
+}
+
+/// Since when a head has been about to come.
+#[derive(Clone, Debug)]
+pub(super) struct Since {
+    began: Instant,
+    /// Milliseconds after `began`, and one; 0 is not at all.
+    at: Arc<AtomicU64>,
+}
+
+impl Since {
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    fn begun(&self) {
+        if self.at.load(Ordering::Relaxed) == 0 {
+            self.at.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn ended(&self) {
+        self.at.store(0, Ordering::Relaxed);
+    }
+
+    /// Resolves when one has taken longer than `limit`, or a quarter more.
+    pub(super) async fn too_long(&self, limit: Duration) {
+        loop {
+            sleep(limit / 4).await;
+            let at = self.at.load(Ordering::Relaxed);
+            if at > 0 && Duration::from_millis(self.now().saturating_sub(at)) >= limit {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let length = u32::try_from(payload).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], &vec![b'x'; payload]].concat()
+    }
+
+    #[test]
+    fn what_waits_for_its_end_is_counted_however_it_comes() {
+        const DATA: u8 = 0;
+        let cases: [(&[(u8, u8, usize)], u64); 7] = [
+            (&[], 0),
+            (&[(HEADERS, END_HEADERS, 30)], 0),
+            (&[(HEADERS, 0, 30)], 39),
+            (&[(HEADERS, 0, 30), (CONTINUATION, 0, 5), (CONTINUATION, 0, 0)], 62),
+            (&[(HEADERS, 0, 30), (CONTINUATION, END_HEADERS, 0)], 0),
+            (&[(HEADERS, 0, 30), (CONTINUATION, END_HEADERS, 5), (DATA, END_HEADERS, 100)], 0),
+            (&[(DATA, 0, 100), (HEADERS, 0, 1)], 10),
+        ];
+        for (frames, open) in cases {
+            let sent: Vec<u8> = frames.iter().flat_map(|(kind, flags, n)| frame(*kind, *flags, *n)).collect();
+            let sent = [&[b'P'; 24][..], &sent].concat();
+            assert_eq!(Frames::of_a_client().follow(&sent), open, "{frames:?}");
+            for pieces in [1, 2, 7, 20] {
+                let mut read = Frames::of_a_client();
+                let last = sent.chunks(pieces).map(|piece| read.follow(piece)).last();
+                assert_eq!(last, Some(open), "{frames:?} in pieces of {pieces}");
+            }
+        }
+        let mut half = Frames::of_a_client();
+        half.follow(&[b'P'; 24]);
+        assert_eq!(
+            half.follow(&frame(HEADERS, END_HEADERS, 100)[..50]),
+            50,
+            "a frame that has not come to its end"
+        );
+    }
+
+    #[test]
+    fn heads_are_counted_until_they_end_and_refused_where_there_is_no_room() {
+        let budget = Budget::new(1000);
+        let (mut heads, since) = Heads::new(budget.clone());
+        heads.follow(&[b'P'; 24]).unwrap();
+        heads.follow(&frame(HEADERS, 0, 100)).unwrap();
+        assert_eq!((budget.used(), since.at.load(Ordering::Relaxed) > 0), (218, true));
+        heads.follow(&frame(CONTINUATION, 0, 100)).unwrap();
+        assert_eq!(budget.used(), 436);
+        heads.follow(&frame(CONTINUATION, END_HEADERS, 100)).unwrap();
+        assert_eq!((budget.used(), since.at.load(Ordering::Relaxed)), (0, 0));
+        assert!(heads.follow(&frame(HEADERS, 0, 1000)).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_is_noticed_in_time_and_an_idle_connection_is_not_late() {
+        let (mut heads, since) = Heads::new(Budget::unlimited());
+        let minute = Duration::from_secs(60);
+        assert!(tokio::time::timeout(10 * minute, since.too_long(minute)).await.is_err());
+        heads.follow(&[b'P'; 24]).unwrap();
+        heads.follow(&frame(HEADERS, 0, 1)).unwrap();
+        let began = Instant::now();
+        since.too_long(minute).await;
+        assert!((minute..=minute + minute / 4).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+}
