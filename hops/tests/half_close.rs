@@ -22,6 +22,15 @@ on_every_path! {
     after_a_get_of_http_1_0 => shut_after("GET / HTTP/1.0\r\nhost: a\r\n\r\n")
         .but("RFC 9112, section 2.3: a hop sends its own version", |want| want.request_line_is("GET / HTTP/1.1"));
     after_a_post => shut_after("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
+    // Its end is seen late, because its body is not read before the app has had its second to ask for it.
+    after_a_post_that_did_not_wait_to_be_asked => shut_after(
+        "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\nhello");
+    after_a_post_of_http_1_0_that_expects => shut_after(
+        "POST / HTTP/1.0\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\nhello")
+        .but("RFC 9110, section 10.1.1: HTTP/1.0 has no expectations", |want| {
+            want.request_line_is("POST / HTTP/1.1");
+            want.requests_lack("expect");
+        });
     after_chunks => shut_after("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
     after_a_get_with_a_long_answer => {
         let mut case = shut_after("GET / HTTP/1.1\r\nhost: a\r\n\r\n");

@@ -55,6 +55,10 @@ impl Hop {
         append_forwarded_for(&mut head.headers, peer);
         if head.version < Version::HTTP_2 {
             to_origin_form(&mut head);
+            if head.version == Version::HTTP_10 {
+                // It is no expectation there (RFC 9110, section 10.1.1), and would be one in what is sent on.
+                head.headers.remove(header::EXPECT);
+            }
             // What has no host has it neither at the app, which has one for such requests.
             if head.headers.contains_key(header::HOST) {
                 head.version = Version::HTTP_11;

@@ -76,6 +76,8 @@ pub(crate) struct Server<'a> {
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
     /// Whether the client was found slow to read, and may be.
     stalls: bool,
+    /// Since when nothing but the client's end can come, or its next request.
+    listens_since: Option<Instant>,
     evicted: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
 }
 
@@ -121,6 +123,7 @@ impl<'a> Server<'a> {
             head: None,
             closing: Some(Box::pin(drain.reached(Stage::Closing))),
             stalls: false,
+            listens_since: None,
             evicted: Box::pin(presence.evicted()),
         }
     }
@@ -249,7 +252,7 @@ impl<'a> Server<'a> {
     {
         self.interims.clear();
         let asked = Asked::of(&request);
-        let arrived = Instant::now();
+        self.listens_since = None;
         // In a box of its own: a connection on which nothing is asked keeps no room for it.
         let mut answering = Box::pin(answer(request));
         let response = poll_fn(|cx| {
@@ -262,10 +265,10 @@ impl<'a> Server<'a> {
             if let Poll::Ready(Err(error)) = flushed {
                 return Poll::Ready(Err(error));
             }
-            self.poll_gone(arrived, cx).map(Err)
+            self.poll_gone(cx).map(Err)
         })
         .await?;
-        self.respond(asked, response, arrived).await
+        self.respond(asked, response).await
     }
 
     fn append_interims(&mut self, cx: &Context<'_>) {
@@ -279,7 +282,7 @@ impl<'a> Server<'a> {
     }
 
     /// Resolves when the client is gone. It reads ahead for that, where no body is read.
-    fn poll_gone(&mut self, arrived: Instant, cx: &mut Context<'_>) -> Poll<io::Error> {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let line = &mut *self.line.lock();
         if line.body.is_unfinished() && !line.body.is_held_back() {
             return Poll::Pending;
@@ -293,9 +296,11 @@ impl<'a> Server<'a> {
                 self.patience.set(Instant::now() + HALF_CLOSED_LOOK);
             }
         }
+        // Before, its end could not be seen.
+        let since = *self.listens_since.get_or_insert_with(Instant::now);
         while line.inbound.unread.len() < MOST_AHEAD {
             match ready!(line.inbound.poll_more(&mut line.stream, cx)) {
-                Ok(0) if arrived.elapsed() < self.limits.half_close_within => {
+                Ok(0) if since.elapsed() < self.limits.half_close_within => {
                     self.patience.set(Instant::now() + HALF_CLOSED_LOOK);
                     return self.patience.poll(cx).map(|()| io::ErrorKind::UnexpectedEof.into());
                 }
@@ -308,12 +313,7 @@ impl<'a> Server<'a> {
     }
 
     /// Writes `response`.
-    async fn respond<G>(
-        &mut self,
-        asked: Asked,
-        response: Response<ResponseBody<G>>,
-        arrived: Instant,
-    ) -> io::Result<After> {
+    async fn respond<G>(&mut self, asked: Asked, response: Response<ResponseBody<G>>) -> io::Result<After> {
         let (mut parts, body) = response.into_parts();
         let mut body = pin!(body);
         // Who was never asked for its body may send it all the same, or the next request.
@@ -327,7 +327,7 @@ impl<'a> Server<'a> {
         }
         if encoding == Encoding::Nothing {
             self.flush().await?;
-        } else if let Err(error) = self.write_body(body.as_mut(), encoding, arrived).await {
+        } else if let Err(error) = self.write_body(body.as_mut(), encoding).await {
             if encoding == Encoding::UntilClose {
                 self.line.lock().stream.reset_on_close();
             }
@@ -343,7 +343,6 @@ impl<'a> Server<'a> {
         &mut self,
         mut body: Pin<&mut ResponseBody<G>>,
         encoding: Encoding,
-        arrived: Instant,
     ) -> io::Result<()> {
         let (mut ended, mut broke) = (body.is_end_stream(), None);
         if ended {
@@ -381,7 +380,7 @@ impl<'a> Server<'a> {
                     // Nothing was written, because nothing came.
                     Poll::Ready(Ok(())) if idle => {
                         self.end_stalls();
-                        return self.poll_gone(arrived, cx).map(Err);
+                        return self.poll_gone(cx).map(Err);
                     }
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -433,7 +432,7 @@ impl<'a> Server<'a> {
             line.inbound.unread = BytesMut::new();
         }
         self.head = None;
-        self.respond(asked, response, Instant::now()).await
+        self.respond(asked, response).await
     }
 
     /// Joins the client with `upstream` until both have said all, or for as long as they may.

@@ -169,8 +169,10 @@ mod tests {
 
     #[test]
     fn what_waits_for_its_end_is_counted_however_it_comes() {
+        /// Kinds, flags and lengths of frames, and what waits after them.
+        type Case = (&'static [(u8, u8, usize)], u64);
         const DATA: u8 = 0;
-        let cases: [(&[(u8, u8, usize)], u64); 7] = [
+        let cases: [Case; 7] = [
             (&[], 0),
             (&[(HEADERS, END_HEADERS, 30)], 0),
             (&[(HEADERS, 0, 30)], 39),
