@@ -151,6 +151,35 @@ async fn web_sockets_of_python_speak_through_both() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "closed 1000", "{output:?}");
 }
 
+/// Calls and streams with messages of all sizes, many small ones among them, and a status that is no success.
+async fn grpc_of_python(path: Path) {
+    let Some(program) = have(Kind::Grpc).await else { return };
+    let address = free_port();
+    let hops = Hops::start_probing(path, &[address]).await;
+    let mut calls = Command::new(program.path());
+    calls.arg(programs::source("grpc_calls.py")).arg(hops.entry.to_string()).kill_on_drop(true);
+    let output = tokio::spawn(async move { calls.output().await });
+    if path == Path::Held {
+        until("the call is held", || hops.held() > 0).await;
+    }
+    let _running = program.start(address);
+    if path == Path::Held {
+        hops.release().await;
+    }
+    let output = soon("the last call", output).await.expect("no panic").expect("python runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "NOT_FOUND no such thing", "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_of_python_speaks_through_the_sidecar_of_an_app_that_starts() {
+    grpc_of_python(Path::Sidecar).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_of_python_waits_for_a_cold_start_and_speaks_through_both() {
+    grpc_of_python(Path::Held).await;
+}
+
 /// Streams of many HTTP/2 clients at once, each answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h2load_loses_nothing_through_both() {

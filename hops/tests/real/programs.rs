@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     Uvicorn,
     Nginx,
     WebSockets,
+    Grpc,
 }
 
 /// An app that can be started.
@@ -41,7 +42,7 @@ pub(crate) async fn have(kind: Kind) -> Option<Program> {
         Kind::Go => go().await,
         Kind::Gunicorn => python("gunicorn").await,
         Kind::Uvicorn => python("uvicorn").await,
-        Kind::WebSockets => python("python").await,
+        Kind::WebSockets | Kind::Grpc => python("python").await,
     }?;
     Some(Program { kind, path })
 }
@@ -64,6 +65,7 @@ impl Program {
             }
             Kind::Uvicorn => command.args(["--port", &port, "--log-level", "warning", "asgi_app:app"]),
             Kind::WebSockets => command.arg("echo.py"),
+            Kind::Grpc => command.arg("grpc_app.py"),
             Kind::Nginx => command.arg("-c").arg(nginx_configuration(&port)),
         };
         // Python would write beside the sources.
@@ -117,19 +119,23 @@ async fn go() -> Option<PathBuf> {
     BUILT.get_or_init(build).await.clone()
 }
 
+/// What apps and clients in Python need.
+const PACKAGES: [&str; 4] = ["grpcio", "gunicorn", "uvicorn", "websockets"];
+
 /// A program of Python's, in an environment made once for all tests.
 async fn python(name: &str) -> Option<PathBuf> {
     static MADE: OnceCell<Option<PathBuf>> = OnceCell::const_new();
     let make = async || {
         let environment = folder().join("python");
-        let programs = environment.join("bin");
-        if !programs.join("uvicorn").is_file() {
+        let (programs, has) = (environment.join("bin"), environment.join("packages"));
+        if std::fs::read_to_string(&has).ok() != Some(PACKAGES.join(" ")) {
             let mut create = Command::new(installed("python3")?);
             create.args(["-m", "venv"]).arg(&environment);
             let mut install = Command::new(programs.join("pip"));
-            install.args(["install", "--quiet", "gunicorn", "uvicorn", "websockets"]);
+            install.args(["install", "--quiet"]).args(PACKAGES);
             let made = made(create).await && made(install).await;
             made.then_some(())?;
+            std::fs::write(&has, PACKAGES.join(" ")).expect("room for a line");
         }
         Some(programs)
     };
