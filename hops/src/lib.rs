@@ -85,3 +85,18 @@ macro_rules! on_paths {
         }
     )* };
 }
+
+/// A module of tests for each `async fn(Path)` of a file: one for each of its paths.
+#[macro_export]
+macro_rules! each_on_paths {
+    ($($test:ident: $($name:ident $path:ident),*;)*) => { $(
+        mod $test {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$test($crate::Path::$path).await;
+                }
+            )*
+        }
+    )* };
+}

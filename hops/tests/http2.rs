@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ebb_hops::{Hops, Path, soon, until};
+use ebb_hops::{Hops, Path, each_on_paths, soon, until};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::{
@@ -288,23 +288,7 @@ async fn an_app_that_is_gone_from_a_client_of_grpc(path: Path) {
     assert!(answer.head.headers.contains_key("ebb-reason"));
 }
 
-/// A module of tests for each: one for each path.
-macro_rules! on_paths {
-    ($($test:ident: $($name:ident $path:ident),*;)*) => { $(
-        mod $test {
-            use super::Path;
-
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    super::$test(Path::$path).await;
-                }
-            )*
-        }
-    )* };
-}
-
-on_paths! {
+each_on_paths! {
     an_early_413: direct Direct, sidecar Sidecar, both Both, held Held;
     trailers_both_ways: direct Direct, sidecar Sidecar, both Both, held Held;
     a_get_with_a_body: direct Direct, sidecar Sidecar, both Both, held Held;

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use ebb_hops::{Hops, Path, soon, until};
+use ebb_hops::{Hops, Path, each_on_paths, soon, until};
 use h2::{
     RecvStream, SendStream,
     client::{self, ResponseFuture},
@@ -180,36 +180,8 @@ async fn a_body_that_the_app_refuses_is_not_asked_for(path: Path) {
     assert_eq!(asked.answered().await, StatusCode::EXPECTATION_FAILED);
 }
 
-macro_rules! on_every_path {
-    ($($test:ident;)*) => { $(
-        mod $test {
-            use super::Path;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn direct() {
-                super::$test(Path::Direct).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sidecar() {
-                super::$test(Path::Sidecar).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn both() {
-                super::$test(Path::Both).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn held() {
-                super::$test(Path::Held).await;
-            }
-        }
-    )* };
-}
-
-on_every_path! {
-    hints_come_before_the_answer;
-    a_body_is_asked_for_by_the_app;
-    a_body_that_the_app_refuses_is_not_asked_for;
+each_on_paths! {
+    hints_come_before_the_answer: direct Direct, sidecar Sidecar, both Both, held Held;
+    a_body_is_asked_for_by_the_app: direct Direct, sidecar Sidecar, both Both, held Held;
+    a_body_that_the_app_refuses_is_not_asked_for: direct Direct, sidecar Sidecar, both Both, held Held;
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ebb_hops::{Hops, Path, soon};
+use ebb_hops::{Hops, Path, each_on_paths, soon};
 use h2::{
     RecvStream, SendStream,
     client::{self, ResponseFuture, SendRequest},
@@ -238,29 +238,11 @@ async fn to_head_no_reply_has_a_body(path: Path) {
     assert!(status.is_server_error() && bytes == 0, "{status} {bytes}");
 }
 
-macro_rules! through_the_hops {
-    ($($test:ident;)*) => { $(
-        mod $test {
-            use super::Path;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sidecar() {
-                super::$test(Path::Sidecar).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn both() {
-                super::$test(Path::Both).await;
-            }
-        }
-    )* };
-}
-
-through_the_hops! {
-    small_messages_pass_both_ways;
-    clients_that_do_not_read_are_in_nobodys_way;
-    uploads_that_the_app_does_not_read_are_in_nobodys_way;
-    an_upload_goes_on_while_its_client_does_not_read;
-    an_answer_that_contradicts_itself_is_not_asked_for_twice;
-    to_head_no_reply_has_a_body;
+each_on_paths! {
+    small_messages_pass_both_ways: sidecar Sidecar, both Both;
+    clients_that_do_not_read_are_in_nobodys_way: sidecar Sidecar, both Both;
+    uploads_that_the_app_does_not_read_are_in_nobodys_way: sidecar Sidecar, both Both;
+    an_upload_goes_on_while_its_client_does_not_read: sidecar Sidecar, both Both;
+    an_answer_that_contradicts_itself_is_not_asked_for_twice: sidecar Sidecar, both Both;
+    to_head_no_reply_has_a_body: sidecar Sidecar, both Both;
 }
