@@ -205,7 +205,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-pub(crate) fn strip_hop_by_hop(fields: &mut HeaderMap) {
+fn strip_hop_by_hop(fields: &mut HeaderMap) {
     if fields.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = members(fields, &header::CONNECTION)
             .filter_map(|member| HeaderName::from_bytes(member).ok())

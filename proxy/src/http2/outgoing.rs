@@ -29,6 +29,11 @@ impl Outgoing {
         Self { stream, waiting: None }
     }
 
+    /// Whether the other side has no room for what is to be sent next.
+    pub(crate) const fn is_blocked(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Tells the other side that no more comes, and why.
     pub(crate) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);

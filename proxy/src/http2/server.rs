@@ -1,7 +1,7 @@
 //! A client's connection: many requests at once, each a task of its own.
 
 use std::{
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -30,8 +30,7 @@ use super::{
 use crate::{
     body::{RequestBody, ResponseBody},
     date,
-    drain::{Drain, Stage},
-    forward::strip_hop_by_hop,
+    drain::Drain,
     interim::Interims,
     server::{Busy, Limits, Presence},
 };
@@ -54,24 +53,6 @@ const MOST_FAULTS: usize = 1024;
 ///
 /// If the client does not keep to the protocol, or the connection fails.
 pub(crate) async fn serve<F, G>(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    presence: &Arc<Presence>,
-    drain: &Drain,
-    limits: &Limits,
-    aged: impl Future<Output = ()>,
-    answer: impl Fn(Request<RequestBody>) -> F,
-) -> Result<(), h2::Error>
-where
-    F: Future<Output = Response<ResponseBody<G>>> + Send + 'static,
-    G: Send + 'static,
-{
-    tokio::select! {
-        ended = run(stream, presence, drain, limits, aged, answer) => ended,
-        () = drain.reached(Stage::Aborted) => Ok(()),
-    }
-}
-
-async fn run<F, G>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     presence: &Arc<Presence>,
     drain: &Drain,
@@ -208,9 +189,8 @@ async fn respond_with<G>(
     });
     let Some(response) = response.await else { return };
     let (mut head, body) = response.into_parts();
-    let takes = if body.is_own() { Some(sleep(OWN_WITHIN)) } else { None };
+    let is_own = body.is_own();
     let mut body = pin!(body);
-    strip_hop_by_hop(&mut head.headers);
     date::add_missing(&mut head.headers);
     let is_whole = is_head || body.is_end_stream();
     if let (false, Some(length)) = (is_whole, body.size_hint().exact()) {
@@ -228,21 +208,16 @@ async fn respond_with<G>(
     }
     let mut out = Outgoing::new(stream);
     let sent = poll_fn(|cx| match out.poll_send(body.as_mut(), cx) {
-        Poll::Pending => match body.as_mut().poll_meanwhile(cx) {
+        // Otherwise the body itself was just asked.
+        Poll::Pending if out.is_blocked() => match body.as_mut().poll_meanwhile(cx) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(Stopped::Body(error))),
         },
-        sent @ Poll::Ready(_) => sent,
+        sent => sent,
     });
-    let too_late = async {
-        match takes {
-            Some(limit) => limit.await,
-            None => pending().await,
-        }
-    };
     let stopped = tokio::select! {
         sent = sent => sent.err(),
-        () = too_late => return out.reset(Reason::CANCEL),
+        () = sleep(OWN_WITHIN), if is_own => return out.reset(Reason::CANCEL),
     };
     if let Some(Stopped::Body(error)) = stopped {
         debug!(%error, "an answer broke off");

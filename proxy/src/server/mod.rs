@@ -259,7 +259,10 @@ impl<H: Handler> Connection<H> {
             let connection = self.clone();
             async move { connection.answer(request).await }
         };
-        http2::server::serve(io, &self.presence, &self.drain, &self.limits, self.aged(), answer).await
+        tokio::select! {
+            ended = http2::server::serve(io, &self.presence, &self.drain, &self.limits, self.aged(), answer) => ended,
+            () = self.drain.reached(Stage::Aborted) => Ok(()),
+        }
     }
 
     /// Resolves when the connection is older than it may be, which may change meanwhile.
