@@ -62,24 +62,19 @@ impl Load {
         let told = stop.clone();
         let (so_far, served) = watch::channel(0);
         let per_second = self.per_second;
-        let running = async move { self.run(|_| told.load(Ordering::Relaxed), &so_far).await };
+        let running = async move { self.run(&told, &so_far).await };
         Running { stop, per_second, served, task: tokio::spawn(running) }
     }
 
-    /// Sends for so long.
-    pub async fn for_time(self, duration: Duration) -> Report {
-        self.run(|since| since >= duration, &watch::Sender::new(0)).await
-    }
-
     /// Tells how many were served while it goes on.
-    async fn run(self, is_over: impl Fn(Duration) -> bool, so_far: &watch::Sender<u32>) -> Report {
+    async fn run(self, stop: &AtomicBool, so_far: &watch::Sender<u32>) -> Report {
         let start = Instant::now();
         let kept: Option<Kept> = self.keeps.then(kept);
         let mut clients = JoinSet::new();
         let mut report = Report::default();
         for n in 0_u32.. {
             let due = Duration::from_secs(1) * n / self.per_second;
-            if is_over(due) {
+            if stop.load(Ordering::Relaxed) {
                 break;
             }
             sleep_until(start + due).await;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// By then everything that is to happen in a cluster of two busy cores has happened.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// By then Kubernetes has found back from a fault: its own clients try again after up to half a minute, one after the
 /// other.

@@ -53,7 +53,9 @@ pub(crate) async fn scale_down(cluster: &Cluster) -> Result<(), Failure> {
     let mut downs = 0;
     let mut more = Vec::new();
     while begin.elapsed() < SCALE_DOWN {
-        more.push(Load::of(40, address, "/?ms=1000").for_time(Duration::from_secs(10)).await);
+        let burst = Load::of(40, address, "/?ms=1000").start();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        more.push(burst.stop().await);
         scenario.has_ready(&app, 3).await;
         eventually("pods have gone", 2 * SOON, async || {
             (scenario.pods_and_ending("hello").await.len() == 1).then_some(())

@@ -58,9 +58,10 @@ async fn pods_without_a_sidecar_are_served() {
         let pods = it.pods("hello").await;
         let containers = pods[0].spec.as_ref().unwrap().containers.len();
         assert_eq!(containers, 1, "it has no sidecar");
-        let report = Load::of(20, address, "/?ms=20").for_time(Duration::from_secs(8)).await;
-        report.assert_nothing_lost();
+        let load = Load::of(20, address, "/?ms=20").start();
         it.event("hello", "PodsWithoutSidecar").await;
+        load.serves(100).await;
+        load.stop().await.assert_nothing_lost();
         it.at_zero(&app).await;
     })
     .await;

@@ -1,6 +1,6 @@
 //! To zero and back, and as far up as is needed.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use e2e::{App, Endpoints, Front, Load, SERVING_PORT, SOON, Scenario, eventually, scenario, served};
 
@@ -78,8 +78,10 @@ async fn a_scale_down_under_load_loses_nothing() {
         let address = it.with(&app, &front).await;
         let fresh = Load::of(20, address, "/?ms=20").start();
         let kept = Load::of(20, address, "/?ms=20").keeping_connections().start();
-        Load::of(20, address, "/?ms=500").for_time(Duration::from_secs(5)).await.assert_nothing_lost();
+        // 10 in flight, where a pod is to have 3 and a half, until the pods for them are there: however long they take.
+        let burst = Load::of(20, address, "/?ms=500").start();
         it.has_ready(&app, 2).await;
+        burst.stop().await.assert_nothing_lost();
         eventually("there is one pod again", SOON, async || {
             (it.replicas(&app).await == Some(1) && it.pods_and_ending("hello").await.len() == 1).then_some(())
         })
