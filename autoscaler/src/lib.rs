@@ -1,7 +1,7 @@
 //! Gathers stats, has what decides decide ([`ebb_decide`]), and carries out what that says.
 //!
 //! One task does it for all services (`runtime`): a service costs no task, and an idle one no time. What differs between
-//! platforms is behind the three traits of [`platform`].
+//! platforms is behind the traits of [`ebb_decide::platform`].
 //!
 //! Read first: [`ebb_decide::service::ServiceState::evaluate`], then `runtime/mod.rs`.
 
@@ -13,7 +13,6 @@ pub mod kubernetes;
 pub mod leader;
 mod link;
 mod metrics;
-pub mod platform;
 mod runtime;
 
 pub use runtime::Autoscaler;

@@ -3,9 +3,9 @@
 
 mod support;
 
-use autoscaler::platform::FleetEvent;
 use ebb_core::announce::{Announcement, MAX_BYTES};
 use ebb_decide::Pod;
+use ebb_decide::platform::FleetEvent;
 use support::{Activator, World, following_world, key, pod, world};
 
 /// A pod whose platform does not know where it is.

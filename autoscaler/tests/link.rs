@@ -5,12 +5,12 @@ mod support;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use autoscaler::platform::FleetEvent;
 use bytes::Bytes;
 use ebb_core::{
     ServiceKey,
     link::{Hello, ServiceEntry, Unanswered, Up},
 };
+use ebb_decide::platform::FleetEvent;
 use ebb_decide::zero::Path;
 use http::StatusCode;
 use support::{Activator, Told, World, key, listening, pod, service_event, world, young_world};

@@ -3,7 +3,7 @@
 
 mod support;
 
-use autoscaler::platform::FleetEvent;
+use ebb_decide::platform::FleetEvent;
 use http::StatusCode;
 use support::{Activator, Told, World, following_world, guarded_world, pod, world};
 

@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use autoscaler::{
-    Autoscaler,
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
-};
+use autoscaler::Autoscaler;
 use bytes::Bytes;
 use ebb_annotations::{ClusterDefaults, Reachability, ScalingSpec, TargetBurstCapacity, parse};
 use ebb_core::{
@@ -19,6 +16,7 @@ use ebb_core::{
     link::{Hello, PATH, Up, frame},
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
+use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_decide::{
     Periods, Pod, PodAddress,
     endpoints::{Answering, Endpoints},
@@ -38,6 +36,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, interval, sleep, timeout},
 };
+use tokio_stream::wrappers::ReceiverStream;
 
 /// Pods of a busy service.
 const PODS: u8 = 3;
@@ -287,8 +286,10 @@ struct Noting {
 }
 
 impl PodSource for Noting {
-    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
-        self.events.lock().take().expect("watched once")
+    type Events = ReceiverStream<FleetEvent>;
+
+    fn watch(&self) -> Self::Events {
+        self.events.lock().take().expect("watched once").into()
     }
 }
 
@@ -327,7 +328,8 @@ impl Running {
         let platform = Arc::new(Noting { events: Mutex::new(Some(watched)), scaled });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
+        let autoscaler =
+            Autoscaler::start(listener, platform, WallClock::start(), Periods::default(), |_| {});
         events.send(FleetEvent::Leadership { leads: true }).await?;
         for n in 0..count {
             events.send(FleetEvent::Service { key: key(n), spec: spec(n), port: 30_000 }).await?;

@@ -234,7 +234,7 @@ impl Cluster {
         // Before anybody looks: a service that has nothing then counts as one that rests.
         fleet.begin().await;
         let platform = Arc::new(Platform(fleet.clone()));
-        let autoscaler = Autoscaler::start(listener, platform, clock, options.periods);
+        let autoscaler = Autoscaler::start(listener, platform, clock, options.periods, |_| {});
         let (observer, dispatches) = mpsc::channel(OBSERVER_CAPACITY);
         let activator = Activator::start(&config, clock, Some(observer)).await?;
         let starts = Starts {

@@ -77,7 +77,8 @@ async fn a_request_reaches_a_pod_that_a_file_names() {
     std::fs::remove_file(&file).expect("it can be removed");
 
     let (listener, autoscaler_at) = listen().await;
-    let autoscaler = Autoscaler::start(listener, FixedFleet::new(services), clock, Periods::default());
+    let autoscaler =
+        Autoscaler::start(listener, FixedFleet::new(services), clock, Periods::default(), |_| {});
     let config = activator::Config {
         name: "activator-1".to_owned(),
         advertised: service.ip(),

@@ -9,10 +9,11 @@ use std::{convert::Infallible, sync::Arc};
 
 use ebb_core::ServiceKey;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tracing::info;
 
-use crate::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_decide::endpoints::Endpoints;
+use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 pub use file::{FileError, FixedService, read};
 
 /// Events that may wait for the autoscaler.
@@ -32,7 +33,9 @@ impl FixedFleet {
 }
 
 impl PodSource for FixedFleet {
-    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
+    type Events = ReceiverStream<FleetEvent>;
+
+    fn watch(&self) -> Self::Events {
         let (events, watched) = mpsc::channel(CAPACITY);
         // Nobody else could lead. The channel has room for it.
         let _ = events.try_send(FleetEvent::Leadership { leads: true });
@@ -50,7 +53,7 @@ impl PodSource for FixedFleet {
             // A fleet without any service is one all the same.
             events.closed().await;
         });
-        watched
+        watched.into()
     }
 }
 

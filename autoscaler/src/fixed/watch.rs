@@ -6,7 +6,7 @@ use http::{Request, header};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::file::{FixedPod, FixedService};
-use crate::platform::FleetEvent;
+use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, PodAddress};
 
 /// How often a pod is asked whether it is ready.

@@ -7,7 +7,7 @@ use kube::core::ApiResource;
 use parking_lot::{Mutex, RwLock};
 
 use super::{facts::TargetKey, wishes::Wishes};
-use crate::platform::PlatformError;
+use ebb_decide::platform::PlatformError;
 
 /// Of every service that is ours.
 #[derive(Debug, Default)]

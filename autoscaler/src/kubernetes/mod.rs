@@ -37,15 +37,14 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tracing::warn;
 
-use crate::{
-    injector::{AdmissionMetrics, Claims},
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
-};
+use crate::injector::Claims;
 pub use connection::connect;
 use directory::{Directory, Known, Scale};
 use ebb_decide::endpoints::Endpoints;
+use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use gate::TokenGate;
 use metrics::Metrics;
 use shell::{Command, Outlets, Shell};
@@ -82,7 +81,6 @@ pub struct Kubernetes {
     commands: mpsc::Sender<Command>,
     fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
     metrics: Arc<Metrics>,
-    admissions: AdmissionMetrics,
     /// Whether all there is was seen.
     synced: observed::Receiver<bool>,
     others: Mutex<Vec<observed::Receiver<bool>>>,
@@ -100,7 +98,6 @@ impl Kubernetes {
         clock: WallClock,
         leads: observed::Receiver<bool>,
         claims: Claims,
-        admissions: AdmissionMetrics,
     ) -> Arc<Self> {
         let metrics = Arc::new(Metrics::default());
         let writer = Writer { client: client.clone(), metrics: metrics.clone() };
@@ -122,7 +119,6 @@ impl Kubernetes {
             commands,
             fleet: Mutex::new(Some(told)),
             metrics,
-            admissions,
             synced,
             others: Mutex::default(),
             defaults,
@@ -135,6 +131,11 @@ impl Kubernetes {
         self.others.lock().push(ready);
     }
 
+    /// Shows what is measured of it in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
     /// The cluster's settings, as they were last good.
     pub fn defaults(&self) -> Arc<ArcSwap<ClusterDefaults>> {
         self.defaults.clone()
@@ -142,18 +143,15 @@ impl Kubernetes {
 }
 
 impl PodSource for Kubernetes {
+    type Events = ReceiverStream<FleetEvent>;
+
     /// Once; whoever asks again hears nothing.
-    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
-        self.fleet.lock().take().unwrap_or_else(|| mpsc::channel(1).1)
+    fn watch(&self) -> Self::Events {
+        self.fleet.lock().take().unwrap_or_else(|| mpsc::channel(1).1).into()
     }
 
     fn is_ready(&self) -> bool {
         *self.synced.borrow() && self.others.lock().iter().all(|ready| *ready.borrow())
-    }
-
-    fn register(&self, registry: &mut Registry) {
-        self.metrics.register(registry);
-        self.admissions.register(registry);
     }
 }
 

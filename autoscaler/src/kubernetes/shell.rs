@@ -28,8 +28,9 @@ use super::{
     world::{Listing, Notice, Plan, Step, World},
     write::{WriteError, Writer, Written},
 };
-use crate::{caught::caught, injector::Claims, platform::FleetEvent};
+use crate::{caught::caught, injector::Claims};
 use ebb_decide::endpoints::Endpoints;
+use ebb_decide::platform::FleetEvent;
 
 /// Facts that may wait for the task.
 const FACT_CAPACITY: usize = 1024;

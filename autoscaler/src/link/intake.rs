@@ -28,9 +28,9 @@ use tracing::warn;
 use super::{Events, LinkId};
 use crate::{
     metrics::{Metrics, Outcome},
-    platform::{Gate, PodSource},
     runtime::Asks,
 };
+use ebb_decide::platform::{Gate, PodSource};
 use ebb_decide::service::{Admission, Explained};
 
 /// Tables that may wait for an activator that is slow to read.

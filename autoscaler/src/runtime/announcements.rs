@@ -3,10 +3,8 @@
 use ebb_core::{announce::Announced, link::AnnouncedPod};
 
 use super::Runtime;
-use crate::{
-    link::{Heard, announced_entry, known_entry},
-    platform::{EndpointSink, ScaleTarget},
-};
+use crate::link::{Heard, announced_entry, known_entry};
+use ebb_decide::platform::{EndpointSink, ScaleTarget};
 use ebb_decide::{
     service::{Admission, Cause},
     services::Service,

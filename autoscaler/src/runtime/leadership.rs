@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::Runtime;
-use crate::platform::{EndpointSink, ScaleTarget};
+use ebb_decide::platform::{EndpointSink, ScaleTarget};
 use ebb_decide::service::Cause;
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {

@@ -21,7 +21,9 @@ use ebb_core::{
     stat::Stat,
 };
 use ebb_proxy::{Drain, Limits, WallClock, net::Liveness, serve};
+use futures_util::{Stream, StreamExt};
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -33,8 +35,8 @@ use crate::{
     collector::Collector,
     link::{Activators, Heard, Intake, LinkEvent, LinkId, entry},
     metrics::{Metrics, Views},
-    platform::{EndpointSink, FleetEvent, Gate, PodSource, ScaleTarget},
 };
+use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PodSource, ScaleTarget};
 use ebb_decide::{
     Pod,
     service::{Cause, Explained, View},
@@ -95,8 +97,15 @@ impl Asks {
 }
 
 impl Autoscaler {
-    /// Takes activators on `listener` and scales what `platform` tells of.
-    pub fn start<P>(listener: TcpListener, platform: Arc<P>, clock: WallClock, periods: Periods) -> Self
+    /// Takes activators on `listener` and scales what `platform` tells of. `measured` adds to its metrics what else is
+    /// measured in this program.
+    pub fn start<P>(
+        listener: TcpListener,
+        platform: Arc<P>,
+        clock: WallClock,
+        periods: Periods,
+        measured: impl FnOnce(&mut Registry),
+    ) -> Self
     where
         P: PodSource + ScaleTarget + EndpointSink + Gate,
     {
@@ -105,7 +114,7 @@ impl Autoscaler {
         let (heard, announced) = mpsc::channel(ANNOUNCE_CAPACITY);
         let asks = Asks(asks);
         let views = Views::default();
-        let metrics = Metrics::new(&views, |registry| platform.register(registry));
+        let metrics = Metrics::new(&views, measured);
         let drain = Drain::default();
         let intake = Arc::new(Intake {
             gate: platform.clone(),
@@ -134,7 +143,7 @@ impl Autoscaler {
         // Activators and pods are as near as our own pods.
         let limits = Limits { liveness: Liveness::POD, ..Limits::default() };
         tasks.spawn(serve(listener, intake, drain.clone(), limits));
-        tasks.spawn(runtime.run(Inputs { said, announced, asked, fleet }));
+        tasks.spawn(runtime.run(Inputs { said, announced, asked }, fleet));
         Self { views, asks, drain, tasks }
     }
 
@@ -180,24 +189,23 @@ struct Runtime<P> {
     work: JoinSet<Done>,
 }
 
-/// Where what happens comes from.
+/// Where what happens comes from, beside the platform.
 struct Inputs {
     said: mpsc::Receiver<LinkEvent>,
     announced: mpsc::Receiver<Heard>,
     asked: mpsc::Receiver<Ask>,
-    fleet: mpsc::Receiver<FleetEvent>,
 }
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
-    async fn run(mut self, inputs: Inputs) {
-        let Inputs { mut said, mut announced, mut asked, mut fleet } = inputs;
+    async fn run(mut self, inputs: Inputs, mut fleet: impl Stream<Item = FleetEvent> + Unpin) {
+        let Inputs { mut said, mut announced, mut asked } = inputs;
         loop {
             let due = [self.services.next_due(), self.activators.next_look()].into_iter().flatten().min();
             tokio::select! {
                 Some(event) = said.recv() => self.on_link(event),
                 Some(heard) = announced.recv() => self.on_announced(heard),
                 Some(ask) = asked.recv() => self.on_ask(ask),
-                event = fleet.recv() => match event {
+                event = fleet.next() => match event {
                     Some(event) => self.on_fleet(event),
                     // The platform is gone; so are we.
                     None => return,

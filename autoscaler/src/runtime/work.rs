@@ -10,8 +10,8 @@ use super::Runtime;
 use crate::{
     caught::caught,
     metrics::{Metrics, Work},
-    platform::{EndpointSink, PlatformError, ScaleTarget},
 };
+use ebb_decide::platform::{EndpointSink, PlatformError, ScaleTarget};
 use ebb_decide::{
     pending::NextScale,
     sampling::{Estimate, SampleError},

@@ -3,10 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use autoscaler::{
-    Autoscaler,
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
-};
+use autoscaler::Autoscaler;
 use bytes::Bytes;
 use ebb_annotations::{ClusterDefaults, Reachability, parse};
 use ebb_core::{
@@ -15,6 +12,7 @@ use ebb_core::{
     link::{Down, Frames, Hello, Listening, PATH, ServiceEntry, Up, frame},
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
+use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_decide::{Periods, Pod, PodAddress, endpoints::Endpoints};
 use ebb_proxy::Incoming;
 use ebb_proxy::{
@@ -26,6 +24,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
 
 /// Nothing here takes longer, unless it is broken.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -68,8 +67,10 @@ pub(crate) enum Told {
 }
 
 impl PodSource for Scripted {
-    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
-        self.events.lock().take().expect("watched once")
+    type Events = ReceiverStream<FleetEvent>;
+
+    fn watch(&self) -> Self::Events {
+        self.events.lock().take().expect("watched once").into()
     }
 }
 
@@ -147,7 +148,7 @@ pub(crate) async fn guarded_world(token: Option<&'static str>) -> World {
     let platform = Arc::new(Scripted { events, told: tell, token, panics: panics.clone() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default());
+    let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default(), |_| {});
     World { autoscaler, address, fleet, told, panics }
 }
 

@@ -11,12 +11,13 @@ use std::{
     },
 };
 
-use autoscaler::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_annotations::ScalingSpec;
 use ebb_core::ServiceKey;
+use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_decide::{endpoints::Endpoints, zero::bounded};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -165,7 +166,9 @@ impl Fleet {
 pub(crate) struct Platform(pub(crate) Arc<Fleet>);
 
 impl PodSource for Platform {
-    fn watch(&self) -> mpsc::Receiver<FleetEvent> {
+    type Events = ReceiverStream<FleetEvent>;
+
+    fn watch(&self) -> Self::Events {
         let (events, watched) = mpsc::channel(CAPACITY.max(2 * self.0.services.len() + 2));
         let _ = events.try_send(FleetEvent::Leadership { leads: true });
         for (key, entry) in &self.0.services {
@@ -176,7 +179,7 @@ impl PodSource for Platform {
         }
         let _ = events.try_send(FleetEvent::Complete);
         *self.0.events.lock() = Some(events);
-        watched
+        watched.into()
     }
 }
 

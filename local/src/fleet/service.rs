@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, io, sync::Arc};
 
-use autoscaler::platform::FleetEvent;
 use ebb_core::Tick;
+use ebb_decide::platform::FleetEvent;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 

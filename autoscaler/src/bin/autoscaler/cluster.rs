@@ -94,8 +94,7 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
     let leads = candidate.leads();
     let claims = Claims::default();
     let metrics = AdmissionMetrics::default();
-    let platform =
-        Kubernetes::start(&client, &identity, clock, leads.clone(), claims.clone(), metrics.clone());
+    let platform = Kubernetes::start(&client, &identity, clock, leads.clone(), claims.clone());
     let settings = Arc::new(ArcSwap::from_pointee(Settings { image, pull_policy, announce: None }));
     let _finding = AbortOnDropHandle::new(tokio::spawn(find_announced(
         client.clone(),
@@ -109,9 +108,13 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
         defaults: platform.defaults(),
         leads,
     };
-    let mut injector = Injector::start(client, webhook, facts, metrics, clock);
+    let mut injector = Injector::start(client, webhook, facts, metrics.clone(), clock);
     platform.wait_for(injector.ready());
-    let mut autoscaler = Autoscaler::start(link, Arc::clone(&platform), clock, Periods::default());
+    let mut autoscaler =
+        Autoscaler::start(link, Arc::clone(&platform), clock, Periods::default(), |registry| {
+            platform.register(registry);
+            metrics.register(registry);
+        });
     let (stopping, stopped) = oneshot::channel::<()>();
     let leading = tokio::spawn(candidate.run(async move {
         // The sender's drop tells as well.

@@ -39,7 +39,7 @@ async fn run(services: Vec<FixedService>, port: u16) -> io::Result<ExitCode> {
     let listener = listen(everywhere(port)).await?;
     info!(address = %listener.local_addr()?, services = services.len(), "listening");
     let fleet = FixedFleet::new(services);
-    let mut autoscaler = Autoscaler::start(listener, fleet, WallClock::start(), Periods::default());
+    let mut autoscaler = Autoscaler::start(listener, fleet, WallClock::start(), Periods::default(), |_| {});
     tokio::select! {
         () = stop.told() => {}
         () = autoscaler.ended() => return Ok(ExitCode::FAILURE),

@@ -27,8 +27,8 @@ use super::{
     claim::{self, Claim, Verdict, selects},
     facts::{PodFacts, SliceFacts, TargetFacts, TargetKey},
 };
-use crate::platform::FleetEvent;
 use ebb_decide::endpoints::Endpoints;
+use ebb_decide::platform::FleetEvent;
 
 #[cfg(test)]
 use plan::NETWORK;

@@ -10,15 +10,13 @@ use ebb_annotations::{ScalingSpec, Sidecar};
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
-use crate::{
-    kubernetes::{
-        claim::{self, Claim, Labels},
-        facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
-        rival::Rivals,
-        slices::resolve,
-    },
-    platform::FleetEvent,
+use crate::kubernetes::{
+    claim::{self, Claim, Labels},
+    facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
+    rival::Rivals,
+    slices::resolve,
 };
+use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, PodAddress, endpoints::Endpoints};
 
 /// What a Service names may be made after it.

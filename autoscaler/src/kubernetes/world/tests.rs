@@ -6,10 +6,8 @@ use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use serde_json::{Value, json};
 
 use super::{Listing, NETWORK, Plan, Step, World};
-use crate::{
-    kubernetes::facts::{PodFacts, SidecarFacts, SliceFacts, TargetFacts, TargetKey},
-    platform::FleetEvent,
-};
+use crate::kubernetes::facts::{PodFacts, SidecarFacts, SliceFacts, TargetFacts, TargetKey};
+use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, endpoints::Endpoints, zero::Path};
 
 /// A cluster that does what it is told, and a [`World`] that sees it.

@@ -8,10 +8,10 @@ use std::{
 
 use ebb_annotations::ScalingSpec;
 use ebb_core::ServiceKey;
-use ebb_decide::{Pod, endpoints::Endpoints};
-use prometheus_client::registry::Registry;
+use futures_core::Stream;
 use thiserror::Error;
-use tokio::sync::mpsc;
+
+use crate::{Pod, endpoints::Endpoints};
 
 /// What a platform tells. Each event says all there is to know about its subject, so that a repeated one
 /// does no harm.
@@ -55,17 +55,17 @@ pub enum FleetEvent {
 }
 
 /// Tells which services and pods there are.
-pub trait PodSource {
+pub trait PodSource: Send + Sync + 'static {
+    /// What is told, as it happens.
+    type Events: Stream<Item = FleetEvent> + Send + Unpin + 'static;
+
     /// From now on: first all there is, then what changes.
-    fn watch(&self) -> mpsc::Receiver<FleetEvent>;
+    fn watch(&self) -> Self::Events;
 
     /// Whether it could be asked to do its part: `GET /readyz`.
     fn is_ready(&self) -> bool {
         true
     }
-
-    /// Adds what it measures to the autoscaler's metrics.
-    fn register(&self, _: &mut Registry) {}
 }
 
 /// Has more pods, or fewer.
