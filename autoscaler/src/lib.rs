@@ -5,12 +5,10 @@
 //!
 //! Read first: [`ebb_decide::service::ServiceState::evaluate`], then `runtime/mod.rs`.
 
-mod caught;
 mod collector;
 pub mod fixed;
 pub mod injector;
 pub mod kubernetes;
-pub mod leader;
 mod link;
 mod metrics;
 mod runtime;

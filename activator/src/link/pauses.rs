@@ -2,31 +2,27 @@
 
 use std::time::Duration;
 
-use ebb_core::backoff;
+use ebb_core::backoff::Backoff;
 use rand::RngExt;
 
 /// The pauses between tries, each twice the one before.
 #[derive(Debug)]
-pub(super) struct Pauses {
-    bounds: [Duration; 2],
-    failures: u32,
-}
+pub(super) struct Pauses(Backoff);
 
 impl Pauses {
     /// The first is `bounds[0]`, and none is longer than `bounds[1]`.
     pub(super) fn new(bounds: [Duration; 2]) -> Self {
-        Self { bounds, failures: 0 }
+        Self(Backoff::new(bounds))
     }
 
     /// The next is the first again.
     pub(super) fn reset(&mut self) {
-        self.failures = 0;
+        self.0.succeeded();
     }
 
     /// How long to wait now. Up to half of it is left out at random: not all activators at the same moment.
     pub(super) fn pause(&mut self) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        backoff::pause(self.bounds, self.failures).mul_f64(rand::rng().random_range(0.5..1.0))
+        self.0.failed().mul_f64(rand::rng().random_range(0.5..1.0))
     }
 }
 

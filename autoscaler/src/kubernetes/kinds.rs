@@ -9,7 +9,7 @@ use kube::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{in_words, watch::Name};
+use ebb_cluster::{in_words, watches::Name};
 
 /// The API server must have answered in so long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

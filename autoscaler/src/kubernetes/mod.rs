@@ -5,15 +5,10 @@
 //! for a pod waits for no queue of ours.
 
 mod allocation;
-mod answer;
 pub(crate) mod claim;
-mod connection;
 mod directory;
 mod facts;
-mod gate;
 mod kinds;
-mod metrics;
-mod notices;
 mod rival;
 mod settings;
 mod shell;
@@ -27,9 +22,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ebb_annotations::ClusterDefaults;
+use ebb_cluster::{ApiMetrics, Calls, TokenGate, Wanted};
 use ebb_core::ServiceKey;
 use ebb_proxy::WallClock;
-use kube::{Client, runtime::watcher};
+use kube::Client;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -41,12 +37,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::warn;
 
 use crate::injector::Claims;
-pub use connection::connect;
 use directory::{Directory, Known, Scale};
 use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
-use gate::TokenGate;
-use metrics::Metrics;
 use shell::{Command, Outlets, Shell};
 use write::Writer;
 
@@ -80,7 +73,7 @@ pub struct Kubernetes {
     clock: WallClock,
     commands: mpsc::Sender<Command>,
     fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ApiMetrics>,
     /// Whether all there is was seen.
     synced: observed::Receiver<bool>,
     others: Mutex<Vec<observed::Receiver<bool>>>,
@@ -99,8 +92,9 @@ impl Kubernetes {
         leads: observed::Receiver<bool>,
         claims: Claims,
     ) -> Arc<Self> {
-        let metrics = Arc::new(Metrics::default());
-        let writer = Writer { client: client.clone(), metrics: metrics.clone() };
+        let metrics = Arc::new(ApiMetrics::default());
+        let calls = Calls { client: client.clone(), metrics: metrics.clone() };
+        let writer = Writer { calls: calls.clone() };
         let directory = Arc::new(Directory::default());
         let (commands, commanded) = mpsc::channel(COMMAND_CAPACITY);
         let (fleet, told) = mpsc::channel(FLEET_CAPACITY);
@@ -112,7 +106,7 @@ impl Kubernetes {
         let shell = Shell::new(writer.clone(), clock, identity.clone(), outlets);
         tasks.spawn(shell.run(commanded, leads));
         Arc::new(Self {
-            gate: TokenGate::new(writer.clone(), &identity.namespace),
+            gate: TokenGate::new(calls, activators(&identity.namespace)),
             writer,
             directory,
             clock,
@@ -204,21 +198,7 @@ impl Gate for Kubernetes {
     }
 }
 
-/// What went wrong, as the API server says it.
-pub(crate) fn in_words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Why a watch broke.
-pub(crate) fn watch_error(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => in_words(error),
-        watcher::Error::WatchError(status) => status.message.clone(),
-        none @ watcher::Error::NoResourceVersion => none.to_string(),
-    }
+/// Whoever may open an activator's stream.
+fn activators(namespace: &str) -> Wanted {
+    Wanted { audience: "ebb-autoscaler", account: "ebb-activator", namespace: namespace.to_owned() }
 }

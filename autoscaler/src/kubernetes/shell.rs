@@ -1,7 +1,7 @@
 //! The one task that feeds the [`World`] and carries out what follows: for each service one write at a time.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -9,8 +9,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ebb_annotations::ClusterDefaults;
-use ebb_core::{ServiceKey, Tick, backoff};
-use ebb_proxy::WallClock;
+use ebb_cluster::{
+    CallError, Notice, Notices,
+    pacing::{Agenda, Retries},
+    watches::{Name, Seen, kept},
+};
+use ebb_core::ServiceKey;
+use ebb_proxy::{WallClock, program::caught};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Client, core::ApiResource};
 use tokio::{
@@ -22,13 +27,12 @@ use tracing::{debug, warn};
 
 use super::{
     Directory, Identity, Known, kinds,
-    notices::Notices,
     settings::{self, Refused},
-    watch::{self, Fact, Facts},
-    world::{Listing, Notice, Plan, Step, World},
-    write::{WriteError, Writer, Written},
+    watch::{self, Fact},
+    world::{Listing, Plan, Step, World},
+    write::{Writer, Written},
 };
-use crate::{caught::caught, injector::Claims};
+use crate::injector::Claims;
 use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::FleetEvent;
 
@@ -78,19 +82,17 @@ pub(super) struct Shell {
     identity: Identity,
     outlets: Outlets,
     world: World,
-    facts: Facts,
+    seen: Seen<Fact>,
     noticed: Notices,
     leads: bool,
     replicas: Vec<SocketAddr>,
     activators: Vec<(IpAddr, bool)>,
     watched: HashSet<String>,
     writing: HashSet<ServiceKey>,
-    failures: HashMap<ServiceKey, u32>,
-    /// When to look at which service again, whatever happens; for each the next time only.
-    timers: BTreeSet<(Tick, ServiceKey)>,
-    due: HashMap<ServiceKey, Tick>,
-    /// Not to be written for before then: that failed.
-    retry_at: HashMap<ServiceKey, Tick>,
+    /// When to look at which service again, whatever happens.
+    agenda: Agenda<ServiceKey>,
+    /// Services for which nothing could be written.
+    retries: Retries<ServiceKey>,
     publishing: HashMap<ServiceKey, oneshot::Sender<Result<(), String>>>,
     places: Arc<Semaphore>,
     writes: JoinSet<Done>,
@@ -101,16 +103,22 @@ pub(super) struct Shell {
 
 /// Something that was done.
 enum Done {
-    Wrote(ServiceKey, bool, Result<Written, WriteError>),
+    Wrote(ServiceKey, bool, Result<Written, CallError>),
     Resolved(String, Result<ApiResource, String>),
 }
 
 impl Shell {
     pub(super) fn new(writer: Writer, clock: WallClock, identity: Identity, outlets: Outlets) -> Self {
         let (to, incoming) = mpsc::channel(FACT_CAPACITY);
-        let facts = Facts { to, metrics: writer.metrics.clone() };
+        let seen = Seen { to, metrics: writer.calls.metrics.clone() };
         let mut watches = JoinSet::new();
-        let (noticed, write) = Notices::new(writer.client.clone(), &identity.pod, writer.metrics.clone());
+        let (noticed, write) = Notices::new(
+            writer.calls.client.clone(),
+            "ebb.dev/autoscaler",
+            "Scaling",
+            &identity.pod,
+            writer.calls.metrics.clone(),
+        );
         watches.spawn(write);
         Self {
             world: World::new(outlets.defaults.load_full()),
@@ -118,17 +126,15 @@ impl Shell {
             clock,
             identity,
             outlets,
-            facts,
+            seen,
             noticed,
             leads: false,
             replicas: Vec::new(),
             activators: Vec::new(),
             watched: HashSet::new(),
             writing: HashSet::new(),
-            failures: HashMap::new(),
-            timers: BTreeSet::new(),
-            due: HashMap::new(),
-            retry_at: HashMap::new(),
+            agenda: Agenda::default(),
+            retries: Retries::new(RETRY),
             publishing: HashMap::new(),
             places: Arc::new(Semaphore::new(WRITTEN_AT_ONCE)),
             writes: JoinSet::new(),
@@ -146,7 +152,7 @@ impl Shell {
         let Some(mut incoming) = self.incoming.take() else { return };
         self.follow();
         loop {
-            let due = self.timers.first().map(|(at, _)| *at);
+            let due = self.agenda.next();
             tokio::select! {
                 Some(fact) = incoming.recv() => {
                     self.on_fact(fact);
@@ -180,8 +186,7 @@ impl Shell {
                             self.world.slices_written(&key, Vec::new());
                         }
                         self.publishing.clear();
-                        self.failures.clear();
-                        self.retry_at.clear();
+                        self.retries.clear();
                     }
                 }
                 () = sleep_until(self.clock.instant(due.unwrap_or_default())), if due.is_some() => self.on_due(),
@@ -198,18 +203,17 @@ impl Shell {
         self.keep_watching(watch::pods);
         self.keep_watching(watch::slices);
         let namespace = self.identity.namespace.clone();
-        self.keep_watching(move |client, facts| {
-            watch::settings(client, facts, namespace.clone(), settings::NAME)
+        self.keep_watching(move |client, seen| {
+            watch::settings(client, seen, namespace.clone(), settings::NAME)
         });
     }
 
-    fn keep_watching<W>(&mut self, watch: impl Fn(Client, Facts) -> W + Send + 'static)
+    fn keep_watching<W>(&mut self, watch: impl Fn(Client, Seen<Fact>) -> W + Send + 'static)
     where
         W: Future<Output = ()> + Send + 'static,
     {
-        let (client, facts) = (self.writer.client.clone(), self.facts.clone());
-        let metrics = facts.metrics.clone();
-        self.watches.spawn(watch::kept(metrics, move || watch(client.clone(), facts.clone())));
+        let (client, seen) = (self.writer.calls.client.clone(), self.seen.clone());
+        self.watches.spawn(kept(seen.metrics.clone(), move || watch(client.clone(), seen.clone())));
     }
 
     fn on_fact(&mut self, fact: Fact) {
@@ -235,7 +239,7 @@ impl Shell {
     }
 
     /// Whatever is known and was not among `names` is gone.
-    fn forget_others(&mut self, listing: &Listing, names: &HashSet<watch::Name>) {
+    fn forget_others(&mut self, listing: &Listing, names: &HashSet<Name>) {
         let world = &mut self.world;
         let is_gone = |namespace: &str, name: &str| !names.contains(&(namespace.to_owned(), name.to_owned()));
         match listing {
@@ -312,11 +316,8 @@ impl Shell {
 
     fn on_due(&mut self) {
         let now = self.clock.now();
-        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, key)) = self.timers.pop_first() {
-                self.due.remove(&key);
-                self.advance(key);
-            }
+        while let Some(key) = self.agenda.pop(now) {
+            self.advance(key);
         }
     }
 
@@ -326,8 +327,7 @@ impl Shell {
                 self.writing.remove(&key);
                 match result {
                     Ok(written) => {
-                        self.failures.remove(&key);
-                        self.retry_at.remove(&key);
+                        self.retries.settled(&key);
                         if let Some(service) = written.service {
                             self.world.written(*service);
                         }
@@ -339,8 +339,8 @@ impl Shell {
             }
             Done::Resolved(kind, Ok(resource)) => {
                 self.outlets.directory.kinds.write().insert(kind.clone(), resource.clone());
-                self.keep_watching(move |client, facts| {
-                    watch::targets(client, facts, kind.clone(), resource.clone())
+                self.keep_watching(move |client, seen| {
+                    watch::targets(client, seen, kind.clone(), resource.clone())
                 });
             }
             Done::Resolved(kind, Err(why)) => {
@@ -351,15 +351,14 @@ impl Shell {
         }
     }
 
-    fn on_failed(&mut self, key: ServiceKey, is_slices: bool, error: &WriteError) {
-        let failures = self.failures.entry(key.clone()).or_default();
-        *failures = failures.saturating_add(1);
+    fn on_failed(&mut self, key: ServiceKey, is_slices: bool, error: &CallError) {
+        let failed = self.retries.failed(key.clone(), self.clock.now(), rand::random_range(0.5..1.0));
         if error.is_conflict() {
             // The watch tells what it is by now.
             debug!(service = %key, %error, "somebody else wrote first");
         } else {
-            warn!(service = %key, %error, tries = *failures, "cannot write; trying again");
-            if *failures == TRIES {
+            warn!(service = %key, %error, tries = failed.times, "cannot write; trying again");
+            if failed.times == TRIES {
                 self.world.cannot_write(&key, &error.to_string());
             }
         }
@@ -367,19 +366,7 @@ impl Shell {
             // Whoever wanted it published may have gone.
             let _ = done.send(Err(error.to_string()));
         }
-        let pause = backoff::pause(RETRY, *failures);
-        let jitter: f64 = rand::random_range(0.5..1.0);
-        let at = self.clock.now().after(pause.mul_f64(jitter));
-        self.retry_at.insert(key.clone(), at);
-        self.look_at(key, at);
-    }
-
-    /// Looks at the service at `at`, and at no other time unless something happens.
-    fn look_at(&mut self, key: ServiceKey, at: Tick) {
-        if let Some(before) = self.due.insert(key.clone(), at) {
-            self.timers.remove(&(before, key.clone()));
-        }
-        self.timers.insert((at, key));
+        self.agenda.set(key, failed.again);
     }
 
     /// Passes on what followed from what happened.
@@ -424,7 +411,7 @@ impl Shell {
 
     /// Finds out after `pause` what the API calls objects of that kind.
     fn resolve(&mut self, kind: String, pause: Duration) {
-        let (client, metrics) = (self.writer.client.clone(), self.writer.metrics.clone());
+        let (client, metrics) = (self.writer.calls.client.clone(), self.writer.calls.metrics.clone());
         self.work.spawn(async move {
             tokio::time::sleep(pause).await;
             let resolved = caught(kinds::resolve(&client, &kind)).await.unwrap_or_else(|panicked| {
@@ -454,7 +441,7 @@ impl Shell {
             return;
         }
         let now = self.clock.now();
-        if self.retry_at.get(&key).is_some_and(|at| *at > now) {
+        if !self.retries.may_try(&key, now) {
             return;
         }
         let plan = self.world.step(&key, now);
@@ -465,11 +452,10 @@ impl Shell {
         match plan {
             Plan::Rest => {
                 // Whatever could not be written need not be any more; the service may be gone.
-                self.failures.remove(&key);
-                self.retry_at.remove(&key);
+                self.retries.settled(&key);
             }
             Plan::Wait(rest) => {
-                self.look_at(key, now.after(rest));
+                self.agenda.set(key, now.after(rest));
             }
             Plan::Do(step) => {
                 let (writer, places) = (self.writer.clone(), self.places.clone());
@@ -478,7 +464,7 @@ impl Shell {
                     // Closed by nobody.
                     let _place = places.acquire().await;
                     let result = caught(writer.carry_out(&key, step)).await.unwrap_or_else(|panicked| {
-                        writer.metrics.panicked("write");
+                        writer.calls.metrics.panicked("write");
                         Err(panicked.into())
                     });
                     Done::Wrote(key, is_slices, result)

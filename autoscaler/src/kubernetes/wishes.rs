@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use ebb_core::{ServiceKey, Tick, backoff};
+use ebb_cluster::pacing::Retries;
+use ebb_core::{ServiceKey, Tick};
 
 use super::facts::TargetKey;
 
@@ -10,16 +11,16 @@ use super::facts::TargetKey;
 const RETRY: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
 /// Of every object that is scaled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Wishes {
     by_target: HashMap<TargetKey, HashMap<ServiceKey, u32>>,
-    failed: HashMap<ServiceKey, Failed>,
+    failed: Retries<ServiceKey>,
 }
 
-#[derive(Debug)]
-struct Failed {
-    times: u32,
-    not_before: Tick,
+impl Default for Wishes {
+    fn default() -> Self {
+        Self { by_target: HashMap::new(), failed: Retries::new(RETRY) }
+    }
 }
 
 impl Wishes {
@@ -46,7 +47,7 @@ impl Wishes {
 
     /// `service` is gone, or scales `target` no longer.
     pub(crate) fn forget(&mut self, service: &ServiceKey, target: &TargetKey) {
-        self.failed.remove(service);
+        self.failed.settled(service);
         if let Some(wishes) = self.by_target.get_mut(target) {
             wishes.remove(service);
             if wishes.is_empty() {
@@ -62,17 +63,15 @@ impl Wishes {
 
     /// Whether a scale of `service` may be tried: one that failed is tried again later and later.
     pub(crate) fn may_try(&self, service: &ServiceKey, now: Tick) -> bool {
-        self.failed.get(service).is_none_or(|failed| failed.not_before <= now)
+        self.failed.may_try(service, now)
     }
 
     pub(crate) fn succeeded(&mut self, service: &ServiceKey) {
-        self.failed.remove(service);
+        self.failed.settled(service);
     }
 
     pub(crate) fn failed(&mut self, service: &ServiceKey, now: Tick) {
-        let failed = self.failed.entry(service.clone()).or_insert(Failed { times: 0, not_before: now });
-        failed.times = failed.times.saturating_add(1);
-        failed.not_before = now.after(backoff::pause(RETRY, failed.times));
+        self.failed.failed(service.clone(), now, 1.0);
     }
 }
 

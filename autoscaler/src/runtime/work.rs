@@ -4,13 +4,11 @@
 use std::sync::Arc;
 
 use ebb_core::{ServiceKey, Tick};
+use ebb_proxy::program::caught;
 use tokio::task::JoinSet;
 
 use super::Runtime;
-use crate::{
-    caught::caught,
-    metrics::{Metrics, Work},
-};
+use crate::metrics::{Metrics, Work};
 use ebb_decide::platform::{EndpointSink, PlatformError, ScaleTarget};
 use ebb_decide::{
     pending::NextScale,

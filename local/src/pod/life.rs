@@ -5,8 +5,9 @@ use queue_proxy::QueueProxy;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use super::restarts::Restarts;
 use super::{Machine, Pod, PodPhase, Template};
-use crate::process::{Backoff, Output, Process, What};
+use crate::process::{Output, Process, What};
 
 /// An app that does not answer for so long is worth a word.
 const SLOW_AFTER: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ impl Pod {
     /// look.
     pub(crate) async fn live(&self, template: &Template, machine: &Machine, changed: &(impl Fn() + Sync)) {
         let output = Output::new(self.name.clone(), machine.lines.clone());
-        let mut backoff = Backoff::default();
+        let mut restarts = Restarts::new();
         let mut in_background = false;
         loop {
             let began = Instant::now();
@@ -43,7 +44,7 @@ impl Pod {
             }
             changed();
             tokio::select! {
-                () = sleep(backoff.pause_after(began.elapsed())) => {}
+                () = sleep(restarts.pause_after(began.elapsed())) => {}
                 () = self.leave.cancelled() => break,
             }
         }

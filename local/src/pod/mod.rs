@@ -8,6 +8,7 @@
 //! ```
 
 mod life;
+mod restarts;
 
 use std::{
     fmt, io,

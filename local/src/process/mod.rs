@@ -5,7 +5,6 @@
 //! goes with it. And a guardian (`guard`), a small process that outlives us by a moment, kills the groups
 //! that are left when we were killed ourselves.
 
-mod backoff;
 mod command;
 mod guard;
 mod output;
@@ -24,7 +23,6 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{process::Child, task::JoinSet, time::timeout};
 
-pub(crate) use backoff::Backoff;
 pub(crate) use command::check as check_command;
 pub(crate) use guard::Guard;
 pub(crate) use output::Output;

@@ -9,9 +9,13 @@ use std::{
 use arc_swap::ArcSwap;
 use autoscaler::{
     Autoscaler,
-    injector::{AdmissionMetrics, Claims, Facts, Injector, PullPolicy, Settings},
-    kubernetes::{Identity, Kubernetes, connect},
-    leader::Candidate,
+    injector::{self, Claims, Injector, PullPolicy, Settings},
+    kubernetes::{Identity, Kubernetes},
+};
+use ebb_cluster::{
+    admission::{AdmissionMetrics, Server},
+    connect,
+    lease::Candidate,
 };
 use ebb_core::environment::{Environment, Fault};
 use ebb_decide::Periods;
@@ -80,8 +84,6 @@ fn configuration(lookup: impl Fn(&str) -> Option<String>) -> Result<Configuratio
 
 async fn run(configuration: Configuration) -> io::Result<ExitCode> {
     let Configuration { identity, webhook_port, image, pull_policy } = configuration;
-    // One provider of cryptography, before anybody asks for it; a second call would say that there is one.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut stop = Stop::listen()?;
     let clock = WallClock::start();
     let config = Config::infer().await.map_err(io::Error::other)?;
@@ -101,15 +103,11 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
         identity.namespace.clone(),
         settings.clone(),
     )));
-    let facts = Facts {
-        namespace: identity.namespace.clone(),
-        claims,
-        settings,
-        defaults: platform.defaults(),
-        leads,
-    };
-    let mut injector = Injector::start(client, webhook, facts, metrics.clone(), clock);
-    platform.wait_for(injector.ready());
+    let injector =
+        Injector { claims, settings, defaults: platform.defaults(), namespace: identity.namespace.clone() };
+    let place = injector::place(&identity.namespace);
+    let mut admission = Server::start(client, webhook, place, injector, metrics.clone(), leads, clock);
+    platform.wait_for(admission.ready());
     let mut autoscaler =
         Autoscaler::start(link, Arc::clone(&platform), clock, Periods::default(), |registry| {
             platform.register(registry);
@@ -125,14 +123,14 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
         () = stop.told() => ExitCode::SUCCESS,
         // The kubelet starts us anew; until then another one may lead.
         () = autoscaler.ended() => ExitCode::FAILURE,
-        () = injector.ended() => ExitCode::FAILURE,
+        () = admission.ended() => ExitCode::FAILURE,
     };
     info!("ending");
     let ending = async {
         drop(stopping);
         // Another may lead at once. If that failed, it will in some seconds.
         let _ = leading.await;
-        injector.shut_down().await;
+        admission.shut_down().await;
         autoscaler.shut_down().await;
     };
     let drained = stop.drain(ending).await;

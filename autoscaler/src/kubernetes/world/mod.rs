@@ -19,6 +19,7 @@ use std::{
 };
 
 use ebb_annotations::{ClusterDefaults, ScaleTarget};
+use ebb_cluster::Notice;
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
@@ -33,7 +34,6 @@ use ebb_decide::platform::FleetEvent;
 #[cfg(test)]
 use plan::NETWORK;
 pub(crate) use plan::{Plan, Step};
-pub(crate) use record::Notice;
 use record::{Record, Seen};
 
 /// A kind of object whose list is to be known before all services are.

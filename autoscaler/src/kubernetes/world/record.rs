@@ -7,6 +7,7 @@ use std::{
 };
 
 use ebb_annotations::{ScalingSpec, Sidecar};
+use ebb_cluster::Notice;
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
@@ -25,19 +26,6 @@ const MISSING_FOR: Duration = Duration::from_secs(10);
 /// An app that has run for less may be about to listen: word of requests that gave up is up to a second old, and
 /// Kubernetes tells whole seconds.
 const RUNS_FOR: Duration = Duration::from_secs(3);
-
-/// Something that the owner of an object should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notice {
-    pub(crate) kind: &'static str,
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) uid: String,
-    pub(crate) is_warning: bool,
-    /// In one word, as Events have it.
-    pub(crate) reason: &'static str,
-    pub(crate) text: String,
-}
 
 /// What is seen of the object that a Service scales.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use ebb_proxy::WallClock;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::coordination::v1::{Lease as Object, LeaseSpec},
+    api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{
@@ -24,8 +24,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Lease, Verdict, evaluate};
-use crate::kubernetes::{in_words, watch_error};
+use super::{Tenure, Verdict, evaluate};
+use crate::{in_words, watches::watch_error};
 
 /// Not renewed for so long, it is anybody's.
 const DURATION: Duration = Duration::from_secs(15);
@@ -41,11 +41,11 @@ const RETRY: Duration = Duration::from_secs(1);
 /// One of those who would lead.
 #[derive(Debug)]
 pub struct Candidate {
-    api: Api<Object>,
+    api: Api<Lease>,
     name: String,
     me: String,
     clock: WallClock,
-    seen: Option<Object>,
+    seen: Option<Lease>,
     /// Since when it has been as it is, by our own clock.
     observed_since: Tick,
     leads: watch::Sender<bool>,
@@ -79,7 +79,7 @@ impl Candidate {
         let mut not_before = self.clock.now();
         loop {
             let now = self.clock.now();
-            let verdict = evaluate(self.lease().as_ref(), &self.me, self.observed_since, now);
+            let verdict = evaluate(self.tenure().as_ref(), &self.me, self.observed_since, now);
             let lead = matches!(verdict, Verdict::Lead { .. });
             self.leads.send_if_modified(|leads| {
                 let changed = *leads != lead;
@@ -123,17 +123,17 @@ impl Candidate {
         }
     }
 
-    fn lease(&self) -> Option<Lease> {
+    fn tenure(&self) -> Option<Tenure> {
         let spec = self.seen.as_ref()?.spec.as_ref()?;
         let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        Some(Lease {
+        Some(Tenure {
             holder: spec.holder_identity.clone().filter(|holder| !holder.is_empty()),
             duration: seconds.map_or(DURATION, Duration::from_secs),
         })
     }
 
-    fn observe(&mut self, object: Option<Object>) {
-        let version = |object: &Option<Object>| object.as_ref().and_then(ResourceExt::resource_version);
+    fn observe(&mut self, object: Option<Lease>) {
+        let version = |object: &Option<Lease>| object.as_ref().and_then(ResourceExt::resource_version);
         if version(&object) != version(&self.seen) || object.is_none() {
             self.seen = object;
             self.observed_since = self.clock.now();
@@ -175,12 +175,12 @@ impl Candidate {
     }
 
     /// Writes it, if nobody wrote it since we saw it.
-    async fn replace(&self, spec: LeaseSpec) -> Option<Object> {
+    async fn replace(&self, spec: LeaseSpec) -> Option<Lease> {
         let metadata = match &self.seen {
             Some(seen) => seen.metadata.clone(),
             None => ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
         };
-        let object = Object { metadata, spec: Some(spec) };
+        let object = Lease { metadata, spec: Some(spec) };
         let params = PostParams::default();
         let written = async {
             match &self.seen {

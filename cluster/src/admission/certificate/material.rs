@@ -15,7 +15,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::injector::tls::provider;
+use crate::admission::tls::provider;
 
 /// How long an authority is believed.
 pub(super) const AUTHORITY_LIFE: Duration = days(3650);
@@ -40,7 +40,7 @@ const END: &str = "-----END CERTIFICATE-----\n";
 
 /// What the Secret holds, as text.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::injector) struct Material {
+pub(in crate::admission) struct Material {
     /// Who is to be believed: the newest, whose key this is, and those before it whose certificates may still be
     /// served. PEM.
     authorities: Vec<String>,
@@ -57,7 +57,7 @@ impl Material {
     /// # Errors
     ///
     /// A name that no certificate can have, or no random numbers.
-    pub(in crate::injector) fn generate(names: &[String], now: Tick) -> Result<Self, rcgen::Error> {
+    pub(in crate::admission) fn generate(names: &[String], now: Tick) -> Result<Self, rcgen::Error> {
         let none = Self {
             authorities: Vec::new(),
             authority_key: String::new(),
@@ -100,7 +100,7 @@ impl Material {
     }
 
     /// What `secret` holds; `None` if that is not all of it.
-    pub(in crate::injector) fn read(secret: &Secret) -> Option<Self> {
+    pub(in crate::admission) fn read(secret: &Secret) -> Option<Self> {
         let data = secret.data.as_ref()?;
         let text = |key| String::from_utf8(data.get(key)?.0.clone()).ok();
         let authorities = text(AUTHORITIES)?.split_inclusive(END).map(str::to_owned).collect();
@@ -117,7 +117,7 @@ impl Material {
     }
 
     /// As a Secret's data.
-    pub(in crate::injector) fn to_data(&self) -> BTreeMap<String, ByteString> {
+    pub(in crate::admission) fn to_data(&self) -> BTreeMap<String, ByteString> {
         let until = i64::try_from(self.authority_until.as_secs()).unwrap_or(i64::MAX);
         let until = jiff::Timestamp::from_second(until).unwrap_or(jiff::Timestamp::MAX);
         let parts = [
@@ -131,12 +131,12 @@ impl Material {
     }
 
     /// Every authority that the API server is to believe.
-    pub(in crate::injector) fn bundle(&self) -> String {
+    pub(in crate::admission) fn bundle(&self) -> String {
         self.authorities.concat()
     }
 
     /// What is served; `None` if it cannot be.
-    pub(in crate::injector) fn certified_key(&self) -> Option<CertifiedKey> {
+    pub(in crate::admission) fn certified_key(&self) -> Option<CertifiedKey> {
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).ok()?;
         CertifiedKey::from_der(vec![self.leaf()?], key, &provider()).ok()
     }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Uri;
-use hyper::body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;

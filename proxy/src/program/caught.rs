@@ -8,10 +8,14 @@ use thiserror::Error;
 /// What work panicked with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("it panicked, which is a bug in Ebb: {0}")]
-pub(crate) struct Panicked(String);
+pub struct Panicked(String);
 
 /// What comes of `work`. It must share nothing that a panic could leave half done.
-pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+///
+/// # Errors
+///
+/// What it panicked with.
+pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|payload| Panicked(said(&*payload)))
 }
 

@@ -6,7 +6,7 @@ use prometheus_client::{
 
 /// What Ebb and the API server have to do with one another.
 #[derive(Debug, Default)]
-pub(crate) struct Metrics {
+pub struct ApiMetrics {
     writes: Family<WriteLabels, Counter>,
     watch_failures: Family<KindLabels, Counter>,
     notices: Family<ReasonLabels, Counter>,
@@ -34,8 +34,9 @@ struct TaskLabels {
     task: &'static str,
 }
 
-impl Metrics {
-    pub(crate) fn register(&self, registry: &mut Registry) {
+impl ApiMetrics {
+    /// Shows them in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "api_writes",
             "Writes to the Kubernetes API, by what was written and how it went",
@@ -58,11 +59,12 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn panicked(&self, task: &'static str) {
+    /// A task that speaks to it panicked.
+    pub fn panicked(&self, task: &'static str) {
         self.panics.get_or_create_owned(&TaskLabels { task }).inc();
     }
 
-    pub(crate) fn wrote<T>(&self, what: &'static str, result: &Result<T, kube::Error>) {
+    pub(crate) fn called<T>(&self, what: &'static str, result: &Result<T, kube::Error>) {
         let code = match result {
             Ok(_) => 200,
             Err(kube::Error::Api(status)) => status.code,

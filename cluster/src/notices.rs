@@ -1,4 +1,4 @@
-//! What owners of services are told: Events on their objects.
+//! What owners of objects are told: by Events, and in the log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use kube::{
 use tokio::{sync::mpsc, time::timeout};
 use tracing::{info, warn};
 
-use super::{Metrics, world::Notice};
+use crate::ApiMetrics;
 
 /// Notices that may wait for the API server; those beyond are in the log only.
 const CAPACITY: usize = 256;
@@ -19,27 +19,48 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 /// Longest text that an Event may have, in bytes.
 const MAX_TEXT: usize = 1024;
 
+/// Something that the owner of an object should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The object's kind, of the core API.
+    pub kind: &'static str,
+    /// Where it is.
+    pub namespace: String,
+    /// What it is called.
+    pub name: String,
+    /// Which of that name.
+    pub uid: String,
+    /// Whether something is to be done about it.
+    pub is_warning: bool,
+    /// In one word, as Events have it.
+    pub reason: &'static str,
+    /// In a sentence.
+    pub text: String,
+}
+
 /// Where notices go.
 #[derive(Debug)]
-pub(super) struct Notices {
+pub struct Notices {
     to: mpsc::Sender<Notice>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ApiMetrics>,
 }
 
 impl Notices {
-    /// Notices, and the task that writes them.
-    pub(super) fn new(
+    /// Notices of `controller`, which runs in `pod` and does `action`, and the task that writes them.
+    pub fn new(
         client: Client,
+        controller: &str,
+        action: &'static str,
         pod: &str,
-        metrics: Arc<Metrics>,
+        metrics: Arc<ApiMetrics>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (to, noticed) = mpsc::channel(CAPACITY);
-        let reporter = Reporter { controller: "ebb.dev/autoscaler".into(), instance: Some(pod.into()) };
-        (Self { to, metrics }, write(Recorder::new(client, reporter), noticed))
+        let reporter = Reporter { controller: controller.into(), instance: Some(pod.into()) };
+        (Self { to, metrics }, write(Recorder::new(client, reporter), action, noticed))
     }
 
     /// Tells; `writes` says whether by an Event as well as in the log.
-    pub(super) fn tell(&self, notice: Notice, writes: bool) {
+    pub fn tell(&self, notice: Notice, writes: bool) {
         let Notice { kind, namespace, name, reason, text, .. } = &notice;
         if notice.is_warning {
             warn!(kind, namespace, name, reason, "{text}");
@@ -55,7 +76,7 @@ impl Notices {
     }
 }
 
-async fn write(recorder: Recorder, mut noticed: mpsc::Receiver<Notice>) {
+async fn write(recorder: Recorder, action: &'static str, mut noticed: mpsc::Receiver<Notice>) {
     while let Some(notice) = noticed.recv().await {
         let mut text = notice.text;
         text.truncate(text.floor_char_boundary(MAX_TEXT));
@@ -71,7 +92,7 @@ async fn write(recorder: Recorder, mut noticed: mpsc::Receiver<Notice>) {
             type_: if notice.is_warning { EventType::Warning } else { EventType::Normal },
             reason: notice.reason.to_owned(),
             note: Some(text),
-            action: "Scaling".to_owned(),
+            action: action.to_owned(),
             secondary: None,
         };
         match timeout(WRITTEN_WITHIN, recorder.publish(&event, &about)).await {

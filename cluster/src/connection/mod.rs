@@ -1,6 +1,8 @@
 //! The way to the API server: one connection for all that is watched and written, so that a scale never waits for a
 //! connection to be made, and a hundred of them at once share the one that is there.
 
+mod answer;
+
 use std::time::Duration;
 
 use http::Request;
@@ -15,7 +17,7 @@ use kube::{
 };
 use tower::{BoxError, ServiceBuilder, retry::RetryLayer, service_fn};
 
-use super::answer::Answer;
+use answer::Answer;
 
 /// It must have been made, handshake and all, in so long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -36,6 +38,8 @@ const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 ///
 /// What is wrong with the certificates or the credentials of `config`; and that it names a proxy, which is not spoken to.
 pub fn connect(config: Config) -> Result<Client, BoxError> {
+    // One provider of cryptography, before anybody asks for it; a second call would say that there is one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     if let Some(proxy) = &config.proxy_url {
         return Err(format!(
             "{proxy}: the API server cannot be reached through a proxy; unset proxy-url and HTTPS_PROXY"
@@ -186,8 +190,6 @@ mod tests {
         let (address, cut) = network(server).await;
         let mut config = Config::new(format!("https://localhost:{}", address.port()).parse().unwrap());
         config.root_cert = Some(vec![authority]);
-        // Each connection's provider is the program's own.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let pods: Api<Pod> = Api::all(connect(config).unwrap());
         assert_eq!(pods.list(&ListParams::default()).await.unwrap().items.len(), 0);
         let mut events = pods.watch(&WatchParams::default(), "1").await.unwrap().boxed();

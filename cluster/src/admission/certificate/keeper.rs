@@ -36,14 +36,7 @@ use super::{
     due::{Due, due},
     material::Material,
 };
-use crate::injector::tls::Served;
-
-/// The Secret that holds it.
-const SECRET: &str = "ebb-webhook";
-/// The configurations of our webhooks.
-const CONFIGURATION: &str = "ebb";
-/// Who writes, in `managedFields`.
-const MANAGER: &str = "ebb-autoscaler";
+use crate::admission::{Place, tls::Served};
 
 /// How often is looked at what is due, where nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
@@ -55,16 +48,14 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 const SPREAD: Duration = Duration::from_secs(60);
 
 /// Keeps the certificate.
-pub(in crate::injector) struct Keeper {
-    pub(in crate::injector) client: Client,
-    pub(in crate::injector) namespace: String,
-    /// The webhooks' names, the one that the API server calls first.
-    pub(in crate::injector) names: Vec<String>,
-    pub(in crate::injector) clock: WallClock,
-    pub(in crate::injector) leads: watch::Receiver<bool>,
-    pub(in crate::injector) served: Served,
+pub(in crate::admission) struct Keeper {
+    pub(in crate::admission) client: Client,
+    pub(in crate::admission) place: Place,
+    pub(in crate::admission) clock: WallClock,
+    pub(in crate::admission) leads: watch::Receiver<bool>,
+    pub(in crate::admission) served: Served,
     /// Becomes true when a certificate is served.
-    pub(in crate::injector) ready: watch::Sender<bool>,
+    pub(in crate::admission) ready: watch::Sender<bool>,
 }
 
 /// An object, if there is one.
@@ -94,13 +85,19 @@ enum WriteError {
 
 impl Keeper {
     /// Runs until it is dropped.
-    pub(in crate::injector) async fn run(mut self) {
-        let mut secrets =
-            pin!(watched::<Secret>(Api::namespaced(self.client.clone(), &self.namespace), SECRET));
-        let mut mutating =
-            pin!(watched::<MutatingWebhookConfiguration>(Api::all(self.client.clone()), CONFIGURATION));
-        let mut validating =
-            pin!(watched::<ValidatingWebhookConfiguration>(Api::all(self.client.clone()), CONFIGURATION));
+    pub(in crate::admission) async fn run(mut self) {
+        let mut secrets = pin!(watched::<Secret>(
+            Api::namespaced(self.client.clone(), &self.place.namespace),
+            self.place.secret
+        ));
+        let mut mutating = pin!(watched::<MutatingWebhookConfiguration>(
+            Api::all(self.client.clone()),
+            self.place.configuration
+        ));
+        let mut validating = pin!(watched::<ValidatingWebhookConfiguration>(
+            Api::all(self.client.clone()),
+            self.place.configuration
+        ));
         let mut seen = Seen::default();
         let mut pause = LOOK_AGAIN;
         loop {
@@ -147,19 +144,20 @@ impl Keeper {
 
     /// Writes what is to be written. Answers when to look again if nothing happens.
     async fn act(&self, seen: &mut Seen) -> Result<Duration, WriteError> {
-        let (Some(found), Some(name)) = (&seen.secret, self.names.first()) else { return Ok(LOOK_AGAIN) };
+        let Some(found) = &seen.secret else { return Ok(LOOK_AGAIN) };
+        let names = self.place.names();
         let material = found.as_deref().and_then(Material::read);
         if let Some(material) = &material {
             self.spread(&material.bundle(), seen).await?;
         }
         let now = self.clock.now();
         let is_spread = seen.spread_since.is_some_and(|since| now.since(since) >= SPREAD);
-        let wanted = match due(material.as_ref(), name, now, is_spread) {
+        let wanted = match due(material.as_ref(), &names[0], now, is_spread) {
             Due::Nothing if seen.spread_since.is_some() && !is_spread => return Ok(SPREAD),
             Due::Nothing => return Ok(LOOK_AGAIN),
-            Due::Everything => Material::generate(&self.names, now)?,
+            Due::Everything => Material::generate(&names, now)?,
             Due::Authority => made(material)?.with_authority(now)?,
-            Due::Certificate => made(material)?.with_certificate(&self.names, now)?,
+            Due::Certificate => made(material)?.with_certificate(&names, now)?,
         };
         self.write(seen, &wanted).await?;
         Ok(TRY_AGAIN)
@@ -190,24 +188,27 @@ impl Keeper {
         K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Debug,
     {
         let api = Api::<K>::all(self.client.clone());
-        let told = api.patch(CONFIGURATION, &parameters(), &Patch::Json::<()>(patch)).await;
-        let told = told.map_err(|error| WriteError::Api(K::kind(&()), CONFIGURATION, error))?;
+        let configuration = self.place.configuration;
+        let told = api.patch(configuration, &self.parameters(), &Patch::Json::<()>(patch)).await;
+        let told = told.map_err(|error| WriteError::Api(K::kind(&()), configuration, error))?;
         info!(kind = %K::kind(&()), "told the API server whom to believe");
         Ok(told)
     }
 
     /// Writes the Secret, if it is still as it was seen.
     async fn write(&self, seen: &mut Seen, wanted: &Material) -> Result<(), WriteError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let Place { namespace, secret: name, manager, .. } = &self.place;
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let data = wanted.to_data();
         let written = if let Some(Some(secret)) = seen.secret.as_ref().map(Option::as_deref) {
             let metadata = json!({ "resourceVersion": secret.resource_version() });
             let patch = Patch::Merge(json!({ "metadata": metadata, "data": data }));
-            api.patch(SECRET, &parameters(), &patch).await
+            api.patch(name, &self.parameters(), &patch).await
         } else {
-            let metadata = ObjectMeta { name: Some(SECRET.to_owned()), ..ObjectMeta::default() };
+            let metadata = ObjectMeta { name: Some((*name).to_owned()), ..ObjectMeta::default() };
             let secret = Secret { metadata, data: Some(data), ..Secret::default() };
-            let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+            let parameters =
+                PostParams { field_manager: Some((*manager).to_owned()), ..PostParams::default() };
             api.create(&parameters, &secret).await
         };
         match written {
@@ -221,18 +222,18 @@ impl Keeper {
                 debug!("somebody else wrote it; that is on its way to us");
                 Ok(())
             }
-            Err(error) => Err(WriteError::Api("Secret".into(), SECRET, error)),
+            Err(error) => Err(WriteError::Api("Secret".into(), name, error)),
         }
+    }
+
+    fn parameters(&self) -> PatchParams {
+        PatchParams { field_manager: Some(self.place.manager.to_owned()), ..PatchParams::default() }
     }
 }
 
 /// What is renewed in parts is there.
 fn made(material: Option<Material>) -> Result<Material, rcgen::Error> {
     material.ok_or(rcgen::Error::CouldNotParseKeyPair)
-}
-
-fn parameters() -> PatchParams {
-    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// The object of that name as it is and as it changes; `None` while there is none.

@@ -18,17 +18,9 @@ struct Labels {
     outcome: &'static str,
 }
 
-/// A question of the API server's.
+/// What became of a question of the API server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hook {
-    MutatePods,
-    MutateServices,
-    ValidateServices,
-}
-
-/// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// Let through as it is.
     Allowed,
     /// Let through with a change.
@@ -41,26 +33,6 @@ pub(super) enum Outcome {
     Malformed,
     /// Not there in time.
     Late,
-}
-
-impl Hook {
-    /// The one that is asked at `path`.
-    pub(super) fn at(path: &str) -> Option<Self> {
-        match path {
-            "/mutate/pods" => Some(Self::MutatePods),
-            "/mutate/services" => Some(Self::MutateServices),
-            "/validate/services" => Some(Self::ValidateServices),
-            _ => None,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::MutatePods => "mutate-pods",
-            Self::MutateServices => "mutate-services",
-            Self::ValidateServices => "validate-services",
-        }
-    }
 }
 
 impl Outcome {
@@ -87,8 +59,8 @@ impl AdmissionMetrics {
         );
     }
 
-    pub(super) fn count(&self, webhook: Hook, outcome: Outcome) {
-        let labels = Labels { webhook: webhook.as_str(), outcome: outcome.as_str() };
+    pub(super) fn count(&self, webhook: &'static str, outcome: Outcome) {
+        let labels = Labels { webhook, outcome: outcome.as_str() };
         self.admissions.get_or_create_owned(&labels).inc();
     }
 }

@@ -1,20 +1,20 @@
-//! Which of several autoscalers leads: the one whose name is in a Lease, as long as it keeps renewing it.
+//! Which of several programs leads: the one whose name is in a Lease, as long as it keeps renewing it.
 //!
 //! [`evaluate`] is the whole decision. No clock of another machine is believed: what counts is for how long the
 //! record has stood unchanged before our own eyes. So a leader whose clock is wrong leads no longer, and one that
 //! was away is not overruled by time stamps.
 
-mod lease;
+mod candidate;
 
 use std::time::Duration;
 
 use ebb_core::Tick;
 
-pub use lease::Candidate;
+pub use candidate::Candidate;
 
-/// What a Lease says.
+/// For how long whom a Lease has lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct Tenure {
     /// Who leads; `None` if it was given up.
     pub holder: Option<String>,
     /// Unchanged for so long, it is nobody's any more.
@@ -42,19 +42,19 @@ pub enum Verdict {
 /// way by then arrive before theirs.
 const MARGIN: u32 = 3;
 
-/// Who leads at `now`, if `lease` (`None`: there is none) has been as it is at least since `observed_since`.
+/// Who leads at `now`, if the Lease (`tenure` is `None`: there is none) has been as it is at least since `observed_since`.
 ///
 /// For our own lease, `observed_since` is when the request that renewed it was *sent*.
-pub fn evaluate(lease: Option<&Lease>, me: &str, observed_since: Tick, now: Tick) -> Verdict {
-    let Some(lease) = lease else { return Verdict::Take };
-    match &lease.holder {
+pub fn evaluate(tenure: Option<&Tenure>, me: &str, observed_since: Tick, now: Tick) -> Verdict {
+    let Some(Tenure { holder, duration }) = tenure else { return Verdict::Take };
+    match holder {
         None => Verdict::Take,
         Some(holder) if holder == me => {
-            let until = observed_since.after(lease.duration.saturating_sub(lease.duration / MARGIN));
+            let until = observed_since.after(duration.saturating_sub(*duration / MARGIN));
             if now < until { Verdict::Lead { until } } else { Verdict::Take }
         }
         Some(_) => {
-            let until = observed_since.after(lease.duration);
+            let until = observed_since.after(*duration);
             if now < until { Verdict::Follow { until } } else { Verdict::Take }
         }
     }
@@ -68,8 +68,8 @@ mod tests {
 
     const DURATION: Duration = Duration::from_secs(15);
 
-    fn held_by(holder: &str) -> Lease {
-        Lease { holder: Some(holder.to_owned()), duration: DURATION }
+    fn held_by(holder: &str) -> Tenure {
+        Tenure { holder: Some(holder.to_owned()), duration: DURATION }
     }
 
     fn at(second: u64) -> Tick {
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_lease_that_is_nobodys_is_taken() {
         assert_eq!(evaluate(None, "me", at(0), at(0)), Verdict::Take);
-        let given_up = Lease { holder: None, duration: DURATION };
+        let given_up = Tenure { holder: None, duration: DURATION };
         assert_eq!(evaluate(Some(&given_up), "me", at(0), at(0)), Verdict::Take);
     }
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     proptest! {
-        /// The clocks of two autoscalers may differ by any amount; only the speed at which they go is alike.
+        /// The clocks of two candidates may differ by any amount; only the speed at which they go is alike.
         #[test]
         fn two_never_lead_at_the_same_time(
             sent in 0_u64..1_000_000,

@@ -1,4 +1,6 @@
-//! What the `main` of each program does the same way: log, refuse a bad configuration, stop when told.
+//! What the `main` of each program does the same way: log, refuse a bad configuration, stop when told, outlive work that panics.
+
+mod caught;
 
 use std::{
     fmt::Display,
@@ -15,6 +17,8 @@ use tokio::{
 };
 use tracing::{error, level_filters::LevelFilter, warn};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub use caught::{Panicked, caught};
 
 /// Exit status for a configuration that cannot be used (BSD's `EX_USAGE`).
 const BAD_CONFIG: u8 = 64;

@@ -1,0 +1,211 @@
+//! Follows objects. Each watch begins anew, with back-off, whenever it ends; what was known stays.
+
+use std::{collections::HashSet, pin::pin, sync::Arc, time::Duration};
+
+use ebb_proxy::program::caught;
+use futures_util::{Stream, StreamExt, future::OptionFuture};
+use kube::{
+    Resource,
+    core::{DeserializeGuard, ObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{sync::mpsc, time::sleep};
+use tracing::{error, info, warn};
+
+use crate::{ApiMetrics, in_words};
+
+/// A namespace and a name.
+pub type Name = (String, String);
+
+/// Where what is seen goes.
+#[derive(Debug)]
+pub struct Seen<T> {
+    /// To whom.
+    pub to: mpsc::Sender<T>,
+    /// Counts watches that broke.
+    pub metrics: Arc<ApiMetrics>,
+}
+
+impl<T> Clone for Seen<T> {
+    fn clone(&self) -> Self {
+        Self { to: self.to.clone(), metrics: self.metrics.clone() }
+    }
+}
+
+/// The watch ends, and begins again, after so many seconds, or soon after where the API server does not end it. A connection
+/// that died without a word is noticed earlier, where it speaks HTTP/2.
+const WATCH_SECONDS: u32 = 120;
+/// Objects of a list that are read at once: a page of them is in memory as a whole.
+const PAGE: u32 = 100;
+/// Between the panic of a watch and its next begin.
+const PANIC_PAUSE: Duration = Duration::from_secs(5);
+
+/// How every watch is asked for.
+pub fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
+}
+
+/// What follows from what happens to the objects of one kind.
+pub struct Follow<Fact, Gone, Listed, Refused> {
+    /// What the API calls them.
+    pub kind: String,
+    /// One is there, or changed.
+    pub fact: Fact,
+    /// One is gone.
+    pub gone: Gone,
+    /// These are all that there are.
+    pub listed: Listed,
+    /// The watch cannot even begin.
+    pub refused: Refused,
+}
+
+impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
+    /// Passes on what `events` tell. An object that cannot be read stops none of the others.
+    pub async fn run<K, T, F>(
+        self,
+        events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>>,
+        seen: Seen<T>,
+    ) where
+        K: Resource + DeserializeOwned,
+        Fact: Fn(K) -> F,
+        F: Future<Output = Option<T>>,
+        Gone: Fn(&ObjectMeta) -> T,
+        Listed: Fn(HashSet<Name>) -> T,
+        Refused: Fn(&watcher::Error) -> Option<T>,
+    {
+        let kind = self.kind;
+        let read = |guard: DeserializeGuard<K>| match guard.0 {
+            Ok(object) => Some((self.fact)(object)),
+            Err(error) => {
+                warn!(kind, object = ?error.metadata.name, namespace = ?error.metadata.namespace, %error.error, "an object cannot be read; it is as if it were not there");
+                None
+            }
+        };
+        let mut events = pin!(events.default_backoff());
+        let mut names = HashSet::new();
+        while let Some(event) = events.next().await {
+            let fact = match event {
+                Ok(Event::Init) => {
+                    names.clear();
+                    continue;
+                }
+                Ok(Event::InitDone) => {
+                    info!(kind, objects = names.len(), "all are known");
+                    Some((self.listed)(std::mem::take(&mut names)))
+                }
+                Ok(Event::InitApply(guard)) => {
+                    names.insert(name_of(guard.meta()));
+                    OptionFuture::from(read(guard)).await.flatten()
+                }
+                Ok(Event::Apply(guard)) => OptionFuture::from(read(guard)).await.flatten(),
+                Ok(Event::Delete(guard)) => Some((self.gone)(guard.meta())),
+                Err(error) => {
+                    seen.metrics.watch_failed(&kind);
+                    warn!(kind, error = watch_error(&error), "the watch broke; beginning it anew");
+                    (self.refused)(&error)
+                }
+            };
+            if let Some(fact) = fact
+                && seen.to.send(fact).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// Keeps watching: a watch that panicked begins anew, and lists all there is again. Ends with it.
+pub async fn kept<W: Future<Output = ()>>(metrics: Arc<ApiMetrics>, watch: impl Fn() -> W) {
+    while let Err(panicked) = caught(watch()).await {
+        metrics.panicked("watch");
+        error!(%panicked, "a watch failed; beginning it anew");
+        sleep(PANIC_PAUSE).await;
+    }
+}
+
+/// What an object is called; the namespace is empty where it has none.
+pub fn name_of(object: &ObjectMeta) -> Name {
+    (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default())
+}
+
+/// Whether the API server answered, with one of `codes`, that there is no list to be had.
+pub fn is_refused(error: &watcher::Error, codes: &[u16]) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if codes.contains(&status.code))
+}
+
+/// Why a watch broke.
+pub fn watch_error(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => in_words(error),
+        watcher::Error::WatchError(status) => status.message.clone(),
+        none @ watcher::Error::NoResourceVersion => none.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::ready,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use futures_util::stream;
+    use k8s_openapi::api::core::v1::Pod;
+    use prometheus_client::registry::Registry;
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_read_stops_none_of_the_others() {
+        let pod = |name: &str, spec: Value| -> DeserializeGuard<Pod> {
+            from_value(json!({"metadata": {"namespace": "shop", "name": name}, "spec": spec})).unwrap()
+        };
+        let odd = || pod("odd", json!({"containers": "none"}));
+        let good = |name| pod(name, json!({"containers": []}));
+        let events = vec![
+            Event::Init,
+            Event::InitApply(odd()),
+            Event::InitApply(good("a")),
+            Event::InitDone,
+            Event::Apply(odd()),
+            Event::Apply(good("b")),
+            Event::Delete(odd()),
+        ];
+        let (to, mut told) = mpsc::channel(16);
+        let follow = Follow {
+            kind: "Pod".to_owned(),
+            fact: |pod: Pod| ready(Some(name_of(&pod.metadata).1)),
+            gone: |pod: &ObjectMeta| format!("{} is gone", name_of(pod).1),
+            listed: |names: HashSet<Name>| format!("{} are listed", names.len()),
+            refused: |_: &watcher::Error| None,
+        };
+        follow.run(stream::iter(events.into_iter().map(Ok)), Seen { to, metrics: Arc::default() }).await;
+        let mut words = Vec::new();
+        while let Some(fact) = told.recv().await {
+            words.push(fact);
+        }
+        assert_eq!(words, ["a", "2 are listed", "b", "odd is gone"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_begins_anew_and_one_that_ends_has_ended() {
+        let (metrics, begun) = (Arc::new(ApiMetrics::default()), AtomicU32::new(0));
+        let watch = || async {
+            assert!(begun.fetch_add(1, Ordering::Relaxed) >= 2, "a bug");
+        };
+        kept(metrics.clone(), watch).await;
+        assert_eq!(begun.into_inner(), 3);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("api_task_panics_total{task=\"watch\"} 2\n"), "{text}");
+    }
+}
