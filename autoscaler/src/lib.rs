@@ -7,8 +7,6 @@
 
 mod collector;
 pub mod fixed;
-pub mod injector;
-pub mod kubernetes;
 mod link;
 mod metrics;
 mod runtime;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use autoscaler::injector::{Settings, answer};
+use ebb_kubernetes::injector::{Settings, answer};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use json_patch::Patch;

@@ -7,11 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use autoscaler::{
-    Autoscaler,
-    injector::{self, Claims, Injector, PullPolicy, Settings},
-    kubernetes::{Identity, Kubernetes},
-};
+use autoscaler::Autoscaler;
 use ebb_cluster::{
     admission::{AdmissionMetrics, Server},
     connect,
@@ -19,6 +15,10 @@ use ebb_cluster::{
 };
 use ebb_core::environment::{Environment, Fault};
 use ebb_decide::Periods;
+use ebb_kubernetes::{
+    Claims, Identity, Kubernetes,
+    injector::{self, Injector, PullPolicy, Settings},
+};
 use ebb_proxy::{
     WallClock, listen,
     program::{self, Stop},

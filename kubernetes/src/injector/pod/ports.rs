@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::kubernetes::claim::Target;
+use crate::claim::Target;
 
 /// Where the app takes its requests.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use std::{
 use ebb_core::ServiceKey;
 use parking_lot::RwLock;
 
-use crate::kubernetes::claim::{Claim, Labels, selects};
+use super::{Claim, Labels, selects};
 
 /// The Services that are Ebb's; clones are the same table. Whoever watches Services writes it.
 ///
@@ -50,7 +50,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::injector::fixtures::claim;
+    use crate::claim::fixtures::claim;
 
     fn names(claims: &Claims, namespace: &str, app: &str) -> Vec<String> {
         let labels = [("app".to_owned(), app.to_owned()), ("more".to_owned(), "x".to_owned())].into();

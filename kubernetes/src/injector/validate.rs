@@ -3,7 +3,7 @@
 use ebb_annotations::ClusterDefaults;
 use k8s_openapi::api::core::v1::Service;
 
-use crate::kubernetes::claim::{self, Verdict};
+use crate::claim::{self, Verdict};
 
 /// The answer to a Service that somebody makes or changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::injector::fixtures::service;
+    use crate::claim::fixtures::service;
 
     fn with(annotations: &Value, spec: &Value) -> Service {
         let mut all = json!({"ebb.dev/scale-target": "Deployment/hello"});

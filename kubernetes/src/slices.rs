@@ -172,7 +172,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::kubernetes::claim::{self, Verdict};
+    use crate::claim::{self, Verdict};
 
     fn claim(spec: &Value) -> Claim {
         let mut all = json!({"clusterIP": "10.0.0.1", "selector": {"app": "a"}, "ports": [{"name": "http", "port": 80}]});

@@ -1,4 +1,4 @@
-//! What tests of the webhooks begin with.
+//! Services that ask, and what they ask, for tests.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use ebb_annotations::ClusterDefaults;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use crate::kubernetes::claim::{self, Claim, Verdict};
+use crate::claim::{self, Claim, Verdict};
 
 /// A Service `shop/hello` on port 80, for pods of `app: hello` on port 8080. `spec` is laid over its own.
-pub(super) fn service(annotations: &Value, spec: &Value) -> Service {
+pub(crate) fn service(annotations: &Value, spec: &Value) -> Service {
     named("shop", "hello", annotations, spec)
 }
 
@@ -26,7 +26,7 @@ fn named(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> Serv
 }
 
 /// What a Service asks that has `annotations` beside its scale target.
-pub(super) fn claim(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> Arc<Claim> {
+pub(crate) fn claim(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> Arc<Claim> {
     let mut annotations = annotations.clone();
     annotations["ebb.dev/scale-target"] = json!("Deployment/hello");
     match claim::read(&named(namespace, name, &annotations, spec), &ClusterDefaults::default()) {

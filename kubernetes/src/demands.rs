@@ -12,21 +12,21 @@ const RETRY: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)
 
 /// Of every object that is scaled.
 #[derive(Debug)]
-pub(crate) struct Wishes {
+pub(crate) struct Demands {
     by_target: HashMap<TargetKey, HashMap<ServiceKey, u32>>,
     failed: Retries<ServiceKey>,
 }
 
-impl Default for Wishes {
+impl Default for Demands {
     fn default() -> Self {
         Self { by_target: HashMap::new(), failed: Retries::new(RETRY) }
     }
 }
 
-impl Wishes {
+impl Demands {
     /// `service` wants `pods`, and so many others share its `target`, which has `replicas`. Answers what is to be
     /// written: `None` if it has what they want together. One of whom nothing was heard wants what there is.
-    pub(crate) fn wish(
+    pub(crate) fn demand(
         &mut self,
         service: &ServiceKey,
         pods: u32,
@@ -38,19 +38,19 @@ impl Wishes {
             self.by_target.remove(target);
             return Some(pods);
         }
-        let wishes = self.by_target.entry(target.clone()).or_default();
-        wishes.retain(|other, _| sharing.contains(other));
-        wishes.insert(service.clone(), pods);
-        let most = sharing.iter().map(|one| wishes.get(one).copied().unwrap_or(replicas)).max()?;
+        let demands = self.by_target.entry(target.clone()).or_default();
+        demands.retain(|other, _| sharing.contains(other));
+        demands.insert(service.clone(), pods);
+        let most = sharing.iter().map(|one| demands.get(one).copied().unwrap_or(replicas)).max()?;
         (most != replicas).then_some(most)
     }
 
     /// `service` is gone, or scales `target` no longer.
     pub(crate) fn forget(&mut self, service: &ServiceKey, target: &TargetKey) {
         self.failed.settled(service);
-        if let Some(wishes) = self.by_target.get_mut(target) {
-            wishes.remove(service);
-            if wishes.is_empty() {
+        if let Some(demands) = self.by_target.get_mut(target) {
+            demands.remove(service);
+            if demands.is_empty() {
                 self.by_target.remove(target);
             }
         }
@@ -90,23 +90,23 @@ mod tests {
     #[test]
     fn one_alone_has_what_it_wants() {
         let [one, _] = keys();
-        let mut wishes = Wishes::default();
-        assert_eq!(wishes.wish(&one, 0, &target(), std::slice::from_ref(&one), 3), Some(0));
+        let mut demands = Demands::default();
+        assert_eq!(demands.demand(&one, 0, &target(), std::slice::from_ref(&one), 3), Some(0));
     }
 
     #[test]
     fn those_that_share_have_what_the_most_demanding_wants() {
         let all = keys();
         let [one, two] = &all;
-        let mut wishes = Wishes::default();
-        assert_eq!(wishes.wish(one, 0, &target(), &all, 1), None, "the other may need it");
-        assert_eq!(wishes.wish(two, 3, &target(), &all, 1), Some(3));
-        assert_eq!(wishes.wish(one, 0, &target(), &all, 3), None);
-        assert_eq!(wishes.wish(one, 5, &target(), &all, 3), Some(5));
-        assert_eq!(wishes.wish(two, 0, &target(), &all, 5), None);
-        assert_eq!(wishes.wish(one, 0, &target(), &all, 5), Some(0));
+        let mut demands = Demands::default();
+        assert_eq!(demands.demand(one, 0, &target(), &all, 1), None, "the other may need it");
+        assert_eq!(demands.demand(two, 3, &target(), &all, 1), Some(3));
+        assert_eq!(demands.demand(one, 0, &target(), &all, 3), None);
+        assert_eq!(demands.demand(one, 5, &target(), &all, 3), Some(5));
+        assert_eq!(demands.demand(two, 0, &target(), &all, 5), None);
+        assert_eq!(demands.demand(one, 0, &target(), &all, 5), Some(0));
         assert_eq!(
-            wishes.wish(two, 2, &target(), std::slice::from_ref(two), 0),
+            demands.demand(two, 2, &target(), std::slice::from_ref(two), 0),
             Some(2),
             "the other is gone"
         );
@@ -115,21 +115,21 @@ mod tests {
     #[test]
     fn what_failed_is_tried_later_and_later() {
         let [one, _] = keys();
-        let mut wishes = Wishes::default();
+        let mut demands = Demands::default();
         let mut now = Tick::from_secs(1);
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            assert!(wishes.may_try(&one, now));
-            wishes.failed(&one, now);
+            assert!(demands.may_try(&one, now));
+            demands.failed(&one, now);
             let before = now;
-            while !wishes.may_try(&one, now) {
+            while !demands.may_try(&one, now) {
                 now = now.after(Duration::from_millis(100));
             }
             pauses.push(now.since(before).as_millis());
         }
         assert_eq!((pauses[0], pauses[1], pauses[11]), (200, 400, 5_000));
-        wishes.succeeded(&one);
-        assert!(wishes.may_try(&one, before_all()));
+        demands.succeeded(&one);
+        assert!(demands.may_try(&one, before_all()));
     }
 
     fn before_all() -> Tick {

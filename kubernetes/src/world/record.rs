@@ -11,7 +11,7 @@ use ebb_cluster::Notice;
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
-use crate::kubernetes::{
+use crate::{
     claim::{self, Claim, Labels},
     facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
     rival::Rivals,

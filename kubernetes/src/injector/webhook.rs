@@ -12,11 +12,11 @@ use kube::core::{
 };
 
 use super::{
-    claims::Claims,
     pod::{Settings, inject},
     service::admitted,
     validate::judge,
 };
+use crate::Claims;
 
 /// Namespaces that are nobody's to change. The configurations leave them out already.
 const SYSTEM_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];

@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::injector::fixtures::{claim, service};
+use crate::claim::fixtures::{claim, service};
 
 const POD: &str = include_str!("pod.json");
 

@@ -18,9 +18,8 @@ use super::{
     readiness::Readiness,
     stopping::{Stopping, whole_seconds},
 };
+use crate::facts::SIDECAR;
 
-/// The sidecar's container, by which it is known.
-pub(crate) const NAME: &str = "queue-proxy";
 /// The nobody of images without users.
 const USER: i64 = 65532;
 /// Answers when the drain has come so far that the app may stop.
@@ -96,7 +95,7 @@ pub(super) fn container(plan: Plan<'_>, settings: &Settings, nonce: &str) -> Con
         ..ContainerPort::default()
     };
     Container {
-        name: NAME.to_owned(),
+        name: SIDECAR.to_owned(),
         image: Some(settings.image.clone()),
         image_pull_policy: settings.pull_policy.map(|policy| policy.as_str().to_owned()),
         restart_policy: plan.native.then(|| "Always".to_owned()),

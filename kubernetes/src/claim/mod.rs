@@ -1,8 +1,11 @@
 //! What a Service asks of Ebb: read from the object alone, and refused with a reason where that cannot be.
 
 mod change;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod ports;
 mod selector;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +23,7 @@ use k8s_openapi::{
 pub(crate) use change::Change;
 pub(crate) use ports::{Port, Target};
 pub(crate) use selector::{Labels, selects};
+pub use table::Claims;
 
 /// What a Service asks of Ebb.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,13 +2,10 @@
 //!
 //! Three webhooks ask here: one changes pods (`pod`), one changes Services (`service`), one tells what is wrong with
 //! a Service's annotations (`validate`). Each answer is a function of the question, of the Services that are known
-//! ([`Claims`]) and of the cluster's defaults; no API server is asked. With the webhooks away, pods serve without
+//! ([`Claims`](crate::Claims)) and of the cluster's defaults; no API server is asked. With the webhooks away, pods serve without
 //! a sidecar, and Services come to be as they should a little later: the reconciler does the same.
 
-mod claims;
-#[cfg(test)]
-mod fixtures;
-pub(crate) mod pod;
+mod pod;
 mod service;
 mod validate;
 mod webhook;
@@ -22,14 +19,10 @@ use ebb_proxy::ResponseBody;
 use http::Response;
 use k8s_openapi::api::core::v1::Service;
 
-use crate::kubernetes::claim::{self, Verdict};
+use crate::claim::{self, Claims, Verdict};
 
-pub use claims::Claims;
 pub use pod::{PullPolicy, Settings};
 pub use webhook::{Injector, Question};
-
-/// The container by which a pod is known to have its sidecar.
-pub(crate) use pod::SIDECAR;
 
 /// Where the API server finds the injector of the Ebb that runs in `namespace`.
 pub fn place(namespace: &str) -> Place {

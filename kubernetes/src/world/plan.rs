@@ -7,7 +7,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::Value;
 
 use super::World;
-use crate::kubernetes::{
+use crate::{
     claim::Change,
     facts::{Manager, SliceFacts, TargetKey, digest},
     slices::{self, Named},

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::from_value;
 
 use super::*;
-use crate::injector::fixtures::claim;
+use crate::claim::fixtures::claim;
 
 const NONCE: &str = "n0nce";
 

@@ -32,7 +32,7 @@ use super::{
     world::{Listing, Plan, Step, World},
     write::{Writer, Written},
 };
-use crate::injector::Claims;
+use crate::Claims;
 use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::FleetEvent;
 

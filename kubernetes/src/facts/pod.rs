@@ -9,7 +9,10 @@ use k8s_openapi::{
 use serde::Deserialize;
 
 use super::Seen;
-use crate::{injector::SIDECAR, kubernetes::claim::Labels};
+use crate::claim::Labels;
+
+/// The container by which a pod is known to have its sidecar.
+pub(crate) const SIDECAR: &str = "queue-proxy";
 
 /// Its ports, by name.
 const SERVING: &str = "ebb-http";

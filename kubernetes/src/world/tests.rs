@@ -6,7 +6,7 @@ use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use serde_json::{Value, json};
 
 use super::{Listing, NETWORK, Plan, Step, World};
-use crate::kubernetes::facts::{PodFacts, SidecarFacts, SliceFacts, TargetFacts, TargetKey};
+use crate::facts::{PodFacts, SidecarFacts, SliceFacts, TargetFacts, TargetKey};
 use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, endpoints::Endpoints, zero::Path};
 

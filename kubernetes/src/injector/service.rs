@@ -6,7 +6,7 @@
 use ebb_annotations::{ClusterDefaults, keys};
 use k8s_openapi::api::core::v1::Service;
 
-use crate::kubernetes::claim::{self, Change, Labels, Verdict};
+use crate::claim::{self, Change, Labels, Verdict};
 
 /// What `new` is to become instead, if it is made (there is no `old`) or takes the place of `old`; `None` leaves it.
 ///
@@ -85,7 +85,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::injector::fixtures::service;
+    use crate::claim::fixtures::service;
 
     const TARGET: &str = "Deployment/hello";
 

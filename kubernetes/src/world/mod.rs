@@ -4,9 +4,9 @@
 //! ([`World::take_events`]), and for each service that something happened to, [`World::step`] says what is to be
 //! written next. Everybody who watches knows the same; only the leader writes.
 
-#[cfg(test)]
-mod gaps;
 mod plan;
+#[cfg(test)]
+mod properties;
 mod record;
 #[cfg(test)]
 mod tests;

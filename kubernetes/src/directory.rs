@@ -6,7 +6,7 @@ use ebb_core::{ServiceKey, Tick};
 use kube::core::ApiResource;
 use parking_lot::{Mutex, RwLock};
 
-use super::{facts::TargetKey, wishes::Wishes};
+use super::{demands::Demands, facts::TargetKey};
 use ebb_decide::platform::PlatformError;
 
 /// Of every service that is ours.
@@ -15,7 +15,7 @@ pub(crate) struct Directory {
     services: RwLock<HashMap<ServiceKey, Known>>,
     pub(super) kinds: RwLock<HashMap<String, ApiResource>>,
     /// Of those services alone. Locked after them.
-    wishes: Mutex<Wishes>,
+    demands: Mutex<Demands>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,12 +49,12 @@ impl Directory {
         };
         let Some(before) = before else { return };
         if services.get(service).is_none_or(|known| known.target != before.target) {
-            self.wishes.lock().forget(service, &before.target);
+            self.demands.lock().forget(service, &before.target);
         }
     }
 
     /// What is to be written so that `service` has `pods`; `None`: nothing is.
-    pub(super) fn wish(
+    pub(super) fn demand(
         &self,
         service: &ServiceKey,
         pods: u32,
@@ -65,11 +65,11 @@ impl Directory {
         let Known { target, replicas, sharing, marked } = known;
         // Its coming is an event; until then the API server has nothing to say.
         let replicas = replicas.ok_or_else(|| PlatformError(format!("{target} does not exist")))?;
-        let mut wishes = self.wishes.lock();
-        if !wishes.may_try(service, now) {
+        let mut demands = self.demands.lock();
+        if !demands.may_try(service, now) {
             return Err(PlatformError(format!("{target}: failed just now; waiting before the next try")));
         }
-        let Some(pods) = wishes.wish(service, pods, target, sharing, replicas) else { return Ok(None) };
+        let Some(pods) = demands.demand(service, pods, target, sharing, replicas) else { return Ok(None) };
         let resource = self.kinds.read().get(&target.kind).cloned();
         let resource = resource.ok_or_else(|| PlatformError(format!("{target} cannot be scaled")))?;
         Ok(Some(Scale { target: target.clone(), resource, pods, marked: marked.clone() }))
@@ -79,11 +79,11 @@ impl Directory {
     pub(super) fn written(&self, service: &ServiceKey, succeeded: bool, now: Tick) {
         // It may have gone meanwhile: nothing would be left of it then.
         let services = self.services.read();
-        let mut wishes = self.wishes.lock();
+        let mut demands = self.demands.lock();
         if succeeded {
-            wishes.succeeded(service);
+            demands.succeeded(service);
         } else if services.contains_key(service) {
-            wishes.failed(service, now);
+            demands.failed(service, now);
         }
     }
 }
@@ -104,16 +104,16 @@ mod tests {
         let directory = Directory::default();
         for service in &all {
             directory.know(service, known("web"));
-            assert!(directory.wish(service, 1, now).unwrap().is_none());
+            assert!(directory.demand(service, 1, now).unwrap().is_none());
             directory.written(service, false, now);
         }
         let [one, two, three] = &all;
         directory.know(one, known("other"));
-        assert!(directory.wish(one, 1, now).is_ok(), "what failed was another target");
+        assert!(directory.demand(one, 1, now).is_ok(), "what failed was another target");
         for service in [one, two, three] {
             directory.know(service, None);
             directory.written(service, false, now);
         }
-        assert!(directory.wishes.lock().is_empty());
+        assert!(directory.demands.lock().is_empty());
     }
 }

@@ -1,20 +1,21 @@
-//! A Kubernetes cluster as a platform.
+//! A Kubernetes cluster as a platform, and what Ebb puts into its objects ([`injector`]).
 //!
 //! What is seen becomes facts (`facts`, `claim`); what follows from them is decided in `world`, which reads no
 //! clock and calls nobody; one task (`shell`) carries it out. Scales are written beside that task: whoever waits
 //! for a pod waits for no queue of ours.
 
 mod allocation;
-pub(crate) mod claim;
+mod claim;
+mod demands;
 mod directory;
 mod facts;
+pub mod injector;
 mod kinds;
 mod rival;
 mod settings;
 mod shell;
 mod slices;
 mod watch;
-mod wishes;
 mod world;
 mod write;
 
@@ -24,6 +25,10 @@ use arc_swap::ArcSwap;
 use ebb_annotations::ClusterDefaults;
 use ebb_cluster::{ApiMetrics, Calls, TokenGate, Wanted};
 use ebb_core::ServiceKey;
+use ebb_decide::{
+    endpoints::Endpoints,
+    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
+};
 use ebb_proxy::WallClock;
 use kube::Client;
 use parking_lot::Mutex;
@@ -36,10 +41,8 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::warn;
 
-use crate::injector::Claims;
+pub use claim::Claims;
 use directory::{Directory, Known, Scale};
-use ebb_decide::endpoints::Endpoints;
-use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use shell::{Command, Outlets, Shell};
 use write::Writer;
 
@@ -156,8 +159,8 @@ impl ScaleTarget for Kubernetes {
         pods: u32,
         first_to_go: &[String],
     ) -> Result<(), PlatformError> {
-        let wished = self.directory.wish(service, pods, self.clock.now())?;
-        let Some(Scale { target, resource, pods, marked }) = wished else { return Ok(()) };
+        let demanded = self.directory.demand(service, pods, self.clock.now())?;
+        let Some(Scale { target, resource, pods, marked }) = demanded else { return Ok(()) };
         if !first_to_go.is_empty() {
             // Without a mark another pod goes, which drains as well.
             if let Err(error) = self.writer.mark(&target.namespace, first_to_go, marked).await {

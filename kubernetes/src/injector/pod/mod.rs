@@ -20,10 +20,11 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use self::{ports::UserPort, resources::Beside, sidecar::Plan, stopping::Stopping};
-use crate::kubernetes::claim::{Claim, Target};
+use crate::{
+    claim::{Claim, Target},
+    facts::SIDECAR,
+};
 
-/// The container by which a pod is known to have its sidecar.
-pub(crate) use sidecar::NAME as SIDECAR;
 pub use sidecar::{PullPolicy, Settings};
 
 /// `false`, as a label or an annotation of a pod, keeps the sidecar out.
