@@ -9,8 +9,9 @@ use ebb_core::Tick;
 use ebb_local::{
     Cluster, ColdStart, Options,
     config::{Service, Understood, local_defaults},
-    process, sample_app,
+    process,
 };
+use ebb_sample_app as sample_app;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -16,7 +16,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use ebb_local::{process, sample_app};
+use ebb_local::process;
+use ebb_sample_app as sample_app;
 use tokio::runtime::{Builder, Runtime};
 use tracing::level_filters::LevelFilter;
 

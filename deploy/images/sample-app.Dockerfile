@@ -31,7 +31,7 @@ COPY . .
 # Static, so that the image needs no C library. One program at a time, so that it has only the features that it asks for.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     RUSTFLAGS='-C target-feature=+crt-static' \
-    cargo build --profile dist --locked --target "$(cat /triple)" --package ebb-local --bin ebb-sample-app && \
+    cargo build --profile dist --locked --target "$(cat /triple)" --package ebb-sample-app --bin ebb-sample-app && \
     cp "target/$(cat /triple)/dist/ebb-sample-app" /ebb-sample-app
 
 # What both ways have in common. No shell, no libraries, no user but a number that Kubernetes can tell is not root.

@@ -14,7 +14,6 @@ mod fleet;
 mod front;
 mod pod;
 pub mod process;
-pub mod sample_app;
 
 pub use cluster::{Api, Cluster, DEFAULT_API, Options, ServiceStatus, StartError};
 pub use cold_start::{ColdStart, Phases};

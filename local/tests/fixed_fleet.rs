@@ -8,8 +8,9 @@ use autoscaler::{
     fixed::{self, FixedFleet},
 };
 use ebb_decide::Periods;
-use ebb_local::sample_app::{self, Server};
+
 use ebb_proxy::{ConnectionLimits, Quiet, WallClock};
+use ebb_sample_app::{Options, Server};
 use queue_proxy::{Listeners, QueueProxy, readiness::Probe};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -60,7 +61,7 @@ async fn get(address: SocketAddr) -> String {
 #[tokio::test]
 async fn a_request_reaches_a_pod_that_a_file_names() {
     let clock = WallClock::start();
-    let app = Server::bind(&sample_app::Options::default()).await.expect("the app starts");
+    let app = Server::bind(&Options::default()).await.expect("the app starts");
     let app_at = app.local_addr();
     tokio::spawn(app.run(std::future::pending()));
     let (pod, serving, stats) = sidecar(app_at, clock).await;

@@ -1,14 +1,11 @@
 //! More requests at once than one pod can take.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-mod support;
-
-use ebb_local::{Cluster, PodPhase, ServiceStatus};
-use support::{
+use crate::support::{
     address,
     client::{Answer, get_in_background},
     raise_open_files, service, start, until,
 };
+use ebb_local::{Cluster, PodPhase, ServiceStatus};
 use tokio::task::JoinHandle;
 
 /// Waits for all answers and tells the most pods that were seen meanwhile.

@@ -1,18 +1,15 @@
 //! Apps that do not do what they should.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
-
-mod support;
 
 use std::time::Duration;
 
-use ebb_local::{PodPhase, ServiceStatus};
-use http::StatusCode;
-use support::{
+use crate::support::{
     address,
     client::{get, get_in_background},
     processes::{self, kill},
     ready_pods, service, start, start_with_lines, until, until_service,
 };
+use ebb_local::{PodPhase, ServiceStatus};
+use http::StatusCode;
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout},

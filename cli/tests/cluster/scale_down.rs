@@ -1,7 +1,4 @@
 //! Pods go while requests come.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
-
-mod support;
 
 use std::{
     net::SocketAddr,
@@ -11,14 +8,14 @@ use std::{
     },
 };
 
-use ebb_decide::zero::Path;
-use ebb_local::ServiceStatus;
-use http::StatusCode;
-use support::{
+use crate::support::{
     address,
     client::{KeepAlive, get, get_request, post_request},
     ready_pods, service, start, until_service,
 };
+use ebb_decide::zero::Path;
+use ebb_local::ServiceStatus;
+use http::StatusCode;
 use tokio::task::JoinHandle;
 
 /// Connections of a client; odd, so that each is used for both kinds of requests.

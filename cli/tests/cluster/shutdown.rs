@@ -1,16 +1,13 @@
 //! The end of a cluster.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
-
-mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::StatusCode;
-use support::{
+use crate::support::{
     address,
     client::{get, get_in_background},
     processes, service, start, start_with_lines, until_service,
 };
+use http::StatusCode;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,

@@ -1,18 +1,15 @@
 //! Connections that outlive a scale-up.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
-
-mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
-use ebb_decide::zero::Path;
-use ebb_local::ServiceStatus;
-use futures_util::{SinkExt, StreamExt};
-use support::{
+use crate::support::{
     address,
     client::{get, get_in_background},
     ready_pods, service, start, until_service,
 };
+use ebb_decide::zero::Path;
+use ebb_local::ServiceStatus;
+use futures_util::{SinkExt, StreamExt};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 

@@ -1,16 +1,13 @@
 //! From zero, to one, and back to zero.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
-
-mod support;
 
 use std::time::Duration;
 
-use ebb_core::Tick;
-use support::{
+use crate::support::{
     address,
     client::{get, get_in_background},
     ready_pods, service, start, start_with_lines, until_service,
 };
+use ebb_core::Tick;
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

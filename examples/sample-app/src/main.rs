@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ebb_local::sample_app::{self, Args};
+use ebb_sample_app::{Args, run};
 
 /// An HTTP server that starts and answers as slowly as it is told
 #[derive(Parser)]
@@ -17,5 +17,5 @@ struct Cli {
 // One thread is plenty for a server that mostly waits, and the fastest to start.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
-    sample_app::run(Cli::parse().args.into()).await
+    run(Cli::parse().args.into()).await
 }

@@ -1,7 +1,5 @@
 //! A cluster on this machine, and who looks at it from outside.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 pub(crate) mod client;
 pub(crate) mod processes;
 
@@ -19,6 +17,8 @@ use tokio::{
     time::{Instant, interval},
 };
 
+/// The app of the pods, and what runs them.
+const EBB: &str = env!("CARGO_BIN_EXE_ebb");
 /// Whatever has not happened by then does not happen.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -30,7 +30,7 @@ pub(crate) fn service(name: &str, annotations: &[(&str, &str)], arguments: &[&st
         .map(|(key, value)| (full_key(key), value.to_owned()))
         .into();
     all.extend(annotations.iter().map(|(key, value)| (full_key(key), (*value).to_owned())));
-    let mut command = vec![env!("CARGO_BIN_EXE_ebb-sample-app").to_owned()];
+    let mut command = vec![EBB.to_owned(), "sample-app".to_owned()];
     command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     let service = Service {
         name: name.to_owned(),
@@ -51,7 +51,7 @@ pub(crate) fn options() -> Options {
         periods: Periods { decide: Duration::from_millis(200), ..Periods::default() },
         drain: Quiet { quiet: Duration::from_secs(1), limit: Duration::from_secs(20) },
         stop_grace: Duration::from_secs(5),
-        ..Options::new(env!("CARGO_BIN_EXE_ebb-launcher").into())
+        ..Options::new(EBB.into())
     }
 }
 
