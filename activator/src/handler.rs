@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     errors::Refused,
-    service::{InFlight, Lease, Service, Settings},
+    service::{InFlight, Place, Service, Settings},
 };
 
 /// The pod's own time-outs fire first: its answer says which one it was.
@@ -29,7 +29,7 @@ pub(crate) struct ServiceHandler {
 #[derive(Debug)]
 pub(crate) struct Guard {
     #[expect(dead_code, reason = "held for its drop alone")]
-    lease: Lease,
+    place: Place,
     #[expect(dead_code, reason = "held for its drop alone")]
     in_flight: InFlight,
     #[expect(dead_code, reason = "held for its drop alone")]
@@ -81,27 +81,27 @@ impl ServiceHandler {
         }
         let (mut attempts, mut ticket) = (Attempts::here(), None);
         loop {
-            let mut lease = service.lease(in_flight.arrived_at, ticket, &mut body, deadline).await?;
-            mark(&mut head.headers, &lease);
-            let direct = lease.pod.entry.direct;
-            let pod = &lease.pod.upstream;
+            let mut place = service.place(in_flight.arrived_at, ticket, &mut body, deadline).await?;
+            mark(&mut head.headers, &place);
+            let direct = place.pod.entry.direct;
+            let pod = &place.pod.upstream;
             // In a box of its own: a request that is held keeps no room for it.
             let sending = forward(pod, &head, body.from_the_beginning(), timeouts(&settings, direct));
             let tried = Box::pin(sending).await;
             let fate = fate(&tried, direct);
             if attempts.again(fate, &head, &body) {
-                let stood = if is_the_pods_fault(&tried, fate) { lease.failed() } else { lease.ended() };
+                let stood = if is_the_pods_fault(&tried, fate) { place.failed() } else { place.ended() };
                 ticket = Some(stood.unwrap_or_else(|| service.late_ticket()));
                 continue;
             }
             if is_the_pods_fault(&tried, fate) {
-                lease.is_failing();
+                place.is_failing();
             }
             return match tried {
                 Ok(mut forwarded) => {
                     // The client is no hop of ours.
                     forwarded.headers_mut().remove(headers::FATE);
-                    Ok(forwarded.into_response(Guard { lease, in_flight, memory }))
+                    Ok(forwarded.into_response(Guard { place, in_flight, memory }))
                 }
                 Err(error) => Err(Refused::Forward { fate: attempts.fate(fate), error }),
             };
@@ -143,14 +143,14 @@ fn is_the_pods_fault(tried: &Result<Forwarded, ForwardError>, fate: Fate) -> boo
 }
 
 /// Tells the pod's queue-proxy, if there is one, that this request was counted here, and proves it.
-fn mark(headers: &mut HeaderMap, lease: &Lease) {
-    if lease.pod.entry.direct {
+fn mark(headers: &mut HeaderMap, place: &Place) {
+    if place.pod.entry.direct {
         // It may have been on its way to another pod before.
         headers.remove(headers::PROXY_REQUEST);
     } else {
         headers.insert(headers::PROXY_REQUEST, HeaderValue::from_static(headers::PROXY_ACTIVATOR));
     }
-    match &lease.pod.nonce {
+    match &place.pod.nonce {
         Some(nonce) => headers.insert(headers::POD_NONCE, nonce.clone()),
         None => headers.remove(headers::POD_NONCE),
     };

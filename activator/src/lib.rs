@@ -17,9 +17,9 @@ mod pod;
 pub mod reporter;
 mod running;
 mod service;
-mod services;
+mod table;
 pub mod throttler;
 
 pub use config::Config;
-pub use running::{Activator, HeldDispatch};
-pub use service::Load;
+pub use running::Activator;
+pub use service::{HeldDispatch, Load};

@@ -1,6 +1,6 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
-use ebb_core::{ServiceKey, Tick, link::Hello};
+use ebb_core::{ServiceKey, link::Hello};
 use ebb_proxy::{
     Budget, Drain, Handler, Limits, Quiet, Reply, RequestBody, ResponseBody, WallClock, listen, metrics,
     serve,
@@ -17,32 +17,17 @@ use crate::{
     link::Links,
     memory::Memory,
     metrics::Metrics,
-    service::{Load, Shared},
-    services::Services,
+    service::{Common, HeldDispatch, Load},
+    table::ServiceTable,
 };
 
 /// First requests that may wait to be told; each is told again with the report of its second.
 const POKE_CAPACITY: usize = 4096;
 
-/// The first held request that a pod took: one cold start, or one of a scale-up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldDispatch {
-    /// The service.
-    pub service: ServiceKey,
-    /// The pod that took it.
-    pub pod: String,
-    /// When the request was held.
-    pub held_at: Tick,
-    /// When the pod had a place for it.
-    pub dispatched_at: Tick,
-    /// Whether no pod at all was ready when it was held.
-    pub cold: bool,
-}
-
 /// An activator, running until it is drained or dropped.
 #[derive(Debug)]
 pub struct Activator {
-    services: Arc<Services>,
+    services: Arc<ServiceTable>,
     beside: Drain,
     tasks: JoinSet<()>,
 }
@@ -62,7 +47,7 @@ impl Activator {
     ) -> io::Result<Self> {
         let (poke, pokes) = mpsc::channel(POKE_CAPACITY);
         let metrics = Metrics::new();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Common {
             clock,
             metrics: metrics.clone(),
             memory: Memory::new(config.request_memory.map_or_else(Budget::of_process, Budget::new)),
@@ -71,7 +56,7 @@ impl Activator {
             spoke: Notify::new(),
             observer,
         });
-        let services = Services::new(shared.clone(), config.listen);
+        let services = ServiceTable::new(shared.clone(), config.listen);
         let mut tasks = JoinSet::new();
         let beside = Drain::default();
         if let Some(address) = config.metrics {
@@ -126,7 +111,7 @@ impl Drop for Activator {
 /// the activators restarted, with all that they hold.
 #[derive(Debug)]
 struct Observe {
-    shared: Arc<Shared>,
+    shared: Arc<Common>,
 }
 
 impl Handler for Observe {

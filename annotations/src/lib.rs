@@ -8,12 +8,12 @@
 
 mod admission;
 mod annotations;
-mod beyond;
 mod binding;
 pub mod compat;
 mod defaults;
 mod duration;
 mod effective;
+mod extensions;
 mod fault;
 #[cfg(test)]
 mod fixtures;
@@ -24,7 +24,7 @@ mod number;
 mod parse;
 mod reading;
 mod schedule;
-mod second;
+mod second_signal;
 mod serving;
 mod settings;
 mod spec;

@@ -3,11 +3,11 @@ use std::num::NonZeroU32;
 use super::{
     Metric, ScalingSpec, ServingSpec, Signal, admission,
     annotations::Annotations,
-    beyond::{self, Beyond},
     binding,
     binding::Binding,
     defaults::ClusterDefaults,
     effective::{Effective, Reachability},
+    extensions::{self, Extensions},
     fault::{Fault, Warning},
     hint, keys,
     reading::Texts,
@@ -44,7 +44,7 @@ pub fn parse(
         }
     }
     let serving = serving::read(annotations, &mut faults);
-    let beyond = beyond::read(annotations, &read, defaults, serving.container_concurrency, &mut faults);
+    let beyond = extensions::read(annotations, &read, defaults, serving.container_concurrency, &mut faults);
     let binding = binding::read(annotations, &mut faults);
     if !faults.is_empty() {
         faults.sort_by(|a, b| a.key.cmp(&b.key));
@@ -62,7 +62,7 @@ fn scaling_spec(
     effective: &Effective,
     defaults: &ClusterDefaults,
     serving: ServingSpec,
-    beyond: Beyond,
+    beyond: Extensions,
 ) -> ScalingSpec {
     let metric = Metric::named(&effective.metric).unwrap_or(Metric::Concurrency);
     ScalingSpec {

@@ -94,7 +94,7 @@ impl Schedule {
         if faults.is_empty() { Ok(Self { text: text.to_owned(), entries }) } else { Err(faults) }
     }
 
-    /// The least pods at `now`, counted from the Unix epoch: the most of all entries that hold. Beyond the
+    /// The least pods at `now`, counted from the Unix epoch: the most of all entries that hold. Extensions the
     /// year 9891 no schedule holds.
     pub fn at(&self, now: Tick) -> Scheduled {
         let Some(now) = i64::try_from(now.as_secs()).ok().filter(|now| *now < END) else {

@@ -5,6 +5,7 @@
 //!
 //! Read first: [`ebb_decide::service::ServiceState::evaluate`], then `runtime/mod.rs`.
 
+mod asks;
 mod collector;
 pub mod fixed;
 mod link;

@@ -22,7 +22,7 @@ use ebb_decide::{
     endpoints::{Answering, Endpoints},
     sampling::Estimate,
     service::Cause,
-    services::Services,
+    table::ServiceTable,
 };
 use ebb_proxy::{
     WallClock,
@@ -143,13 +143,13 @@ impl Life {
 
 /// Many services, some of which live, and the time that they have come to.
 struct World {
-    services: Services,
+    services: ServiceTable,
     now: Tick,
 }
 
 impl World {
     fn new() -> Self {
-        Self { services: Services::new(Periods::default()), now: Tick::from_secs(1_000_000) }
+        Self { services: ServiceTable::new(Periods::default()), now: Tick::from_secs(1_000_000) }
     }
 
     /// Services without pods.
@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    fn service(&mut self, n: usize) -> &mut ebb_decide::services::Service {
+    fn service(&mut self, n: usize) -> &mut ebb_decide::table::Service {
         self.services.get_mut(&key(n)).expect("a service that was made")
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a clock, opens a socket or waits: `now` and the facts come as arguments, and what is to be done is
 //! the answer. [`windows`], [`decider`], [`zero`], [`sampling`], [`endpoints`] and [`idle_first`] are put together for one
-//! service in [`service`], and for all of them in [`services`]; [`scheduler`] says when whose turn is. What carries it out,
+//! service in [`service`], and for all of them in [`table`]; [`scheduler`] says when whose turn is. What carries it out,
 //! and says what there is, is behind the traits of [`platform`].
 //!
 //! Read first: [`service::ServiceState::evaluate`].
@@ -16,9 +16,9 @@ mod pod;
 pub mod sampling;
 pub mod scheduler;
 pub mod service;
-pub mod services;
+pub mod table;
 pub mod windows;
 pub mod zero;
 
 pub use pod::{Pod, PodAddress};
-pub use services::Periods;
+pub use table::Periods;

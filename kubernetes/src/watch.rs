@@ -16,7 +16,7 @@ use kube::{
 use tracing::warn;
 
 use super::{
-    facts::{Pod, PodFacts, SliceFacts, Target, TargetFacts, TargetKey},
+    facts::{PodFacts, PodObject, SliceFacts, Target, TargetFacts, TargetKey},
     kinds,
     world::Listing,
 };
@@ -49,7 +49,8 @@ pub(crate) async fn services(client: Client, seen: Seen<Fact>) {
 }
 
 pub(crate) async fn pods(client: Client, seen: Seen<Fact>) {
-    let fact = |pod: Pod| ready(Some(Fact::Pod(name_of(&pod.metadata), PodFacts::of(&pod).map(Box::new))));
+    let fact =
+        |pod: PodObject| ready(Some(Fact::Pod(name_of(&pod.metadata), PodFacts::of(&pod).map(Box::new))));
     let gone = |pod: &ObjectMeta| Fact::Pod(name_of(pod), None);
     let api = Api::all_with(client, &ApiResource::erase::<v1::Pod>(&()));
     follow(Listing::Pods, fact, gone, none).run(watcher(api, config()), seen).await;

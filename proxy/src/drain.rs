@@ -45,14 +45,14 @@ pub struct Quiet {
     pub limit: Duration,
 }
 
-/// The state of one server, shared by its listeners and connections.
+/// The state of one server, state by its listeners and connections.
 #[derive(Clone, Debug)]
 pub struct Drain {
-    shared: Arc<Shared>,
+    state: Arc<State>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct State {
     stage: watch::Sender<Stage>,
     connections: watch::Sender<usize>,
     requests: AtomicU64,
@@ -62,7 +62,7 @@ struct Shared {
 impl Default for Drain {
     fn default() -> Self {
         Self {
-            shared: Arc::new(Shared {
+            state: Arc::new(State {
                 stage: watch::Sender::new(Stage::Serving),
                 connections: watch::Sender::new(0),
                 requests: AtomicU64::new(0),
@@ -75,7 +75,7 @@ impl Default for Drain {
 impl Drain {
     /// Whether a drain has begun: probes answer so, and answers close their connections.
     pub fn is_leaving(&self) -> bool {
-        *self.shared.stage.borrow() >= Stage::Leaving
+        *self.state.stage.borrow() >= Stage::Leaving
     }
 
     /// Resolves when a drain begins.
@@ -86,27 +86,27 @@ impl Drain {
     /// Resolves when a drain has come so far that nothing new is expected.
     pub async fn ended(&self) {
         self.reached(Stage::Closing).await;
-        self.shared.tasks.wait().await;
+        self.state.tasks.wait().await;
     }
 
     /// The tasks that a drain waits for: connections and upgraded streams.
     pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.shared.tasks
+        &self.state.tasks
     }
 
     /// Counts a connection until the guard is dropped.
     pub(crate) fn connection(&self) -> OpenConnection {
-        self.shared.connections.send_modify(|open| *open += 1);
+        self.state.connections.send_modify(|open| *open += 1);
         OpenConnection { drain: self.clone() }
     }
 
     /// A request has come.
     pub(crate) fn request(&self) {
-        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        self.state.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) async fn reached(&self, stage: Stage) {
-        let mut watched = self.shared.stage.subscribe();
+        let mut watched = self.state.stage.subscribe();
         // The sender lives as long as `self`.
         let _ = watched.wait_for(|current| *current >= stage).await;
     }
@@ -131,29 +131,29 @@ impl Drain {
         self.leave();
         let _ = timeout_at(deadline, self.quiet(plan.quiet)).await;
         self.advance(Stage::Closing);
-        self.shared.tasks.close();
-        if timeout_at(deadline, self.shared.tasks.wait()).await.is_ok() {
+        self.state.tasks.close();
+        if timeout_at(deadline, self.state.tasks.wait()).await.is_ok() {
             return Ok(());
         }
-        let cut = Cut { connections: *self.shared.connections.borrow() };
+        let cut = Cut { connections: *self.state.connections.borrow() };
         self.advance(Stage::Aborted);
-        self.shared.tasks.wait().await;
+        self.state.tasks.wait().await;
         Err(cut)
     }
 
     /// Resolves when no request came for `quiet`.
     async fn quiet(&self, quiet: Duration) {
         loop {
-            let seen = self.shared.requests.load(Ordering::Relaxed);
+            let seen = self.state.requests.load(Ordering::Relaxed);
             sleep(quiet).await;
-            if self.shared.requests.load(Ordering::Relaxed) == seen {
+            if self.state.requests.load(Ordering::Relaxed) == seen {
                 return;
             }
         }
     }
 
     fn advance(&self, to: Stage) {
-        self.shared.stage.send_if_modified(|stage| {
+        self.state.stage.send_if_modified(|stage| {
             let later = to > *stage;
             if later {
                 *stage = to;
@@ -171,7 +171,7 @@ pub(crate) struct OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.drain.shared.connections.send_modify(|open| *open -= 1);
+        self.drain.state.connections.send_modify(|open| *open -= 1);
     }
 }
 

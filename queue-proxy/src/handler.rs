@@ -34,7 +34,7 @@ use crate::{
 
 /// What all requests of the pod share.
 #[derive(Debug)]
-pub(crate) struct Pod {
+pub(crate) struct Sidecar {
     pub(crate) config: Config,
     pub(crate) clock: WallClock,
     pub(crate) started: ebb_core::Tick,
@@ -49,7 +49,7 @@ pub(crate) struct Pod {
     pub(crate) app: Arc<Upstream>,
 }
 
-impl Pod {
+impl Sidecar {
     pub(crate) fn occupancy(&self) -> Occupancy {
         self.breaker.as_ref().map(|breaker| breaker.occupancy()).unwrap_or_default()
     }
@@ -58,29 +58,29 @@ impl Pod {
 /// Takes the requests of the pod.
 #[derive(Debug)]
 pub(crate) struct RequestHandler {
-    pub(crate) pod: Arc<Pod>,
+    pub(crate) sidecar: Arc<Sidecar>,
 }
 
 /// A request in flight: it counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    pod: Arc<Pod>,
+    sidecar: Arc<Sidecar>,
     origin: Origin,
     /// Held for its drop alone: it hands the slot to the next waiter.
     slot: Option<Slot>,
 }
 
 impl InFlight {
-    fn begin(pod: &Arc<Pod>, origin: Origin) -> Self {
-        pod.metrics.request();
-        pod.stats.lock().begin(pod.clock.now(), origin);
-        Self { pod: pod.clone(), origin, slot: None }
+    fn begin(sidecar: &Arc<Sidecar>, origin: Origin) -> Self {
+        sidecar.metrics.request();
+        sidecar.stats.lock().begin(sidecar.clock.now(), origin);
+        Self { sidecar: sidecar.clone(), origin, slot: None }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.pod.stats.lock().end(self.pod.clock.now(), self.origin);
+        self.sidecar.stats.lock().end(self.sidecar.clock.now(), self.origin);
     }
 }
 
@@ -92,18 +92,18 @@ impl Handler for RequestHandler {
         request: Request<RequestBody>,
         peer: SocketAddr,
     ) -> Response<ResponseBody<InFlight>> {
-        let pod = &self.pod;
+        let sidecar = &self.sidecar;
         if let Some(probing) = probes::classify(request.headers()) {
-            return probes::answer(probing, &pod.readiness, pod.drain.leaving()).await;
+            return probes::answer(probing, &sidecar.readiness, sidecar.drain.leaving()).await;
         }
         let mut request = request;
-        let origin = take_origin(&mut request, pod.config.nonce.as_deref());
-        let in_flight = InFlight::begin(pod, origin);
+        let origin = take_origin(&mut request, sidecar.config.nonce.as_deref());
+        let in_flight = InFlight::begin(sidecar, origin);
         let speaks = Speaks::of(request.headers());
         match self.relay(request, peer, in_flight).await {
             Ok(response) => response,
             Err(refused) => {
-                pod.metrics.refused(refused.reason());
+                sidecar.metrics.refused(refused.reason());
                 let reply = refused.reply().speaking(speaks);
                 // What became of it is for an activator, that can send it elsewhere.
                 let told = if origin == Origin::Proxied { reply.fate(refused.fate()) } else { reply };
@@ -113,7 +113,7 @@ impl Handler for RequestHandler {
     }
 
     fn connection_limits(&self) -> ConnectionLimits {
-        self.pod.config.connections
+        self.sidecar.config.connections
     }
 }
 
@@ -124,16 +124,16 @@ impl RequestHandler {
         peer: SocketAddr,
         mut in_flight: InFlight,
     ) -> Result<Response<ResponseBody<InFlight>>, Refused> {
-        let pod = &self.pod;
+        let sidecar = &self.sidecar;
         let timeouts = self.timeouts(Instant::now());
         let Hop { head, mut body } = Hop::new(request, peer);
-        if let Some(breaker) = &pod.breaker {
+        if let Some(breaker) = &sidecar.breaker {
             let turn = reading_on(breaker.acquire(), &mut body);
             let slot = timeout_at(timeouts.head_due(), turn).await.unwrap_or(Err(Refused::WaitedTooLong))?;
             in_flight.slot = Some(slot?);
         }
         let patience = timeouts.head_due().min(Instant::now() + EARLY_WITHIN);
-        if !pod.readiness.has_been_ready() {
+        if !sidecar.readiness.has_been_ready() {
             self.wait_for_app(patience, &mut body).await?;
         }
         let mut attempts = match in_flight.origin {
@@ -141,8 +141,8 @@ impl RequestHandler {
             Origin::Proxied => Attempts::before_another(),
         };
         loop {
-            pod.first_request.get_or_init(|| pod.clock.now());
-            let error = match forward(&pod.app, &head, body.from_the_beginning(), timeouts).await {
+            sidecar.first_request.get_or_init(|| sidecar.clock.now());
+            let error = match forward(&sidecar.app, &head, body.from_the_beginning(), timeouts).await {
                 Ok(mut forwarded) => {
                     // Only Ebb gives Ebb's reasons: an activator acts on them.
                     forwarded.strip_claims();
@@ -152,7 +152,7 @@ impl RequestHandler {
             };
             let fate = error.fate();
             if fate == Fate::NeverSent {
-                pod.readiness.lost();
+                sidecar.readiness.lost();
             }
             let again = attempts.again(fate, &head, &body)
                 && self.is_worth_it(&error, in_flight.origin, patience, &mut body).await?;
@@ -175,7 +175,8 @@ impl RequestHandler {
             _ if origin == Origin::Proxied => Ok(false),
             ForwardError::Send(failed) => match failed.fate {
                 Fate::NeverSent => {
-                    let may_come_back = !self.pod.readiness.phase().is_ready() && Instant::now() < patience;
+                    let may_come_back =
+                        !self.sidecar.readiness.phase().is_ready() && Instant::now() < patience;
                     Ok(may_come_back && self.wait_for_app(patience, body).await?)
                 }
                 Fate::RefusedByPeer => Ok(true),
@@ -191,18 +192,18 @@ impl RequestHandler {
     /// it has seen that: those that come before the app listens wait for it, and hear whether it does. Those that are
     /// too many, or have waited too long, hear what the app says, as do all when the pod leaves.
     async fn wait_for_app(&self, until: Instant, body: &mut RequestBody) -> Result<bool, Refused> {
-        let pod = &self.pod;
-        let Ok(_place) = pod.early.try_acquire() else { return Ok(false) };
+        let sidecar = &self.sidecar;
+        let Ok(_place) = sidecar.early.try_acquire() else { return Ok(false) };
         let hold = until.saturating_duration_since(Instant::now());
         tokio::select! {
             biased;
-            () = pod.drain.leaving() => Ok(false),
-            ready = reading_on(pod.readiness.wait(hold), body) => ready,
+            () = sidecar.drain.leaving() => Ok(false),
+            ready = reading_on(sidecar.readiness.wait(hold), body) => ready,
         }
     }
 
     fn timeouts(&self, arrived: Instant) -> Timeouts {
-        let config = &self.pod.config;
+        let config = &self.sidecar.config;
         Timeouts {
             deadline: arrived + config.request_timeout,
             response_start: config.response_start_timeout.map(|limit| arrived + limit),

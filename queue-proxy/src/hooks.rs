@@ -16,7 +16,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{handler::Pod, observe::wrong_target};
+use crate::{handler::Sidecar, observe::wrong_target};
 
 /// The app's.
 const WAIT_FOR_DRAIN: &str = "/wait-for-drain";
@@ -29,7 +29,7 @@ const RESTART_ONLY: Duration = Duration::from_secs(1);
 /// Answers hooks when the drain has come so far that the app may stop.
 #[derive(Debug)]
 pub(crate) struct AdminHandler {
-    pub(crate) pod: Arc<Pod>,
+    pub(crate) sidecar: Arc<Sidecar>,
 }
 
 impl Handler for AdminHandler {
@@ -39,9 +39,9 @@ impl Handler for AdminHandler {
         if let Some(wrong) = wrong_target(&request, &[WAIT_FOR_DRAIN, DRAIN]) {
             return wrong;
         }
-        let drain = &self.pod.drain;
+        let drain = &self.sidecar.drain;
         if request.uri().path() == DRAIN {
-            if !may_drain(request.headers(), self.pod.config.nonce.as_deref()) {
+            if !may_drain(request.headers(), self.sidecar.config.nonce.as_deref()) {
                 warn!(%peer, "a stranger wants the pod to drain");
                 let text = format!("want {} with EBB_POD_NONCE, which must be set", headers::POD_NONCE);
                 return Reply::new(StatusCode::FORBIDDEN, "stranger", text).into_response();

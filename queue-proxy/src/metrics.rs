@@ -17,7 +17,7 @@ struct Reason {
 
 /// What was announced, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Announced {
+struct AnnounceLabels {
     what: &'static str,
     outcome: &'static str,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Counter,
     refused: Family<Reason, Counter>,
-    announced: Family<Announced, Counter>,
+    announced: Family<AnnounceLabels, Counter>,
     pending: Gauge,
     executing: Gauge,
     in_flight: Gauge<f64, AtomicU64>,
@@ -69,7 +69,7 @@ impl Metrics {
     }
 
     pub(crate) fn announced(&self, what: &'static str, outcome: &'static str) {
-        self.announced.get_or_create_owned(&Announced { what, outcome }).inc();
+        self.announced.get_or_create_owned(&AnnounceLabels { what, outcome }).inc();
     }
 
     /// What a scrape reads. Gauges are read off their source at this moment.

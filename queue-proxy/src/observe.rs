@@ -7,12 +7,12 @@ use ebb_proxy::{Handler, Reply, RequestBody, ResponseBody, metrics};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use prost::Message;
 
-use crate::handler::Pod;
+use crate::handler::Sidecar;
 
 /// Answers scrapes.
 #[derive(Debug)]
 pub(crate) struct StatsHandler {
-    pub(crate) pod: Arc<Pod>,
+    pub(crate) sidecar: Arc<Sidecar>,
 }
 
 impl Handler for StatsHandler {
@@ -23,16 +23,16 @@ impl Handler for StatsHandler {
             return wrong;
         }
         if wants_text(request.headers()) {
-            let in_flight = self.pod.stats.lock().in_flight();
-            return metrics::reply(self.pod.metrics.scraped(self.pod.occupancy(), in_flight));
+            let in_flight = self.sidecar.stats.lock().in_flight();
+            return metrics::reply(self.sidecar.metrics.scraped(self.sidecar.occupancy(), in_flight));
         }
-        let mut response = Response::new(ResponseBody::own(self.pod.stat().encode_to_vec()));
+        let mut response = Response::new(ResponseBody::own(self.sidecar.stat().encode_to_vec()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(stat::CONTENT_TYPE));
         response
     }
 }
 
-impl Pod {
+impl Sidecar {
     /// The report about the last whole second; before there is one, only who reports.
     pub(crate) fn stat(&self) -> Stat {
         let now = self.clock.now();

@@ -19,7 +19,7 @@ use crate::{
     announce::Announcer,
     breaker::{Bounds, Breaker},
     config::Config,
-    handler::{MOST_EARLY, Pod, RequestHandler},
+    handler::{MOST_EARLY, RequestHandler, Sidecar},
     hooks::AdminHandler,
     metrics::Metrics,
     observe::StatsHandler,
@@ -63,7 +63,7 @@ const LAST_ANSWERS: Quiet = Quiet { quiet: Duration::ZERO, limit: Duration::from
 /// The sidecar of one pod, running until it is drained or dropped.
 #[derive(Debug)]
 pub struct QueueProxy {
-    pod: Arc<Pod>,
+    sidecar: Arc<Sidecar>,
     beside: Drain,
     tasks: JoinSet<()>,
 }
@@ -71,61 +71,61 @@ pub struct QueueProxy {
 impl QueueProxy {
     /// Begins to serve on `listeners`.
     pub fn start(config: Config, listeners: Listeners, clock: WallClock) -> Self {
-        let pod = Pod::new(config, clock);
+        let sidecar = Sidecar::new(config, clock);
         let beside = Drain::default();
         let mut tasks = JoinSet::new();
         // First of all: whoever waits for this pod waits for this. Connections that come from now on are accepted by
         // the kernel, and answered when the rest has begun.
-        if let Some(announcing) = &pod.config.announce {
-            let announcer = Announcer::new(announcing, pod.metrics.clone());
-            let drain = pod.drain.clone();
+        if let Some(announcing) = &sidecar.config.announce {
+            let announcer = Announcer::new(announcing, sidecar.metrics.clone());
+            let drain = sidecar.drain.clone();
             tasks.spawn(async move { announcer.run(drain.leaving()).await });
         }
-        let readiness = pod.readiness.clone();
+        let readiness = sidecar.readiness.clone();
         tasks.spawn(async move { readiness.run().await });
-        let requests = Arc::new(RequestHandler { pod: pod.clone() });
-        tasks.spawn(serve(listeners.serving, requests, pod.drain.clone(), Limits::default()));
-        let stats = Arc::new(StatsHandler { pod: pod.clone() });
+        let requests = Arc::new(RequestHandler { sidecar: sidecar.clone() });
+        tasks.spawn(serve(listeners.serving, requests, sidecar.drain.clone(), Limits::default()));
+        let stats = Arc::new(StatsHandler { sidecar: sidecar.clone() });
         tasks.spawn(serve(listeners.stats, stats, beside.clone(), few()));
         if let Some(listener) = listeners.admin {
-            let admin = Arc::new(AdminHandler { pod: pod.clone() });
+            let admin = Arc::new(AdminHandler { sidecar: sidecar.clone() });
             tasks.spawn(serve(listener, admin, beside.clone(), few()));
         }
-        Self { pod, beside, tasks }
+        Self { sidecar, beside, tasks }
     }
 
     /// Follows whether the app is ready.
     pub fn readiness(&self) -> watch::Receiver<Phase> {
-        self.pod.readiness.subscribe()
+        self.sidecar.readiness.subscribe()
     }
 
     /// When the app was last found to answer; `None` while it does not.
     pub fn ready_at(&self) -> Option<Tick> {
-        match self.pod.readiness.phase() {
-            Phase::Ready { since } => Some(self.pod.clock.tick(since)),
+        match self.sidecar.readiness.phase() {
+            Phase::Ready { since } => Some(self.sidecar.clock.tick(since)),
             Phase::Starting => None,
         }
     }
 
     /// The app's process has ended: it is not ready until it is found to answer again.
     pub fn app_gone(&self) {
-        self.pod.readiness.lost();
+        self.sidecar.readiness.lost();
     }
 
     /// Requests in flight.
     pub fn in_flight(&self) -> f64 {
-        self.pod.stats.lock().in_flight()
+        self.sidecar.stats.lock().in_flight()
     }
 
     /// When the first request was sent to the app.
     pub fn first_request_at(&self) -> Option<Tick> {
-        self.pod.first_request.get().copied()
+        self.sidecar.first_request.get().copied()
     }
 
     /// Resolves when a `preStop` hook of the sidecar's own has told it to leave. It says so from then on to whoever asks,
     /// and [`Self::drain`] is to be called.
     pub async fn told_to_leave(&self) {
-        self.pod.drain.leaving().await;
+        self.sidecar.drain.leaving().await;
     }
 
     /// Leaves without losing a request, within `plan`'s limit; then everything has ended.
@@ -134,7 +134,7 @@ impl QueueProxy {
     ///
     /// [`Cut`] if requests were still in flight when the limit passed.
     pub async fn drain(mut self, plan: Quiet) -> Result<(), Cut> {
-        let drained = self.pod.drain.run(plan).await;
+        let drained = self.sidecar.drain.run(plan).await;
         if let Err(cut) = self.beside.run(LAST_ANSWERS).await {
             tracing::debug!(connections = cut.connections, "scrapes or hooks were cut");
         }
@@ -146,12 +146,12 @@ impl QueueProxy {
 impl Drop for QueueProxy {
     /// Connections have tasks of their own, that would go on.
     fn drop(&mut self) {
-        self.pod.drain.abort();
+        self.sidecar.drain.abort();
         self.beside.abort();
     }
 }
 
-impl Pod {
+impl Sidecar {
     fn new(config: Config, clock: WallClock) -> Arc<Self> {
         let now = clock.now();
         let breaker = config.container_concurrency.and_then(|slots| {

@@ -26,7 +26,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::{service::Shared, services::Services};
+use crate::{service::Common, table::ServiceTable};
 use pauses::Pauses;
 use stream::{OpenStream, Stream, StreamEvent, StreamId};
 use wanted::{MOST_REPLICAS, wanted};
@@ -42,8 +42,8 @@ const EVENT_CAPACITY: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Links {
     hello: Hello,
-    shared: Arc<Shared>,
-    services: Arc<Services>,
+    shared: Arc<Common>,
+    services: Arc<ServiceTable>,
     pokes: mpsc::Receiver<WireStatMessage>,
     token_file: Option<PathBuf>,
     /// Leads to any of the autoscalers.
@@ -82,8 +82,8 @@ impl Links {
         seed: SocketAddr,
         token_file: Option<PathBuf>,
         hello: Hello,
-        services: Arc<Services>,
-        shared: Arc<Shared>,
+        services: Arc<ServiceTable>,
+        shared: Arc<Common>,
         pokes: mpsc::Receiver<WireStatMessage>,
     ) -> Self {
         let (event, events) = mpsc::channel(EVENT_CAPACITY);
@@ -277,7 +277,7 @@ impl Links {
 }
 
 /// What an autoscaler is told first. If nobody else hears, the next report begins here.
-fn introduction(hello: &Hello, shared: &Shared, services: &Services, alone: bool) -> Up {
+fn introduction(hello: &Hello, shared: &Common, services: &ServiceTable, alone: bool) -> Up {
     let now = shared.clock.now();
     let speaking = shared.speaking.lock();
     let messages = speaking
@@ -326,7 +326,7 @@ mod tests {
     /// Streams whose other ends are the test's, with room for so many messages each.
     fn links(rooms: &[usize]) -> (Links, Vec<mpsc::Receiver<Bytes>>) {
         let (poke, pokes) = mpsc::channel(4);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Common {
             clock: WallClock::start(),
             metrics: Metrics::new(),
             memory: Memory::new(Budget::unlimited()),
@@ -336,7 +336,7 @@ mod tests {
             observer: None,
         });
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let services = Services::new(shared.clone(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let services = ServiceTable::new(shared.clone(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let mut links = Links::new(nowhere, None, Hello::default(), services, shared, pokes);
         let mut others = Vec::new();
         for (id, room) in (0..).map(StreamId).zip(rooms) {

@@ -1,6 +1,6 @@
 //! From a request's arrival to its place at a pod, and back: the shell around the [`Throttler`].
 //!
-//! Two rules keep it from deadlock. The state's lock is never held while a [`Lease`] is dropped, because
+//! Two rules keep it from deadlock. The state's lock is never held while a [`Place`] is dropped, because
 //! that takes the lock; and whatever was decided under the lock is a guard before the lock is let go, so
 //! that a request whose client leaves at any point gives back what it has.
 //!
@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ebb_core::Tick;
+use ebb_core::{ServiceKey, Tick};
 use ebb_proxy::RequestBody;
 use tokio::{
     sync::oneshot,
@@ -19,16 +19,30 @@ use super::{Known, Service};
 use crate::{
     errors::Refused,
     pod::Pod,
-    running::HeldDispatch,
     throttler::{Outcome, Ticket},
 };
 
 /// A pod that failed is asked again after so long: it answers at once where only one request failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
 
+/// The first held request that a pod took: one cold start, or one of a scale-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldDispatch {
+    /// The service.
+    pub service: ServiceKey,
+    /// The pod that took it.
+    pub pod: String,
+    /// When the request was held.
+    pub held_at: Tick,
+    /// When the pod had a place for it.
+    pub dispatched_at: Tick,
+    /// Whether no pod at all was ready when it was held.
+    pub cold: bool,
+}
+
 /// A place at a pod. Dropping it gives the place to whoever is next.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct Place {
     service: Arc<Service>,
     pub(crate) pod: Arc<Pod>,
     /// Where the request stood, if it was held.
@@ -38,7 +52,7 @@ pub(crate) struct Lease {
     outcome: Outcome,
 }
 
-impl Lease {
+impl Place {
     /// The pod did not take the request: it gets no more until it is found ready again. Answers where the
     /// request stood, if it was held.
     pub(crate) fn failed(mut self) -> Option<Ticket> {
@@ -57,22 +71,22 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Place {
     fn drop(&mut self) {
         self.service.release(&self.pod, self.outcome);
     }
 }
 
 enum Entered {
-    Lease(Lease),
+    Placed(Place),
     Waiting(Waiting),
 }
 
-/// A place in the queue, given up when dropped; and with it the lease, if one was granted unseen.
+/// A place in the queue, given up when dropped; and with it the place, if one was granted unseen.
 struct Waiting {
     service: Arc<Service>,
     ticket: Ticket,
-    granted: oneshot::Receiver<Lease>,
+    granted: oneshot::Receiver<Place>,
     held_at: Tick,
     /// Whether no pod at all was ready when it was held.
     cold: bool,
@@ -90,15 +104,15 @@ impl Service {
     /// A place at a pod, now or when one is free.
     ///
     /// While it waits, the beginning of `body` is read, so that a client that goes away is noticed.
-    pub(crate) async fn lease(
+    pub(crate) async fn place(
         self: &Arc<Self>,
         arrived_at: Tick,
         ticket: Option<Ticket>,
         body: &mut RequestBody,
         deadline: Instant,
-    ) -> Result<Lease, Refused> {
+    ) -> Result<Place, Refused> {
         let mut waiting = match self.enter(arrived_at, ticket)? {
-            Entered::Lease(lease) => return Ok(lease),
+            Entered::Placed(place) => return Ok(place),
             Entered::Waiting(waiting) => waiting,
         };
         let expired = sleep_until(deadline);
@@ -106,10 +120,10 @@ impl Service {
         loop {
             tokio::select! {
                 biased; // who is granted a place in the last moment takes it
-                lease = &mut waiting.granted => {
-                    let lease = lease.map_err(|_| Refused::ServiceGone)?;
-                    self.observe(&lease, &waiting);
-                    return Ok(lease);
+                place = &mut waiting.granted => {
+                    let place = place.map_err(|_| Refused::ServiceGone)?;
+                    self.observe(&place, &waiting);
+                    return Ok(place);
                 }
                 () = &mut expired => {
                     self.count_unanswered(&waiting);
@@ -147,7 +161,7 @@ impl Service {
             && let Some(pod) = state.throttler.try_dispatch(now, &mut rand::rng())
             && let Some(known) = state.pods.get(&pod)
         {
-            return Ok(Entered::Lease(self.lease_on(known, None, false)));
+            return Ok(Entered::Placed(self.place_at(known, None, false)));
         }
         if state.gone {
             return Err(Refused::ServiceGone);
@@ -168,16 +182,16 @@ impl Service {
         Ok(Entered::Waiting(waiting))
     }
 
-    fn lease_on(self: &Arc<Self>, known: &Known, ticket: Option<Ticket>, is_first: bool) -> Lease {
-        Lease { service: self.clone(), pod: known.pod.clone(), ticket, is_first, outcome: Outcome::Ended }
+    fn place_at(self: &Arc<Self>, known: &Known, ticket: Option<Ticket>, is_first: bool) -> Place {
+        Place { service: self.clone(), pod: known.pod.clone(), ticket, is_first, outcome: Outcome::Ended }
     }
 
     /// Tells whoever watches of the first held request that a pod took.
-    fn observe(&self, lease: &Lease, waited: &Waiting) {
-        if let (true, Some(observer)) = (lease.is_first, &self.shared.observer) {
+    fn observe(&self, place: &Place, waited: &Waiting) {
+        if let (true, Some(observer)) = (place.is_first, &self.shared.observer) {
             let dispatch = HeldDispatch {
                 service: self.key.clone(),
-                pod: lease.pod.entry.name.clone(),
+                pod: place.pod.entry.name.clone(),
                 held_at: waited.held_at,
                 dispatched_at: self.shared.clock.now(),
                 cold: waited.cold,
@@ -218,10 +232,10 @@ impl Service {
                 .into_iter()
                 .filter_map(|grant| {
                     // Settled here, oldest first: whose task runs first is chance. And before there is a
-                    // lease: one that was dropped here would wait for the lock that we hold.
+                    // place: one that was dropped here would wait for the lock that we hold.
                     let known = state.pods.get_mut(&grant.pod)?;
                     let is_first = !std::mem::replace(&mut known.used, true);
-                    Some((grant.waiter, self.lease_on(known, Some(grant.ticket), is_first)))
+                    Some((grant.waiter, self.place_at(known, Some(grant.ticket), is_first)))
                 })
                 .collect();
             let pace = state.throttler.next_wake(now).filter(|_| !state.pacing);
@@ -229,9 +243,9 @@ impl Service {
             self.show_held(&state);
             (grants, pace)
         };
-        for (waiter, lease) in grants {
-            // Who has just left drops its lease, which wakes the next: outside the lock.
-            drop(waiter.send(lease));
+        for (waiter, place) in grants {
+            // Who has just left drops its place, which wakes the next: outside the lock.
+            drop(waiter.send(place));
         }
         if let Some(pause) = pace {
             self.wake_after(pause);

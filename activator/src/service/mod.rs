@@ -1,7 +1,7 @@
 //! One service at the activator: what the table says of it, its pods, and what is reported. Who waits for
 //! a pod waits in [`hold`].
 
-mod announced;
+mod announcements;
 mod hold;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -25,16 +25,16 @@ use crate::{
     metrics::{Metrics, ServiceMetrics},
     pod::Pod,
     reporter::Reporter,
-    running::HeldDispatch,
     throttler::{Limits, PodId, Share, Throttler},
 };
 
-use announced::Announced;
-pub(crate) use hold::Lease;
+use announcements::Announcements;
+pub use hold::HeldDispatch;
+pub(crate) use hold::Place;
 
 /// What all services of one activator share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Common {
     pub(crate) clock: WallClock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) memory: Memory,
@@ -54,7 +54,7 @@ pub(crate) struct Service {
     pub(crate) metrics: ServiceMetrics,
     /// Where what its requests keep is counted.
     pub(crate) memory: Budget,
-    shared: Arc<Shared>,
+    shared: Arc<Common>,
     settings: ArcSwap<Settings>,
     state: Mutex<State>,
     reporter: Mutex<Reporter>,
@@ -71,13 +71,13 @@ pub(crate) struct Settings {
 
 #[derive(Debug)]
 struct State {
-    throttler: Throttler<oneshot::Sender<Lease>>,
+    throttler: Throttler<oneshot::Sender<Place>>,
     /// The same pods that the throttler knows.
     pods: HashMap<PodId, Known>,
     /// The pods of the last table.
     table: Vec<PodEntry>,
     /// What pods said of themselves, over the table.
-    announced: Announced,
+    announced: Announcements,
     /// Whether a timer runs for the time at which some of that is to be forgotten.
     forgetting: bool,
     next_pod: u64,
@@ -130,7 +130,7 @@ impl Drop for InFlight {
 }
 
 impl Service {
-    pub(crate) fn new(entry: &ServiceEntry, shared: Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn new(entry: &ServiceEntry, shared: Arc<Common>) -> Arc<Self> {
         let key = entry.service();
         let service = Arc::new(Self {
             drain: Drain::default(),
@@ -141,7 +141,7 @@ impl Service {
                 throttler: Throttler::new(limits(entry)),
                 pods: HashMap::new(),
                 table: Vec::new(),
-                announced: Announced::default(),
+                announced: Announcements::default(),
                 forgetting: false,
                 next_pod: 0,
                 pacing: false,
@@ -322,7 +322,7 @@ impl Service {
         let mut state = self.state.lock();
         state.throttler = Throttler::new(Limits { queue_depth: 0, ..limits(&ServiceEntry::default()) });
         state.pods.clear();
-        (state.table, state.announced) = (Vec::new(), Announced::default());
+        (state.table, state.announced) = (Vec::new(), Announcements::default());
     }
 
     /// Shows how many are held. A service that is gone shows nothing: its series may be its successor's.

@@ -96,7 +96,7 @@ pub struct Grant<W> {
 pub struct Throttler<W> {
     limits: Limits,
     /// Sorted by address, so that all activators know them by the same places.
-    pods: Vec<Pod>,
+    pods: Vec<Member>,
     placement: Placement,
     /// Sorted by ticket.
     queue: VecDeque<(Ticket, W)>,
@@ -104,7 +104,7 @@ pub struct Throttler<W> {
 }
 
 #[derive(Debug)]
-struct Pod {
+struct Member {
     id: PodId,
     address: Box<str>,
     in_flight: u32,
@@ -142,7 +142,7 @@ impl<W> Throttler<W> {
     pub fn add_pod(&mut self, id: PodId, address: &str) {
         if !self.pods.iter().any(|pod| pod.id == id) {
             let at = self.pods.partition_point(|pod| *pod.address < *address);
-            self.pods.insert(at, Pod { id, address: address.into(), in_flight: 0, ready: None });
+            self.pods.insert(at, Member { id, address: address.into(), in_flight: 0, ready: None });
         }
     }
 
@@ -268,7 +268,7 @@ impl<W> Throttler<W> {
         roomy
     }
 
-    fn pod_mut(&mut self, id: PodId) -> Option<&mut Pod> {
+    fn pod_mut(&mut self, id: PodId) -> Option<&mut Member> {
         self.pods.iter_mut().find(|pod| pod.id == id)
     }
 }

@@ -5,8 +5,8 @@
 //! the loss of all of them is more likely our own, and changes nothing.
 
 mod departed;
+mod handler;
 mod hearing;
-mod intake;
 mod pods;
 #[cfg(test)]
 mod tests;
@@ -31,12 +31,12 @@ use departed::Departed;
 use ebb_decide::{
     Pod,
     endpoints::{Answering, Standing, answering},
-    services::Service,
+    table::Service,
 };
 use hearing::{Hearing, SILENT_AFTER};
 use pods::ActivatorPods;
 
-pub(crate) use intake::{Heard, Intake, LinkEnd, LinkEvent};
+pub(crate) use handler::{Heard, LinkEnd, LinkEvent, LinkHandler};
 
 /// Activators are told of no more autoscalers than this.
 const MOST_REPLICAS: usize = 16;

@@ -7,7 +7,7 @@ use crate::link::{Heard, announced_entry, known_entry};
 use ebb_decide::platform::{EndpointSink, ScaleTarget};
 use ebb_decide::{
     service::{Admission, Cause},
-    services::Service,
+    table::Service,
 };
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {

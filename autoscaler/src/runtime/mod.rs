@@ -12,7 +12,6 @@ use std::{
     collections::HashSet,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
 };
 
 use ebb_core::{
@@ -24,32 +23,24 @@ use ebb_proxy::{Drain, Limits, WallClock, net::Liveness, serve};
 use futures_util::{Stream, StreamExt};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-    time::{sleep_until, timeout},
-};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::sleep_until};
 
 use crate::{
+    asks::{Ask, Asks, Why},
     collector::Collector,
-    link::{Activators, Heard, Intake, LinkEvent, LinkId, entry},
+    link::{Activators, Heard, LinkEvent, LinkHandler, LinkId, entry},
     metrics::{Metrics, Views},
 };
 use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PodSource, ScaleTarget};
 use ebb_decide::{
     Pod,
     service::{Cause, Explained, View},
-    services::{Periods, Services},
+    table::{Periods, ServiceTable},
 };
 use work::Done;
 
 /// Messages of activators that may wait for the task; each takes it some microseconds.
 const LINK_CAPACITY: usize = 4096;
-
-/// Questions that may wait for the task, and for how long.
-const ASK_CAPACITY: usize = 16;
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Announcements that may wait for the task: of as many pods started at once, each takes it some microseconds.
 const ANNOUNCE_CAPACITY: usize = 1024;
@@ -61,39 +52,6 @@ pub struct Autoscaler {
     asks: Asks,
     drain: Drain,
     tasks: JoinSet<()>,
-}
-
-/// A way to ask the task.
-#[derive(Clone, Debug)]
-pub(crate) struct Asks(mpsc::Sender<Ask>);
-
-/// Somebody wants to know why a service has the pods it has.
-#[derive(Debug)]
-struct Ask {
-    service: ServiceKey,
-    answer: oneshot::Sender<Option<Why>>,
-}
-
-/// Why a service has the pods it has.
-#[derive(Debug)]
-pub(crate) struct Why {
-    /// Whether this autoscaler leads. One that does not decides nothing.
-    pub(crate) leads: bool,
-    pub(crate) view: View,
-    /// The last decisions, oldest first.
-    pub(crate) history: Vec<Explained>,
-}
-
-impl Asks {
-    /// Why `service` has the pods it has; `None` if it is not known, or the task has ended.
-    pub(crate) async fn explain(&self, service: &ServiceKey) -> Option<Why> {
-        let (answer, answered) = oneshot::channel();
-        let asking = async {
-            self.0.send(Ask { service: service.clone(), answer }).await.ok()?;
-            answered.await.ok()?
-        };
-        timeout(ANSWER_WITHIN, asking).await.ok()?
-    }
 }
 
 impl Autoscaler {
@@ -110,13 +68,12 @@ impl Autoscaler {
         P: PodSource + ScaleTarget + EndpointSink + Gate,
     {
         let (events, said) = mpsc::channel(LINK_CAPACITY);
-        let (asks, asked) = mpsc::channel(ASK_CAPACITY);
+        let (asks, asked) = Asks::new();
         let (heard, announced) = mpsc::channel(ANNOUNCE_CAPACITY);
-        let asks = Asks(asks);
         let views = Views::default();
         let metrics = Metrics::new(&views, measured);
         let drain = Drain::default();
-        let intake = Arc::new(Intake {
+        let intake = Arc::new(LinkHandler {
             gate: platform.clone(),
             events: Arc::new(events),
             heard,
@@ -133,7 +90,7 @@ impl Autoscaler {
             metrics,
             collector: Collector::new(),
             views: views.clone(),
-            services: Services::new(periods),
+            services: ServiceTable::new(periods),
             complete: false,
             leads: false,
             activators: Activators::default(),
@@ -180,7 +137,7 @@ struct Runtime<P> {
     metrics: Arc<Metrics>,
     collector: Arc<Collector>,
     views: Views,
-    services: Services,
+    services: ServiceTable,
     /// Whether the platform has told of all services that there are.
     complete: bool,
     /// Whether anything is decided and written here.

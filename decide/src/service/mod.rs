@@ -3,7 +3,7 @@
 //! A value without clock, task or client. Facts go in ([`ServiceState::report`], [`ServiceState::scraped`],
 //! [`ServiceState::set_pods`] and so on), [`ServiceState::evaluate`] says what to do and when to look again.
 
-mod announced;
+mod announcements;
 mod explain;
 mod history;
 mod intake;
@@ -27,8 +27,8 @@ use crate::{
     zero::{self, ActivatorAnswer, Facts, ScaleState},
 };
 
-pub use announced::Admission;
-use announced::Announcements;
+pub use announcements::Admission;
+use announcements::Announcements;
 pub use explain::{Cause, Explained};
 pub use history::History;
 use intake::Intake;

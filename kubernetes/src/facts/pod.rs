@@ -41,7 +41,7 @@ const STUCK: [&str; 7] = [
 ];
 
 /// What is read of a pod.
-pub(crate) type Pod = Seen<PodSpec, PodStatus>;
+pub(crate) type PodObject = Seen<PodSpec, PodStatus>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -127,7 +127,7 @@ pub(crate) struct SidecarFacts {
 
 impl PodFacts {
     /// What matters of `pod`; `None` if it is on its way out, or has ended.
-    pub(crate) fn of(pod: &Pod) -> Option<Self> {
+    pub(crate) fn of(pod: &PodObject) -> Option<Self> {
         let (spec, status) = (&pod.spec, &pod.status);
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         if ended || pod.metadata.deletion_timestamp.is_some() {

@@ -4,6 +4,7 @@
 //! ([`World::take_events`]), and for each service that something happened to, [`World::step`] says what is to be
 //! written next. Everybody who watches knows the same; only the leader writes.
 
+mod ledger;
 mod plan;
 #[cfg(test)]
 mod properties;

@@ -11,17 +11,14 @@ use ebb_cluster::Notice;
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
+use super::ledger::{Ledger, Warning};
 use crate::{
     claim::{self, Claim, Labels},
     facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
-    rival::Rivals,
     slices::resolve,
 };
 use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, PodAddress, endpoints::Endpoints};
-
-/// What a Service names may be made after it.
-const MISSING_FOR: Duration = Duration::from_secs(10);
 
 /// An app that has run for less may be about to listen: word of requests that gave up is up to a second old, and
 /// Kubernetes tells whole seconds.
@@ -67,16 +64,8 @@ pub(super) struct Record {
     told_service: Option<(Arc<ScalingSpec>, u16)>,
     /// Of what was told of its pods.
     told_pods: Option<u64>,
-    /// Since when what it scales is not there.
-    missing_since: Option<Tick>,
-    /// What is said of that.
-    missing_target: Option<String>,
-    trouble: String,
-    /// The pod that was told of as one that does not listen, and since when it ran so.
-    told_deaf: Option<(String, Tick)>,
-    told_bare: bool,
-    told_no_port: bool,
-    rivals: Rivals,
+    /// What its owner was told.
+    ledger: Ledger,
 }
 
 impl Record {
@@ -97,13 +86,7 @@ impl Record {
             restarted: false,
             told_service: None,
             told_pods: None,
-            missing_since: None,
-            missing_target: None,
-            trouble: String::new(),
-            told_deaf: None,
-            told_bare: false,
-            told_no_port: false,
-            rivals: Rivals::default(),
+            ledger: Ledger::default(),
         }
     }
 
@@ -142,31 +125,30 @@ impl Record {
 
     /// No port is left for it.
     pub(super) fn no_port(&mut self) -> Option<Notice> {
-        let first = !std::mem::replace(&mut self.told_no_port, true);
-        let text = "every port of the activators is taken; remove services, or annotations that name ports";
-        first.then(|| self.notice(true, "NoActivatorPort", text.to_owned()))
+        let warning = self.ledger.no_port()?;
+        Some(self.warning(warning))
+    }
+
+    fn warning(&self, (reason, text): Warning) -> Notice {
+        self.notice(true, reason, text)
     }
 
     /// What its status annotation is to say.
     pub(super) fn status(&self) -> Option<String> {
-        let all = self.reasons.iter().chain(&self.missing_target);
+        let all = self.reasons.iter().chain(self.ledger.missing());
         let all: Vec<&str> = all.map(String::as_str).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// So many pods were written to what it scales.
     pub(super) fn scaled(&mut self, pods: u32) {
-        self.rivals.wrote(pods);
+        self.ledger.scaled(pods);
     }
 
     /// What it scales says of itself.
     pub(super) fn replicas_seen(&mut self, facts: &TargetFacts) -> Option<Notice> {
-        let rival = self.rivals.seen(facts.replicas, facts.writer.as_deref())?;
-        let text = format!(
-            "{rival} writes the replicas that Ebb writes, again and again; let one of them do it: remove \
-             ebb.dev/scale-target, or the autoscaler or the field of the GitOps tool that sets replicas"
-        );
-        Some(self.notice(true, "RivalWriter", text))
+        let warning = self.ledger.replicas_seen(facts)?;
+        Some(self.warning(warning))
     }
 
     /// What those who decide do not know yet.
@@ -219,24 +201,11 @@ impl Record {
         of_pods.chain(of_target).next().unwrap_or_default()
     }
 
-    /// What it scales is not there, or is. A Service is often seen before the object that it names: how long to wait
-    /// until that is to be told, or what to tell.
-    /// `text` says why it is not there; `None`: it is.
+    /// What it scales is not there, for the reason in `text`, or is: how long to wait until that is to be told, or what to
+    /// tell.
     pub(super) fn missing(&mut self, text: Option<String>, now: Tick) -> Result<Option<Notice>, Duration> {
-        let Some(text) = text else {
-            (self.missing_since, self.missing_target) = (None, None);
-            return Ok(None);
-        };
-        let since = *self.missing_since.get_or_insert(now);
-        let rest = MISSING_FOR.saturating_sub(now.since(since));
-        if !rest.is_zero() {
-            return Err(rest);
-        }
-        if self.missing_target.as_ref() == Some(&text) {
-            return Ok(None);
-        }
-        self.missing_target = Some(text.clone());
-        Ok(Some(self.notice(true, "ScaleTargetMissing", text)))
+        let warning = self.ledger.missing_target(text, now)?;
+        Ok(warning.map(|warning| self.warning(warning)))
     }
 
     /// Its app runs and takes no requests: how long to wait until that is to be told, or what to tell, once for each
@@ -252,16 +221,16 @@ impl Record {
         if !rest.is_zero() {
             return Err(rest);
         }
-        let start = (name.to_owned(), since);
-        if self.told_deaf.as_ref() == Some(&start) {
+        if self.ledger.deaf().is_some_and(|told| *told == (name.to_owned(), since)) {
             return Ok(None);
         }
         let text = format!(
             "{}, or lengthen serving.knative.dev/progress-deadline if it takes longer to start",
             deaf(name, pod, passed, claim)
         );
-        self.told_deaf = Some(start);
-        Ok(Some(self.notice(true, "NotListening", text)))
+        let name = name.to_owned();
+        let warning = self.ledger.not_listening(&name, since, text);
+        Ok(Some(self.warning(warning)))
     }
 
     /// Requests waited for as long as they may, and no pod answered any activator: what to tell, once for the same pods.
@@ -270,11 +239,11 @@ impl Record {
         let claim = self.claim.as_ref().filter(|_| self.releasing.is_none())?;
         // One of the same name that came later is another.
         let is_told = self
-            .told_deaf
-            .as_ref()
+            .ledger
+            .deaf()
             .is_some_and(|(name, since)| self.pods.get(name).is_some_and(|pod| pod.started_at <= *since));
         // What keeps pods from starting is told already.
-        if is_told || !self.trouble.is_empty() {
+        if is_told || !self.ledger.trouble().is_empty() {
             return None;
         }
         let (since, name, pod) = self.longest_running()?;
@@ -288,8 +257,9 @@ impl Record {
             "requests waited in vain: {}, or lengthen ebb.dev/activation-deadline if it takes longer to start",
             deaf(name, pod, passed, claim)
         );
-        self.told_deaf = Some((name.to_owned(), since));
-        Some(self.notice(true, "NotListening", text))
+        let name = name.to_owned();
+        let warning = self.ledger.not_listening(&name, since, text);
+        Some(self.warning(warning))
     }
 
     /// The pod of what it scales that runs for longest, and since when.
@@ -309,25 +279,19 @@ impl Record {
 
     /// What is to be said about its pods, once for each time that it becomes so.
     pub(super) fn pods_notices(&mut self, facts: Option<&TargetFacts>) -> Vec<Notice> {
-        let Some(claim) = &self.claim else { return Vec::new() };
-        let mut notices = Vec::new();
+        let Some(claim) = self.claim.clone() else { return Vec::new() };
         let trouble = self.trouble_of(&facts.map_or(Seen::NotYet, Seen::There));
         let bare = self.bare_pods().filter(|pod| pod.ready).count();
         let is_bare = bare > 0 && claim.sidecar != Sidecar::None && self.releasing.is_none();
-        if trouble != self.trouble && !trouble.is_empty() {
-            notices.push(self.notice(true, "PodsCannotStart", trouble.clone()));
-        }
-        if is_bare && !self.told_bare {
-            let text = format!(
+        let of_bare = || {
+            format!(
                 "{bare} pods have no queue-proxy: they serve, and only activators count their requests; a rollout \
                  of {} gives them one (ebb.dev/restart: \"true\" has Ebb do it)",
                 claim.target
-            );
-            notices.push(self.notice(true, "PodsWithoutSidecar", text));
-        }
-        self.trouble = trouble;
-        self.told_bare = is_bare;
-        notices
+            )
+        };
+        let warnings = [self.ledger.pods_cannot_start(trouble), self.ledger.bare_pods(is_bare, of_bare)];
+        warnings.into_iter().flatten().map(|warning| self.warning(warning)).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::victims;
-use crate::pod::{Machine, Pod, PodStatus, Template, Timeline};
+use crate::pod::{LocalPod, Machine, PodStatus, Template, Timeline};
 
 /// Pods that are gone and whose timeline is still known.
 const REMEMBERED: usize = 1000;
@@ -24,7 +24,7 @@ pub(crate) struct ServicePods {
 #[derive(Debug, Default)]
 struct State {
     /// Those that drain among them.
-    pods: Vec<Arc<Pod>>,
+    pods: Vec<Arc<LocalPod>>,
     wanted: u32,
     created: u64,
     gone: VecDeque<(Arc<str>, Timeline)>,
@@ -63,7 +63,7 @@ impl ServicePods {
     fn want(&self, wanted: u32, first_to_go: &[String]) -> usize {
         let mut state = self.state.lock();
         let count = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let staying: Vec<Arc<Pod>> = state.staying().cloned().collect();
+        let staying: Vec<Arc<LocalPod>> = state.staying().cloned().collect();
         if state.ended {
             return 0;
         }
@@ -80,13 +80,13 @@ impl ServicePods {
     ///
     /// If the machine has no port or descriptor left. What is wanted then is what there is: whoever wants more
     /// finds that it is missing, and asks again.
-    async fn create(&self, woken_at: Option<Tick>) -> io::Result<Option<Arc<Pod>>> {
+    async fn create(&self, woken_at: Option<Tick>) -> io::Result<Option<Arc<LocalPod>>> {
         let name: Arc<str> = {
             let mut state = self.state.lock();
             state.created += 1;
             format!("{}-{}", self.template.key.name, state.created).into()
         };
-        let created = Pod::create(name, woken_at, &self.template, &self.machine).await;
+        let created = LocalPod::create(name, woken_at, &self.template, &self.machine).await;
         let mut state = self.state.lock();
         match created {
             Ok(_) if state.ended => Ok(None),
@@ -104,7 +104,7 @@ impl ServicePods {
     /// Lives `pod`'s life in a task, and that of its successors where it had to go although it was wanted.
     fn keep_alive(
         self: &Arc<Self>,
-        mut pod: Arc<Pod>,
+        mut pod: Arc<LocalPod>,
         tasks: &TaskTracker,
         changed: impl Fn() + Send + Sync + 'static,
     ) {
@@ -125,7 +125,7 @@ impl ServicePods {
     }
 
     /// A pod in the place of one that is gone, if it is missing.
-    async fn replace(&self) -> Option<Arc<Pod>> {
+    async fn replace(&self) -> Option<Arc<LocalPod>> {
         let _turn = self.scaling.lock().await;
         {
             let state = self.state.lock();
@@ -146,7 +146,7 @@ impl ServicePods {
     /// All there is to know, for the autoscaler.
     pub(super) fn event(&self) -> FleetEvent {
         let state = self.state.lock();
-        let staying: Vec<&Arc<Pod>> = state.staying().collect();
+        let staying: Vec<&Arc<LocalPod>> = state.staying().collect();
         let trouble = staying.iter().map(|pod| pod.trouble()).find(|trouble| !trouble.is_empty());
         FleetEvent::Pods {
             key: self.template.key.clone(),
@@ -201,11 +201,11 @@ impl ServicePods {
 
 impl State {
     /// The pods that do not drain.
-    fn staying(&self) -> impl Iterator<Item = &Arc<Pod>> {
+    fn staying(&self) -> impl Iterator<Item = &Arc<LocalPod>> {
         self.pods.iter().filter(|pod| !pod.is_leaving())
     }
 
-    fn bury(&mut self, pod: &Arc<Pod>, lived: f64) {
+    fn bury(&mut self, pod: &Arc<LocalPod>, lived: f64) {
         self.pods.retain(|other| !Arc::ptr_eq(other, pod));
         self.gone_seconds += lived;
         if self.gone.len() == REMEMBERED {

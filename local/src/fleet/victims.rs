@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use ebb_decide::idle_first::{Candidate, idle_first};
 
-use crate::pod::Pod;
+use crate::pod::LocalPod;
 
 /// `pods` in the order in which they go: those that were named, as they were named, and then the idle before the
 /// busy.
-pub(super) fn choose<'a>(pods: &'a [Arc<Pod>], named: &[String]) -> impl Iterator<Item = &'a Arc<Pod>> {
-    let place = |pod: &Arc<Pod>| named.iter().position(|name| **name == *pod.name);
-    let mut first: Vec<(usize, &Arc<Pod>)> = pods.iter().filter_map(|pod| Some((place(pod)?, pod))).collect();
+pub(super) fn choose<'a>(
+    pods: &'a [Arc<LocalPod>],
+    named: &[String],
+) -> impl Iterator<Item = &'a Arc<LocalPod>> {
+    let place = |pod: &Arc<LocalPod>| named.iter().position(|name| **name == *pod.name);
+    let mut first: Vec<(usize, &Arc<LocalPod>)> =
+        pods.iter().filter_map(|pod| Some((place(pod)?, pod))).collect();
     first.sort_by_key(|(place, _)| *place);
     let others = pods.iter().filter(|pod| place(pod).is_none()).map(|pod| Candidate {
         pod,

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::restarts::Restarts;
-use super::{Machine, Pod, PodPhase, Template};
+use super::{LocalPod, Machine, PodPhase, Template};
 use crate::process::{Output, Process, What};
 
 /// An app that does not answer for so long is worth a word.
@@ -24,7 +24,7 @@ struct End {
     well: bool,
 }
 
-impl Pod {
+impl LocalPod {
     /// Lives until it is told to leave, or has to, and has left: `changed` is called whenever others should
     /// look.
     pub(crate) async fn live(&self, template: &Template, machine: &Machine, changed: &(impl Fn() + Sync)) {

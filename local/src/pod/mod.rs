@@ -111,7 +111,7 @@ pub(crate) struct Machine {
 
 /// A pod that lives.
 #[derive(Debug)]
-pub(crate) struct Pod {
+pub(crate) struct LocalPod {
     pub(crate) name: Arc<str>,
     /// Of its queue-proxy.
     pub(crate) addresses: Addresses,
@@ -139,7 +139,7 @@ struct State {
     trouble: String,
 }
 
-impl Pod {
+impl LocalPod {
     /// A pod with its queue-proxy running, and no process yet.
     ///
     /// `woken_at` is when it was decided, where the service had no pod before.

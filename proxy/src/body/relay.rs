@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::BodyError;
-use crate::{http1, http2, upstream::Lease};
+use crate::{http1, http2, upstream::Borrowed};
 
 /// The body of an answer from upstream, as its protocol has it.
 #[derive(Debug)]
@@ -57,23 +57,28 @@ pin_project! {
         #[pin]
         deadline: Sleep,
         idle: Option<(Duration, Pin<Box<Sleep>>)>,
-        lease: Option<Lease>,
+        borrowed: Option<Borrowed>,
     }
 }
 
 impl Relay {
-    pub(crate) fn new(inner: AnswerBody, deadline: Instant, idle: Option<Duration>, lease: Lease) -> Self {
+    pub(crate) fn new(
+        inner: AnswerBody,
+        deadline: Instant,
+        idle: Option<Duration>,
+        borrowed: Borrowed,
+    ) -> Self {
         Self {
             inner,
             deadline: sleep_until(deadline),
             idle: idle.map(|gap| (gap, Box::pin(sleep_until(Instant::now() + gap)))),
-            lease: Some(lease),
+            borrowed: Some(borrowed),
         }
     }
 
     /// The body had ended before anybody asked for it.
     pub(super) fn finish(mut self) {
-        give_back(&mut self.lease, &mut self.inner);
+        give_back(&mut self.borrowed, &mut self.inner);
     }
 
     /// What goes on while the client takes no more of the answer: the rest of the request is sent, and its time runs.
@@ -84,7 +89,7 @@ impl Relay {
             AnswerBody::Http2(body) => body.poll_upload(cx)?,
         }
         if this.deadline.poll(cx).is_ready() {
-            this.lease.take();
+            this.borrowed.take();
             return Err(BodyError::RequestTimeout);
         }
         Ok(())
@@ -92,12 +97,12 @@ impl Relay {
 }
 
 /// Gives the connection back, once: all of the body was read.
-fn give_back(lease: &mut Option<Lease>, body: &mut AnswerBody) {
-    if let Some(lease) = lease.take()
+fn give_back(borrowed: &mut Option<Borrowed>, body: &mut AnswerBody) {
+    if let Some(borrowed) = borrowed.take()
         && let AnswerBody::Http1(answer) = body
         && let Some(connection) = answer.take_connection()
     {
-        lease.give_back(connection);
+        borrowed.give_back(connection);
     }
 }
 
@@ -116,7 +121,7 @@ impl Body for Relay {
                     sleep.as_mut().reset(Instant::now() + *gap);
                 }
                 if this.inner.is_end_stream() {
-                    give_back(this.lease, this.inner);
+                    give_back(this.borrowed, this.inner);
                 } else if Instant::now() >= this.deadline.deadline() {
                     // An upstream that never pauses never lets the timer be looked at.
                     return Poll::Ready(Some(Err(BodyError::RequestTimeout)));
@@ -124,11 +129,11 @@ impl Body for Relay {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                give_back(this.lease, this.inner);
+                give_back(this.borrowed, this.inner);
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                this.lease.take();
+                this.borrowed.take();
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Pending => {

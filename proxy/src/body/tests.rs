@@ -21,7 +21,7 @@ use crate::{
     net::{Liveness, Stream},
     server::{Limits, Presence, Stay},
     stream::ChannelBody,
-    upstream::{Lease, Upstream, UpstreamLimits},
+    upstream::{Borrowed, Upstream, UpstreamLimits},
 };
 
 /// The body of a request whose head and first bytes are `bytes`, and the client that can send more.
@@ -193,8 +193,8 @@ async fn answer(bytes: &str) -> Answer {
     let mut response = response.unwrap();
     let body = AnswerBody::Http1(http1::Answer::new(exchange, &head, &mut response).unwrap());
     let upstream = Upstream::new((Ipv4Addr::LOCALHOST, 9).into(), UpstreamLimits::default());
-    let lease = Lease::Exclusive { upstream: upstream.clone() };
-    let relay = Relay::new(body, Instant::now() + REQUEST_TIMEOUT, Some(IDLE_TIMEOUT), lease);
+    let borrowed = Borrowed::Connection { upstream: upstream.clone() };
+    let relay = Relay::new(body, Instant::now() + REQUEST_TIMEOUT, Some(IDLE_TIMEOUT), borrowed);
     let guard = Arc::new(());
     let watched = Arc::downgrade(&guard);
     Answer { body: Box::pin(ResponseBody::relayed(relay, guard)), guard: watched, upstream, app }

@@ -65,16 +65,16 @@ pub struct Upstream {
 
 /// What an answer came on, to be given back when the answer was read.
 #[derive(Debug)]
-pub(crate) enum Lease {
+pub(crate) enum Borrowed {
     /// HTTP/1: a connection that nobody else uses until then.
-    Exclusive { upstream: Arc<Upstream> },
+    Connection { upstream: Arc<Upstream> },
     /// HTTP/2: one of the streams of a connection.
-    Shared { _place: Place },
+    Stream { _place: Place },
 }
 
-impl Lease {
+impl Borrowed {
     pub(crate) fn give_back(self, connection: Connection) {
-        if let Self::Exclusive { upstream } = self {
+        if let Self::Connection { upstream } = self {
             idle::keep(&upstream, connection);
         }
     }
@@ -84,7 +84,7 @@ impl Lease {
 #[derive(Debug)]
 pub(crate) enum Answered {
     /// With its body.
-    Whole(Response<AnswerBody>, Lease),
+    Whole(Response<AnswerBody>, Borrowed),
     /// With what follows after a switch of protocols.
     Switched(Response<()>, upgrade::End),
 }
@@ -164,8 +164,8 @@ impl Upstream {
         }
         match Answer::new(exchange, head, &mut answer) {
             Ok(body) => {
-                let lease = Lease::Exclusive { upstream: self.clone() };
-                Ok(Answered::Whole(answer.map(|()| AnswerBody::Http1(body)), lease))
+                let borrowed = Borrowed::Connection { upstream: self.clone() };
+                Ok(Answered::Whole(answer.map(|()| AnswerBody::Http1(body)), borrowed))
             }
             Err((fault, exchange)) => Err(failed(http1::Broken::Unreadable(fault), &exchange)),
         }
@@ -189,8 +189,8 @@ impl Upstream {
             let body = body.from_the_beginning();
             let broken = match http2::client::exchange(sender, http2_request(head), body, interims).await {
                 Ok(answer) => {
-                    let lease = Lease::Shared { _place: place };
-                    return Ok(Answered::Whole(answer.map(AnswerBody::Http2), lease));
+                    let borrowed = Borrowed::Stream { _place: place };
+                    return Ok(Answered::Whole(answer.map(AnswerBody::Http2), borrowed));
                 }
                 Err(broken) => broken,
             };

@@ -64,7 +64,7 @@ impl Throttler<()> {
     }
 
     /// The pods that it uses while it is idle.
-    fn assigned(&self) -> Vec<&Pod> {
+    fn assigned(&self) -> Vec<&Member> {
         self.roomy(&self.part(), LATER).iter().map(|candidate| &self.pods[candidate.at]).collect()
     }
 

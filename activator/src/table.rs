@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::{
     handler::ServiceHandler,
     metrics::UnboundPort,
-    service::{Load, Service, Shared},
+    service::{Common, Load, Service},
 };
 
 /// A service that is gone leaves like any server; its clients are elsewhere already.
@@ -29,8 +29,8 @@ const GONE: Quiet = Quiet { quiet: Duration::from_secs(1), limit: Duration::from
 
 /// The services of one activator.
 #[derive(Debug)]
-pub(crate) struct Services {
-    shared: Arc<Shared>,
+pub(crate) struct ServiceTable {
+    shared: Arc<Common>,
     address: IpAddr,
     table: Mutex<Table>,
     departing: Mutex<Departing>,
@@ -57,8 +57,8 @@ struct Served {
     accepting: Result<AbortOnDropHandle<()>, UnboundPort>,
 }
 
-impl Services {
-    pub(crate) fn new(shared: Arc<Shared>, address: IpAddr) -> Arc<Self> {
+impl ServiceTable {
+    pub(crate) fn new(shared: Arc<Common>, address: IpAddr) -> Arc<Self> {
         Arc::new(Self { shared, address, table: Mutex::default(), departing: Mutex::default() })
     }
 

@@ -14,7 +14,7 @@ const MOST: usize = 1024;
 
 /// News of the pods of one service.
 #[derive(Debug, Default)]
-pub(super) struct Announced {
+pub(super) struct Announcements {
     news: Vec<News>,
 }
 
@@ -27,7 +27,7 @@ struct News {
     until: Tick,
 }
 
-impl Announced {
+impl Announcements {
     /// A pod said at `now` that it comes, or that it is `draining`. The last table is `table`.
     pub(super) fn hear(&mut self, pod: &PodEntry, draining: bool, table: &[PodEntry], now: Tick) {
         self.news.retain(|news| !is_same(&news.pod, pod));
@@ -85,7 +85,7 @@ mod tests {
     /// A service's pods, as its leader and they themselves tell; a second a step.
     #[derive(Default)]
     struct World {
-        announced: Announced,
+        announced: Announcements,
         table: Vec<PodEntry>,
         now: Tick,
     }

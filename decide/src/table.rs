@@ -32,7 +32,7 @@ impl Default for Periods {
 
 /// All services.
 #[derive(Debug)]
-pub struct Services {
+pub struct ServiceTable {
     all: HashMap<Arc<ServiceKey>, Box<Service>>,
     ticks: Scheduler<Arc<ServiceKey>>,
     scrapes: Scheduler<Arc<ServiceKey>>,
@@ -54,7 +54,7 @@ pub struct Service {
     pub pending: Pending,
 }
 
-impl Services {
+impl ServiceTable {
     /// None yet.
     pub fn new(periods: Periods) -> Self {
         let (ticks, scrapes) = (Scheduler::default(), Scheduler::default());

@@ -8,13 +8,13 @@ use super::{
     fault::Fault,
     keys::{self, Key},
     reading::{Reading, Texts, count},
-    second, strict,
+    second_signal, strict,
     syntax::{Syntax, Unreadable},
 };
 
 /// Their values.
 #[derive(Debug)]
-pub(super) struct Beyond {
+pub(super) struct Extensions {
     pub(super) rules: Rules,
     pub(super) startup_aware: bool,
     pub(super) max_starting_pods: Option<NonZeroU32>,
@@ -43,16 +43,16 @@ pub(super) fn read(
     defaults: &ClusterDefaults,
     container_concurrency: Option<NonZeroU32>,
     faults: &mut Vec<Fault>,
-) -> Beyond {
+) -> Extensions {
     let rules = rules(texts, faults);
-    Beyond {
+    Extensions {
         rules,
         // The reference asks again for pods that it asked for already; exactly its numbers means that too.
         startup_aware: flag(texts, &keys::STARTUP_AWARE, faults).unwrap_or(rules == Rules::Mended),
         max_starting_pods: count(texts, &keys::MAX_STARTING_PODS, (0, i32::MAX), faults),
         // The reference's numbers say how many go and never who.
         idle_first: flag(texts, &keys::IDLE_FIRST, faults).unwrap_or(true),
-        second: second::read(texts, shared, defaults, container_concurrency, rules, faults),
+        second: second_signal::read(texts, shared, defaults, container_concurrency, rules, faults),
         schedule: schedule(texts, strict::max_in_effect(shared, defaults), faults),
     }
 }

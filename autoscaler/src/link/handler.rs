@@ -27,8 +27,8 @@ use tracing::warn;
 
 use super::{Events, LinkId};
 use crate::{
+    asks::Asks,
     metrics::{Metrics, Outcome},
-    runtime::Asks,
 };
 use ebb_decide::platform::{Gate, PodSource};
 use ebb_decide::service::{Admission, Explained};
@@ -75,7 +75,7 @@ pub(crate) struct Heard {
 
 /// Takes the activators' streams and the pods' announcements, and answers `/metrics`, `/healthz` and `/explain`
 /// beside them.
-pub(crate) struct Intake<P> {
+pub(crate) struct LinkHandler<P> {
     pub(crate) gate: Arc<P>,
     pub(crate) events: Events,
     pub(crate) heard: mpsc::Sender<Heard>,
@@ -87,13 +87,13 @@ pub(crate) struct Intake<P> {
     pub(crate) told_at: Mutex<Option<Instant>>,
 }
 
-impl<P> fmt::Debug for Intake<P> {
+impl<P> fmt::Debug for LinkHandler<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Intake").finish_non_exhaustive()
+        f.debug_struct("LinkHandler").finish_non_exhaustive()
     }
 }
 
-impl<P: Gate + PodSource> Handler for Intake<P> {
+impl<P: Gate + PodSource> Handler for LinkHandler<P> {
     type Guard = ();
 
     async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<ResponseBody<()>> {
@@ -121,7 +121,7 @@ impl<P: Gate + PodSource> Handler for Intake<P> {
     }
 }
 
-impl<P: Gate + PodSource> Intake<P> {
+impl<P: Gate + PodSource> LinkHandler<P> {
     /// Why the service that `name` says has the pods it has.
     async fn explain(&self, name: &str) -> Response<ResponseBody<()>> {
         let known = match name.parse::<ServiceKey>() {
