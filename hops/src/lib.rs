@@ -100,3 +100,25 @@ macro_rules! each_on_paths {
         }
     )* };
 }
+
+/// Two tests for each async function of a path: of the sidecar alone, and of both hops with a pod that is ready.
+#[macro_export]
+macro_rules! on_both_ways {
+    ($($name:ident => $test:expr;)*) => { $(
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sidecar() {
+                let test = $test;
+                test($crate::Path::Sidecar).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn both() {
+                let test = $test;
+                test($crate::Path::Both).await;
+            }
+        }
+    )* };
+}

@@ -4,7 +4,7 @@ use ebb_hops::{
     Hops, Path,
     app::{Act, App, Script, write},
     client::{Answer, Client},
-    has_a_reason, soon,
+    has_a_reason, on_both_ways, soon,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -52,27 +52,6 @@ async fn query_of_death(path: Path, pods: usize, acts: &[Act], request: &str, mo
     is_a_failure_of_the_apps(&answer);
     let deliveries = deliveries(&apps);
     assert!((1..=most).contains(&deliveries), "delivered {deliveries} times, at most {most} may be");
-}
-
-/// A test for each path with an app that is there.
-macro_rules! on_both_ways {
-    ($($name:ident => $test:expr;)*) => { $(
-        mod $name {
-            use super::*;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sidecar() {
-                let test = $test;
-                test(Path::Sidecar).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn both() {
-                let test = $test;
-                test(Path::Both).await;
-            }
-        }
-    )* };
 }
 
 on_both_ways! {
