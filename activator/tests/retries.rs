@@ -248,3 +248,24 @@ async fn a_pod_whose_many_requests_break_is_asked_once_whether_it_is_well() {
     world.has_ready_pods(1).await;
     assert!(pod.is_asked_no_more(), "a probe that is on its way is enough");
 }
+
+/// Its sidecar stands, and has said what became of the request: what one request did to the app says little of the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_whose_app_breaks_off_or_answers_what_nobody_can_read_is_not_set_aside() {
+    let mut world = World::new().await;
+    let mut pod = Pod::start("a").await;
+    let port = world.serve(&service_with(&[&pod])).await;
+    pod.becomes_ready().await;
+    world.has_ready_pods(1).await;
+    for (reason, fate) in [("app-unreadable", Fate::Answered), ("app-broke-off", Fate::MaybeSent)] {
+        let sent = ask(port, post("/", "pay"));
+        pod.request().await.hands_back(BAD_GATEWAY, reason, fate);
+        assert_eq!(sent.answer().await.refusal(), (502, Some(reason)));
+        world.is_idle().await;
+        assert_eq!(world.load().ready_pods, 1, "after {reason}");
+        assert!(pod.is_asked_no_more(), "after {reason}");
+    }
+    let sent = ask(port, get("/"));
+    pod.request().await.says("hello");
+    sent.hears("hello").await;
+}

@@ -1,5 +1,6 @@
 //! What a request costs the queue-proxy, in microseconds of one core, beside what it costs nginx on the same machine in
-//! the same minute. Fails where the queue-proxy needs more than [`MOST`] times as much.
+//! the same minute. Fails where the queue-proxy needs more than [`MOST`] times as much, or more than [`MOST_RESIDENT`] of
+//! memory before the first request.
 //!
 //! `cargo build --release -p queue-proxy && cargo bench -p ebb-benches --bench proxy_cpu`; another program is named by
 //! `EBB_QUEUE_PROXY`. Without nginx there is nothing to compare with, and nothing fails.
@@ -23,6 +24,8 @@ use tokio::{
 
 /// nginx does less than a queue-proxy does: it counts nothing and limits nothing.
 const MOST: f64 = 1.6;
+/// Kilobytes of an idle queue-proxy: there is one beside every pod.
+const MOST_RESIDENT: u64 = 4608;
 /// Requests at once, each on a connection that is kept.
 const CONCURRENCY: usize = 32;
 const REQUESTS: usize = 64_000;
@@ -52,6 +55,11 @@ async fn compare() -> Result<ExitCode> {
     let mut serving = JoinSet::new();
     serving.spawn(serve(listener));
     let ours = queue_proxy(app).await?;
+    let resident = ours.resident()?;
+    println!("idle queue-proxy: {resident} kB resident, at most {MOST_RESIDENT}");
+    if resident > MOST_RESIDENT {
+        return Ok(ExitCode::FAILURE);
+    }
     let Some(theirs) = nginx(app).await? else {
         println!("queue-proxy: {:.1} µs a request", measure(&ours).await?);
         println!("compared with nothing: nginx is not installed");
@@ -123,6 +131,13 @@ impl Proxy {
             sleep(Duration::from_millis(10)).await;
         }
         Err(format!("{command:?} does not listen").into())
+    }
+
+    /// Kilobytes of memory that it has.
+    fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        Ok(line.ok_or("no VmRSS")?.trim().trim_end_matches(" kB").parse()?)
     }
 
     /// The time of a core that it has used.

@@ -277,6 +277,32 @@ async fn a_tunnel(path: Path) {
     is_refused(path, sent, &[400, 405, 501]).await;
 }
 
+/// RFC 8441 needs a setting of the server's, which is not sent; who asks all the same is refused, and no app hears of it.
+async fn a_websocket(path: Path) {
+    let app = App::start(|| Response::new(empty())).await;
+    let hops = Hops::start(path, &[app.address]).await;
+    let stream = TcpStream::connect(hops.entry).await.expect("it listens");
+    let (mut sender, connection) = soon("a handshake", h2::client::handshake(stream)).await.expect("HTTP/2");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        // How it ends shows in the answer.
+        let _ = connection.await;
+    });
+    let get = Request::get("http://hello/").body(()).expect("a request");
+    let (answer, _) = sender.send_request(get, true).expect("it is sent");
+    assert_eq!(soon("an answer", answer).await.expect("an answer").status(), StatusCode::OK);
+    assert!(!sender.is_extended_connect_protocol_enabled());
+    app.saw();
+    let connect = Request::connect("http://hello/chat")
+        .extension(h2::ext::Protocol::from_static("websocket"))
+        .body(())
+        .expect("a request");
+    let (answer, _body) = sender.send_request(connect, false).expect("it is sent");
+    let refused = soon("an answer", answer).await;
+    assert!(refused.as_ref().map_or(true, |answer| answer.status().is_client_error()), "{refused:?}");
+    assert!(app.seen.lock().is_empty());
+}
+
 async fn an_app_that_is_gone_from_a_client_of_grpc(path: Path) {
     let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let sent =
@@ -299,5 +325,6 @@ each_on_paths! {
     a_host_that_differs_from_the_authority: sidecar Sidecar, both Both, held Held;
     two_hosts: sidecar Sidecar, both Both, held Held;
     a_tunnel: sidecar Sidecar, both Both, held Held;
+    a_websocket: sidecar Sidecar, both Both;
     an_app_that_is_gone_from_a_client_of_grpc: sidecar Sidecar, both Both, held Held;
 }

@@ -11,7 +11,7 @@ use activator::{Activator, HeldDispatch, Load};
 use autoscaler::Autoscaler;
 use ebb_core::{ServiceKey, Tick};
 use ebb_decide::{Periods, service::View};
-use ebb_proxy::{Quiet, WallClock};
+use ebb_proxy::{Quiet, WallClock, listen};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -47,10 +47,10 @@ pub enum Api {
 impl Api {
     async fn listen(self) -> Result<TcpListener, StartError> {
         let (Self::At(address) | Self::Preferably(address)) = self;
-        match (TcpListener::bind(address).await, self) {
+        match (listen(address).await, self) {
             (Ok(listener), _) => Ok(listener),
-            (Err(_), Self::Preferably(_)) => Ok(TcpListener::bind(SocketAddr::new(address.ip(), 0)).await?),
-            (Err(source), Self::At(_)) => Err(StartError::Api { address, source }),
+            (Err(_), Self::Preferably(_)) => Ok(listen(SocketAddr::new(address.ip(), 0)).await?),
+            (Err(source), Self::At(_)) => Err(StartError::Api { source }),
         }
     }
 }
@@ -91,13 +91,11 @@ impl Options {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A service's port is taken, or not ours to take.
-    #[error("service {service}: cannot listen on {address}")]
+    #[error("service {service}")]
     Port {
         /// The service.
         service: String,
-        /// What it wanted.
-        address: SocketAddr,
-        /// Why not.
+        /// Which port, and why not.
         source: io::Error,
     },
     /// A service's program is not there.
@@ -111,11 +109,9 @@ pub enum StartError {
         hint: &'static str,
     },
     /// The autoscaler's port is taken, or not ours to take.
-    #[error("the autoscaler cannot listen on {address}")]
+    #[error("the autoscaler")]
     Api {
-        /// Where it should.
-        address: SocketAddr,
-        /// Why not.
+        /// Which port, and why not.
         source: io::Error,
     },
     /// Something of our own failed.
@@ -181,11 +177,9 @@ impl Cluster {
         for Understood { service, spec, .. } in services {
             let address = SocketAddr::new(options.host, service.port);
             let key = ServiceKey::new(NAMESPACE, service.name.clone());
-            let listener = TcpListener::bind(address).await.map_err(|source| StartError::Port {
-                service: service.name.clone(),
-                address,
-                source,
-            })?;
+            let listener = listen(address)
+                .await
+                .map_err(|source| StartError::Port { service: service.name.clone(), source })?;
             addresses.push((key.clone(), listener.local_addr()?));
             let what = What {
                 command: service.command,

@@ -4,6 +4,7 @@
 use std::{io, net::SocketAddr, os::fd::AsFd, time::Duration};
 
 use ebb_decide::endpoints::Endpoints;
+use ebb_proxy::net::{self, Liveness};
 use rand::seq::SliceRandom;
 use tokio::{
     io::copy_bidirectional,
@@ -16,6 +17,9 @@ use tracing::debug;
 
 /// A connection that finds no endpoint waits so long for one.
 const WAIT_FOR_ENDPOINT: Duration = Duration::from_secs(5);
+
+/// An endpoint is on this machine: it takes a connection at once, or its backlog is full.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a client that says no more has gone.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -109,11 +113,8 @@ async fn join(mut client: TcpStream, mut endpoints: watch::Receiver<Option<Endpo
     let Ok(mut upstream) = timeout(WAIT_FOR_ENDPOINT, connect(&mut endpoints)).await else {
         return debug!("no endpoint took a connection");
     };
-    // Small writes must not wait for one another here either.
-    for stream in [&client, &upstream] {
-        if let Err(error) = stream.set_nodelay(true) {
-            return debug!(%error, "connection lost");
-        }
+    if let Err(error) = Liveness::CLIENT.may_stall().watch(&client) {
+        return debug!(%error, "connection lost");
     }
     let watched = client.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
     let ended = tokio::select! {
@@ -153,7 +154,7 @@ async fn connect(endpoints: &mut watch::Receiver<Option<Endpoints>>) -> TcpStrea
             .unwrap_or_default();
         addresses.shuffle(&mut rand::rng());
         for address in addresses {
-            match TcpStream::connect(address).await {
+            match net::connect(address, CONNECT_WITHIN, Liveness::HERE).await {
                 Ok(stream) => return stream,
                 Err(error) => debug!(%address, %error, "endpoint does not answer"),
             }

@@ -3,18 +3,20 @@
 
 mod answer;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use http::Request;
+use ebb_proxy::net::{self, Liveness};
+use http::{Request, Uri, uri::Scheme};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client as Http, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    client::legacy::Client as Http,
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use kube::{
     Client, Config,
     client::{Body, ConfigExt, retry::RetryPolicy},
 };
+use tokio::net::{TcpStream, lookup_host};
 use tower::{BoxError, ServiceBuilder, retry::RetryLayer, service_fn};
 
 use answer::Answer;
@@ -54,9 +56,7 @@ pub fn connect(config: Config) -> Result<Client, BoxError> {
         }
         None => builder,
     };
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
+    let tcp = service_fn(|uri: Uri| async move { open(&uri).await.map(TokioIo::new) });
     let connector = ServiceBuilder::new()
         .map_future(Box::pin)
         .timeout(CONNECT_WITHIN)
@@ -83,6 +83,22 @@ pub fn connect(config: Config) -> Result<Client, BoxError> {
     Ok(Client::new(service, config.default_namespace))
 }
 
+/// A connection to the host that `uri` names. Where it speaks HTTP/2, [`ASKED_EVERY`] notices sooner that it is gone.
+async fn open(uri: &Uri) -> io::Result<TcpStream> {
+    let host = uri.host().ok_or_else(|| io::Error::other(format!("{uri} names no host")))?;
+    let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
+    // An address of IPv6 is in brackets.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut why = io::Error::other(format!("{host} has no address"));
+    for address in lookup_host((host, port)).await? {
+        match net::connect(address, CONNECT_WITHIN, Liveness::CLIENT).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -97,7 +113,6 @@ mod tests {
     use http::{Response, Version};
     use http_body_util::{Either, Full};
     use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-    use hyper_util::rt::TokioIo;
     use k8s_openapi::api::core::v1::Pod;
     use kube::{
         Api,
@@ -109,7 +124,7 @@ mod tests {
     };
     use tokio::{
         io::copy_bidirectional,
-        net::{TcpListener, TcpStream},
+        net::TcpListener,
         sync::watch,
         time::{Instant, pause, resume, timeout},
     };

@@ -19,10 +19,10 @@ use std::{
 
 use ebb_annotations::ServingSpec;
 use ebb_core::{ServiceKey, Tick};
-use ebb_proxy::{ConnectionLimits, Quiet, WallClock};
+use ebb_proxy::{ConnectionLimits, Quiet, WallClock, listen};
 use parking_lot::Mutex;
 use queue_proxy::{Listeners, QueueProxy, readiness::Probe};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{AppPort, Line, Ports, Spawner, What};
@@ -149,9 +149,9 @@ impl LocalPod {
         template: &Template,
         machine: &Machine,
     ) -> io::Result<Arc<Self>> {
-        let loopback = (Ipv4Addr::LOCALHOST, 0);
-        let serving = TcpListener::bind(loopback).await?;
-        let scrapes = TcpListener::bind(loopback).await?;
+        let loopback = (Ipv4Addr::LOCALHOST, 0).into();
+        let serving = listen(loopback).await?;
+        let scrapes = listen(loopback).await?;
         let port = machine.ports.take()?;
         let addresses = Addresses { serving: serving.local_addr()?, stats: scrapes.local_addr()? };
         let nonce = format!("{:032x}", rand::random::<u128>());

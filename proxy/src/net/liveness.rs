@@ -58,6 +58,16 @@ impl Liveness {
         stalled: STALLED,
     };
 
+    /// Programs of this machine, in front of which we only carry bytes: none vanishes alone, and one may refuse to read for
+    /// as long as a request is held there.
+    pub const HERE: Self = Self {
+        idle: Duration::from_secs(15),
+        interval: Duration::from_secs(5),
+        probes: 3,
+        unacknowledged: Duration::from_secs(60 * 60),
+        stalled: Duration::from_secs(60 * 60),
+    };
+
     /// The same, of a partner that may refuse to read for longer. While nothing is written, one that is gone is found to
     /// be so no sooner.
     #[must_use]
