@@ -138,6 +138,11 @@ impl Budget {
 }
 
 impl Reserved {
+    /// How many they are.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes `bytes` more; or none of them, where there are not so many left.
     pub fn grow(&mut self, bytes: u64) -> bool {
         let taken = self.budget.take(bytes);

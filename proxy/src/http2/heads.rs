@@ -1,5 +1,6 @@
 //! Heads that are not complete yet. `h2` keeps what came of one for as long as its client likes, and says nothing of it
-//! before it is whole; so the frames are followed as they come.
+//! before it is whole; so the frames are followed as they come. Frames of data are seen on the way, and counted where those
+//! are that nobody has taken ([`Untaken`]).
 
 use std::{
     io,
@@ -12,6 +13,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
+use super::untaken::Untaken;
 use crate::budget::{Budget, Reserved};
 
 /// What a client sends first of all; HTTP/2's frames follow.
@@ -19,6 +21,7 @@ const PREFACE: u64 = 24;
 const FRAME_HEAD: usize = 9;
 /// `h2` keeps it as it came, and put together.
 const KEPT: u64 = 2;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
@@ -42,8 +45,9 @@ impl Frames {
         Self { head: [0; FRAME_HEAD], filled: 0, left: PREFACE, open: 0, ends: false }
     }
 
-    /// Follows what came. Answers how much of a head waits for its end.
-    fn follow(&mut self, mut bytes: &[u8]) -> u64 {
+    /// Follows what came. Tells `data` of the stream of each frame of data that begins, and answers how much of a head waits
+    /// for its end.
+    fn follow(&mut self, mut bytes: &[u8], mut data: impl FnMut(u32)) -> u64 {
         while !bytes.is_empty() {
             if self.left == 0 {
                 let more = bytes.len().min(FRAME_HEAD - self.filled);
@@ -53,7 +57,7 @@ impl Frames {
                 if self.filled < FRAME_HEAD {
                     break;
                 }
-                self.begin();
+                self.begin(&mut data);
             } else {
                 let more = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
                 self.left -= more as u64;
@@ -67,14 +71,19 @@ impl Frames {
         self.open
     }
 
-    fn begin(&mut self) {
-        let [a, b, c, kind, flags, ..] = self.head;
+    fn begin(&mut self, data: &mut impl FnMut(u32)) {
+        let [a, b, c, kind, flags, stream @ ..] = self.head;
         self.filled = 0;
         self.left = u64::from(u32::from_be_bytes([0, a, b, c]));
         // Between the frames of a head there may be no other: `h2` refuses that.
         self.ends = flags & END_HEADERS != 0;
         match kind {
             HEADERS | CONTINUATION => self.open += FRAME_HEAD as u64,
+            DATA => {
+                self.open = 0;
+                // The highest bit means nothing.
+                data(u32::from_be_bytes(stream) & (u32::MAX >> 1));
+            }
             _ => self.open = 0,
         }
     }
@@ -84,6 +93,7 @@ impl Frames {
 #[derive(Debug)]
 pub(super) struct Heads {
     frames: Frames,
+    untaken: Untaken,
     budget: Budget,
     reserved: Option<Reserved>,
     counted: u64,
@@ -91,19 +101,24 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    pub(super) fn new(budget: Budget) -> (Self, Since) {
+    /// Counts in `budget`, and frames of data in `untaken`.
+    pub(super) fn new(budget: Budget, untaken: Untaken) -> (Self, Since) {
         let since = Since { began: Instant::now(), at: Arc::default() };
         let frames = Frames::of_a_client();
-        (Self { frames, budget, reserved: None, counted: 0, since: since.clone() }, since)
+        (Self { frames, untaken, budget, reserved: None, counted: 0, since: since.clone() }, since)
     }
 
     /// Follows what came.
     ///
     /// # Errors
     ///
-    /// If there is no memory for so much of a head.
+    /// If there is no memory for so much of a head, or for so many frames.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let open = self.frames.follow(bytes);
+        let (untaken, mut fits) = (&self.untaken, true);
+        let open = self.frames.follow(bytes, |stream| fits &= untaken.came(stream));
+        if !fits {
+            return Err(io::Error::other("no memory for so many frames of data that nobody has taken"));
+        }
         if open == 0 {
             (self.reserved, self.counted) = (None, 0);
             self.since.ended();
@@ -171,7 +186,6 @@ mod tests {
     fn what_waits_for_its_end_is_counted_however_it_comes() {
         /// Kinds, flags and lengths of frames, and what waits after them.
         type Case = (&'static [(u8, u8, usize)], u64);
-        const DATA: u8 = 0;
         let cases: [Case; 7] = [
             (&[], 0),
             (&[(HEADERS, END_HEADERS, 30)], 0),
@@ -184,26 +198,39 @@ mod tests {
         for (frames, open) in cases {
             let sent: Vec<u8> = frames.iter().flat_map(|(kind, flags, n)| frame(*kind, *flags, *n)).collect();
             let sent = [&[b'P'; 24][..], &sent].concat();
-            assert_eq!(Frames::of_a_client().follow(&sent), open, "{frames:?}");
+            assert_eq!(Frames::of_a_client().follow(&sent, |_| {}), open, "{frames:?}");
             for pieces in [1, 2, 7, 20] {
                 let mut read = Frames::of_a_client();
-                let last = sent.chunks(pieces).map(|piece| read.follow(piece)).last();
+                let last = sent.chunks(pieces).map(|piece| read.follow(piece, |_| {})).last();
                 assert_eq!(last, Some(open), "{frames:?} in pieces of {pieces}");
             }
         }
         let mut half = Frames::of_a_client();
-        half.follow(&[b'P'; 24]);
+        half.follow(&[b'P'; 24], |_| {});
         assert_eq!(
-            half.follow(&frame(HEADERS, END_HEADERS, 100)[..50]),
+            half.follow(&frame(HEADERS, END_HEADERS, 100)[..50], |_| {}),
             50,
             "a frame that has not come to its end"
         );
     }
 
     #[test]
+    fn each_frame_of_data_is_told_of_once_with_its_stream() {
+        let sent = [frame(DATA, 0, 0), frame(HEADERS, END_HEADERS, 3), frame(DATA, 1, 70_000)].concat();
+        let sent = [&[b'P'; 24][..], &sent].concat();
+        for pieces in [1, 7, 1000, sent.len()] {
+            let (mut read, mut streams) = (Frames::of_a_client(), Vec::new());
+            for piece in sent.chunks(pieces) {
+                read.follow(piece, |stream| streams.push(stream));
+            }
+            assert_eq!(streams, [1, 1], "in pieces of {pieces}");
+        }
+    }
+
+    #[test]
     fn heads_are_counted_until_they_end_and_refused_where_there_is_no_room() {
         let budget = Budget::new(1000);
-        let (mut heads, since) = Heads::new(budget.clone());
+        let (mut heads, since) = Heads::new(budget.clone(), Untaken::new(budget.clone()));
         heads.follow(&[b'P'; 24]).unwrap();
         heads.follow(&frame(HEADERS, 0, 100)).unwrap();
         assert_eq!((budget.used(), since.at.load(Ordering::Relaxed) > 0), (218, true));
@@ -216,7 +243,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_end_is_noticed_in_time_and_an_idle_connection_is_not_late() {
-        let (mut heads, since) = Heads::new(Budget::unlimited());
+        let (mut heads, since) = Heads::new(Budget::unlimited(), Untaken::new(Budget::unlimited()));
         let minute = Duration::from_secs(60);
         assert!(tokio::time::timeout(10 * minute, since.too_long(minute)).await.is_err());
         heads.follow(&[b'P'; 24]).unwrap();

@@ -8,12 +8,15 @@ use h2::RecvStream;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 
+use super::untaken::OfStream;
 use crate::body::BodyError;
 
 /// The body of a message as it comes in. The other side may send on as soon as somebody has taken what it sent.
 #[derive(Debug)]
 pub struct Incoming {
     stream: RecvStream,
+    /// Its frames, where those are counted that nobody has taken.
+    frames: Option<OfStream>,
     /// Bytes that are still to come, where the head has told.
     left: Option<u64>,
     /// Whether all data was read, and only trailers may follow.
@@ -26,7 +29,12 @@ impl Incoming {
     pub(crate) fn new(stream: RecvStream, fields: &HeaderMap) -> Self {
         let declared =
             fields.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, left: declared, past_data: false }
+        Self { stream, frames: None, left: declared, past_data: false }
+    }
+
+    /// The same, whose `frames` are counted until they are taken.
+    pub(super) fn counting(self, frames: Option<OfStream>) -> Self {
+        Self { frames, ..self }
     }
 }
 
@@ -42,6 +50,9 @@ impl Body for Incoming {
         if !this.past_data {
             match ready!(this.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
+                    if let Some(frames) = &this.frames {
+                        frames.taken();
+                    }
                     let taken = this.stream.flow_control().release_capacity(data.len());
                     this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
                     return Poll::Ready(Some(taken.map(|()| Frame::data(data)).map_err(Into::into)));

@@ -12,6 +12,7 @@ mod incoming;
 mod outgoing;
 mod room;
 pub(crate) mod server;
+mod untaken;
 
 pub(crate) use client::Answer;
 pub use incoming::Incoming;
@@ -25,7 +26,8 @@ pub(crate) const STREAM_WINDOW: u32 = 128 * 1024;
 /// the requests of strangers to one another.
 const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
 /// What frames of data may cost beyond what is in them while nobody has taken them, in bytes: `h2` reckons 256 for each
-/// frame. A stream of 8-byte messages fits into it twice before its window is full.
+/// frame. A stream of 8-byte messages fits into it twice before its window is full. Of clients all together it is counted
+/// ([`untaken`]).
 const FRAMES_BUDGET: usize = 8 * 1024 * 1024;
 /// Header bytes of one message that are read. More than are taken, so that who sends too many hears of the limit.
 const MAX_HEADER_BYTES: u32 = 2 * 1024 * 1024;

@@ -26,6 +26,7 @@ use super::{
     Stopped,
     alive::{Heard, lost},
     heads::Heads,
+    untaken::Untaken,
 };
 use crate::{
     body::{RequestBody, ResponseBody},
@@ -65,7 +66,8 @@ where
     G: Send + 'static,
 {
     let (stream, hearing) = Heard::new(stream);
-    let (heads, since) = Heads::new(limits.heads.clone());
+    let untaken = Untaken::new(limits.heads.clone());
+    let (heads, since) = Heads::new(limits.heads.clone(), untaken.clone());
     let mut connection = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -95,7 +97,7 @@ where
                 let Some(accepted) = accepted else { return Ok(()) };
                 let (request, respond) = accepted?;
                 let busy = Busy::begin(presence);
-                let (request, interims) = taken(request);
+                let (request, interims) = taken(request, &untaken);
                 let is_head = *request.method() == Method::HEAD;
                 let answering = answer(request);
                 drain.tasks().spawn(async move {
@@ -154,11 +156,18 @@ async fn has_no_more(presence: &Presence) {
 }
 
 /// The request, and where answers before its answer are put.
-fn taken(request: Request<RecvStream>) -> (Request<RequestBody>, Interims) {
+fn taken(request: Request<RecvStream>, untaken: &Untaken) -> (Request<RequestBody>, Interims) {
     let (mut head, stream) = request.into_parts();
     let interims = Interims::default();
     head.extensions.insert(interims.clone());
-    let body = Incoming::new(stream, &head.headers);
+    let id = stream.stream_id().as_u32();
+    let frames = if stream.is_end_stream() {
+        untaken.whole(id);
+        None
+    } else {
+        Some(untaken.of(id))
+    };
+    let body = Incoming::new(stream, &head.headers).counting(frames);
     (Request::from_parts(head, body.into()), interims)
 }
 

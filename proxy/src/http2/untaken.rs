@@ -1,0 +1,186 @@
+//! Frames of data that have come and that nobody has taken. `h2` keeps each in a place of its own, however little is in
+//! it: a byte that is sent alone costs hundreds. What is in the frames is bounded by their stream's window; this is the rest.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+
+use crate::budget::{Budget, Reserved};
+
+/// What a frame costs beside what is in it, as `h2` reckons.
+const OF_A_FRAME: u64 = 256;
+/// So much a connection may have uncounted: most that wait are taken at once.
+const FREE: u64 = 16 * 1024;
+/// So much is counted at a time.
+const STEP: u64 = 64 * 1024;
+
+/// Those of one connection.
+#[derive(Clone, Debug)]
+pub(super) struct Untaken(Arc<Mutex<Frames>>);
+
+#[derive(Debug)]
+struct Frames {
+    budget: Budget,
+    reserved: Option<Reserved>,
+    /// By stream. Those whose request was taken are here until it is given up.
+    by_stream: HashMap<u32, u32>,
+    all: u64,
+    /// The newest stream whose request was taken: what comes for an older one that is not here is not kept.
+    newest: u32,
+}
+
+impl Untaken {
+    /// Counts in `budget`.
+    pub(super) fn new(budget: Budget) -> Self {
+        let by_stream = HashMap::new();
+        Self(Arc::new(Mutex::new(Frames { budget, reserved: None, by_stream, all: 0, newest: 0 })))
+    }
+
+    /// A frame came for `stream`. Answers whether there is memory for it.
+    #[must_use]
+    pub(super) fn came(&self, stream: u32) -> bool {
+        let mut frames = self.0.lock();
+        if stream <= frames.newest && !frames.by_stream.contains_key(&stream) {
+            return true;
+        }
+        *frames.by_stream.entry(stream).or_default() += 1;
+        frames.all += 1;
+        frames.count()
+    }
+
+    /// The request of `stream` was taken, and is whole.
+    pub(super) fn whole(&self, stream: u32) {
+        let mut frames = self.0.lock();
+        frames.newest = frames.newest.max(stream);
+        let left = frames.by_stream.remove(&stream).unwrap_or_default();
+        frames.gone(u64::from(left));
+    }
+
+    /// The request of `stream` was taken; its body may come.
+    pub(super) fn of(&self, stream: u32) -> OfStream {
+        let mut frames = self.0.lock();
+        frames.by_stream.entry(stream).or_default();
+        frames.newest = frames.newest.max(stream);
+        OfStream { all: self.clone(), stream }
+    }
+}
+
+/// Those of one stream, until it is given up.
+#[derive(Debug)]
+pub(super) struct OfStream {
+    all: Untaken,
+    stream: u32,
+}
+
+impl OfStream {
+    /// One was taken.
+    pub(super) fn taken(&self) {
+        let mut frames = self.all.0.lock();
+        if let Some(left) = frames.by_stream.get_mut(&self.stream).filter(|left| **left > 0) {
+            *left -= 1;
+            frames.gone(1);
+        }
+    }
+}
+
+impl Drop for OfStream {
+    fn drop(&mut self) {
+        self.all.whole(self.stream);
+    }
+}
+
+impl Frames {
+    fn gone(&mut self, frames: u64) {
+        self.all -= frames;
+        if self.all * OF_A_FRAME <= FREE {
+            self.reserved = None;
+        }
+    }
+
+    fn count(&mut self) -> bool {
+        let needed = self.all * OF_A_FRAME;
+        if needed <= FREE {
+            return true;
+        }
+        let counted = self.reserved.as_ref().map_or(0, Reserved::bytes);
+        if needed <= counted {
+            return true;
+        }
+        match &mut self.reserved {
+            Some(reserved) => reserved.grow(STEP),
+            none => {
+                *none = self.budget.part(self.budget.limit()).reserve(STEP);
+                none.is_some()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn come(untaken: &Untaken, stream: u32, frames: usize) -> bool {
+        (0..frames).all(|_| untaken.came(stream))
+    }
+
+    #[test]
+    fn what_nobody_takes_is_counted_until_it_is_taken_or_given_up() {
+        let budget = Budget::new(4 * STEP);
+        let untaken = Untaken::new(budget.clone());
+        let (one, other) = (untaken.of(1), untaken.of(3));
+        assert!(come(&untaken, 1, 60));
+        assert_eq!(budget.used(), 0, "most requests have a few frames");
+        assert!(come(&untaken, 3, 600));
+        assert_eq!(budget.used(), 3 * STEP);
+        for _ in 0..600 {
+            other.taken();
+        }
+        assert_eq!(budget.used(), 0);
+        assert!(come(&untaken, 1, 600));
+        drop(one);
+        assert_eq!(budget.used(), 0);
+        assert!(come(&untaken, 1, 10_000), "of a stream that was given up nothing is kept");
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn frames_that_come_before_their_request_is_taken_count_too() {
+        let budget = Budget::new(4 * STEP);
+        let untaken = Untaken::new(budget.clone());
+        assert!(come(&untaken, 5, 600));
+        let five = untaken.of(5);
+        five.taken();
+        assert_eq!(budget.used(), 3 * STEP);
+        drop(five);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_request_that_has_no_more_to_come_leaves_nothing() {
+        let untaken = Untaken::new(Budget::new(STEP));
+        // An end that came as a frame of its own, before anybody took the request.
+        assert!(untaken.came(7));
+        untaken.whole(7);
+        let frames = untaken.0.lock();
+        assert_eq!((frames.all, frames.by_stream.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_connection_with_more_than_there_is_memory_for_is_told_so() {
+        let untaken = Untaken::new(Budget::new(2 * STEP));
+        let _stream = untaken.of(1);
+        assert!(come(&untaken, 1, 512));
+        assert!(!untaken.came(1));
+    }
+
+    #[test]
+    fn more_is_taken_than_came_and_nothing_is_lost() {
+        let untaken = Untaken::new(Budget::new(STEP));
+        let stream = untaken.of(1);
+        stream.taken();
+        assert!(untaken.came(1));
+        drop(stream);
+        assert_eq!(untaken.0.lock().all, 0);
+    }
+}
