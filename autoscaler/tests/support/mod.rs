@@ -1,7 +1,11 @@
 //! An autoscaler between a scripted platform and scripted activators, over real streams.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use autoscaler::Autoscaler;
 use bytes::Bytes;
@@ -121,7 +125,13 @@ pub(crate) fn key() -> ServiceKey {
 }
 
 pub(crate) async fn world() -> World {
-    let world = young_world().await;
+    world_at(Ipv4Addr::LOCALHOST).await
+}
+
+/// The same, where activators connect to `address`.
+pub(crate) async fn world_at(address: Ipv4Addr) -> World {
+    let world = guarded_world_at(address, None).await;
+    world.leads(true).await;
     world.service().await;
     world.fleet.send(FleetEvent::Complete).await.unwrap();
     world
@@ -141,12 +151,16 @@ pub(crate) async fn following_world() -> World {
 
 /// The same, where activators must have `token`, if any.
 pub(crate) async fn guarded_world(token: Option<&'static str>) -> World {
+    guarded_world_at(Ipv4Addr::LOCALHOST, token).await
+}
+
+async fn guarded_world_at(address: Ipv4Addr, token: Option<&'static str>) -> World {
     let (fleet, events) = mpsc::channel(64);
     let (tell, told) = mpsc::channel(64);
     let panics = Arc::<Mutex<Vec<Call>>>::default();
     let events = Mutex::new(Some(events));
     let platform = Arc::new(Scripted { events, told: tell, token, panics: panics.clone() });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind((address, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let autoscaler = Autoscaler::start(listener, platform, WallClock::start(), Periods::default(), |_| {});
     World { autoscaler, address, fleet, told, panics }
