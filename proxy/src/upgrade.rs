@@ -1,6 +1,7 @@
 //! After `101 Switching Protocols` the hop only copies bytes. When one side closes, the other is told and has
 //! a moment to finish what it says; then the tunnel is closed whatever it does, because it holds a slot.
 
+mod stalls;
 mod term;
 
 use std::{io, pin::pin, time::Duration};
@@ -14,9 +15,10 @@ use tracing::debug;
 
 use crate::{
     drain::{Drain, Stage},
-    net::Stream,
+    net::{Liveness, Stream},
 };
 
+use stalls::Watched;
 pub(crate) use term::Term;
 use term::Watch;
 
@@ -30,14 +32,16 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) stream: Stream,
+    /// How soon it is found to be gone.
+    pub(crate) liveness: Liveness,
     /// What came after the head, and is the tunnel's already.
     pub(crate) unread: BytesMut,
 }
 
 /// Joins two ends until both have said all, their term is over, or the drain has lasted too long.
 pub(crate) async fn join(client: End, upstream: End, term: Term, drain: &Drain) -> io::Result<()> {
-    let client = (client.stream, client.unread.freeze());
-    let upstream = (upstream.stream, upstream.unread.freeze());
+    let [client, upstream] =
+        [client, upstream].map(|end| (Watched::new(end.stream, end.liveness), end.unread.freeze()));
     tokio::select! {
         ended = tunnel(client, upstream, term) => ended,
         () = drain.reached(Stage::Aborted) => Ok(()),

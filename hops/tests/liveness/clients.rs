@@ -18,12 +18,13 @@ use crate::{http2, reached, within};
 const NOTICED: Duration = Duration::from_secs(35);
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-const SWITCH: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+pub(crate) const SWITCH: &str =
+    "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
 const SWITCHED: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello";
 const STREAMED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
 
-fn web_socket() -> Script {
+pub(crate) fn web_socket() -> Script {
     Script::of([Act::Read, write(SWITCHED), Act::Echo])
 }
 

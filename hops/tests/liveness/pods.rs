@@ -5,14 +5,17 @@ use std::{net::SocketAddr, time::Duration};
 use ebb_hops::{
     Hops,
     app::{App, Script},
-    client::Client,
+    client::{Answers, Client},
     has_a_reason,
     net::{Net, Spoke, in_a_net},
     pod_at,
 };
 use queue_proxy::QueueProxy;
 
-use crate::{http2, reached, within};
+use crate::{
+    clients::{SWITCH, web_socket},
+    http2, reached, within,
+};
 
 /// [`ebb_proxy::net::Liveness::POD`] is five seconds; and one for the rest.
 const NOTICED: Duration = Duration::from_secs(6);
@@ -181,5 +184,21 @@ fn a_lone_pod_that_vanished_is_not_asked_on_its_dead_connection_of_http2_twice()
             within(NOTICED, "a GET until the cut is mended", async { tokio::join!(asked, mended) }).await.0;
         assert_eq!(answered.expect("an answer").status(), 200);
         assert_eq!(*pods[0].app.deliveries.lock() - before, 1, "on a new connection");
+    });
+}
+
+#[test]
+fn a_web_socket_to_a_pod_that_vanished_ends() {
+    in_a_net(1, async |net| {
+        let start = || -> BoxedApp<App> { Box::pin(App::start(web_socket())) };
+        let pods = Pod::on_each(&net, start, |app: &App| app.address).await;
+        let hops = before(&pods).await;
+        let mut client = Client::connect(hops.entry).await;
+        client.send(SWITCH).await;
+        let tape = client.answers.tape.clone();
+        let listening = tokio::spawn(async move { client.answers.wire.drain().await });
+        Answers::have(&tape, "hello").await;
+        net.spokes[0].cut();
+        within(NOTICED, "the end of a WebSocket that is silent", listening).await.0.expect("no panic");
     });
 }

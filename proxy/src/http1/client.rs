@@ -307,14 +307,11 @@ impl Exchange {
     }
 
     /// The two directions of a connection that has switched protocols.
-    ///
-    /// Nobody knows any more how much the other side may have to read: one that is slow is not taken for gone.
     pub(crate) fn switched(mut self) -> upgrade::End {
-        self.connection.stream.limit_unacknowledged(self.connection.liveness.may_stall());
-        let Connection { stream, inbound, busy, .. } = &mut self.connection;
+        let Connection { stream, liveness, inbound, busy, .. } = &mut self.connection;
         *busy = false;
         let stream = std::mem::replace(stream, Stream::wrapped(tokio::io::empty()));
-        upgrade::End { stream, unread: std::mem::take(&mut inbound.unread) }
+        upgrade::End { stream, liveness: *liveness, unread: std::mem::take(&mut inbound.unread) }
     }
 }
 

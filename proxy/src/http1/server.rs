@@ -440,7 +440,8 @@ impl<'a> Server<'a> {
         let client = {
             let line = &mut *self.line.lock();
             let stream = std::mem::replace(&mut line.stream, Stream::wrapped(tokio::io::empty()));
-            upgrade::End { stream, unread: std::mem::take(&mut line.inbound.unread) }
+            let liveness = self.limits.liveness;
+            upgrade::End { stream, liveness, unread: std::mem::take(&mut line.inbound.unread) }
         };
         upgrade::join(client, upstream, self.stay.tunnel(), self.drain).await?;
         Ok(After::Close)

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::server::ConnectionLimits;
+use crate::{net::Liveness, server::ConnectionLimits};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// No connection is older than 110 % of what it may be.
@@ -164,7 +164,8 @@ async fn an_answer_that_began_before_goes_on_to_its_end() {
 async fn switched(limits: ConnectionLimits) -> (Opened, DuplexStream, oneshot::Receiver<()>) {
     let (app, far) = duplex(1024);
     let (guard, ended) = oneshot::channel();
-    let upstream = upgrade::End { stream: Stream::wrapped(far), unread: BytesMut::new() };
+    let upstream =
+        upgrade::End { stream: Stream::wrapped(far), liveness: Liveness::POD, unread: BytesMut::new() };
     let switch = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
     let switch = Mutex::new(Some(switch.body(ResponseBody::switched(upstream, guard)).unwrap()));
     let mut opened = Opened::with(None, move || switch.lock().take().expect("one request")).await;

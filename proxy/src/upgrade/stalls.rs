@@ -1,0 +1,218 @@
+//! When an end of a tunnel is slow, and when what it does not take says that it is gone.
+//!
+//! A program that reads nothing still has its kernel take what it has room for. As long as no more than that can be out, a
+//! partner that takes nothing is gone. How much is out the kernel tells nobody; but whatever is older than the time in
+//! which bytes must be taken was taken, because the connection would have ended otherwise.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::net::{Liveness, Stream};
+
+/// A kernel takes so much for a program that reads nothing: half of the smallest window that connections open with.
+const TAKEN_UNREAD: u64 = 32 * 1024;
+
+/// What may not have been taken yet, and what follows.
+#[derive(Debug)]
+struct Stalls {
+    liveness: Liveness,
+    /// Whether more may be out than a kernel takes by itself.
+    may_stall: bool,
+    /// Bytes since then, and in the time before.
+    since: Instant,
+    written: [u64; 2],
+}
+
+impl Stalls {
+    const fn new(liveness: Liveness, now: Instant) -> Self {
+        Self { liveness, may_stall: false, since: now, written: [0; 2] }
+    }
+
+    /// What holds now.
+    const fn in_force(&self) -> Liveness {
+        if self.may_stall { self.liveness.may_stall() } else { self.liveness }
+    }
+
+    const fn within(&self) -> Duration {
+        self.in_force().unacknowledged
+    }
+
+    /// So many more bytes were written. Answers whether something else holds from now on.
+    fn wrote(&mut self, bytes: u64, now: Instant) -> bool {
+        let changed = self.look(now);
+        self.written[0] += bytes;
+        let begins = !self.may_stall && self.out() > TAKEN_UNREAD;
+        self.may_stall |= begins;
+        changed != begins
+    }
+
+    /// Time has passed: what was taken by now counts no more. Answers whether something else holds from now on.
+    fn look(&mut self, now: Instant) -> bool {
+        let passed = now - self.since;
+        if passed >= self.within() {
+            self.written = [0, if passed < 2 * self.within() { self.written[0] } else { 0 }];
+            self.since = now;
+        }
+        let ends = self.may_stall && self.out() <= TAKEN_UNREAD;
+        self.may_stall &= !ends;
+        ends
+    }
+
+    const fn out(&self) -> u64 {
+        self.written[0] + self.written[1]
+    }
+
+    /// When to look again.
+    fn next_look(&self) -> Option<Instant> {
+        self.may_stall.then(|| self.since + self.within())
+    }
+}
+
+/// An end of a tunnel whose kernel is told whenever something else holds.
+pub(super) struct Watched {
+    stream: Stream,
+    stalls: Stalls,
+    look: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: Stream, liveness: Liveness) -> Self {
+        stream.limit_unacknowledged(liveness);
+        Self { stream, stalls: Stalls::new(liveness, Instant::now()), look: None }
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        let changed = self.stalls.wrote(bytes as u64, Instant::now());
+        self.settle(changed);
+    }
+
+    fn settle(&mut self, changed: bool) {
+        if changed {
+            self.stream.limit_unacknowledged(self.stalls.in_force());
+            self.look = self.stalls.next_look().map(|at| Box::pin(sleep_until(at)));
+        }
+    }
+
+    fn poll_look(&mut self, cx: &mut Context<'_>) {
+        while let Some(look) = &mut self.look
+            && look.as_mut().poll(cx).is_ready()
+        {
+            let changed = self.stalls.look(Instant::now());
+            if let (false, Some(at)) = (changed, self.stalls.next_look()) {
+                look.as_mut().reset(at);
+            }
+            self.settle(changed);
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_look(cx);
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        self.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const STRICT: Duration = Liveness::POD.unacknowledged;
+    const STALLED: Duration = Liveness::POD.stalled;
+
+    #[test]
+    fn a_partner_may_stall_as_long_as_more_may_be_out_than_its_kernel_takes() {
+        let began = Instant::now();
+        let mut stalls = Stalls::new(Liveness::POD, began);
+        assert!(!stalls.wrote(TAKEN_UNREAD, began));
+        assert_eq!((stalls.in_force(), stalls.next_look()), (Liveness::POD, None));
+        assert!(stalls.wrote(1, began));
+        assert_eq!(stalls.in_force(), Liveness::POD.may_stall());
+        assert!(!stalls.wrote(1, began), "it is so already");
+        // It may have been written at the end of that time.
+        assert!(!stalls.look(began + STALLED));
+        assert!(stalls.look(began + 2 * STALLED));
+        assert_eq!((stalls.in_force(), stalls.next_look()), (Liveness::POD, None));
+    }
+
+    #[test]
+    fn what_is_written_slowly_was_taken_before() {
+        let mut now = Instant::now();
+        let mut stalls = Stalls::new(Liveness::POD, now);
+        for _ in 0..100 {
+            now += STRICT;
+            assert!(!stalls.wrote(TAKEN_UNREAD / 2, now));
+        }
+        assert!(stalls.wrote(TAKEN_UNREAD / 4, now), "more at once is too much");
+        // As much again and again keeps it so.
+        for _ in 0..10 {
+            now += STALLED;
+            assert!(!stalls.wrote(TAKEN_UNREAD, now));
+            assert!(stalls.may_stall);
+        }
+        now += 2 * STALLED;
+        assert!(stalls.wrote(1, now), "after a rest it is not");
+        assert!(!stalls.may_stall);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_rests_is_looked_at_without_a_byte() {
+        let (near, mut far) = duplex(1024 * 1024);
+        let mut watched = Watched::new(Stream::wrapped(near), Liveness::POD);
+        watched.write_all(&vec![0; 64 * 1024]).await.unwrap();
+        assert!(watched.stalls.may_stall);
+        let said = tokio::spawn(async move {
+            tokio::time::sleep(3 * STALLED).await;
+            far.write_all(b"x").await.unwrap();
+            far
+        });
+        watched.read_u8().await.unwrap();
+        assert!(!watched.stalls.may_stall && watched.look.is_none());
+        said.await.unwrap();
+    }
+}
