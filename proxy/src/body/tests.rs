@@ -31,7 +31,7 @@ async fn request_body(bytes: &str) -> (RequestBody, DuplexStream) {
     let (sender, mut bodies) = mpsc::channel(1);
     tokio::spawn(async move {
         let (presence, drain, limits) = (Presence::alone(), Drain::default(), Limits::default());
-        let server = Server::new(
+        let mut server = Server::new(
             Stream::wrapped(server),
             BytesMut::new(),
             &presence,

@@ -133,7 +133,7 @@ impl<'a> Server<'a> {
     /// # Errors
     ///
     /// If its client is gone, or its answer broke off.
-    pub(crate) async fn run<F, G>(mut self, answer: impl Fn(Request<RequestBody>) -> F) -> io::Result<()>
+    pub(crate) async fn run<F, G>(&mut self, answer: impl Fn(Request<RequestBody>) -> F) -> io::Result<()>
     where
         F: Future<Output = Response<ResponseBody<G>>>,
     {
@@ -141,8 +141,8 @@ impl<'a> Server<'a> {
             let next = self.next().await?;
             let busy = Busy::begin(self.presence);
             let after = match next {
-                Next::Head(head) => match self.request(&head) {
-                    Ok(request) => self.serve(request, &answer).await?,
+                Next::Head(head) => match self.begin(&head, &answer) {
+                    Ok((asked, answering)) => self.serve(asked, answering).await?,
                     Err(fault) => self.refuse(fault).await?,
                 },
                 Next::Wrong(fault) => self.refuse(fault).await?,
@@ -242,19 +242,24 @@ impl<'a> Server<'a> {
         Ok(request.map(|()| body))
     }
 
-    async fn serve<F, G>(
+    /// Begins with the request of `head`. Its answer is in a box of its own: a connection on which nothing is asked keeps no
+    /// room for it, and the request itself is nowhere else.
+    fn begin<F>(
         &mut self,
-        request: Request<RequestBody>,
+        head: &Bytes,
         answer: &impl Fn(Request<RequestBody>) -> F,
-    ) -> io::Result<After>
-    where
-        F: Future<Output = Response<ResponseBody<G>>>,
-    {
+    ) -> Result<(Asked, Pin<Box<F>>), Fault> {
+        let request = self.request(head)?;
         self.interims.clear();
-        let asked = Asked::of(&request);
         self.listens_since = None;
-        // In a box of its own: a connection on which nothing is asked keeps no room for it.
-        let mut answering = Box::pin(answer(request));
+        Ok((Asked::of(&request), Box::pin(answer(request))))
+    }
+
+    async fn serve<G>(
+        &mut self,
+        asked: Asked,
+        mut answering: Pin<Box<impl Future<Output = Response<ResponseBody<G>>>>>,
+    ) -> io::Result<After> {
         let response = poll_fn(|cx| {
             let answered = answering.as_mut().poll(cx);
             self.append_interims(cx);
@@ -443,7 +448,8 @@ impl<'a> Server<'a> {
             let liveness = self.limits.liveness;
             upgrade::End { stream, liveness, unread: std::mem::take(&mut line.inbound.unread) }
         };
-        upgrade::join(client, upstream, self.stay.tunnel(), self.drain).await?;
+        // Most connections become none, and need no room for one.
+        Box::pin(upgrade::join(client, upstream, self.stay.tunnel(), self.drain)).await?;
         Ok(After::Close)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -99,7 +99,8 @@ where
                 let busy = Busy::begin(presence);
                 let (request, interims) = taken(request, &untaken);
                 let is_head = *request.method() == Method::HEAD;
-                let answering = answer(request);
+                // Once, where it stays: it would be in the task twice.
+                let answering = Box::pin(answer(request));
                 drain.tasks().spawn(async move {
                     respond_with(answering, is_head, interims, respond).await;
                     drop(busy);
@@ -173,15 +174,14 @@ fn taken(request: Request<RecvStream>, untaken: &Untaken) -> (Request<RequestBod
 
 /// Sends what `answering` comes to, unless the client gives its request up before. To HEAD goes no body.
 async fn respond_with<G>(
-    answering: impl Future<Output = Response<ResponseBody<G>>>,
+    mut answering: impl Future<Output = Response<ResponseBody<G>>> + Unpin,
     is_head: bool,
     interims: Interims,
     mut respond: SendResponse<Bytes>,
 ) {
-    let mut answering = pin!(answering);
     let mut may_follow = MOST_INTERIMS;
     let response = poll_fn(|cx| {
-        let answered = answering.as_mut().poll(cx);
+        let answered = Pin::new(&mut answering).poll(cx);
         for interim in interims.take(cx.waker()) {
             if may_follow == 0 {
                 break;

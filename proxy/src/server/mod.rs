@@ -247,7 +247,7 @@ impl<H: Handler> Connection<H> {
         let (stream, first) = io.into_parts();
         let allowed = || self.handler.connection_limits();
         let stay = Stay { age: self.age, allowed: &allowed };
-        let server = Server::new(stream, first, &self.presence, &self.drain, &self.limits, stay);
+        let mut server = Server::new(stream, first, &self.presence, &self.drain, &self.limits, stay);
         tokio::select! {
             ended = server.run(|request| self.answer(request)) => ended,
             () = self.drain.reached(Stage::Aborted) => Ok(()),

@@ -220,7 +220,8 @@ impl Upstream {
         // As with HTTP/1, an upload may wait longer for a slow app than its head; who is gone does not answer a PING.
         self.limits.liveness.may_stall().limit_unacknowledged(&stream).map_err(Cause::Connect)?;
         let room = Room::new();
-        let sender = http2::client::begin(stream, room.clone(), self.limits.ping).await?;
+        // Of four kilobytes, which every request would have room for; few make a connection.
+        let sender = Box::pin(http2::client::begin(stream, room.clone(), self.limits.ping)).await?;
         Ok(Shared { sender, room })
     }
 

@@ -42,7 +42,7 @@ impl Opened {
             let stay = Stay { allowed: &allowed, ..Stay::forever() };
             let (presence, drain, limits) = (Presence::alone(), Drain::default(), Limits::default());
             let stream = Stream::wrapped(server);
-            let server = Server::new(stream, BytesMut::new(), &presence, &drain, &limits, stay);
+            let mut server = Server::new(stream, BytesMut::new(), &presence, &drain, &limits, stay);
             server.run(|_| std::future::ready(answer())).await
         });
         // It begins when its task does.
