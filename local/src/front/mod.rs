@@ -107,14 +107,15 @@ async fn accept(
     }
 }
 
-async fn join(mut client: TcpStream, mut endpoints: watch::Receiver<Option<Endpoints>>) {
-    let Ok(mut upstream) = timeout(WAIT_FOR_ENDPOINT, connect(&mut endpoints)).await else {
+async fn join(client: TcpStream, mut endpoints: watch::Receiver<Option<Endpoints>>) {
+    // In a place of its own, which a connection that waits for its answer no longer has.
+    let Ok(upstream) = Box::pin(timeout(WAIT_FOR_ENDPOINT, connect(&mut endpoints))).await else {
         return debug!("no endpoint took a connection");
     };
     if let Err(error) = Liveness::CLIENT.may_stall().watch(&client) {
         return debug!(%error, "connection lost");
     }
-    if let Err(error) = relay::both_ways(&mut client, &mut upstream).await {
+    if let Err(error) = relay::both_ways(&client, &upstream).await {
         debug!(%error, "connection ended");
         // Who has gone is not taken for one that has closed its half and waits; where it fails, nobody is there to be told.
         let _ = upstream.set_zero_linger();
