@@ -2,7 +2,7 @@
 //!
 //! Three webhooks ask here: one changes pods (`pod`), one changes Services (`service`), one tells what is wrong with
 //! a Service's annotations (`validate`). Each answer is a function of the question, of the Services that are known
-//! ([`Claims`](crate::Claims)) and of the cluster's defaults; no API server is asked. With the webhooks away, pods serve without
+//! ([`Claims`]) and of the cluster's defaults; no API server is asked. With the webhooks away, pods serve without
 //! a sidecar, and Services come to be as they should a little later: the reconciler does the same.
 
 mod pod;
