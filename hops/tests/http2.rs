@@ -21,6 +21,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -305,16 +306,61 @@ async fn a_websocket(path: Path) {
 
 async fn an_app_that_is_gone_from_a_client_of_grpc(path: Path) {
     let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
-    let sent =
+    is_unavailable_to_grpc(path, gone).await;
+}
+
+/// A call of gRPC that is not answered over HTTP/2 is told so in gRPC's words, and in Ebb's.
+async fn is_unavailable_to_grpc(path: Path, app: SocketAddr) {
+    let call =
         request(Method::POST, "/s/M").header("content-type", "application/grpc").header("te", "trailers");
-    let answer = ask(path, gone, sent.body(full("hi")).expect("a request")).await.expect("an answer");
+    let answer = ask(path, app, call.body(full("hi")).expect("a request")).await.expect("an answer");
     assert_eq!(answer.head.status, StatusCode::OK, "{answer:?}");
-    assert_eq!(answer.head.headers["grpc-status"].as_bytes(), b"14");
-    assert_ne!(answer.head.headers["grpc-message"].as_bytes(), b"");
-    assert!(answer.head.headers.contains_key("ebb-reason"));
+    assert_eq!(answer.head.headers["grpc-status"].as_bytes(), b"14", "{answer:?}");
+    assert_ne!(answer.head.headers["grpc-message"].as_bytes(), b"", "{answer:?}");
+    assert!(answer.head.headers.contains_key("ebb-reason"), "{answer:?}");
+}
+
+/// An app that writes `said` to whoever connects, and closes.
+async fn saying(said: &'static [u8]) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 24];
+            // Whoever asks may have gone.
+            let _ = stream.read_exact(&mut asked).await;
+            let _ = stream.write_all(said).await;
+            let _ = stream.shutdown().await;
+            while stream.read(&mut asked).await.is_ok_and(|read| read > 0) {}
+        }
+    });
+    (address, serving)
+}
+
+async fn an_app_of_http1_from_a_client_of_grpc(path: Path) {
+    let (app, _serving) = saying(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await;
+    is_unavailable_to_grpc(path, app).await;
+}
+
+async fn an_app_that_closes_from_a_client_of_grpc(path: Path) {
+    let (app, _serving) = saying(b"").await;
+    is_unavailable_to_grpc(path, app).await;
+}
+
+/// It has fewer bytes than are taken, and more fields.
+async fn a_head_of_too_many_fields(path: Path) {
+    let mut sent = request(Method::GET, "/");
+    for n in 0..10_001 {
+        sent = sent.header("x-many", n.to_string());
+    }
+    is_refused(path, sent.body(empty()).expect("a request"), &[431]).await;
 }
 
 each_on_paths! {
+    an_app_of_http1_from_a_client_of_grpc: sidecar Sidecar, both Both;
+    an_app_that_closes_from_a_client_of_grpc: sidecar Sidecar, both Both;
+    a_head_of_too_many_fields: sidecar Sidecar, both Both, held Held;
     an_early_413: direct Direct, sidecar Sidecar, both Both, held Held;
     trailers_both_ways: direct Direct, sidecar Sidecar, both Both, held Held;
     a_get_with_a_body: direct Direct, sidecar Sidecar, both Both, held Held;
