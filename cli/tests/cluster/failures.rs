@@ -59,6 +59,9 @@ async fn an_app_that_is_killed_is_started_again_and_no_get_is_lost() {
     let victims = processes::of_service("killed");
     let [victim] = &victims[..] else { panic!("one pod, one process: {victims:?}") };
     kill(victim.id);
+    // What is sent to a process that is about to die may have been read by it, and so is sent once more at most.
+    let dead = |_: &[ServiceStatus]| processes::of_service("killed").iter().all(|one| one.id != victim.id);
+    until(&cluster, dead, "the process is gone").await;
     for _ in 0..20 {
         get(address, "/").await.assert_ok();
     }
