@@ -92,7 +92,7 @@ impl Metrics {
             unbound_ports: registered(
                 &mut registry,
                 "unbound_ports",
-                "ServiceTable whose port could not be had here, and is tried again; above 0, another process has it",
+                "Services whose port could not be had here, and is tried again; above 0, another process has it",
             ),
             lost_pokes: registered(
                 &mut registry,

@@ -197,6 +197,11 @@ impl EndpointSink for Kubernetes {
 
 impl Gate for Kubernetes {
     async fn admit(&self, token: Option<&str>) -> Result<(), String> {
+        if token.is_none() {
+            return Err(
+                "no token; an activator brings that of its ServiceAccount (EBB_TOKEN_FILE)".to_owned()
+            );
+        }
         self.gate.admit(token).await
     }
 }

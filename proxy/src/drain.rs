@@ -45,7 +45,7 @@ pub struct Quiet {
     pub limit: Duration,
 }
 
-/// The state of one server, state by its listeners and connections.
+/// The state of one server, shared by its listeners and connections.
 #[derive(Clone, Debug)]
 pub struct Drain {
     state: Arc<State>,

@@ -45,11 +45,11 @@ pub async fn fetch<B: Into<RequestBody>>(
     let due = Instant::now() + within;
     timeout(within, async {
         let (head, body) = request.into_parts();
-        let Answered::Whole(answer, lease) = upstream.send(&head, body.into()).await? else {
+        let Answered::Whole(answer, borrowed) = upstream.send(&head, body.into()).await? else {
             return Err(FetchError::Switched);
         };
         let (head, body) = answer.into_parts();
-        let body: ResponseBody<()> = ResponseBody::relayed(Relay::new(body, due, None, lease), ());
+        let body: ResponseBody<()> = ResponseBody::relayed(Relay::new(body, due, None, borrowed), ());
         let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 FetchError::TooLong(max_bytes)

@@ -167,14 +167,14 @@ impl Forwarded {
     pub fn into_response<G: Send + 'static>(self, guard: G) -> Response<ResponseBody<G>> {
         let Self { answered, may_switch, timeouts } = self;
         match answered {
-            Answered::Whole(mut answer, lease) => {
+            Answered::Whole(mut answer, borrowed) => {
                 if answer.version() < Version::HTTP_2 {
                     // The version is each connection's own: an app's 1.0 would close the client's connection too.
                     *answer.version_mut() = Version::HTTP_11;
                 }
                 strip_hop_by_hop(answer.headers_mut());
                 answer.map(|body| {
-                    ResponseBody::relayed(Relay::new(body, timeouts.deadline, timeouts.idle, lease), guard)
+                    ResponseBody::relayed(Relay::new(body, timeouts.deadline, timeouts.idle, borrowed), guard)
                 })
             }
             Answered::Switched(mut answer, upstream) if may_switch => {

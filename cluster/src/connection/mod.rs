@@ -3,7 +3,7 @@
 
 mod answer;
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use ebb_proxy::net::{self, Liveness};
 use http::{Request, Uri, uri::Scheme};
@@ -89,9 +89,12 @@ async fn open(uri: &Uri) -> io::Result<TcpStream> {
     let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
     // An address of IPv6 is in brackets.
     let host = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+    // One that is silent leaves the others their time.
+    let within = CONNECT_WITHIN / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut why = io::Error::other(format!("{host} has no address"));
-    for address in lookup_host((host, port)).await? {
-        match net::connect(address, CONNECT_WITHIN, Liveness::CLIENT).await {
+    for address in addresses {
+        match net::connect(address, within, Liveness::CLIENT).await {
             Ok(stream) => return Ok(stream),
             Err(error) => why = error,
         }
@@ -101,11 +104,7 @@ async fn open(uri: &Uri) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        net::{Ipv4Addr, SocketAddr},
-        sync::Arc,
-    };
+    use std::{convert::Infallible, net::Ipv4Addr, sync::Arc};
 
     use bytes::Bytes;
     use ebb_proxy::stream::ChannelBody;

@@ -21,25 +21,26 @@ const PIECE: usize = 16 * 1024;
 /// When either connection fails.
 pub(super) async fn both_ways(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
     let (mut up, mut down) = (Way::default(), Way::default());
+    // In a place of its own, where there is one: mostly the client is read, and that tells.
+    let mut gone = None;
     poll_fn(|cx| {
-        // Whoever has said all may still listen, or have gone: reading no longer tells.
-        let said_all = up.poll(client, server, cx)?;
-        // Its end is kept in it.
-        let _ = down.poll(server, client, cx)?;
-        said_all.map(io::Result::Ok)
-    })
-    .await?;
-    // In a place of its own: few clients close their half.
-    Box::pin(async {
-        tokio::select! {
-            ended = poll_fn(|cx| down.poll(server, client, cx)) => ended,
-            error = failed(client) => Err(error),
+        let said_all = up.poll(client, server, cx)?.is_ready();
+        let heard_all = down.poll(server, client, cx)?.is_ready();
+        if said_all && heard_all {
+            return Poll::Ready(Ok(()));
         }
+        if said_all || !up.rest.is_empty() {
+            let gone = gone.get_or_insert_with(|| Box::pin(failed(client)));
+            return gone.as_mut().poll(cx).map(Err);
+        }
+        gone = None;
+        Poll::Pending
     })
     .await
 }
 
-/// Resolves when a connection has failed. Reading says nothing of it once the other side has closed its half.
+/// Resolves when a connection has failed that is not read: because its other side has closed its half, or because what it
+/// said before cannot be written yet.
 async fn failed(connection: &TcpStream) -> io::Error {
     let ready = connection.ready(Interest::ERROR).await;
     let error = ready.err().or_else(|| connection.take_error().ok().flatten());
@@ -152,6 +153,20 @@ mod tests {
         let relaying = tokio::spawn(async move { both_ways(&near, &far).await });
         client.shutdown().await.unwrap();
         assert_eq!(timeout(SOON, app.read(&mut [0])).await.unwrap().unwrap(), 0);
+        client.set_zero_linger().unwrap();
+        drop(client);
+        assert!(timeout(SOON, relaying).await.unwrap().unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_while_nobody_takes_what_it_sent_ends_it() {
+        let (mut client, near) = connected().await;
+        let (far, _app) = connected().await;
+        let relaying = tokio::spawn(async move { both_ways(&near, &far).await });
+        // More than all buffers on the way hold.
+        let more = vec![0; 64 * 1024 * 1024];
+        let sending = timeout(Duration::from_millis(500), client.write_all(&more));
+        assert!(sending.await.is_err(), "the app reads nothing");
         client.set_zero_linger().unwrap();
         drop(client);
         assert!(timeout(SOON, relaying).await.unwrap().unwrap().is_err());
