@@ -15,19 +15,23 @@ const OF_A_SERVICE: [u64; 2] = [1, 2];
 /// Heads that are not complete yet, of which nobody knows whose they are: so much of all, and at most so many bytes.
 const OF_HEADS: [u64; 2] = [1, 4];
 const MOST_HEADS: u64 = 64 * 1024 * 1024;
+/// Frames that nobody has taken, beside what is in them: as much again, so that neither is short for the other.
+const OF_FRAMES: [u64; 2] = OF_HEADS;
 
 /// The budgets of one activator.
 #[derive(Debug)]
 pub(crate) struct Memory {
     whole: Budget,
     heads: Budget,
+    frames: Budget,
     namespaces: Mutex<HashMap<String, Budget>>,
 }
 
 impl Memory {
     pub(crate) fn new(whole: Budget) -> Self {
         let heads = whole.part(whole.share(OF_HEADS).min(MOST_HEADS));
-        Self { whole, heads, namespaces: Mutex::default() }
+        let frames = whole.part(whole.share(OF_FRAMES).min(MOST_HEADS));
+        Self { whole, heads, frames, namespaces: Mutex::default() }
     }
 
     /// Bytes that are taken, and bytes that may be.
@@ -38,6 +42,11 @@ impl Memory {
     /// Where heads are counted that are not complete yet.
     pub(crate) fn heads(&self) -> Budget {
         self.heads.clone()
+    }
+
+    /// Where frames are counted that nobody has taken.
+    pub(crate) fn frames(&self) -> Budget {
+        self.frames.clone()
     }
 
     /// Where what a service keeps is counted.

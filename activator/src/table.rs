@@ -189,7 +189,8 @@ impl ServiceTable {
         let port = listener.local_addr()?.port();
         info!(service = %service.key, port, "answering");
         let handler = Arc::new(ServiceHandler { service: service.clone() });
-        let limits = Limits { heads: self.shared.memory.heads(), ..Limits::default() };
+        let memory = &self.shared.memory;
+        let limits = Limits { heads: memory.heads(), frames: memory.frames(), ..Limits::default() };
         let accepting = tokio::spawn(serve(listener, handler, service.drain.clone(), limits));
         Ok((u32::from(port), AbortOnDropHandle::new(accepting)))
     }

@@ -66,7 +66,7 @@ where
     G: Send + 'static,
 {
     let (stream, hearing) = Heard::new(stream);
-    let untaken = Untaken::new(limits.heads.clone());
+    let untaken = Untaken::new(limits.frames.clone());
     let (heads, since) = Heads::new(limits.heads.clone(), untaken.clone());
     let mut connection = Builder::new()
         .initial_window_size(STREAM_WINDOW)

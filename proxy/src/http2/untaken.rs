@@ -1,7 +1,7 @@
 //! Frames of data that have come and that nobody has taken. `h2` keeps each in a place of its own, however little is in
 //! it: a byte that is sent alone costs hundreds. What is in the frames is bounded by their stream's window; this is the rest.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -23,7 +23,7 @@ struct Frames {
     budget: Budget,
     reserved: Option<Reserved>,
     /// By stream. Those whose request was taken are here until it is given up.
-    by_stream: HashMap<u32, u32>,
+    by_stream: BTreeMap<u32, u32>,
     all: u64,
     /// The newest stream whose request was taken: what comes for an older one that is not here is not kept.
     newest: u32,
@@ -32,7 +32,7 @@ struct Frames {
 impl Untaken {
     /// Counts in `budget`.
     pub(super) fn new(budget: Budget) -> Self {
-        let by_stream = HashMap::new();
+        let by_stream = BTreeMap::new();
         Self(Arc::new(Mutex::new(Frames { budget, reserved: None, by_stream, all: 0, newest: 0 })))
     }
 
@@ -51,7 +51,7 @@ impl Untaken {
     /// The request of `stream` was taken, and is whole.
     pub(super) fn whole(&self, stream: u32) {
         let mut frames = self.0.lock();
-        frames.newest = frames.newest.max(stream);
+        frames.reached(stream);
         let left = frames.by_stream.remove(&stream).unwrap_or_default();
         frames.gone(u64::from(left));
     }
@@ -59,8 +59,8 @@ impl Untaken {
     /// The request of `stream` was taken; its body may come.
     pub(super) fn of(&self, stream: u32) -> OfStream {
         let mut frames = self.0.lock();
+        frames.reached(stream);
         frames.by_stream.entry(stream).or_default();
-        frames.newest = frames.newest.max(stream);
         OfStream { all: self.clone(), stream }
     }
 }
@@ -73,7 +73,7 @@ pub(super) struct OfStream {
 }
 
 impl OfStream {
-    /// One was taken.
+    /// One was taken. An empty one that is not the last is given to nobody, and counts until its stream is given up.
     pub(super) fn taken(&self) {
         let mut frames = self.all.0.lock();
         if let Some(left) = frames.by_stream.get_mut(&self.stream).filter(|left| **left > 0) {
@@ -90,6 +90,20 @@ impl Drop for OfStream {
 }
 
 impl Frames {
+    /// Requests are taken in the order of their streams: what came for those in between, which `h2` refused, is not kept.
+    fn reached(&mut self, stream: u32) {
+        if stream <= self.newest {
+            return;
+        }
+        let refused: Vec<u32> =
+            self.by_stream.range(self.newest + 1..stream).map(|(refused, _)| *refused).collect();
+        for refused in refused {
+            let left = self.by_stream.remove(&refused).unwrap_or_default();
+            self.gone(u64::from(left));
+        }
+        self.newest = stream;
+    }
+
     fn gone(&mut self, frames: u64) {
         self.all -= frames;
         if self.all * OF_A_FRAME <= FREE {
@@ -154,6 +168,19 @@ mod tests {
         assert_eq!(budget.used(), 3 * STEP);
         drop(five);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn streams_that_were_refused_count_until_a_later_one_is_taken() {
+        let budget = Budget::new(4 * STEP);
+        let untaken = Untaken::new(budget.clone());
+        assert!(come(&untaken, 5, 300) && come(&untaken, 7, 300));
+        assert_eq!(budget.used(), 3 * STEP);
+        let nine = untaken.of(9);
+        assert_eq!(budget.used(), 0);
+        assert!(come(&untaken, 7, 10_000), "nothing of it is kept");
+        drop(nine);
+        assert_eq!(untaken.0.lock().all, 0);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Limits {
     pub liveness: Liveness,
     /// Where heads are counted that are not complete yet.
     pub heads: Budget,
+    /// Where frames of data are counted that nobody has taken, beside what is in them.
+    pub frames: Budget,
 }
 
 impl Default for Limits {
@@ -72,6 +74,7 @@ impl Default for Limits {
             max_streams: 250,
             liveness: Liveness::CLIENT,
             heads: Budget::new(16 * 1024 * 1024),
+            frames: Budget::new(16 * 1024 * 1024),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! When an end of a tunnel is slow, and when what it does not take says that it is gone.
 //!
-//! A program that reads nothing still has its kernel take what it has room for. As long as no more than that can be out, a
-//! partner that takes nothing is gone. How much is out the kernel tells nobody; but whatever is older than the time in
-//! which bytes must be taken was taken, because the connection would have ended otherwise.
+//! A program that reads nothing still has its kernel take what it has room for. As long as no more than that can wait to be
+//! read, a partner that takes nothing is gone. How much waits nobody can ask for here; what was written minutes ago is
+//! taken to have been read. A program that reads a burst in pieces, with pauses of seconds, for longer than that is cut off
+//! in such a pause.
 
 use std::{
     io::{self, IoSlice},
@@ -20,8 +21,10 @@ use crate::net::{Liveness, Stream};
 
 /// A kernel takes so much for a program that reads nothing: half of the smallest window that connections open with.
 const TAKEN_UNREAD: u64 = 32 * 1024;
+/// What is older than this was read.
+const READ_WITHIN: Duration = Duration::from_secs(5 * 60);
 
-/// What may not have been taken yet, and what follows.
+/// What may not have been read yet, and what follows.
 #[derive(Debug)]
 struct Stalls {
     liveness: Liveness,
@@ -42,10 +45,6 @@ impl Stalls {
         if self.may_stall { self.liveness.may_stall() } else { self.liveness }
     }
 
-    const fn within(&self) -> Duration {
-        self.in_force().unacknowledged
-    }
-
     /// So many more bytes were written. Answers whether something else holds from now on.
     fn wrote(&mut self, bytes: u64, now: Instant) -> bool {
         let changed = self.look(now);
@@ -55,11 +54,11 @@ impl Stalls {
         changed != begins
     }
 
-    /// Time has passed: what was taken by now counts no more. Answers whether something else holds from now on.
+    /// Time has passed: what was read by now counts no more. Answers whether something else holds from now on.
     fn look(&mut self, now: Instant) -> bool {
         let passed = now - self.since;
-        if passed >= self.within() {
-            self.written = [0, if passed < 2 * self.within() { self.written[0] } else { 0 }];
+        if passed >= READ_WITHIN {
+            self.written = [0, if passed < 2 * READ_WITHIN { self.written[0] } else { 0 }];
             self.since = now;
         }
         let ends = self.may_stall && self.out() <= TAKEN_UNREAD;
@@ -73,7 +72,7 @@ impl Stalls {
 
     /// When to look again.
     fn next_look(&self) -> Option<Instant> {
-        self.may_stall.then(|| self.since + self.within())
+        self.may_stall.then(|| self.since + READ_WITHIN)
     }
 }
 
@@ -90,9 +89,13 @@ impl Watched {
         Self { stream, stalls: Stalls::new(liveness, Instant::now()), look: None }
     }
 
-    fn wrote(&mut self, bytes: usize) {
+    fn wrote(&mut self, bytes: usize, cx: &mut Context<'_>) {
         let changed = self.stalls.wrote(bytes as u64, Instant::now());
         self.settle(changed);
+        if changed {
+            // Nobody may read before there is something to be read.
+            self.poll_look(cx);
+        }
     }
 
     fn settle(&mut self, changed: bool) {
@@ -129,7 +132,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.wrote(written);
+        self.wrote(written, cx);
         Poll::Ready(Ok(written))
     }
 
@@ -147,7 +150,7 @@ impl AsyncWrite for Watched {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        self.wrote(written);
+        self.wrote(written, cx);
         Poll::Ready(Ok(written))
     }
 
@@ -162,9 +165,6 @@ mod tests {
 
     use super::*;
 
-    const STRICT: Duration = Liveness::POD.unacknowledged;
-    const STALLED: Duration = Liveness::POD.stalled;
-
     #[test]
     fn a_partner_may_stall_as_long_as_more_may_be_out_than_its_kernel_takes() {
         let began = Instant::now();
@@ -175,27 +175,27 @@ mod tests {
         assert_eq!(stalls.in_force(), Liveness::POD.may_stall());
         assert!(!stalls.wrote(1, began), "it is so already");
         // It may have been written at the end of that time.
-        assert!(!stalls.look(began + STALLED));
-        assert!(stalls.look(began + 2 * STALLED));
+        assert!(!stalls.look(began + READ_WITHIN));
+        assert!(stalls.look(began + 2 * READ_WITHIN));
         assert_eq!((stalls.in_force(), stalls.next_look()), (Liveness::POD, None));
     }
 
     #[test]
-    fn what_is_written_slowly_was_taken_before() {
+    fn what_is_written_slowly_was_read_before() {
         let mut now = Instant::now();
         let mut stalls = Stalls::new(Liveness::POD, now);
         for _ in 0..100 {
-            now += STRICT;
+            now += READ_WITHIN;
             assert!(!stalls.wrote(TAKEN_UNREAD / 2, now));
         }
         assert!(stalls.wrote(TAKEN_UNREAD / 4, now), "more at once is too much");
         // As much again and again keeps it so.
         for _ in 0..10 {
-            now += STALLED;
+            now += READ_WITHIN;
             assert!(!stalls.wrote(TAKEN_UNREAD, now));
             assert!(stalls.may_stall);
         }
-        now += 2 * STALLED;
+        now += 2 * READ_WITHIN;
         assert!(stalls.wrote(1, now), "after a rest it is not");
         assert!(!stalls.may_stall);
     }
@@ -207,7 +207,7 @@ mod tests {
         watched.write_all(&vec![0; 64 * 1024]).await.unwrap();
         assert!(watched.stalls.may_stall);
         let said = tokio::spawn(async move {
-            tokio::time::sleep(3 * STALLED).await;
+            tokio::time::sleep(3 * READ_WITHIN).await;
             far.write_all(b"x").await.unwrap();
             far
         });
