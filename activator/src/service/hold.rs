@@ -82,7 +82,7 @@ enum Entered {
     Waiting(Waiting),
 }
 
-/// A place in the queue, given up when dropped; and with it the place, if one was granted unseen.
+/// A turn in the queue, given up when dropped; and with it the place at a pod, if one was granted unseen.
 struct Waiting {
     service: Arc<Service>,
     ticket: Ticket,
