@@ -86,6 +86,15 @@ impl Budget {
         reserved.grow(bytes).then_some(reserved)
     }
 
+    /// Takes `bytes` more into `reserved`, which begins as a part of its own: a share like others, when this runs short.
+    pub(crate) fn grow(&self, reserved: &mut Option<Reserved>, bytes: u64) -> bool {
+        if let Some(reserved) = reserved {
+            return reserved.grow(bytes);
+        }
+        *reserved = self.part(self.limit()).reserve(bytes);
+        reserved.is_some()
+    }
+
     fn take(&self, bytes: u64) -> bool {
         let level = &*self.0;
         let before = level.used.fetch_add(bytes, Ordering::Relaxed);

@@ -193,14 +193,7 @@ impl<'a> Server<'a> {
             if inbound.unread.len() > counted {
                 let more = (inbound.unread.len() - counted) as u64;
                 counted = inbound.unread.len();
-                let fits = if let Some(reserved) = head {
-                    reserved.grow(more)
-                } else {
-                    // Of one connection among others, which leaves them their shares.
-                    *head = limits.heads.part(limits.heads.limit()).reserve(more);
-                    head.is_some()
-                };
-                if !fits {
+                if !limits.heads.grow(head, more) {
                     return Poll::Ready(Ok(Next::Wrong(short())));
                 }
             }

@@ -127,13 +127,7 @@ impl Heads {
         self.since.begun();
         let more = (KEPT * open).saturating_sub(self.counted);
         self.counted += more;
-        let fits = match &mut self.reserved {
-            Some(reserved) => reserved.grow(more),
-            none => {
-                *none = self.budget.part(self.budget.limit()).reserve(more);
-                none.is_some()
-            }
-        };
+        let fits = self.budget.grow(&mut self.reserved, more);
         if fits { Ok(()) } else { Err(io::Error::other("no memory for a head that is not complete")) }
     }
 }

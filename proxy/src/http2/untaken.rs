@@ -120,13 +120,7 @@ impl Frames {
         if needed <= counted {
             return true;
         }
-        match &mut self.reserved {
-            Some(reserved) => reserved.grow(STEP),
-            none => {
-                *none = self.budget.part(self.budget.limit()).reserve(STEP);
-                none.is_some()
-            }
-        }
+        self.budget.grow(&mut self.reserved, STEP)
     }
 }
 
