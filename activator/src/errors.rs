@@ -18,6 +18,10 @@ pub(crate) enum Refused {
     ActivationDeadline { waited: Duration, trouble: String },
     #[error("the service is gone")]
     ServiceGone,
+    #[error("{service}, which this route sends a part of its requests to, cannot take them: {trouble}")]
+    SplitTarget { service: String, trouble: String },
+    #[error("this route sends its requests to nobody")]
+    NoTarget,
     #[error("the request's body broke off")]
     ClientGone,
     #[error("{error}")]
@@ -32,6 +36,8 @@ impl Refused {
             Self::MemoryShort => "memory-short",
             Self::ActivationDeadline { .. } => "activation-deadline",
             Self::ServiceGone => "service-gone",
+            Self::SplitTarget { .. } => "split-target",
+            Self::NoTarget => "no-target",
             Self::ClientGone => "client-gone",
             Self::Forward { fate, error } => match error {
                 ForwardError::TimedOut(_) => "request-timeout",
@@ -54,7 +60,9 @@ impl Refused {
             Self::ActivationDeadline { .. } => {
                 Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text).retry_after(5)
             }
-            Self::ServiceGone => Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text),
+            Self::ServiceGone | Self::SplitTarget { .. } | Self::NoTarget => {
+                Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text)
+            }
             // Nobody is there to read it; the count under its reason is what remains.
             Self::ClientGone => Reply::new(StatusCode::BAD_REQUEST, reason, text),
             Self::Forward { error: ForwardError::TimedOut(_), .. } => {

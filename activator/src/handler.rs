@@ -1,7 +1,7 @@
 //! The life of a request at the activator: counted, held until a pod can take it, forwarded; and taken
 //! back if the pod could not be reached.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Borrow, net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_core::{fate::Fate, headers};
 use ebb_proxy::{
@@ -19,11 +19,46 @@ use crate::{
 /// The pod's own time-outs fire first: its answer says which one it was.
 const AFTER_THE_POD: Duration = Duration::from_secs(1);
 
-/// Takes the requests of one service.
-#[derive(Debug)]
-pub(crate) struct ServiceHandler {
-    pub(crate) service: Arc<Service>,
+/// Whose requests come in on one port.
+pub(crate) trait Entrance: Send + Sync + 'static {
+    /// Who was chosen to take a request.
+    type Chosen: Borrow<Arc<Service>> + Send + Sync;
+
+    /// Chooses who takes the request with these `headers`.
+    fn choose(&self, headers: &HeaderMap) -> Result<Self::Chosen, Refused>;
+
+    /// Resolves once `chosen` is to take nothing more: a request that no pod has yet is for another one.
+    fn withdrawn(&self, chosen: &Self::Chosen) -> impl Future<Output = ()> + Send;
+
+    /// The request that `chosen` took was answered with `status`, after so long.
+    fn answered(&self, chosen: &Self::Chosen, status: StatusCode, after: Duration);
+
+    /// How long its clients' connections may stay.
+    fn connection_limits(&self) -> ConnectionLimits;
 }
+
+/// A service's own port: nobody else takes its requests.
+impl Entrance for Arc<Service> {
+    type Chosen = Self;
+
+    fn choose(&self, _: &HeaderMap) -> Result<Self, Refused> {
+        Ok(self.clone())
+    }
+
+    fn withdrawn(&self, _: &Self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    fn answered(&self, _: &Self, _: StatusCode, _: Duration) {}
+
+    fn connection_limits(&self) -> ConnectionLimits {
+        Service::connection_limits(self)
+    }
+}
+
+/// Takes the requests that come in at an entrance.
+#[derive(Debug)]
+pub(crate) struct RequestHandler<E>(pub(crate) E);
 
 /// What ends with the request: its place at the pod first, then its count.
 #[derive(Debug)]
@@ -36,7 +71,7 @@ pub(crate) struct Guard {
     memory: Reserved,
 }
 
-impl Handler for ServiceHandler {
+impl<E: Entrance> Handler for RequestHandler<E> {
     type Guard = Guard;
 
     async fn call(
@@ -49,31 +84,37 @@ impl Handler for ServiceHandler {
         }
         headers::remove_all(request.headers_mut(), &headers::FOR_EBB_ALONE);
         let speaks = Speaks::of(request.headers());
-        match self.relay(request, peer).await {
+        let began = Instant::now();
+        let mut chosen = match self.0.choose(request.headers()) {
+            Ok(chosen) => chosen,
+            Err(refused) => return refused.reply().speaking(speaks).into_response(),
+        };
+        let response = match self.relay(&mut chosen, request, peer).await {
             Ok(response) => response,
             Err(refused) => {
-                self.service.metrics.refused(refused.reason());
+                service(&chosen).metrics.refused(refused.reason());
                 refused.reply().speaking(speaks).into_response()
             }
-        }
+        };
+        self.0.answered(&chosen, response.status(), began.elapsed());
+        response
     }
 
     fn connection_limits(&self) -> ConnectionLimits {
-        self.service.connection_limits()
+        self.0.connection_limits()
     }
 }
 
-impl ServiceHandler {
+impl<E: Entrance> RequestHandler<E> {
     async fn relay(
         &self,
+        chosen: &mut E::Chosen,
         request: Request<RequestBody>,
         peer: SocketAddr,
     ) -> Result<Response<ResponseBody<Guard>>, Refused> {
-        let service = &self.service;
-        let mut memory = service.memory.reserve(kept_for(&request)).ok_or(Refused::MemoryShort)?;
-        let in_flight = service.begin();
-        let settings = service.settings();
-        let deadline = Instant::now() + settings.activation_deadline;
+        let mut memory = service(chosen).memory.reserve(kept_for(&request)).ok_or(Refused::MemoryShort)?;
+        let (mut in_flight, mut settings) = (service(chosen).begin(), service(chosen).settings());
+        let arrived = Instant::now();
         let Hop { mut head, mut body } = Hop::new(request, peer);
         // It can be read when its pod is there, if it must be; then it is sent once.
         if !memory.grow_if_plenty(body.most_kept() as u64) {
@@ -81,7 +122,17 @@ impl ServiceHandler {
         }
         let (mut attempts, mut ticket) = (Attempts::here(), None);
         loop {
-            let mut place = service.place(in_flight.arrived_at, ticket, &mut body, deadline).await?;
+            let deadline = arrived + settings.activation_deadline;
+            let placed = tokio::select! {
+                biased; // who is granted a place in the last moment takes it
+                place = service(chosen).place(in_flight.arrived_at, ticket.take(), &mut body, deadline) => Some(place?),
+                () = self.0.withdrawn(chosen) => None,
+            };
+            let Some(mut place) = placed else {
+                *chosen = self.0.choose(&head.headers)?;
+                (in_flight, settings) = (service(chosen).begin(), service(chosen).settings());
+                continue;
+            };
             mark(&mut head.headers, &place);
             let direct = place.pod.entry.direct;
             let pod = &place.pod.upstream;
@@ -91,7 +142,7 @@ impl ServiceHandler {
             let fate = fate(&tried, direct);
             if attempts.again(fate, &head, &body) {
                 let stood = if is_the_pods_fault(&tried, fate) { place.failed() } else { place.ended() };
-                ticket = Some(stood.unwrap_or_else(|| service.late_ticket()));
+                ticket = Some(stood.unwrap_or_else(|| service(chosen).late_ticket()));
                 continue;
             }
             if is_the_pods_fault(&tried, fate) {
@@ -107,6 +158,10 @@ impl ServiceHandler {
             };
         }
     }
+}
+
+fn service<C: Borrow<Arc<Service>>>(chosen: &C) -> &Arc<Service> {
+    chosen.borrow()
 }
 
 /// What a request keeps that is not read ahead of it, in bytes: its connection and task, its place in the queue, its head

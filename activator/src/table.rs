@@ -1,4 +1,4 @@
-//! The table of services: what the autoscaler says there is, made so.
+//! The table of services and routes: what the autoscaler says there is, made so.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,17 +10,18 @@ use std::{
 
 use ebb_core::{
     ServiceKey,
-    link::{Down, Listening, ServiceEntry},
+    link::{Down, Listening, RouteEntry, ServiceEntry},
 };
-use ebb_proxy::{Limits, Quiet, listen, serve};
+use ebb_proxy::{Drain, Limits, Quiet, listen, serve};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::{
-    handler::ServiceHandler,
+    handler::RequestHandler,
     metrics::UnboundPort,
+    route::Route,
     service::{Common, Load, Service},
 };
 
@@ -36,11 +37,24 @@ pub(crate) struct ServiceTable {
     departing: Mutex<Departing>,
 }
 
-/// Services that are gone and finish what they have.
+/// What is gone and finishes what it has.
 #[derive(Debug, Default)]
 struct Departing {
-    services: Vec<Weak<Service>>,
+    all: Vec<WeakKind>,
     drains: JoinSet<()>,
+}
+
+/// What has a port of its own.
+#[derive(Clone, Debug)]
+enum Kind {
+    Service(Arc<Service>),
+    Route(Arc<Route>),
+}
+
+#[derive(Debug)]
+enum WeakKind {
+    Service(Weak<Service>),
+    Route(Weak<Route>),
 }
 
 #[derive(Debug, Default)]
@@ -52,9 +66,62 @@ struct Table {
 
 #[derive(Debug)]
 struct Served {
-    service: Arc<Service>,
+    kind: Kind,
     listening: Listening,
     accepting: Result<AbortOnDropHandle<()>, UnboundPort>,
+}
+
+impl Kind {
+    fn key(&self) -> &ServiceKey {
+        match self {
+            Self::Service(service) => &service.key,
+            Self::Route(route) => &route.key,
+        }
+    }
+
+    fn service(&self) -> Option<&Arc<Service>> {
+        match self {
+            Self::Service(service) => Some(service),
+            Self::Route(_) => None,
+        }
+    }
+
+    fn drain(&self) -> &Drain {
+        match self {
+            Self::Service(service) => &service.drain,
+            Self::Route(route) => &route.drain,
+        }
+    }
+
+    /// It is gone: who waits for a pod of its own is told so.
+    fn leave(&self) {
+        if let Self::Service(service) = self {
+            service.leave();
+        }
+    }
+
+    /// Its last connection has ended, or is to.
+    fn close(&self) {
+        if let Self::Service(service) = self {
+            service.close();
+        }
+    }
+
+    fn downgrade(&self) -> WeakKind {
+        match self {
+            Self::Service(service) => WeakKind::Service(Arc::downgrade(service)),
+            Self::Route(route) => WeakKind::Route(Arc::downgrade(route)),
+        }
+    }
+}
+
+impl WeakKind {
+    fn upgrade(&self) -> Option<Kind> {
+        match self {
+            Self::Service(service) => service.upgrade().map(Kind::Service),
+            Self::Route(route) => route.upgrade().map(Kind::Route),
+        }
+    }
 }
 
 impl ServiceTable {
@@ -67,10 +134,8 @@ impl ServiceTable {
     pub(crate) async fn apply(&self, down: Down) -> Vec<Listening> {
         let listening = if down.is_of_the_leader() { self.obey(&down).await } else { Vec::new() };
         for announced in &down.announced {
-            let service =
-                self.table.lock().served.get(&announced.service()).map(|served| served.service.clone());
             // Of a service that is not known here the leader will tell.
-            if let (Some(service), Some(pod)) = (service, &announced.pod) {
+            if let (Some(service), Some(pod)) = (self.find(&announced.service()), &announced.pod) {
                 service.announced(pod, announced.draining);
             }
         }
@@ -78,40 +143,65 @@ impl ServiceTable {
     }
 
     async fn obey(&self, down: &Down) -> Vec<Listening> {
-        let named: HashSet<ServiceKey> = down.services.iter().map(ServiceEntry::service).collect();
+        let services = down.services.iter().map(ServiceEntry::service);
+        let named: HashSet<ServiceKey> = services.chain(down.routes.iter().map(RouteEntry::route)).collect();
         let mut gone: Vec<ServiceKey> = down.gone.iter().filter_map(|key| key.parse().ok()).collect();
         if down.complete {
             gone.extend(self.table.lock().served.keys().filter(|key| !named.contains(key)).cloned());
         }
-        for key in gone {
-            self.remove(&key).await;
+        for key in &gone {
+            self.remove(key).await;
         }
-        let mut listening = Vec::with_capacity(down.services.len());
+        let mut listening = Vec::with_capacity(down.services.len() + down.routes.len());
         for entry in &down.services {
-            if let Some(news) = self.put(entry).await {
-                listening.push(news);
-            }
+            listening.extend(self.put(entry).await);
+        }
+        if !gone.is_empty() || !listening.is_empty() {
+            self.find_again();
+        }
+        // After the services between which they choose.
+        for entry in &down.routes {
+            listening.extend(self.put_route(entry).await);
         }
         listening
+    }
+
+    /// The service of that key; `None` if it is not known here.
+    fn find(&self, key: &ServiceKey) -> Option<Arc<Service>> {
+        self.table.lock().served.get(key).and_then(|served| served.kind.service()).cloned()
+    }
+
+    /// Services have come or gone: routes look for their own.
+    fn find_again(&self) {
+        let routes: Vec<Arc<Route>> = {
+            let table = self.table.lock();
+            let kinds = table.served.values().map(|served| &served.kind);
+            kinds
+                .filter_map(|kind| if let Kind::Route(route) = kind { Some(route.clone()) } else { None })
+                .collect()
+        };
+        for route in routes {
+            route.find_again(&|key: &ServiceKey| self.find(key));
+        }
     }
 
     /// Tries again the ports that could not be had, and answers those that now could. Whoever applies tables calls
     /// this, so that no table changes meanwhile.
     pub(crate) async fn retry(&self) -> Vec<Listening> {
-        let unbound: Vec<(Arc<Service>, u32)> = {
+        let unbound: Vec<(Kind, u32)> = {
             let table = self.table.lock();
             let unbound = table.served.values().filter(|served| served.accepting.is_err());
-            unbound.map(|served| (served.service.clone(), served.listening.port)).collect()
+            unbound.map(|served| (served.kind.clone(), served.listening.port)).collect()
         };
         let mut listening = Vec::new();
-        for (service, port) in unbound {
+        for (kind, port) in unbound {
             // Why not was told when it was first tried.
-            let Ok((port, accepting)) = self.accept(&service, port).await else { continue };
+            let Ok((port, accepting)) = self.accept(&kind, port).await else { continue };
             let mut table = self.table.lock();
             if table.leaving {
                 break;
             }
-            let Some(served) = table.served.get_mut(&service.key) else { continue };
+            let Some(served) = table.served.get_mut(kind.key()) else { continue };
             served.accepting = Ok(accepting);
             served.listening.port = port;
             served.listening.error.clear();
@@ -133,74 +223,92 @@ impl ServiceTable {
 
     /// How busy `key` is here.
     pub(crate) fn load(&self, key: &ServiceKey) -> Option<Load> {
-        self.table.lock().served.get(key).map(|served| served.service.load())
+        self.find(key).map(|service| service.load())
     }
 
     async fn put(&self, entry: &ServiceEntry) -> Option<Listening> {
         let key = entry.service();
-        if self.update(&key, entry) {
+        if let Some(Kind::Service(service)) = self.kept(&key, entry.port) {
+            service.update(entry);
             return None;
         }
-        self.remove(&key).await;
-        let served = self.listen(entry).await;
+        let service = || Kind::Service(Service::new(entry, self.shared.clone()));
+        self.replace(&key, entry.port, service).await
+    }
+
+    async fn put_route(&self, entry: &RouteEntry) -> Option<Listening> {
+        let (key, find) = (entry.route(), |key: &ServiceKey| self.find(key));
+        if let Some(Kind::Route(route)) = self.kept(&key, entry.port) {
+            route.update(entry, &find);
+            return None;
+        }
+        let route = || Kind::Route(Route::new(entry, self.shared.metrics.clone(), &find));
+        self.replace(&key, entry.port, route).await
+    }
+
+    /// What is there under `key`, if `port` asks for no other port than it has.
+    fn kept(&self, key: &ServiceKey, port: u32) -> Option<Kind> {
+        let table = self.table.lock();
+        let Served { kind, listening, accepting } = table.served.get(key)?;
+        let same_port = accepting.is_ok() && (port == 0 || port == listening.port);
+        (same_port || table.leaving).then(|| kind.clone())
+    }
+
+    /// Answers for what `new` makes on `port`, in the place of whatever was there under `key`. Who leaves takes nothing
+    /// new.
+    async fn replace(&self, key: &ServiceKey, port: u32, new: impl FnOnce() -> Kind) -> Option<Listening> {
+        if self.table.lock().leaving {
+            return None;
+        }
+        self.remove(key).await;
+        let served = self.listen(new(), port).await;
         let listening = served.listening.clone();
         let mut table = self.table.lock();
         if table.leaving {
             return None;
         }
-        table.served.insert(key, served);
+        table.served.insert(key.clone(), served);
         Some(listening)
     }
 
-    /// Whether `entry` asks for no other port than there is: then the service takes it over.
-    fn update(&self, key: &ServiceKey, entry: &ServiceEntry) -> bool {
-        let stays = {
-            let table = self.table.lock();
-            let Some(Served { service, listening, accepting }) = table.served.get(key) else {
-                return table.leaving;
-            };
-            let same_port = accepting.is_ok() && (entry.port == 0 || entry.port == listening.port);
-            (same_port || table.leaving).then(|| service.clone())
-        };
-        if let Some(service) = &stays {
-            service.update(entry);
-        }
-        stays.is_some()
-    }
-
-    async fn listen(&self, entry: &ServiceEntry) -> Served {
-        let service = Service::new(entry, self.shared.clone());
-        let (port, error, accepting) = match self.accept(&service, entry.port).await {
+    async fn listen(&self, kind: Kind, port: u32) -> Served {
+        let ServiceKey { namespace, name } = kind.key().clone();
+        let (port, error, accepting) = match self.accept(&kind, port).await {
             Ok((port, accepting)) => (port, String::new(), Ok(accepting)),
             Err(error) => {
-                warn!(service = %service.key, port = entry.port, %error, "cannot answer on the service's port");
-                (entry.port, error.to_string(), Err(self.shared.metrics.unbound_port()))
+                warn!(service = %kind.key(), port, %error, "cannot answer on the service's port");
+                (port, error.to_string(), Err(self.shared.metrics.unbound_port()))
             }
         };
-        let listening =
-            Listening { namespace: entry.namespace.clone(), name: entry.name.clone(), port, error };
-        Served { service, listening, accepting }
+        Served { kind, listening: Listening { namespace, name, port, error }, accepting }
     }
 
-    /// Takes requests for `service` on `port`; answers on which, if that is 0.
-    async fn accept(&self, service: &Arc<Service>, port: u32) -> io::Result<(u32, AbortOnDropHandle<()>)> {
+    /// Takes requests for `kind` on `port`; answers on which, if that is 0.
+    async fn accept(&self, kind: &Kind, port: u32) -> io::Result<(u32, AbortOnDropHandle<()>)> {
         let port = u16::try_from(port).map_err(|_| io::Error::other("no such port"))?;
         let listener = listen(SocketAddr::new(self.address, port)).await?;
         let port = listener.local_addr()?.port();
-        info!(service = %service.key, port, "answering");
-        let handler = Arc::new(ServiceHandler { service: service.clone() });
+        info!(service = %kind.key(), port, "answering");
         let memory = &self.shared.memory;
         let limits = Limits { heads: memory.heads(), frames: memory.frames(), ..Limits::default() };
-        let accepting = tokio::spawn(serve(listener, handler, service.drain.clone(), limits));
+        let drain = kind.drain().clone();
+        let accepting = match kind.clone() {
+            Kind::Service(service) => {
+                tokio::spawn(serve(listener, Arc::new(RequestHandler(service)), drain, limits))
+            }
+            Kind::Route(route) => {
+                tokio::spawn(serve(listener, Arc::new(RequestHandler(route)), drain, limits))
+            }
+        };
         Ok((u32::from(port), AbortOnDropHandle::new(accepting)))
     }
 
-    /// Resolves when the service's port is free for another. What is in flight is finished beside.
+    /// Resolves when the port is free for another. What is in flight is finished beside.
     async fn remove(&self, key: &ServiceKey) {
         let removed = self.table.lock().served.remove(key);
-        let Some(Served { service, accepting, .. }) = removed else { return };
+        let Some(Served { kind, accepting, .. }) = removed else { return };
         info!(service = %key, "no longer answering");
-        service.leave();
+        kind.leave();
         if let Ok(accepting) = accepting {
             accepting.abort();
             // It was told to end, and says so.
@@ -208,14 +316,14 @@ impl ServiceTable {
         }
         let mut departing = self.departing.lock();
         // Those that have ended are let go of here, so that neither grows.
-        departing.services.retain(|service| service.strong_count() > 0);
+        departing.all.retain(|gone| gone.upgrade().is_some());
         while departing.drains.try_join_next().is_some() {}
-        departing.services.push(Arc::downgrade(&service));
+        departing.all.push(kind.downgrade());
         departing.drains.spawn(async move {
-            if let Err(cut) = service.drain.run(GONE).await {
-                warn!(service = %service.key, connections = cut.connections, "connections were cut");
+            if let Err(cut) = kind.drain().run(GONE).await {
+                warn!(service = %kind.key(), connections = cut.connections, "connections were cut");
             }
-            service.close();
+            kind.close();
         });
     }
 
@@ -224,10 +332,10 @@ impl ServiceTable {
     pub(crate) async fn drain(&self, plan: Quiet) -> usize {
         self.table.lock().leaving = true;
         let mut drains = JoinSet::new();
-        for service in self.all() {
+        for kind in self.all() {
             drains.spawn(async move {
-                let cut = service.drain.run(plan).await.err().unwrap_or_default();
-                service.close();
+                let cut = kind.drain().run(plan).await.err().unwrap_or_default();
+                kind.close();
                 cut.connections
             });
         }
@@ -237,16 +345,15 @@ impl ServiceTable {
     /// Ends at once; connections are cut.
     pub(crate) fn abort(&self) {
         self.table.lock().leaving = true;
-        for service in self.all() {
-            service.drain.abort();
-            service.close();
+        for kind in self.all() {
+            kind.drain().abort();
+            kind.close();
         }
     }
 
-    fn all(&self) -> Vec<Arc<Service>> {
-        let mut services: Vec<_> =
-            self.table.lock().served.values().map(|served| served.service.clone()).collect();
-        services.extend(self.departing.lock().services.iter().filter_map(Weak::upgrade));
-        services
+    fn all(&self) -> Vec<Kind> {
+        let mut all: Vec<_> = self.table.lock().served.values().map(|served| served.kind.clone()).collect();
+        all.extend(self.departing.lock().all.iter().filter_map(WeakKind::upgrade));
+        all
     }
 }

@@ -43,17 +43,23 @@ pub enum Hint {
     Annotation(&'static str),
     /// The cluster's setting of this name, which no service has for itself.
     Cluster(&'static str),
+    /// The same on the services between which a route divides its requests: the route itself has no pods.
+    OfItsServices,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.hint == Some(Hint::OfItsServices) {
+            let key = &self.key;
+            return write!(f, "{key}: has no effect on a route; it belongs on the services of its split");
+        }
         write!(f, "{}: unknown, has no effect", self.key)?;
         match self.hint {
             Some(Hint::Annotation(name)) => write!(f, "; did you mean {name}?"),
             Some(Hint::Cluster(name)) => {
                 write!(f, "; {name} is a setting of the whole cluster, in its ConfigMap ebb-config")
             }
-            None => Ok(()),
+            Some(Hint::OfItsServices) | None => Ok(()),
         }
     }
 }

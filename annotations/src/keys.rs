@@ -125,8 +125,13 @@ pub const RESTART: Key = Key::new("ebb.dev/restart");
 /// What is wrong and what to do about it, as Ebb wrote it down.
 pub const STATUS: Key = Key::new("ebb.dev/status");
 
+/// Between which services a route divides its requests: `NAME=WEIGHT, NAME=WEIGHT`, or one name alone.
+pub const SPLIT: Key = Key::new("ebb.dev/split");
+/// What keeps a user with one of them: `cookie NAME` or `header NAME`; absent, each request is for itself.
+pub const SPLIT_BY: Key = Key::new("ebb.dev/split-by");
+
 /// Every known key.
-pub const KNOWN: [Key; 40] = [
+pub const KNOWN: [Key; 42] = [
     CLASS,
     METRIC,
     TARGET,
@@ -166,6 +171,8 @@ pub const KNOWN: [Key; 40] = [
     SIDECAR,
     MOUNT_TOKEN,
     RESTART,
+    SPLIT,
+    SPLIT_BY,
     STATUS,
 ];
 
@@ -187,7 +194,12 @@ pub fn full_key(short: &str) -> String {
 /// Whether `key` claims to steer Ebb, yet is none that Ebb knows.
 pub(super) fn is_unknown(key: &str) -> bool {
     let claims = [SCALING_PREFIX, SERVING_PREFIX, EBB_PREFIX].iter().any(|prefix| key.starts_with(prefix));
-    claims && !KNOWN.iter().flat_map(Key::spellings).any(|known| known == key)
+    claims && !is_known(key)
+}
+
+/// Whether `key` is one that Ebb knows.
+pub(super) fn is_known(key: &str) -> bool {
+    KNOWN.iter().flat_map(Key::spellings).any(|known| known == key)
 }
 
 /// The key without its prefix.

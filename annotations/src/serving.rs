@@ -93,7 +93,7 @@ fn partial_timeout(
 }
 
 /// How long a connection may stay, which can be for ever; `None` is off.
-fn connection_limit(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<Duration> {
+pub(super) fn connection_limit(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<Duration> {
     let reading: Reading<'_, GoDuration> = Reading::find(texts, key)?;
     faults.extend(reading.neither_zero_nor_from(SHORTEST_STAY));
     reading.value.ok().map(GoDuration::to_std).filter(|limit| !limit.is_zero())

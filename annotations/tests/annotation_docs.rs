@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ebb_annotations::{ClusterDefaults, Fault, Reachability, full_key, keys, parse};
+use ebb_annotations::{ClusterDefaults, Fault, Reachability, full_key, is_route, keys, parse, parse_route};
 
 const DOCS: &str = include_str!("../../docs/annotations.md");
 
@@ -30,8 +30,12 @@ fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
 }
 
 fn refusals(texts: &BTreeMap<String, String>) -> Vec<String> {
-    let parsed = parse(texts, &ClusterDefaults::default(), Reachability::Reachable);
-    parsed.err().unwrap_or_default().iter().map(Fault::to_string).collect()
+    let refused = if is_route(texts) {
+        parse_route("hello", texts).err()
+    } else {
+        parse(texts, &ClusterDefaults::default(), Reachability::Reachable).err()
+    };
+    refused.unwrap_or_default().iter().map(Fault::to_string).collect()
 }
 
 #[test]

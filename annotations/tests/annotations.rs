@@ -1,6 +1,6 @@
 //! Annotations as people write them: nearly right.
 
-use ebb_annotations::{ClusterDefaults, Reachability, full_key, keys, parse};
+use ebb_annotations::{ClusterDefaults, Reachability, full_key, is_route, keys, parse, parse_route};
 use ebb_properties::annotations::{Texts, hold};
 use proptest::{
     collection::vec,
@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 40] = [
+const VALUES: [(&str, &[&str]); 42] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),
@@ -56,6 +56,8 @@ const VALUES: [(&str, &[&str]); 40] = [
     ("sidecar", &["ordinary", "native", "none"]),
     ("mount-token", &["true", "false"]),
     ("restart", &["true", "false"]),
+    ("split", &["v1=90, v2=10", "v1", "v1=0,v2=1000000"]),
+    ("split-by", &["cookie session", "header x-user"]),
     ("status", &["", "what is wrong"]),
 ];
 
@@ -105,8 +107,12 @@ fn the_values_are_right_before_a_slip() {
             if key == "target-concurrency" {
                 texts.insert(full_key("metric"), "rps".to_owned());
             }
-            let parsed = parse(&texts, &defaults, Reachability::Reachable);
-            assert_eq!(parsed.err(), None);
+            let refused = if is_route(&texts) {
+                parse_route("hello", &texts).err()
+            } else {
+                parse(&texts, &defaults, Reachability::Reachable).err()
+            };
+            assert_eq!(refused, None);
         }
     }
 }

@@ -92,13 +92,13 @@ pub struct Down {
     /// Services that are new or changed.
     #[prost(message, repeated, tag = "1")]
     pub services: Vec<ServiceEntry>,
-    /// Services that are gone, as `namespace/name`.
+    /// Services and routes that are gone, as `namespace/name`.
     #[prost(string, repeated, tag = "2")]
     pub gone: Vec<String>,
-    /// Whether these are all services there are: others are to be forgotten.
+    /// Whether these are all services and routes there are: others are to be forgotten.
     #[prost(bool, tag = "3")]
     pub complete: bool,
-    /// Whether the sender leads. Tables (the three above) of one that does not are not obeyed. An autoscaler of
+    /// Whether the sender leads. Tables (the three above, and the routes) of one that does not are not obeyed. An autoscaler of
     /// before there were several says nothing, and leads.
     #[prost(bool, optional, tag = "4")]
     pub leads: Option<bool>,
@@ -108,6 +108,9 @@ pub struct Down {
     /// All autoscalers, as `ip:port`; empty if that is not said here.
     #[prost(string, repeated, tag = "6")]
     pub replicas: Vec<String>,
+    /// Routes that are new or changed; one that is gone is told of as services are.
+    #[prost(message, repeated, tag = "7")]
+    pub routes: Vec<RouteEntry>,
 }
 
 /// A pod that announced itself.
@@ -174,6 +177,57 @@ pub struct ServiceEntry {
     pub tunnel_idle_timeout_ms: u64,
 }
 
+/// All that an activator must know of a route: a Service that divides its requests between others of its namespace.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct RouteEntry {
+    /// The route's namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// The route's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The port on which every activator takes its requests.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// Those that get its requests.
+    #[prost(message, repeated, tag = "4")]
+    pub targets: Vec<SplitTarget>,
+    /// What keeps a user with one of them; absent, each request is for itself.
+    #[prost(message, optional, tag = "5")]
+    pub by: Option<SplitKey>,
+    /// A client's connection that is older is asked to go, in milliseconds; 0 is off.
+    #[prost(uint64, tag = "6")]
+    pub max_connection_age_ms: u64,
+    /// An upgraded connection without a byte for so long is ended, in milliseconds; 0 is off.
+    #[prost(uint64, tag = "7")]
+    pub tunnel_idle_timeout_ms: u64,
+}
+
+/// A service that gets a part of a route's requests.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct SplitTarget {
+    /// The service, in the route's namespace.
+    #[prost(string, tag = "1")]
+    pub service: String,
+    /// Its part of the sum of all weights.
+    #[prost(uint32, tag = "2")]
+    pub weight: u32,
+    /// Why it cannot take its part, in words for a client; empty if it can.
+    #[prost(string, tag = "3")]
+    pub trouble: String,
+}
+
+/// Where in a request the value is that keeps a user with one target: one of the two is said.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct SplitKey {
+    /// The name of a cookie.
+    #[prost(string, tag = "1")]
+    pub cookie: String,
+    /// The name of a header, in lower case.
+    #[prost(string, tag = "2")]
+    pub header: String,
+}
+
 /// One pod of a service.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct PodEntry {
@@ -223,6 +277,13 @@ impl Unanswered {
 impl ServiceEntry {
     /// The service that this is about.
     pub fn service(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
+    }
+}
+
+impl RouteEntry {
+    /// The route that this is about.
+    pub fn route(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 }

@@ -1,10 +1,14 @@
 //! Annotations: refused with a reason, or turned into a spec that all who act by it can rely on.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use ebb_annotations::{
     Binding, ClusterDefaults, Fault, Metric, Parsed, Reachability, Rules, ScalingSpec, Schedule, ServingSpec,
-    Signal, TargetBurstCapacity, Warning, compat, keys, parse,
+    Signal, TargetBurstCapacity, Warning, compat, keys, parse, parse_route,
 };
 use ebb_core::Tick;
 
@@ -21,6 +25,7 @@ const LEAST_TARGET: f64 = 0.01;
 ///
 /// If something does not hold.
 pub fn hold(annotations: &Texts) {
+    holds_of_route(annotations);
     let stock = ClusterDefaults::default();
     let capped = ClusterDefaults {
         utilization: 1.0,
@@ -55,6 +60,25 @@ pub fn hold(annotations: &Texts) {
     }
 }
 
+/// Checks what holds of `annotations` of a route.
+///
+/// # Panics
+///
+/// If something does not hold.
+fn holds_of_route(annotations: &Texts) {
+    match parse_route("hello", annotations) {
+        Ok(route) => {
+            let names: BTreeSet<_> = route.spec.split.iter().map(|share| &share.service).collect();
+            assert_eq!(names.len(), route.spec.split.len(), "each service once: {route:?}");
+            assert!(
+                route.spec.split.iter().any(|share| share.weight > 0),
+                "somebody gets requests: {route:?}"
+            );
+        }
+        Err(faults) => holds_of_refused(annotations, &faults),
+    }
+}
+
 /// A refusal says what is wrong with which annotation, each on one line.
 fn holds_of_refused(annotations: &Texts, faults: &[Fault]) {
     assert!(!faults.is_empty(), "a refusal has a reason");
@@ -62,11 +86,12 @@ fn holds_of_refused(annotations: &Texts, faults: &[Fault]) {
     for fault in faults {
         let known = keys::KNOWN.iter().find(|key| key.spellings().any(|name| name == fault.key));
         let known = known.unwrap_or_else(|| panic!("{fault:?} is of a known key"));
-        // Of a schedule, the value is the entry that is wrong.
-        let is_part = known == &keys::SCHEDULE;
+        // Of a schedule or a split, the value is the entry that is wrong.
+        let is_part = known == &keys::SCHEDULE || known == &keys::SPLIT;
         let shows = |text: &String| *text == fault.value || is_part && text.contains(&fault.value);
         let mut texts = known.spellings().filter_map(|name| annotations.get(name));
-        assert!(texts.any(shows), "{fault:?} shows an annotation that is there");
+        let is_missing = known == &keys::SPLIT && !annotations.contains_key(keys::SPLIT.name);
+        assert!(is_missing || texts.any(shows), "{fault:?} shows an annotation that is there");
         assert!(!fault.problem.is_empty() && !fault.want.is_empty(), "{fault:?} says what would be right");
         assert!(!fault.to_string().contains('\n'), "{fault:?} is one line");
     }

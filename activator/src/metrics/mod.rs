@@ -1,13 +1,18 @@
-use std::{collections::HashMap, sync::Arc};
+mod routes;
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use ebb_core::ServiceKey;
 use ebb_proxy::metrics::registered;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+pub(crate) use routes::TargetMetrics;
+use routes::{ClassLabels, RouteLabels, SECONDS};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -26,12 +31,14 @@ struct RefusedLabels {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// How many speak for the same service: one that moves to another port has a successor before it ends.
-    speakers: Mutex<HashMap<Labels, usize>>,
+    speakers: Speakers<Labels>,
+    route_speakers: Speakers<RouteLabels>,
     requests: Family<Labels, Counter>,
     held: Family<Labels, Gauge>,
     pod_failures: Family<Labels, Counter>,
     refused: Family<RefusedLabels, Counter>,
+    pub(super) route_responses: Family<ClassLabels, Counter>,
+    pub(super) route_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     pub(crate) unbound_ports: Gauge,
     pub(crate) lost_pokes: Counter,
     pub(crate) lost_observations: Counter,
@@ -60,6 +67,37 @@ impl Drop for UnboundPort {
     }
 }
 
+/// How many speak for the same series: one that moves to another port has a successor before it ends.
+#[derive(Debug)]
+pub(super) struct Speakers<L>(Mutex<HashMap<L, usize>>);
+
+impl<L> Default for Speakers<L> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<L: Clone + Eq + Hash> Speakers<L> {
+    pub(super) fn begin(&self, labels: &L) {
+        *self.0.lock().entry(labels.clone()).or_default() += 1;
+    }
+
+    /// Answers whether nobody speaks for it any more.
+    pub(super) fn end(&self, labels: &L) -> bool {
+        let mut speakers = self.0.lock();
+        match speakers.get_mut(labels) {
+            Some(others) if *others > 1 => {
+                *others -= 1;
+                false
+            }
+            _ => {
+                speakers.remove(labels);
+                true
+            }
+        }
+    }
+}
+
 /// The words that `refused` is called with, so that their series can be removed.
 const REASONS: [&str; 8] = [
     "hold-queue-full",
@@ -76,7 +114,8 @@ impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("ebb_activator");
         Arc::new(Self {
-            speakers: Mutex::default(),
+            speakers: Speakers::default(),
+            route_speakers: Speakers::default(),
             requests: registered(&mut registry, "requests", "Requests that came in"),
             held: registered(&mut registry, "held_requests", "Requests that no pod could take yet"),
             pod_failures: registered(
@@ -89,6 +128,19 @@ impl Metrics {
                 "refused_requests",
                 "Requests that were not served; activation-deadline means pods do not become ready",
             ),
+            route_responses: registered(
+                &mut registry,
+                "route_responses",
+                "Answers to requests that came by a route, by who was to answer and by class of status",
+            ),
+            route_seconds: {
+                let seconds: Family<RouteLabels, Histogram, fn() -> Histogram> =
+                    Family::new_with_constructor(|| Histogram::new(SECONDS));
+                let help =
+                    "Time to the head of the answer for requests that came by a route, by who was to answer";
+                registry.register("route_response_seconds", help, seconds.clone());
+                seconds
+            },
             unbound_ports: registered(
                 &mut registry,
                 "unbound_ports",
@@ -137,8 +189,7 @@ impl Metrics {
 
     pub(crate) fn service(self: &Arc<Self>, key: &ServiceKey) -> ServiceMetrics {
         let labels = Labels { namespace: key.namespace.clone(), service: key.name.clone() };
-        let mut speakers = self.speakers.lock();
-        *speakers.entry(labels.clone()).or_default() += 1;
+        self.speakers.begin(&labels);
         ServiceMetrics {
             requests: self.requests.get_or_create_owned(&labels),
             held: self.held.get_or_create_owned(&labels),
@@ -162,14 +213,9 @@ impl ServiceMetrics {
 
 impl Drop for ServiceMetrics {
     fn drop(&mut self) {
-        let mut speakers = self.metrics.speakers.lock();
-        if let Some(others) = speakers.get_mut(&self.labels)
-            && *others > 1
-        {
-            *others -= 1;
+        if !self.metrics.speakers.end(&self.labels) {
             return;
         }
-        speakers.remove(&self.labels);
         self.metrics.requests.remove(&self.labels);
         self.metrics.held.remove(&self.labels);
         self.metrics.pod_failures.remove(&self.labels);

@@ -1,0 +1,214 @@
+//! A route at the activator: it has no pods of its own, and chooses for each request a service that takes it.
+
+mod affinity;
+mod wheel;
+
+use std::{borrow::Borrow, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use ebb_core::{
+    ServiceKey,
+    link::{RouteEntry, SplitTarget},
+};
+use ebb_proxy::{ConnectionLimits, Drain};
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{
+    errors::Refused,
+    handler::Entrance,
+    metrics::{Metrics, TargetMetrics},
+    service::Service,
+};
+
+use affinity::{Affinity, target_of};
+use wheel::Wheel;
+
+/// A route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) key: ServiceKey,
+    pub(crate) drain: Drain,
+    metrics: Arc<Metrics>,
+    plan: ArcSwap<Plan>,
+    /// The plan is another one now.
+    changed: Notify,
+}
+
+/// How requests are divided, as a whole: no request sees half of a change.
+#[derive(Debug)]
+struct Plan {
+    entry: RouteEntry,
+    targets: Vec<Arc<Target>>,
+    by: Option<Affinity>,
+    wheel: Mutex<Wheel>,
+    connections: ConnectionLimits,
+}
+
+/// A service that gets requests, as one plan has it.
+#[derive(Debug)]
+struct Target {
+    said: SplitTarget,
+    /// `None` if it is not known here.
+    service: Option<Arc<Service>>,
+    metrics: Arc<TargetMetrics>,
+}
+
+/// A service that was chosen for a request.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    target: Arc<Target>,
+    service: Arc<Service>,
+}
+
+impl Borrow<Arc<Service>> for Chosen {
+    fn borrow(&self) -> &Arc<Service> {
+        &self.service
+    }
+}
+
+impl Route {
+    /// The route of `entry`, whose services `find` finds by their keys.
+    pub(crate) fn new(
+        entry: &RouteEntry,
+        metrics: Arc<Metrics>,
+        find: &impl Fn(&ServiceKey) -> Option<Arc<Service>>,
+    ) -> Arc<Self> {
+        let key = entry.route();
+        let plan = Plan::new(entry, &metrics, find, None);
+        let plan = ArcSwap::from_pointee(plan);
+        Arc::new(Self { key, drain: Drain::default(), metrics, plan, changed: Notify::new() })
+    }
+
+    /// Takes over what the table says now.
+    pub(crate) fn update(&self, entry: &RouteEntry, find: &impl Fn(&ServiceKey) -> Option<Arc<Service>>) {
+        let before = self.plan.load_full();
+        let plan = Plan::new(entry, &self.metrics, find, Some(&before));
+        self.plan.store(Arc::new(plan));
+        self.changed.notify_waiters();
+    }
+
+    /// Services have come or gone: looks for its own anew.
+    pub(crate) fn find_again(&self, find: &impl Fn(&ServiceKey) -> Option<Arc<Service>>) {
+        let plan = self.plan.load_full();
+        let same = |target: &Arc<Target>| {
+            let found = find(&plan.key_of(&target.said));
+            found.as_ref().map(Arc::as_ptr) == target.service.as_ref().map(Arc::as_ptr)
+        };
+        if !plan.targets.iter().all(same) {
+            self.update(&plan.entry, find);
+        }
+    }
+}
+
+impl Plan {
+    fn new(
+        entry: &RouteEntry,
+        metrics: &Arc<Metrics>,
+        find: &impl Fn(&ServiceKey) -> Option<Arc<Service>>,
+        before: Option<&Self>,
+    ) -> Self {
+        let key = entry.route();
+        let known = |said: &SplitTarget| {
+            let targets = before.into_iter().flat_map(|before| &before.targets);
+            targets.into_iter().find(|target| target.said.service == said.service)
+        };
+        let targets: Vec<Arc<Target>> = entry
+            .targets
+            .iter()
+            .map(|said| {
+                let metrics = known(said).map_or_else(
+                    || Arc::new(TargetMetrics::new(metrics, &key, &said.service)),
+                    |target| target.metrics.clone(),
+                );
+                let service = find(&ServiceKey::new(key.namespace.clone(), said.service.clone()));
+                Arc::new(Target { said: said.clone(), service, metrics })
+            })
+            .collect();
+        let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
+        Self {
+            wheel: Mutex::new(wheel(entry, before)),
+            by: Affinity::of(entry.by.as_ref()),
+            targets,
+            connections: ConnectionLimits {
+                max_age: limit(entry.max_connection_age_ms),
+                tunnel_idle: limit(entry.tunnel_idle_timeout_ms),
+            },
+            entry: entry.clone(),
+        }
+    }
+
+    fn key_of(&self, said: &SplitTarget) -> ServiceKey {
+        ServiceKey::new(self.entry.namespace.clone(), said.service.clone())
+    }
+
+    fn choose(&self, headers: &HeaderMap) -> Option<&Arc<Target>> {
+        let user = self.by.as_ref().and_then(|by| by.value(headers));
+        let index = match user {
+            Some(user) => {
+                let targets = self.targets.iter().map(|target| (&*target.said.service, target.said.weight));
+                target_of(user, targets)
+            }
+            None => self.wheel.lock().turn(),
+        };
+        self.targets.get(index?)
+    }
+}
+
+/// The turns of the targets of `entry`; those that were there before are owed what they were.
+fn wheel(entry: &RouteEntry, before: Option<&Plan>) -> Wheel {
+    let weights = entry.targets.iter().map(|target| target.weight).collect();
+    let Some(before) = before else { return Wheel::new(weights) };
+    let owed: Vec<f64> = before.wheel.lock().debts().collect();
+    let owed_to = |said: &SplitTarget| {
+        let at = before.entry.targets.iter().position(|target| target.service == said.service);
+        at.and_then(|at| owed.get(at)).copied().unwrap_or(0.0)
+    };
+    let debts: Vec<f64> = entry.targets.iter().map(owed_to).collect();
+    Wheel::continuing(weights, &debts)
+}
+
+impl Entrance for Arc<Route> {
+    type Chosen = Chosen;
+
+    fn choose(&self, headers: &HeaderMap) -> Result<Chosen, Refused> {
+        let plan = self.plan.load();
+        let target = plan.choose(headers).ok_or(Refused::NoTarget)?;
+        let SplitTarget { service: name, trouble, .. } = &target.said;
+        if let (Some(service), true) = (&target.service, trouble.is_empty()) {
+            return Ok(Chosen { target: target.clone(), service: service.clone() });
+        }
+        target.metrics.answered(StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
+        let trouble = if trouble.is_empty() { "it is not known here" } else { trouble };
+        Err(Refused::SplitTarget { service: name.clone(), trouble: trouble.to_owned() })
+    }
+
+    async fn withdrawn(&self, chosen: &Chosen) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.plan.load().still_sends_to(chosen) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn answered(&self, chosen: &Chosen, status: StatusCode, after: Duration) {
+        chosen.target.metrics.answered(status, after);
+    }
+
+    fn connection_limits(&self) -> ConnectionLimits {
+        self.plan.load().connections
+    }
+}
+
+impl Plan {
+    /// Whether a request may still be for `chosen`.
+    fn still_sends_to(&self, chosen: &Chosen) -> bool {
+        self.targets.iter().any(|target| {
+            let is_it = target.service.as_ref().is_some_and(|service| Arc::ptr_eq(service, &chosen.service));
+            is_it && target.said.weight > 0 && target.said.trouble.is_empty()
+        })
+    }
+}
