@@ -2,7 +2,8 @@
 //!
 //! Nothing here reads a clock, opens a socket or waits: `now` and the facts come as arguments, and what is to be done is
 //! the answer. [`windows`], [`decider`], [`zero`], [`sampling`], [`endpoints`] and [`idle_first`] are put together for one
-//! service in [`service`], and for all of them in [`table`]; [`scheduler`] says when whose turn is. What carries it out,
+//! service in [`service`], and for all of them in [`table`]; those that divide requests between
+//! services are in [`route`]; [`scheduler`] says when whose turn is. What carries it out,
 //! and says what there is, is behind the traits of [`platform`].
 //!
 //! Read first: [`service::ServiceState::evaluate`].
@@ -13,6 +14,7 @@ pub mod idle_first;
 pub mod pending;
 pub mod platform;
 mod pod;
+pub mod route;
 pub mod sampling;
 pub mod scheduler;
 pub mod service;

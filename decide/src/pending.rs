@@ -10,10 +10,36 @@ pub struct Pending {
     scaling: Option<u32>,
     /// Who goes first, if pods are to go; asked for before the first does.
     order: Order,
-    publish: Option<Endpoints>,
-    publishing: bool,
+    /// Where its traffic is to go.
+    pub publishing: Publishing,
     /// Whether its pods are being asked.
     pub scraping: bool,
+}
+
+/// Where traffic is to go: the last word that is not published, and whether one is on its way.
+#[derive(Debug, Default)]
+pub struct Publishing {
+    wanted: Option<Endpoints>,
+    under_way: bool,
+}
+
+impl Publishing {
+    /// The last word on where traffic goes.
+    pub fn want(&mut self, endpoints: Endpoints) {
+        self.wanted = Some(endpoints);
+    }
+
+    /// What to publish now; `None` while the last is under way.
+    pub fn next_publish(&mut self) -> Option<Endpoints> {
+        let next = if self.under_way { None } else { self.wanted.take() };
+        self.under_way |= next.is_some();
+        next
+    }
+
+    /// The last was published, or could not be.
+    pub fn published(&mut self) {
+        self.under_way = false;
+    }
 }
 
 /// Whether it is known which pods are idle.
@@ -42,11 +68,6 @@ impl Pending {
         if self.scale.is_none() && matches!(self.order, Order::Known(_)) {
             self.order = Order::Unknown;
         }
-    }
-
-    /// The last word on where its traffic goes.
-    pub fn want_published(&mut self, endpoints: Endpoints) {
-        self.publish = Some(endpoints);
     }
 
     /// What to do now to have the pods that are wanted, of which there are `replicas`. Pods that go are to be
@@ -80,18 +101,6 @@ impl Pending {
     /// The scale target has heard, or could not be reached: the next may be tried.
     pub fn scaled(&mut self) {
         self.scaling = None;
-    }
-
-    /// What to publish now; `None` while the last is under way.
-    pub fn next_publish(&mut self) -> Option<Endpoints> {
-        let next = if self.publishing { None } else { self.publish.take() };
-        self.publishing |= next.is_some();
-        next
-    }
-
-    /// The last was published, or could not be.
-    pub fn published(&mut self) {
-        self.publishing = false;
     }
 }
 

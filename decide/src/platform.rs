@@ -11,7 +11,7 @@ use ebb_core::ServiceKey;
 use futures_core::Stream;
 use thiserror::Error;
 
-use crate::{Pod, endpoints::Endpoints};
+use crate::{Pod, endpoints::Endpoints, route::Split};
 
 /// What a platform tells. Each event says all there is to know about its subject, so that a repeated one
 /// does no harm.
@@ -26,7 +26,16 @@ pub enum FleetEvent {
         /// The port on which activators answer for it; 0 lets each choose one.
         port: u16,
     },
-    /// A service is no longer ours.
+    /// A route is there, or how it divides its requests changed.
+    Route {
+        /// Which.
+        key: ServiceKey,
+        /// How it divides them.
+        split: Arc<Split>,
+        /// The port on which activators answer for it; 0 lets each choose one.
+        port: u16,
+    },
+    /// A service or a route is no longer ours.
     Gone(ServiceKey),
     /// The pods of a service changed.
     Pods {
@@ -39,7 +48,7 @@ pub enum FleetEvent {
         /// Why there are fewer pods than wanted, for those who wait; empty if nothing is wrong.
         trouble: String,
     },
-    /// All services that there are were told, each with its pods. Until then, one that is not among them may
+    /// All services and routes that there are were told, each service with its pods. Until then, one that is not among them may
     /// still come: activators keep what they have.
     Complete,
     /// Whether this autoscaler leads. One that was not told follows: it listens, and changes nothing.

@@ -18,11 +18,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use ebb_annotations::Rules;
+use ebb_annotations::{Rules, SplitBy};
 use ebb_core::{
     ServiceKey, Tick,
     announce::Announced,
-    link::{AnnouncedPod, Down, Hello, Listening, PodEntry, ServiceEntry, activator_index, frame},
+    link::{
+        AnnouncedPod, Down, Hello, Listening, PodEntry, RouteEntry, ServiceEntry, SplitKey, SplitTarget,
+        activator_index, frame,
+    },
 };
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -31,6 +34,7 @@ use departed::Departed;
 use ebb_decide::{
     Pod,
     endpoints::{Answering, Standing, answering},
+    route::{Route, Target},
     table::Service,
 };
 use hearing::{Hearing, SILENT_AFTER};
@@ -258,14 +262,14 @@ impl Activators {
         }
     }
 
-    /// Tells all of them that they know of all services.
-    pub(crate) fn tell_complete(&mut self, services: Vec<ServiceEntry>) {
-        self.send(Down { services, complete: true, ..Down::default() });
+    /// Tells all of them about a route.
+    pub(crate) fn tell_route(&mut self, route: &Route) {
+        self.send(Down { routes: vec![route_entry(route)], ..Down::default() });
     }
 
-    /// Tells all of them of `services`; of others they keep what they have.
-    pub(crate) fn tell_all(&mut self, services: Vec<ServiceEntry>) {
-        self.send(Down { services, ..Down::default() });
+    /// Tells all of them of these services and routes; of others they keep what they have, unless these are all.
+    pub(crate) fn tell_tables(&mut self, tables: Down) {
+        self.send(tables);
     }
 
     /// Where an activator answers for `service`.
@@ -274,7 +278,7 @@ impl Activators {
         Some(SocketAddr::new(activator.address?, *activator.ports.get(service)?))
     }
 
-    /// Tells all of them that a service is gone.
+    /// Tells all of them that a service or a route is gone.
     pub(crate) fn tell_gone(&mut self, service: &ServiceKey) {
         for activator in self.links.values_mut() {
             activator.ports.remove(service);
@@ -324,6 +328,32 @@ pub(crate) fn entry(service: &Service) -> ServiceEntry {
         reference_placement: spec.rules == Rules::Reference,
         max_connection_age_ms: serving.max_connection_age.map_or(0, millis),
         tunnel_idle_timeout_ms: serving.tunnel_idle_timeout.map_or(0, millis),
+    }
+}
+
+/// What an activator must know of a route.
+pub(crate) fn route_entry(route: &Route) -> RouteEntry {
+    let split = route.state.split();
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let target = |target: &Target| SplitTarget {
+        service: target.service.clone(),
+        weight: target.weight,
+        trouble: target.trouble.clone(),
+    };
+    RouteEntry {
+        namespace: route.key.namespace.clone(),
+        name: route.key.name.clone(),
+        port: u32::from(route.port),
+        targets: split.targets.iter().map(target).collect(),
+        by: match &split.by {
+            SplitBy::Request => None,
+            SplitBy::Cookie(name) => Some(SplitKey { cookie: name.clone(), ..SplitKey::default() }),
+            SplitBy::Header(name) => {
+                Some(SplitKey { header: name.as_str().to_owned(), ..SplitKey::default() })
+            }
+        },
+        max_connection_age_ms: split.max_connection_age.map_or(0, millis),
+        tunnel_idle_timeout_ms: split.tunnel_idle_timeout.map_or(0, millis),
     }
 }
 

@@ -21,17 +21,23 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         self.activators.lead(leads);
         if leads {
             self.services.take_over(self.clock.now());
+            self.routes.forget_published();
             // Activators first: who waits should not wait for what is decided below.
             self.tell_tables();
             let all: Vec<Arc<ServiceKey>> = self.services.iter().map(|service| service.key.clone()).collect();
             for key in all {
                 self.evaluate(&key, Cause::Change);
             }
+            let routes: Vec<Arc<ServiceKey>> = self.routes.iter().map(|route| route.key.clone()).collect();
+            for key in routes {
+                self.evaluate_route(&key);
+            }
         } else {
             // Ended with it is whatever is under way: nothing more is written, and no answer of a write that has
             // ended already is taken for one of the next term.
             self.work = JoinSet::new();
             self.services.stand_by();
+            self.routes.forget_published();
             self.views.clear();
         }
     }
@@ -42,11 +48,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         if !self.leads {
             return;
         }
-        let all = self.entries();
-        if self.complete {
-            self.activators.tell_complete(all);
-        } else if !all.is_empty() {
-            self.activators.tell_all(all);
+        let all = self.tables();
+        if self.complete || !all.services.is_empty() {
+            self.activators.tell_tables(all);
         }
         for service in self.services.iter().filter(|service| service.state.sharing().len() > 1) {
             self.activators.tell(service);

@@ -6,6 +6,7 @@
 
 mod announcements;
 mod leadership;
+mod routes;
 mod work;
 
 use std::{
@@ -28,12 +29,13 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::sleep_until};
 use crate::{
     asks::{Ask, Asks, Why},
     collector::Collector,
-    link::{Activators, Heard, LinkEvent, LinkHandler, LinkId, entry},
+    link::{Activators, Heard, LinkEvent, LinkHandler, LinkId},
     metrics::{Metrics, Views},
 };
 use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PodSource, ScaleTarget};
 use ebb_decide::{
     Pod,
+    route::RouteTable,
     service::{Cause, Explained, View},
     table::{Periods, ServiceTable},
 };
@@ -91,6 +93,7 @@ impl Autoscaler {
             collector: Collector::new(),
             views: views.clone(),
             services: ServiceTable::new(periods),
+            routes: RouteTable::default(),
             complete: false,
             leads: false,
             activators: Activators::default(),
@@ -138,7 +141,8 @@ struct Runtime<P> {
     collector: Arc<Collector>,
     views: Views,
     services: ServiceTable,
-    /// Whether the platform has told of all services that there are.
+    routes: RouteTable,
+    /// Whether the platform has told of all services and routes that there are.
     complete: bool,
     /// Whether anything is decided and written here.
     leads: bool,
@@ -157,7 +161,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     async fn run(mut self, inputs: Inputs, mut fleet: impl Stream<Item = FleetEvent> + Unpin) {
         let Inputs { mut said, mut announced, mut asked } = inputs;
         loop {
-            let due = [self.services.next_due(), self.activators.next_look()].into_iter().flatten().min();
+            let due = [self.services.next_due(), self.routes.next_due(), self.activators.next_look()];
+            let due = due.into_iter().flatten().min();
             tokio::select! {
                 Some(event) = said.recv() => self.on_link(event),
                 Some(heard) = announced.recv() => self.on_announced(heard),
@@ -190,7 +195,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         match event {
             LinkEvent::Joined(id, down) => {
                 let first = if self.leads {
-                    Down { services: self.entries(), complete: self.complete, ..Down::default() }
+                    self.tables()
                 } else {
                     Down { announced: self.announced(), ..Down::default() }
                 };
@@ -206,13 +211,6 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// What activators are to know. A service whose pods are not known yet is not among them: they would forget
-    /// the pods that they have.
-    fn entries(&self) -> Vec<ebb_core::link::ServiceEntry> {
-        let known = self.services.iter().filter(|service| service.state.replicas().is_some());
-        known.map(entry).collect()
-    }
-
     fn on_up(&mut self, id: LinkId, up: &Up) {
         let now = self.clock.now();
         let again = self.activators.heard(id, now);
@@ -226,7 +224,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let mut changed: HashSet<Arc<ServiceKey>> = HashSet::new();
         for news in &up.listening {
             let key = news.service();
-            let key = self.services.key(&key).unwrap_or_else(|| Arc::new(key));
+            let known = self.services.key(&key).or_else(|| self.routes.key(&key));
+            let key = known.unwrap_or_else(|| Arc::new(key));
             self.activators.listening(id, key.clone(), news);
             changed.insert(key);
         }
@@ -285,13 +284,20 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         if let Some(service) = self.services.get_mut(key) {
             service.state.set_activators(answering, self.clock.now());
             self.evaluate(key, Cause::Change);
+        } else if let Some(route) = self.routes.get_mut(key) {
+            route.state.set_activators(answering);
+            self.evaluate_route(key);
         }
     }
 
     fn on_fleet(&mut self, event: FleetEvent) {
         let now = self.clock.now();
         let key = match event {
+            FleetEvent::Route { key, split, port } => return self.on_route(&key, split, port),
             FleetEvent::Service { key, spec, port } => {
+                if self.routes.remove(&key) {
+                    self.activators.tell_gone(&key);
+                }
                 let is_new = self.services.get(&key).is_none();
                 let service = self.services.set_spec(key.clone(), spec, port, now);
                 if is_new {
@@ -302,10 +308,16 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             FleetEvent::Pods { key, pods, replicas, trouble } => {
                 let Some(service) = self.services.get_mut(&key) else { return };
                 let before: Vec<SocketAddr> = service.state.pods().iter().filter_map(Pod::stats).collect();
+                let was_known = service.state.replicas().is_some();
                 service.state.set_pods(pods, replicas, now);
                 let kept: HashSet<SocketAddr> = service.state.pods().iter().filter_map(Pod::stats).collect();
                 self.collector.forget(before.into_iter().filter(|address| !kept.contains(address)));
                 service.trouble = trouble;
+                if !was_known {
+                    // Activators first hear of it, and then of the routes that were waiting for it.
+                    self.tell(&key);
+                    self.tell_routes_of(&key);
+                }
                 key
             }
             FleetEvent::Gone(key) => return self.on_gone(&key),
@@ -335,15 +347,23 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     }
 
     fn on_gone(&mut self, key: &ServiceKey) {
-        if let Some(service) = self.services.remove(key) {
-            self.collector.forget(service.state.pods().iter().filter_map(Pod::stats));
-        }
+        self.forget_service(key);
+        self.routes.remove(key);
         self.activators.tell_gone(key);
         self.views.remove(key);
     }
 
+    fn forget_service(&mut self, key: &ServiceKey) {
+        if let Some(service) = self.services.remove(key) {
+            self.collector.forget(service.state.pods().iter().filter_map(Pod::stats));
+        }
+    }
+
     fn on_due(&mut self) {
         let now = self.clock.now();
+        while let Some(key) = self.routes.due(now) {
+            self.evaluate_route(&key);
+        }
         while let Some(key) = self.services.due(now) {
             if self.leads {
                 self.evaluate(&key, Cause::Tick);
@@ -372,13 +392,17 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let Some(actions) = self.services.evaluate(key, now, cause) else { return };
         let Some(service) = self.services.get_mut(key) else { return };
         service.pending.want_scale(actions.scale_to);
+        let moved = actions.publish.is_some();
         if let Some(endpoints) = actions.publish {
-            service.pending.want_published(endpoints);
+            service.pending.publishing.want(endpoints);
         }
         self.views.show(&service.key, service.state.view());
         if actions.sharing_changed {
             self.activators.tell(service);
         }
         self.do_pending(key);
+        if moved {
+            self.evaluate_routes_of(key);
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::Runtime;
 use crate::metrics::{Metrics, Work};
 use ebb_decide::platform::{EndpointSink, PlatformError, ScaleTarget};
 use ebb_decide::{
+    endpoints::Endpoints,
     pending::NextScale,
     sampling::{Estimate, SampleError},
     service::Cause,
@@ -43,7 +44,31 @@ fn start(
     });
 }
 
+fn publish<P: EndpointSink>(
+    all: &mut JoinSet<Done>,
+    metrics: &Arc<Metrics>,
+    platform: &Arc<P>,
+    key: Arc<ServiceKey>,
+    endpoints: Endpoints,
+) {
+    let (platform, again) = (platform.clone(), key.clone());
+    let publishing = async move {
+        let result = platform.publish(&key, &endpoints).await;
+        Done::Published(key, result)
+    };
+    let failed = |error| Done::Published(again, Err(error));
+    start(all, metrics, Work::Publish, publishing, failed);
+}
+
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
+    /// Publishes where a route's traffic goes, unless that is under way.
+    pub(super) fn publish_route(&mut self, key: &ServiceKey) {
+        let Some(route) = self.routes.get_mut(key) else { return };
+        if let Some(endpoints) = route.publishing.next_publish() {
+            publish(&mut self.work, &self.metrics, &self.platform, route.key.clone(), endpoints);
+        }
+    }
+
     pub(super) fn do_pending(&mut self, key: &ServiceKey) {
         if !self.leads {
             return;
@@ -51,14 +76,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let Some(service) = self.services.get_mut(key) else { return };
         let (key, platform) = (service.key.clone(), &self.platform);
         // Endpoints before pods: traffic has left by the time that its pods do.
-        if let Some(endpoints) = service.pending.next_publish() {
-            let (platform, key, again) = (platform.clone(), key.clone(), key.clone());
-            let publishing = async move {
-                let result = platform.publish(&key, &endpoints).await;
-                Done::Published(key, result)
-            };
-            let failed = |error| Done::Published(again, Err(error));
-            start(&mut self.work, &self.metrics, Work::Publish, publishing, failed);
+        if let Some(endpoints) = service.pending.publishing.next_publish() {
+            publish(&mut self.work, &self.metrics, platform, key.clone(), endpoints);
         }
         let replicas = service.state.replicas().unwrap_or(0);
         let idle_first = service.state.spec().idle_first;
@@ -116,6 +135,26 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
+    fn on_published(&mut self, key: &ServiceKey, result: &Result<(), PlatformError>) {
+        if let Err(error) = result {
+            tracing::warn!(service = %key, %error, "cannot publish endpoints; trying again");
+        }
+        if let Some(service) = self.services.get_mut(key) {
+            service.pending.publishing.published();
+            if result.is_err() {
+                service.state.publish_failed();
+                self.views.count_write_failure(key);
+            }
+            self.do_pending(key);
+        } else if let Some(route) = self.routes.get_mut(key) {
+            route.publishing.published();
+            if result.is_err() {
+                self.routes.publish_failed(key, self.clock.now());
+            }
+            self.publish_route(key);
+        }
+    }
+
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
             Done::Scaled(key, pods, result) => {
@@ -139,16 +178,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 service.pending.order_known(first_to_go);
                 self.do_pending(&key);
             }
-            Done::Published(key, result) => {
-                let Some(service) = self.services.get_mut(&key) else { return };
-                service.pending.published();
-                if let Err(error) = result {
-                    service.state.publish_failed();
-                    self.views.count_write_failure(&key);
-                    tracing::warn!(service = %key, %error, "cannot publish endpoints; trying again");
-                }
-                self.do_pending(&key);
-            }
+            Done::Published(key, result) => self.on_published(&key, &result),
             Done::Scraped(key, at, round) => {
                 if let Some(service) = self.services.get_mut(&key) {
                     service.pending.scraping = false;

@@ -67,6 +67,8 @@ impl Scripted {
 pub(crate) enum Told {
     Scale(u32),
     Publish(Endpoints),
+    /// The same for another service than that of most tests, or for a route.
+    PublishOther(ServiceKey, Endpoints),
     Unanswered(ServiceKey),
 }
 
@@ -91,10 +93,15 @@ impl ScaleTarget for Scripted {
 }
 
 impl EndpointSink for Scripted {
-    async fn publish(&self, _: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
+    async fn publish(&self, service: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
         self.called(Call::Publish);
         let endpoints = endpoints.clone();
-        self.told.send(Told::Publish(endpoints)).await.map_err(|_| PlatformError("the test is over".into()))
+        let told = if *service == key() {
+            Told::Publish(endpoints)
+        } else {
+            Told::PublishOther(service.clone(), endpoints)
+        };
+        self.told.send(told).await.map_err(|_| PlatformError("the test is over".into()))
     }
 }
 

@@ -296,6 +296,16 @@ impl ServiceState {
         self.routing.publish_failed();
     }
 
+    /// Where its traffic was sent last; `None` before anything was published.
+    pub fn endpoints(&self) -> Option<&Endpoints> {
+        self.routing.endpoints()
+    }
+
+    /// Whether a route has activators choose it: all of them pass its traffic on then. Answers whether that is news.
+    pub fn set_chosen(&mut self, chosen: bool) -> bool {
+        self.routing.set_chosen(chosen)
+    }
+
     /// The activators that are to pass its traffic on, each its part of it, in the order of their addresses' text.
     pub fn sharing(&self) -> &[SocketAddr] {
         self.routing.sharing()

@@ -23,6 +23,8 @@ pub(super) struct Routing {
     sharing: Vec<SocketAddr>,
     /// They are others than the activators were told.
     sharing_changed: bool,
+    /// All activators pass its traffic on, because a route has each of them choose it.
+    chosen: bool,
 }
 
 impl Routing {
@@ -68,6 +70,20 @@ impl Routing {
         std::mem::take(&mut self.sharing_changed)
     }
 
+    /// Where traffic was sent, as it was published last.
+    pub(super) fn endpoints(&self) -> Option<&Endpoints> {
+        self.published.as_ref().map(|(endpoints, _)| endpoints)
+    }
+
+    /// All activators pass its traffic on, or no longer. Answers whether that is news.
+    pub(super) fn set_chosen(&mut self, chosen: bool) -> bool {
+        let is_news = self.chosen != chosen;
+        if is_news {
+            (self.chosen, self.decided) = (chosen, None);
+        }
+        is_news
+    }
+
     /// It did not get there.
     pub(super) fn publish_failed(&mut self) {
         (self.unwritten, self.decided) = (true, None);
@@ -101,6 +117,7 @@ impl Routing {
         // One alone shares with nobody.
         let mut sharing = match takers.len() {
             0 | 1 => Vec::new(),
+            _ if self.chosen => takers.to_vec(),
             _ => subset(service, takers, outcome.activators),
         };
         sharing.sort_unstable_by_key(ToString::to_string);

@@ -1,0 +1,109 @@
+//! Routes: activators are told how each divides its requests, and where its traffic goes follows from where that of its
+//! services goes.
+
+use std::sync::Arc;
+
+use ebb_core::{ServiceKey, link::Down};
+use ebb_decide::{
+    platform::{EndpointSink, ScaleTarget},
+    route::{Route, Split},
+    service::Cause,
+};
+
+use super::Runtime;
+use crate::link::{entry, route_entry};
+
+impl<P: ScaleTarget + EndpointSink> Runtime<P> {
+    /// A route is there, or divides its requests otherwise.
+    pub(super) fn on_route(&mut self, key: &ServiceKey, split: Arc<Split>, port: u16) {
+        if self.services.get(key).is_some() {
+            // It was a service until now.
+            self.forget_service(key);
+            self.views.remove(key);
+            self.activators.tell_gone(key);
+        }
+        let before = self.targets_of(key);
+        let is_new = self.routes.set(key.clone(), split, port, self.clock.now());
+        if let (true, Some(route)) = (is_new, self.routes.get_mut(key)) {
+            route.state.set_activators(self.activators.answering(key));
+        }
+        self.tell_route(key);
+        self.evaluate_route(key);
+        for target in before {
+            self.see_whether_chosen(&target);
+        }
+    }
+
+    fn targets_of(&self, route: &ServiceKey) -> Vec<ServiceKey> {
+        self.routes.get(route).into_iter().flat_map(Route::targets).collect()
+    }
+
+    /// Tells activators of a route, if that is ours to tell and its services are known: of one that is not, they would
+    /// have to refuse its share.
+    fn tell_route(&mut self, key: &ServiceKey) {
+        if let Some(route) = self.routes.get(key).filter(|route| self.leads && self.is_tellable(route)) {
+            self.activators.tell_route(route);
+        }
+    }
+
+    fn is_tellable(&self, route: &Route) -> bool {
+        let targets = route.targets().zip(&route.state.split().targets);
+        targets
+            .filter(|(_, target)| target.trouble.is_empty())
+            .all(|(key, _)| self.services.get(&key).is_some_and(|service| service.state.replicas().is_some()))
+    }
+
+    /// Tells activators of the routes that name `service`.
+    pub(super) fn tell_routes_of(&mut self, service: &ServiceKey) {
+        for route in self.routes.of_target(service) {
+            self.tell_route(&route);
+        }
+    }
+
+    /// What activators are to know. A service whose pods are not known yet is not among it: they would forget the pods
+    /// that they have.
+    pub(super) fn tables(&self) -> Down {
+        let known = self.services.iter().filter(|service| service.state.replicas().is_some());
+        let routes = self.routes.iter().filter(|route| self.is_tellable(route));
+        Down {
+            services: known.map(entry).collect(),
+            routes: routes.map(route_entry).collect(),
+            complete: self.complete,
+            ..Down::default()
+        }
+    }
+
+    /// Decides where the traffic of the routes that name `service` goes.
+    pub(super) fn evaluate_routes_of(&mut self, service: &ServiceKey) {
+        for route in self.routes.of_target(service) {
+            self.evaluate_route(&route);
+        }
+    }
+
+    /// Decides where the traffic of a route goes, if that is ours to do.
+    pub(super) fn evaluate_route(&mut self, key: &ServiceKey) {
+        if !self.leads {
+            return;
+        }
+        let services = &self.services;
+        let of =
+            |target: &ServiceKey| services.get(target).and_then(|service| service.state.endpoints().cloned());
+        let Some(actions) = self.routes.evaluate(key, self.clock.now(), of) else { return };
+        if let (Some(endpoints), Some(route)) = (actions.publish, self.routes.get_mut(key)) {
+            route.publishing.want(endpoints);
+        }
+        self.publish_route(key);
+        for target in self.targets_of(key) {
+            self.see_whether_chosen(&target);
+        }
+    }
+
+    /// Whether all activators pass a service's traffic on follows from the routes that name it.
+    fn see_whether_chosen(&mut self, service: &ServiceKey) {
+        let chosen = self.routes.is_chosen(service);
+        let Some(known) = self.services.get_mut(service) else { return };
+        if known.state.set_chosen(chosen) {
+            self.evaluate(service, Cause::Change);
+        }
+    }
+}

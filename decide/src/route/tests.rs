@@ -1,0 +1,130 @@
+use std::net::SocketAddr;
+
+use super::*;
+
+const NOW: Tick = Tick::from_secs(1_000);
+
+fn at(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, host], port))
+}
+
+fn split(targets: &[(&str, u32)]) -> Arc<Split> {
+    let target = |(service, weight): &(&str, u32)| Target {
+        service: (*service).to_owned(),
+        weight: *weight,
+        trouble: String::new(),
+    };
+    Arc::new(Split {
+        targets: targets.iter().map(target).collect(),
+        by: SplitBy::Request,
+        max_connection_age: None,
+        tunnel_idle_timeout: None,
+    })
+}
+
+fn key() -> ServiceKey {
+    ServiceKey::new("shop", "hello")
+}
+
+fn pods(host: u8) -> Endpoints {
+    Endpoints { path: Path::Serve, addresses: vec![at(host, 8012)] }
+}
+
+fn of_activators() -> Endpoints {
+    Endpoints { path: Path::Proxy, addresses: vec![at(1, 9000), at(2, 9000)] }
+}
+
+/// Services whose pods have addresses after their names' last digits.
+fn known(service: &ServiceKey) -> Option<Endpoints> {
+    let host = service.name.strip_prefix('v')?.parse().ok()?;
+    Some(pods(host))
+}
+
+fn table(targets: &[(&str, u32)]) -> RouteTable {
+    let mut table = RouteTable::default();
+    assert!(table.set(key(), split(targets), 9000, NOW));
+    table.get_mut(&key()).unwrap().state.set_activators(Answering::heard(vec![at(1, 9000), at(2, 9000)]));
+    table
+}
+
+fn published(table: &mut RouteTable, now: Tick) -> Option<Endpoints> {
+    table.evaluate(&key(), now, known).unwrap().publish
+}
+
+#[test]
+fn who_gets_everything_is_mirrored_and_several_are_chosen_from() {
+    for (targets, wanted) in [
+        (&[("v3", 1)][..], pods(3)),
+        (&[("v3", 100), ("v4", 0)], pods(3)),
+        (&[("v3", 90), ("v4", 10)], of_activators()),
+    ] {
+        let mut table = table(targets);
+        assert_eq!(published(&mut table, NOW), Some(wanted), "{targets:?}");
+        assert_eq!(published(&mut table, NOW), None, "it is published");
+    }
+}
+
+#[test]
+fn a_service_in_trouble_has_its_share_refused_by_activators() {
+    let mut broken = Split::clone(&split(&[("v3", 1)]));
+    broken.targets[0].trouble = "Service v3 does not exist".to_owned();
+    let mut table = table(&[("v3", 1)]);
+    assert_eq!(published(&mut table, NOW), Some(pods(3)));
+    table.set(key(), Arc::new(broken), 9000, NOW);
+    assert_eq!(published(&mut table, NOW), Some(of_activators()));
+    table.set(key(), split(&[("v3", 1)]), 9000, NOW);
+    assert_eq!(published(&mut table, NOW), Some(pods(3)), "nothing else has changed");
+}
+
+#[test]
+fn a_split_that_has_just_changed_is_left_to_activators() {
+    let mut table = table(&[("v3", 1)]);
+    assert_eq!(published(&mut table, NOW), Some(pods(3)));
+    table.set(key(), split(&[("v4", 1)]), 9000, NOW);
+    assert_eq!(published(&mut table, NOW), Some(of_activators()));
+    assert_eq!(table.next_due(), Some(NOW.after(SETTLED_AFTER)));
+    assert_eq!(published(&mut table, NOW.after(SETTLED_AFTER / 2)), None);
+    assert_eq!(published(&mut table, NOW.after(SETTLED_AFTER)), Some(pods(4)));
+    assert_eq!(table.next_due(), None);
+}
+
+#[test]
+fn without_an_activator_or_a_decision_everything_stays() {
+    let mut table = table(&[("v3", 1), ("v4", 1)]);
+    assert_eq!(published(&mut table, NOW), Some(of_activators()));
+    table.get_mut(&key()).unwrap().state.set_activators(Answering::default());
+    assert_eq!(published(&mut table, NOW), None);
+    table.set(key(), split(&[("unknown", 1)]), 9000, NOW);
+    assert_eq!(
+        published(&mut table, NOW.after(SETTLED_AFTER)),
+        None,
+        "nobody decided where its traffic goes"
+    );
+}
+
+#[test]
+fn what_was_not_written_is_published_again() {
+    let mut table = table(&[("v3", 1)]);
+    assert_eq!(published(&mut table, NOW), Some(pods(3)));
+    table.publish_failed(&key(), NOW);
+    assert!(table.next_due().is_some_and(|due| due > NOW));
+    assert_eq!(published(&mut table, NOW), Some(pods(3)));
+    table.forget_published();
+    assert_eq!(published(&mut table, NOW), Some(pods(3)), "another one leads");
+}
+
+#[test]
+fn the_routes_of_a_service_are_known_as_long_as_they_name_it() {
+    let mut table = table(&[("v3", 1), ("v4", 0)]);
+    let (v3, v4, v5) =
+        (ServiceKey::new("shop", "v3"), ServiceKey::new("shop", "v4"), ServiceKey::new("shop", "v5"));
+    assert_eq!(table.of_target(&v4), [Arc::new(key())]);
+    let _ = published(&mut table, NOW);
+    assert!(!table.is_chosen(&v3), "it is mirrored");
+    assert!(!table.set(key(), split(&[("v3", 1), ("v5", 1)]), 9000, NOW));
+    let _ = published(&mut table, NOW);
+    assert!(table.is_chosen(&v3) && table.is_chosen(&v5) && !table.is_chosen(&v4));
+    assert!(table.of_target(&v4).is_empty());
+    assert!(table.remove(&key()) && !table.remove(&key()));
+    assert!(table.of_target(&v3).is_empty() && table.get(&key()).is_none());
+}
