@@ -9,6 +9,7 @@ use std::{
 
 use activator::{Activator, HeldDispatch, Load};
 use autoscaler::Autoscaler;
+use ebb_annotations::RouteSpec;
 use ebb_core::{ServiceKey, Tick};
 use ebb_decide::{Periods, service::View};
 use ebb_proxy::{Quiet, WallClock, listen};
@@ -18,8 +19,8 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     cold_start::ColdStart,
-    config::Understood,
-    fleet::{Fleet, Platform},
+    config::{Role, Understood},
+    fleet::{Fleet, Plan, Platform},
     front::Front,
     pod::{Machine, PodStatus, Template},
     process::{Guard, Launcher, Line, Ports, Spawner, What},
@@ -169,39 +170,45 @@ impl Cluster {
         services: Vec<Understood>,
         options: Options,
     ) -> Result<(Self, mpsc::Receiver<Line>), StartError> {
-        for understood in &services {
-            crate::process::check_command(&understood.service)?;
+        for Understood { service, .. } in services.iter().filter(|one| matches!(one.role, Role::Pods(_))) {
+            crate::process::check_command(service)?;
         }
-        let mut fronts = Vec::with_capacity(services.len());
+        let mut plans = Vec::with_capacity(services.len());
         let mut addresses = Vec::with_capacity(services.len());
-        for Understood { service, spec, .. } in services {
+        for Understood { service, role, .. } in services {
             let address = SocketAddr::new(options.host, service.port);
             let key = ServiceKey::new(NAMESPACE, service.name.clone());
             let listener = listen(address)
                 .await
                 .map_err(|source| StartError::Port { service: service.name.clone(), source })?;
             addresses.push((key.clone(), listener.local_addr()?));
-            let what = What {
-                command: service.command,
-                directory: service.directory,
-                environment: service.environment,
-            };
-            let template = Template {
-                key,
-                what,
-                serving: spec.serving.clone(),
-                drain: options.drain,
-                stop_grace: options.stop_grace,
-            };
-            fronts.push((template, spec, Front::start(listener)));
+            let front = Front::start(listener);
+            plans.push(match role {
+                Role::Route(spec) => Plan::Route { key, spec, front },
+                Role::Pods(spec) => {
+                    let what = What {
+                        command: service.command,
+                        directory: service.directory,
+                        environment: service.environment,
+                    };
+                    let template = Template {
+                        key,
+                        what,
+                        serving: spec.serving.clone(),
+                        drain: options.drain,
+                        stop_grace: options.stop_grace,
+                    };
+                    Plan::Pods { template: Box::new(template), spec, front }
+                }
+            });
         }
         let (lines, printed) = mpsc::channel(LINE_CAPACITY);
-        let cluster = Self::assemble(fronts, addresses, lines, &options).await?;
+        let cluster = Self::assemble(plans, addresses, lines, &options).await?;
         Ok((cluster, printed))
     }
 
     async fn assemble(
-        services: Vec<(Template, ebb_annotations::ScalingSpec, Front)>,
+        plans: Vec<Plan>,
         addresses: Vec<(ServiceKey, SocketAddr)>,
         lines: mpsc::Sender<Line>,
         options: &Options,
@@ -211,7 +218,7 @@ impl Cluster {
         let guard = Guard::start(&launcher)?;
         let spawner = Spawner::new(launcher, guard)?;
         let machine = Machine { clock, spawner, ports: Arc::new(Ports::new()), lines };
-        let fleet = Fleet::new(&machine, services);
+        let fleet = Fleet::new(&machine, plans);
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = options.api.listen().await?;
         let api = listener.local_addr()?;
@@ -248,10 +255,21 @@ impl Cluster {
         })
     }
 
-    /// What is seen of all services now.
+    /// Where clients reach each service and each route, by its name.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.services.iter().map(|(key, address)| (&*key.name, *address))
+    }
+
+    /// From now on the route of that name divides its requests so. Answers whether there is one.
+    pub fn divide(&self, route: &str, spec: &RouteSpec) -> bool {
+        self.fleet.divide(&ServiceKey::new(NAMESPACE, route), spec)
+    }
+
+    /// What is seen of all services now; routes have nothing of their own to be seen.
     pub fn status(&self) -> Vec<ServiceStatus> {
         self.services
             .iter()
+            .filter(|(key, _)| self.fleet.has_pods(key))
             .map(|(key, address)| ServiceStatus {
                 name: key.name.clone(),
                 address: *address,

@@ -8,7 +8,7 @@ pub(crate) use dashes::missing as missing_dashes;
 pub(crate) use watch::cold_start as cold_start_line;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -17,10 +17,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
-use ebb_annotations::full_key;
+use ebb_annotations::{Metric, RouteSpec, ScalingSpec, Share, SplitBy, full_key};
 use ebb_local::{
     Api, Cluster, DEFAULT_API, Options,
-    config::{self, Service, Understood},
+    config::{self, Role, Service, Understood},
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::level_filters::LevelFilter;
@@ -144,14 +144,16 @@ async fn serve(services: Vec<Service>, common: &Common) -> anyhow::Result<ExitCo
             eprintln!("ebb: {}: warning: {warning}", service.name);
         }
     }
-    let targets: Vec<String> = understood.iter().map(|one| describe(&one.service, &one.spec)).collect();
+    let described: HashMap<String, String> =
+        understood.iter().map(|one| (one.service.name.clone(), describe(one))).collect();
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     open_files::raise();
     let launcher = std::env::current_exe().context("cannot find this program to run it again")?;
     let options = Options { api: common.api(), host: common.host, ..Options::new(launcher) };
     let (mut cluster, mut lines) = Cluster::start(understood, options).await?;
-    for (status, target) in cluster.status().iter().zip(targets) {
-        terminal.say(&format!("{}: http://{} → {target}", status.name, status.address));
+    for (name, address) in cluster.addresses() {
+        let what = described.get(name).map_or("", String::as_str);
+        terminal.say(&format!("{name}: http://{address} → {what}"));
     }
     let at = if cluster.api() == DEFAULT_API { String::new() } else { format!(" --api {}", cluster.api()) };
     terminal.say(&format!(
@@ -197,26 +199,37 @@ async fn serve(services: Vec<Service>, common: &Common) -> anyhow::Result<ExitCo
 }
 
 fn understand(services: Vec<Service>) -> anyhow::Result<Vec<Understood>> {
-    let defaults = config::local_defaults();
-    let mut understood = Vec::with_capacity(services.len());
-    let mut faults = Vec::new();
-    for service in services {
-        match service.understand(&defaults) {
-            Ok(one) => understood.push(one),
-            Err(fault) => faults.push(fault.to_string()),
-        }
-    }
-    if !faults.is_empty() {
-        bail!("{}", faults.join("\n"));
-    }
-    Ok(understood)
+    config::understand(services, &config::local_defaults()).map_err(|faults| {
+        anyhow::Error::msg(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
 }
 
-fn describe(service: &Service, spec: &ebb_annotations::ScalingSpec) -> String {
+fn describe(understood: &Understood) -> String {
+    match &understood.role {
+        Role::Pods(spec) => describe_pods(&understood.service, spec),
+        Role::Route(route) => describe_route(route),
+    }
+}
+
+/// The services of a route, each with its part of the requests in percent.
+fn describe_route(route: &RouteSpec) -> String {
+    let sum: f64 = route.split.iter().map(|share| f64::from(share.weight)).sum();
+    let percent = |share: &Share| (f64::from(share.weight) / sum * 1e4).round() / 1e2;
+    let parts: Vec<String> =
+        route.split.iter().map(|share| format!("{} {} %", share.service, percent(share))).collect();
+    let by = match &route.by {
+        SplitBy::Request => String::new(),
+        SplitBy::Cookie(name) => format!(", by cookie {name}"),
+        SplitBy::Header(name) => format!(", by header {name}"),
+    };
+    format!("{}{by}", parts.join(", "))
+}
+
+fn describe_pods(service: &Service, spec: &ScalingSpec) -> String {
     let most = spec.max_scale.map_or_else(|| "any number of".to_owned(), |max| max.to_string());
     let unit = match spec.metric {
-        ebb_annotations::Metric::Concurrency => "requests in flight",
-        ebb_annotations::Metric::Rps => "requests per second",
+        Metric::Concurrency => "requests in flight",
+        Metric::Rps => "requests per second",
     };
     format!(
         "`{}`; {} to {most} pods, {} {unit} each",

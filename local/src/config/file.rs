@@ -21,7 +21,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     port: NonZeroU16,
-    command: Vec<String>,
+    #[serde(default)]
+    command: Option<Vec<String>>,
     #[serde(default)]
     directory: Option<PathBuf>,
     #[serde(default)]
@@ -52,7 +53,7 @@ pub fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
         if let Some(other) = ports.insert(entry.port, name.clone()) {
             return Err(malformed(format!("services {other} and {name} both want port {}", entry.port)));
         }
-        if entry.command.is_empty() {
+        if entry.command.as_ref().is_some_and(Vec::is_empty) {
             return Err(malformed(format!(
                 "service {name}: `command` is empty; want a program and its arguments"
             )));
@@ -71,7 +72,7 @@ fn service(folder: &Path, name: String, entry: Entry) -> Result<Service, ConfigE
     Ok(Service {
         name,
         port: entry.port.get(),
-        command: entry.command,
+        command: entry.command.unwrap_or_default(),
         directory: Some(folder.join(entry.directory.unwrap_or_default()))
             .filter(|path| !path.as_os_str().is_empty()),
         environment: entry.environment,

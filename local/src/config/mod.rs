@@ -7,7 +7,9 @@ mod yaml;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ebb_annotations::{ClusterDefaults, Fault, Reachability, ScalingSpec, Warning, parse};
+use ebb_annotations::{
+    ClusterDefaults, Fault, Reachability, RouteSpec, ScalingSpec, Warning, is_route, keys, parse, parse_route,
+};
 use thiserror::Error;
 
 pub use file::read as read_file;
@@ -20,7 +22,7 @@ pub struct Service {
     pub name: String,
     /// The port on which clients reach it; 0 takes any that is free.
     pub port: u16,
-    /// The program of its pods and its arguments; never empty.
+    /// The program of its pods and its arguments; empty for a route, which has none.
     pub command: Vec<String>,
     /// Where its pods run; `None` is where we do.
     pub directory: Option<PathBuf>,
@@ -35,10 +37,19 @@ pub struct Service {
 pub struct Understood {
     /// As it was given.
     pub service: Service,
-    /// How it is scaled and served.
-    pub spec: ScalingSpec,
+    /// What it is.
+    pub role: Role,
     /// What it says in vain.
     pub warnings: Vec<Warning>,
+}
+
+/// What a service is.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// It has pods, and is scaled and served so.
+    Pods(Box<ScalingSpec>),
+    /// It divides its requests so between others.
+    Route(RouteSpec),
 }
 
 /// Something that cannot be run as it was given. Nothing was started.
@@ -110,9 +121,128 @@ impl Service {
                 "not a name for a service: want 1 to 63 of a-z, 0-9 and '-', not at the ends".to_owned();
             return Err(ConfigError::Service { service: self.name, problem });
         }
-        match parse(&self.annotations, defaults, Reachability::Reachable) {
-            Ok(parsed) => Ok(Understood { service: self, spec: parsed.spec, warnings: parsed.warnings }),
+        let understood = if is_route(&self.annotations) {
+            parse_route(&self.name, &self.annotations).map(|route| (Role::Route(route.spec), route.warnings))
+        } else {
+            parse(&self.annotations, defaults, Reachability::Reachable)
+                .map(|parsed| (Role::Pods(Box::new(parsed.spec)), parsed.warnings))
+        };
+        let split = keys::SPLIT.name;
+        let problem = match (&understood, self.command.is_empty()) {
+            (Ok((Role::Route(_), _)), false) => {
+                format!("has a command and {split}; want one of the two: a route has no pods of its own")
+            }
+            (Ok((Role::Pods(_), _)), true) => {
+                format!("has no command; want a program and its arguments, or {split} for a route")
+            }
+            _ => String::new(),
+        };
+        if !problem.is_empty() {
+            return Err(ConfigError::Service { service: self.name, problem });
+        }
+        match understood {
+            Ok((role, warnings)) => Ok(Understood { service: self, role, warnings }),
             Err(faults) => Err(ConfigError::Annotations { service: self.name, faults }),
+        }
+    }
+}
+
+/// Understands all `services` of one machine, which may be routes to one another.
+///
+/// # Errors
+///
+/// All faults of all services at once.
+pub fn understand(
+    services: Vec<Service>,
+    defaults: &ClusterDefaults,
+) -> Result<Vec<Understood>, Vec<ConfigError>> {
+    let mut faults = Vec::new();
+    let names: Vec<(String, bool)> =
+        services.iter().map(|service| (service.name.clone(), is_route(&service.annotations))).collect();
+    let mut understood = Vec::with_capacity(services.len());
+    for service in services {
+        match service.understand(defaults) {
+            Ok(one) => {
+                faults.extend(strangers(&one, &names));
+                understood.push(one);
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(understood) } else { Err(faults) }
+}
+
+/// What is wrong with the services that a route names, where `names` are those that there are, and whether each is a
+/// route.
+fn strangers(understood: &Understood, names: &[(String, bool)]) -> Option<ConfigError> {
+    let Role::Route(route) = &understood.role else { return None };
+    let problem = |service: &str| match names.iter().find(|(name, _)| name == service) {
+        None => Some(format!("sends requests to {service}, which is not there")),
+        Some((_, true)) => Some(format!("sends requests to {service}, which is a route itself")),
+        Some((_, false)) => None,
+    };
+    let problems: Vec<String> = route.split.iter().filter_map(|share| problem(&share.service)).collect();
+    let service = understood.service.name.clone();
+    let problem = format!("{}; want services that have a command", problems.join(", "));
+    (!problems.is_empty()).then_some(ConfigError::Service { service, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str, command: &[&str], annotations: &[(&str, &str)]) -> Service {
+        Service {
+            name: name.to_owned(),
+            port: 0,
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            directory: None,
+            environment: BTreeMap::new(),
+            annotations: annotations
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+
+    fn faults(services: Vec<Service>) -> Vec<String> {
+        let faults = understand(services, &local_defaults()).err().unwrap_or_default();
+        faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_route_names_services_that_have_pods() {
+        let split = |text| [(keys::SPLIT.name, text)];
+        let all = |text| {
+            vec![
+                service("v1", &["x"], &[]),
+                service("v2", &["x"], &[]),
+                service("other", &[], &split("v1")),
+                service("hello", &[], &split(text)),
+            ]
+        };
+        assert_eq!(faults(all("v1=90, v2=10")), [""; 0]);
+        assert_eq!(
+            faults(all("v1=90, v3=10, other=1")),
+            [
+                "service \"hello\": sends requests to v3, which is not there, sends requests to other, which is a route \
+              itself; want services that have a command"
+            ]
+        );
+        assert_eq!(
+            faults(all("hello=1")),
+            ["service hello: ebb.dev/split: \"hello\" is the route itself; want a Service that Ebb scales"]
+        );
+    }
+
+    #[test]
+    fn what_is_neither_pods_nor_a_route_or_both_is_refused() {
+        for (command, annotations, problem) in [
+            (&["x"][..], &[(keys::SPLIT.name, "v1")][..], "has a command and ebb.dev/split"),
+            (&[], &[], "has no command; want a program and its arguments, or ebb.dev/split for a route"),
+        ] {
+            let faults = faults(vec![service("v1", &["x"], &[]), service("hello", command, annotations)]);
+            assert!(faults.len() == 1 && faults[0].contains(problem), "{faults:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The pods of all services: the platform, as the autoscaler sees it.
 
+mod route;
 mod service;
 mod victims;
 
@@ -11,7 +12,7 @@ use std::{
     },
 };
 
-use ebb_annotations::ScalingSpec;
+use ebb_annotations::{RouteSpec, ScalingSpec};
 use ebb_core::ServiceKey;
 use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_decide::{endpoints::Endpoints, zero::bounded};
@@ -24,16 +25,26 @@ use crate::{
     front::Front,
     pod::{Machine, PodStatus, Template, Timeline},
 };
+use route::Route;
 pub(crate) use service::ServicePods;
 
 /// Events that may wait for the autoscaler. Each tells all there is of its service, so that one that
 /// waits already makes another needless: see [`Fleet::tell`].
 const CAPACITY: usize = 1024;
 
-/// All services and their pods.
+/// What is to run.
+pub(crate) enum Plan {
+    /// A service with pods.
+    Pods { template: Box<Template>, spec: Box<ScalingSpec>, front: Front },
+    /// A route between services.
+    Route { key: ServiceKey, spec: RouteSpec, front: Front },
+}
+
+/// All services and their pods, and the routes between them.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     services: BTreeMap<ServiceKey, Entry>,
+    routes: BTreeMap<ServiceKey, Route>,
     events: Mutex<Option<mpsc::Sender<FleetEvent>>>,
     /// The tasks of the pods.
     pub(crate) tasks: TaskTracker,
@@ -51,25 +62,50 @@ struct Entry {
 }
 
 impl Fleet {
-    pub(crate) fn new(
-        machine: &Machine,
-        services: impl IntoIterator<Item = (Template, ScalingSpec, Front)>,
-    ) -> Arc<Self> {
-        let services = services
-            .into_iter()
-            .map(|(template, spec, front)| {
-                let key = template.key.clone();
-                let entry = Entry {
-                    spec: Arc::new(spec),
-                    pods: Arc::new(ServicePods::new(template, machine.clone())),
-                    front: Mutex::new(Some(front)),
-                    stale: AtomicBool::new(false),
-                    telling: Mutex::default(),
-                };
-                (key, entry)
-            })
-            .collect();
-        Arc::new(Self { services, events: Mutex::default(), tasks: TaskTracker::new() })
+    pub(crate) fn new(machine: &Machine, plans: Vec<Plan>) -> Arc<Self> {
+        let (mut services, mut routes) = (BTreeMap::new(), BTreeMap::new());
+        for plan in plans {
+            match plan {
+                Plan::Route { key, spec, front } => {
+                    routes.insert(key, Route::new(&spec, front));
+                }
+                Plan::Pods { template, spec, front } => {
+                    let key = template.key.clone();
+                    let entry = Entry {
+                        spec: Arc::from(spec),
+                        pods: Arc::new(ServicePods::new(*template, machine.clone())),
+                        front: Mutex::new(Some(front)),
+                        stale: AtomicBool::new(false),
+                        telling: Mutex::default(),
+                    };
+                    services.insert(key, entry);
+                }
+            }
+        }
+        Arc::new(Self { services, routes, events: Mutex::default(), tasks: TaskTracker::new() })
+    }
+
+    /// Whether that is a service with pods.
+    pub(crate) fn has_pods(&self, key: &ServiceKey) -> bool {
+        self.services.contains_key(key)
+    }
+
+    /// From now on the route of that key divides its requests so. Answers whether there is one.
+    pub(crate) fn divide(self: &Arc<Self>, key: &ServiceKey, spec: &RouteSpec) -> bool {
+        let Some(route) = self.routes.get(key) else { return false };
+        route.divide(spec);
+        if let Some(events) = self.events.lock().clone() {
+            let (fleet, key) = (self.clone(), key.clone());
+            // Ends as soon as the autoscaler takes the event.
+            tokio::spawn(async move {
+                let Ok(place) = events.reserve().await else { return };
+                // What is told is what holds by then, whoever comes first.
+                if let Some(route) = fleet.routes.get(&key) {
+                    place.send(route.event(&key));
+                }
+            });
+        }
+        true
     }
 
     /// Starts the pods that each service has at its beginning.
@@ -138,8 +174,8 @@ impl Fleet {
 
     /// Accepts no more connections.
     pub(crate) fn close_fronts(&self) {
-        for entry in self.services.values() {
-            if let Some(front) = &*entry.front.lock() {
+        for front in self.fronts() {
+            if let Some(front) = &*front.lock() {
                 front.close();
             }
         }
@@ -152,12 +188,17 @@ impl Fleet {
         }
         self.tasks.close();
         self.tasks.wait().await;
-        for entry in self.services.values() {
-            let front = entry.front.lock().take();
+        for front in self.fronts() {
+            let front = front.lock().take();
             if let Some(front) = front {
                 front.cut().await;
             }
         }
+    }
+
+    fn fronts(&self) -> impl Iterator<Item = &Mutex<Option<Front>>> {
+        let of_services = self.services.values().map(|entry| &entry.front);
+        of_services.chain(self.routes.values().map(|route| &route.front))
     }
 }
 
@@ -169,13 +210,17 @@ impl PodSource for Platform {
     type Events = ReceiverStream<FleetEvent>;
 
     fn watch(&self) -> Self::Events {
-        let (events, watched) = mpsc::channel(CAPACITY.max(2 * self.0.services.len() + 2));
+        let most = 2 * self.0.services.len() + self.0.routes.len() + 2;
+        let (events, watched) = mpsc::channel(CAPACITY.max(most));
         let _ = events.try_send(FleetEvent::Leadership { leads: true });
         for (key, entry) in &self.0.services {
             // The channel has room for all.
             let _ =
                 events.try_send(FleetEvent::Service { key: key.clone(), spec: entry.spec.clone(), port: 0 });
             let _ = events.try_send(entry.pods.event());
+        }
+        for (key, route) in &self.0.routes {
+            let _ = events.try_send(route.event(key));
         }
         let _ = events.try_send(FleetEvent::Complete);
         *self.0.events.lock() = Some(events);
@@ -203,10 +248,11 @@ impl Gate for Platform {
 
 impl EndpointSink for Platform {
     async fn publish(&self, service: &ServiceKey, endpoints: &Endpoints) -> Result<(), PlatformError> {
-        let entry =
-            self.0.services.get(service).ok_or_else(|| PlatformError(format!("no service {service}")))?;
+        let of_service = self.0.services.get(service).map(|entry| &entry.front);
+        let front = of_service.or_else(|| self.0.routes.get(service).map(|route| &route.front));
+        let front = front.ok_or_else(|| PlatformError(format!("no service {service}")))?;
         // Without a front the service is ending, and nobody comes any more.
-        if let Some(front) = &*entry.front.lock() {
+        if let Some(front) = &*front.lock() {
             front.publish(endpoints);
         }
         Ok(())
