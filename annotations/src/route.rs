@@ -24,13 +24,15 @@ const MAX_WEIGHT: u32 = 1_000_000;
 /// The form of a split.
 const FORM: &str = "NAME=WEIGHT, NAME=WEIGHT, or one NAME alone";
 /// What has a meaning on a route.
-const OF_ROUTES: [Key; 7] = [
+const OF_ROUTES: [Key; 8] = [
     keys::SPLIT,
     keys::SPLIT_BY,
     keys::MAX_CONNECTION_AGE,
     keys::TUNNEL_IDLE_TIMEOUT,
     keys::PORT,
     keys::ACTIVATOR_PORT,
+    // Of a Service that was scaled until now; Ebb takes it off.
+    keys::SELECTOR,
     keys::STATUS,
 ];
 
@@ -99,13 +101,11 @@ pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<F
         let want = "cookie NAME, or header NAME";
         by.value.as_ref().err().map(|why| by.unreadable(*why, want))
     }));
-    for key in [keys::SCALE_TARGET, keys::SELECTOR] {
-        let other: Option<Reading<'_, String>> = Reading::find(annotations, &key);
-        faults.extend(other.map(|other| {
-            let problem = format!("stands beside {}, which makes this Service a route", keys::SPLIT.name);
-            other.fault(FaultKind::Other, problem, "one of the two: a route has no pods of its own")
-        }));
-    }
+    let target: Option<Reading<'_, String>> = Reading::find(annotations, &keys::SCALE_TARGET);
+    faults.extend(target.map(|target| {
+        let problem = format!("stands beside {}, which makes this Service a route", keys::SPLIT.name);
+        target.fault(FaultKind::Other, problem, "one of the two: a route has no pods of its own")
+    }));
     let activator_port: Option<Reading<'_, i32>> = Reading::find(annotations, &keys::ACTIVATOR_PORT);
     faults.extend(activator_port.as_ref().and_then(|port| port.outside(1, i32::from(u16::MAX))));
     let spec = RouteSpec {

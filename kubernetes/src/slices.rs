@@ -14,7 +14,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    claim::{Claim, Port, Target},
+    claim::{Frontend, Port, Target},
     facts::{MANAGER_LABEL, OURS, PodFacts, SERVICE_LABEL},
 };
 
@@ -24,18 +24,18 @@ const PER_SLICE: usize = 100;
 /// A pod, by its name.
 pub(crate) type Named<'a> = (&'a str, &'a PodFacts);
 
-/// The slices that `claim` is to have.
+/// The slices that the Service with `front` is to have.
 ///
 /// `own` is where its own port leads; the others lead to those of `pods` that are ready. `whose` finds the pod,
 /// or activator, that has an address.
 pub(crate) fn wanted<'a>(
-    claim: &Claim,
+    front: &Frontend,
     own: &[SocketAddr],
     pods: &[Named<'a>],
     whose: impl Fn(IpAddr) -> Option<Named<'a>>,
 ) -> Vec<EndpointSlice> {
     let mut slices = Vec::new();
-    for family in &claim.families {
+    for family in &front.families {
         let mut groups: BTreeMap<u16, Vec<Endpoint>> = BTreeMap::new();
         for address in own {
             let found = whose(address.ip());
@@ -47,24 +47,24 @@ pub(crate) fn wanted<'a>(
             // A slice all the same: it says that nobody takes requests, and that somebody looks after that.
             vec![(Vec::new(), Vec::new())]
         } else {
-            let ports = |number| vec![endpoint_port(&claim.port, number)];
+            let ports = |number| vec![endpoint_port(&front.port, number)];
             groups.into_iter().map(|(number, endpoints)| (ports(number), endpoints)).collect()
         };
-        push(&mut slices, claim, "", family, groups);
-        push(&mut slices, claim, "other-", family, others(claim, pods, family));
+        push(&mut slices, front, "", family, groups);
+        push(&mut slices, front, "other-", family, others(front, pods, family));
     }
     slices
 }
 
 /// The ports that are not Ebb's, straight to the pods that are ready; pods whose ports have other numbers apart.
-fn others(claim: &Claim, pods: &[Named<'_>], family: &str) -> Vec<(Vec<EndpointPort>, Vec<Endpoint>)> {
+fn others(front: &Frontend, pods: &[Named<'_>], family: &str) -> Vec<(Vec<EndpointPort>, Vec<Endpoint>)> {
     let mut groups: BTreeMap<Vec<u16>, (Vec<EndpointPort>, Vec<Endpoint>)> = BTreeMap::new();
-    if claim.others.is_empty() {
+    if front.others.is_empty() {
         return Vec::new();
     }
     for (name, pod) in pods.iter().filter(|(_, pod)| pod.ready) {
         let Some(ip) = pod.ips.iter().find(|ip| is_of(**ip, family)) else { continue };
-        let numbered: Vec<(u16, EndpointPort)> = claim
+        let numbered: Vec<(u16, EndpointPort)> = front
             .others
             .iter()
             .filter_map(|port| resolve(&port.target, pod).map(|number| (number, endpoint_port(port, number))))
@@ -86,7 +86,7 @@ pub(crate) fn resolve(target: &Target, pod: &PodFacts) -> Option<u16> {
 
 fn push(
     slices: &mut Vec<EndpointSlice>,
-    claim: &Claim,
+    front: &Frontend,
     prefix: &str,
     family: &str,
     groups: Vec<(Vec<EndpointPort>, Vec<Endpoint>)>,
@@ -97,31 +97,31 @@ fn push(
             if endpoints.is_empty() { vec![&[]] } else { endpoints.chunks(PER_SLICE).collect() };
         for chunk in chunks {
             let suffix = format!("{prefix}{}-{index}", family.to_ascii_lowercase());
-            slices.push(slice(claim, &suffix, family, ports.clone(), chunk.to_vec()));
+            slices.push(slice(front, &suffix, family, ports.clone(), chunk.to_vec()));
             index += 1;
         }
     }
 }
 
 fn slice(
-    claim: &Claim,
+    front: &Frontend,
     suffix: &str,
     family: &str,
     ports: Vec<EndpointPort>,
     endpoints: Vec<Endpoint>,
 ) -> EndpointSlice {
-    let labels = [(SERVICE_LABEL, &*claim.key.name), (MANAGER_LABEL, OURS)];
+    let labels = [(SERVICE_LABEL, &*front.key.name), (MANAGER_LABEL, OURS)];
     EndpointSlice {
         metadata: ObjectMeta {
-            name: Some(format!("{}-ebb-{suffix}", claim.key.name)),
-            namespace: Some(claim.key.namespace.clone()),
+            name: Some(format!("{}-ebb-{suffix}", front.key.name)),
+            namespace: Some(front.key.namespace.clone()),
             labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
             // With the Service they go.
             owner_references: Some(vec![OwnerReference {
                 api_version: "v1".to_owned(),
                 kind: "Service".to_owned(),
-                name: claim.key.name.clone(),
-                uid: claim.uid.clone(),
+                name: front.key.name.clone(),
+                uid: front.uid.clone(),
                 ..OwnerReference::default()
             }]),
             ..ObjectMeta::default()
@@ -172,7 +172,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::claim::{self, Verdict};
+    use crate::claim::{self, Claim, Verdict};
 
     fn claim(spec: &Value) -> Claim {
         let mut all = json!({"clusterIP": "10.0.0.1", "selector": {"app": "a"}, "ports": [{"name": "http", "port": 80}]});
@@ -217,14 +217,14 @@ mod tests {
     #[test]
     fn a_slice_has_at_most_a_hundred_endpoints() {
         let own: Vec<SocketAddr> = (0..250).map(|n| SocketAddr::from(([10, 0, 0, n], 8012))).collect();
-        let slices = wanted(&claim(&json!({})), &own, &[], |_| None);
+        let slices = wanted(&claim(&json!({})).front, &own, &[], |_| None);
         assert_eq!(names(&slices), ["hello-ebb-ipv4-0", "hello-ebb-ipv4-1", "hello-ebb-ipv4-2"]);
         assert_eq!(slices.iter().map(|slice| slice.endpoints.len()).sum::<usize>(), 250);
     }
 
     #[test]
     fn a_service_without_endpoints_has_an_empty_slice() {
-        let slices = wanted(&claim(&json!({})), &[], &[], |_| None);
+        let slices = wanted(&claim(&json!({})).front, &[], &[], |_| None);
         assert_eq!(names(&slices), ["hello-ebb-ipv4-0"]);
         assert!(slices[0].endpoints.is_empty());
     }
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn pods_with_and_without_a_sidecar_are_in_slices_of_their_own() {
         let own = ["10.0.0.1:8012", "10.0.0.2:80"].map(|text| text.parse().unwrap());
-        let slices = wanted(&claim(&json!({})), &own, &[], |_| None);
+        let slices = wanted(&claim(&json!({})).front, &own, &[], |_| None);
         let ports: Vec<_> = slices.iter().map(|slice| slice.ports.as_ref().unwrap()[0].port).collect();
         assert_eq!(ports, [Some(80), Some(8012)]);
         assert_eq!(slices[0].ports.as_ref().unwrap()[0].name.as_deref(), Some("http"));
@@ -245,7 +245,7 @@ mod tests {
         let own = ["10.0.0.1:8012", "10.0.0.2:8012"].map(|text| text.parse().unwrap());
         let first = own[0];
         let whose = |ip: IpAddr| (ip == SocketAddr::ip(&first)).then_some(("a", &both));
-        let slices = wanted(&claim, &own, &[], whose);
+        let slices = wanted(&claim.front, &own, &[], whose);
         assert_eq!(names(&slices), ["hello-ebb-ipv4-0", "hello-ebb-ipv6-0"]);
         assert_eq!(addresses(&slices[0]), ["10.0.0.1", "10.0.0.2"]);
         assert_eq!(addresses(&slices[1]), ["fd00::1"], "the other has none");
@@ -264,7 +264,7 @@ mod tests {
         starting.ready = false;
         let pods = [("a", &a), ("b", &b), ("starting", &starting)];
         let activators = ["10.9.0.1:10001".parse().unwrap()];
-        let slices = wanted(&claim, &activators, &pods, |_| None);
+        let slices = wanted(&claim.front, &activators, &pods, |_| None);
         assert_eq!(names(&slices), ["hello-ebb-ipv4-0", "hello-ebb-other-ipv4-0", "hello-ebb-other-ipv4-1"]);
         assert_eq!(addresses(&slices[0]), ["10.9.0.1"]);
         assert_eq!((addresses(&slices[1]), addresses(&slices[2])), (vec!["10.0.0.1"], vec!["10.0.0.2"]));

@@ -37,6 +37,23 @@ impl Change {
         change
     }
 
+    /// The Service is a route: it has no selector, and activators know it by that port.
+    pub(crate) fn route(service: &Service, activator_port: Option<u16>) -> Self {
+        let mut change = Self::default();
+        change.annotate(service, keys::SELECTOR.name, None);
+        if let Some(port) = activator_port {
+            change.annotate(service, keys::ACTIVATOR_PORT.name, Some(port.to_string()));
+        }
+        change
+    }
+
+    /// The Service is a route no more.
+    pub(crate) fn end_route(service: &Service) -> Self {
+        let mut change = Self::default();
+        change.annotate(service, keys::ACTIVATOR_PORT.name, None);
+        change
+    }
+
     /// The Service is as if Ebb had never been there.
     pub(crate) fn give_back(service: &Service, selector: &Labels) -> Self {
         let mut change = Self::default();

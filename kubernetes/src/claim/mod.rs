@@ -4,6 +4,7 @@ mod change;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod ports;
+mod route;
 mod selector;
 mod table;
 #[cfg(test)]
@@ -12,7 +13,7 @@ mod tests;
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
 use ebb_annotations::{
-    ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, keys, parse,
+    ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, is_route, keys, parse,
 };
 use ebb_core::ServiceKey;
 use k8s_openapi::{
@@ -22,6 +23,7 @@ use k8s_openapi::{
 
 pub(crate) use change::Change;
 pub(crate) use ports::{Port, Target};
+pub(crate) use route::RouteClaim;
 pub(crate) use selector::{Labels, selects};
 pub use table::Claims;
 
@@ -36,6 +38,21 @@ pub(crate) enum Verdict {
     Refused(Refused),
     /// To be scaled.
     Ours(Box<Claim>),
+    /// To divide its requests between others.
+    Route(Box<RouteClaim>),
+}
+
+/// What clients see of a Service, whatever is behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Frontend {
+    pub(crate) key: ServiceKey,
+    pub(crate) uid: String,
+    /// The port whose requests are counted.
+    pub(crate) port: Port,
+    /// The others, which lead straight to the pods.
+    pub(crate) others: Vec<Port>,
+    /// Address families, `IPv4` or `IPv6`, the first one first.
+    pub(crate) families: Vec<String>,
 }
 
 /// Why a Service cannot be served as it asks.
@@ -50,8 +67,7 @@ pub(crate) struct Refused {
 /// A Service that is Ebb's.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Claim {
-    pub(crate) key: ServiceKey,
-    pub(crate) uid: String,
+    pub(crate) front: Frontend,
     pub(crate) spec: Arc<ScalingSpec>,
     pub(crate) target: ScaleTarget,
     /// Which pods are its own.
@@ -59,12 +75,6 @@ pub(crate) struct Claim {
     /// Whether the selector stands where Kubernetes' own controllers read it.
     pub(crate) selector_in_place: bool,
     pub(crate) activator_port: Option<NonZeroU16>,
-    /// The port whose requests are counted.
-    pub(crate) port: Port,
-    /// The others, which lead straight to the pods.
-    pub(crate) others: Vec<Port>,
-    /// Address families, `IPv4` or `IPv6`, the first one first.
-    pub(crate) families: Vec<String>,
     pub(crate) sidecar: Sidecar,
     pub(crate) mount_token: Option<bool>,
     pub(crate) restart: bool,
@@ -79,6 +89,9 @@ pub(crate) fn read(service: &Service, defaults: &ClusterDefaults) -> Verdict {
     let empty = BTreeMap::new();
     let annotations = service.metadata.annotations.as_ref().unwrap_or(&empty);
     let kept = annotations.get(keys::SELECTOR.name).and_then(|text| selector::from_text(text));
+    if is_route(annotations) {
+        return route::read(service, annotations);
+    }
     if !annotations.contains_key(keys::SCALE_TARGET.name) {
         return match kept {
             Some(selector) => Verdict::Released(own_selector(service).unwrap_or(selector)),
@@ -134,25 +147,35 @@ fn claim(service: &Service, parsed: Parsed, kept: Option<Labels>) -> Result<Clai
     )?;
     let binding = parsed.binding;
     let target = binding.scale_target.ok_or("ebb.dev/scale-target is missing")?;
-    let (port, others) = ports::split(spec.ports.as_deref().unwrap_or_default(), binding.port.as_deref())?;
+    let front = Frontend::read(service, spec, binding.port.as_deref())?;
     let annotations = service.metadata.annotations.as_ref();
     Ok(Claim {
-        key: key(service),
-        uid: service.metadata.uid.clone().unwrap_or_default(),
+        front,
         spec: Arc::new(parsed.spec),
         target,
         selector,
         selector_in_place,
         activator_port: binding.activator_port,
-        port,
-        others,
-        families: spec.ip_families.clone().unwrap_or_else(|| vec!["IPv4".to_owned()]),
         sidecar: binding.sidecar,
         mount_token: binding.mount_token,
         restart: binding.restart,
         status: annotations.and_then(|all| all.get(keys::STATUS.name)).cloned(),
         warnings: parsed.warnings.iter().map(ToString::to_string).collect(),
     })
+}
+
+impl Frontend {
+    /// What clients see of `service`, whose port `chosen` is Ebb's, by name or number; `None`: its first HTTP port.
+    fn read(service: &Service, spec: &ServiceSpec, chosen: Option<&str>) -> Result<Self, String> {
+        let (port, others) = ports::split(spec.ports.as_deref().unwrap_or_default(), chosen)?;
+        Ok(Self {
+            key: key(service),
+            uid: service.metadata.uid.clone().unwrap_or_default(),
+            port,
+            others,
+            families: spec.ip_families.clone().unwrap_or_else(|| vec!["IPv4".to_owned()]),
+        })
+    }
 }
 
 /// Leaves of a Service what matters here; there may be many, most of them none of ours.
@@ -202,7 +225,7 @@ pub(crate) fn kept_selector(service: &Service) -> Option<Labels> {
 }
 
 /// The selector that stands in the Service's spec; `None` if there is none.
-fn own_selector(service: &Service) -> Option<Labels> {
+pub(crate) fn own_selector(service: &Service) -> Option<Labels> {
     service.spec.as_ref()?.selector.clone().filter(|selector| !selector.is_empty())
 }
 

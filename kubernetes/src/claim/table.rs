@@ -22,8 +22,8 @@ impl Claims {
     /// A Service is Ebb's, and asks this.
     pub(crate) fn put(&self, claim: Arc<Claim>) {
         let mut all = self.0.write();
-        let namespace = all.entry(claim.key.namespace.clone()).or_default();
-        namespace.insert(claim.key.name.clone(), claim);
+        let namespace = all.entry(claim.front.key.namespace.clone()).or_default();
+        namespace.insert(claim.front.key.name.clone(), claim);
     }
 
     /// A Service is Ebb's no more.
@@ -54,7 +54,7 @@ mod tests {
 
     fn names(claims: &Claims, namespace: &str, app: &str) -> Vec<String> {
         let labels = [("app".to_owned(), app.to_owned()), ("more".to_owned(), "x".to_owned())].into();
-        claims.selecting(namespace, &labels).iter().map(|claim| claim.key.name.clone()).collect()
+        claims.selecting(namespace, &labels).iter().map(|claim| claim.front.key.name.clone()).collect()
     }
 
     #[test]
@@ -82,8 +82,8 @@ mod tests {
         let claims = Claims::default();
         let one = claim("shop", "a", &json!({}), &json!({}));
         claims.put(one.clone());
-        claims.remove(&one.key);
-        claims.remove(&one.key);
+        claims.remove(&one.front.key);
+        claims.remove(&one.front.key);
         assert!(claims.0.read().is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Whether what a Service asks can be done: told to whoever writes it, all of it at once.
 
-use ebb_annotations::ClusterDefaults;
+use ebb_annotations::{ClusterDefaults, is_route};
 use k8s_openapi::api::core::v1::Service;
 
 use crate::claim::{self, Verdict};
@@ -24,6 +24,7 @@ pub(crate) fn judge(old: Option<&Service>, new: &Service, defaults: &ClusterDefa
     match claim::read(new, defaults) {
         Verdict::NotOurs | Verdict::Released(_) => Judgement::default(),
         Verdict::Ours(claim) => Judgement { refused: None, warnings: claim.warnings },
+        Verdict::Route(route) => Judgement { refused: None, warnings: route.warnings },
         Verdict::Refused(refused) => {
             let before = old.map(|old| reasons(old, defaults)).unwrap_or_default();
             if refused.reasons.iter().all(|reason| before.contains(reason)) {
@@ -31,7 +32,9 @@ pub(crate) fn judge(old: Option<&Service>, new: &Service, defaults: &ClusterDefa
             }
             let key = claim::key(new);
             let faults = refused.reasons.join("\n");
-            let text = format!("Ebb cannot scale Service {key} as its annotations ask:\n{faults}");
+            let annotations = new.metadata.annotations.as_ref();
+            let what = if annotations.is_some_and(is_route) { "divide the requests of" } else { "scale" };
+            let text = format!("Ebb cannot {what} Service {key} as its annotations ask:\n{faults}");
             Judgement { refused: Some(text), warnings: Vec::new() }
         }
     }
@@ -40,7 +43,7 @@ pub(crate) fn judge(old: Option<&Service>, new: &Service, defaults: &ClusterDefa
 fn reasons(service: &Service, defaults: &ClusterDefaults) -> Vec<String> {
     match claim::read(service, defaults) {
         Verdict::Refused(refused) => refused.reasons,
-        Verdict::NotOurs | Verdict::Released(_) | Verdict::Ours(_) => Vec::new(),
+        Verdict::NotOurs | Verdict::Released(_) | Verdict::Ours(_) | Verdict::Route(_) => Vec::new(),
     }
 }
 

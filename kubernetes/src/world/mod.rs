@@ -9,6 +9,7 @@ mod plan;
 #[cfg(test)]
 mod properties;
 mod record;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     mem,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
     sync::Arc,
 };
 
@@ -75,6 +77,8 @@ pub(crate) struct World {
     by_ip: HashMap<IpAddr, (String, String)>,
     targets: HashMap<TargetKey, TargetFacts>,
     by_target: HashMap<TargetKey, BTreeSet<ServiceKey>>,
+    /// The routes that send requests to a service, whether it is there or not.
+    by_split: HashMap<ServiceKey, BTreeSet<ServiceKey>>,
     slices: HashMap<ServiceKey, BTreeMap<String, SliceFacts>>,
     ports: Allocation,
     listed: HashSet<Listing>,
@@ -100,6 +104,7 @@ impl World {
             by_ip: HashMap::new(),
             targets: HashMap::new(),
             by_target: HashMap::new(),
+            by_split: HashMap::new(),
             slices: HashMap::new(),
             ports: Allocation::default(),
             listed: HashSet::new(),
@@ -192,8 +197,10 @@ impl World {
     /// A service is gone, and its slices with it.
     pub(crate) fn service_gone(&mut self, key: &ServiceKey) {
         self.unclaim(key);
+        self.unroute(key);
         self.services.remove(key);
         self.touched.insert(key.clone());
+        self.tell_routes_to(key);
     }
 
     /// A pod is there, or changed; `None`: it is on its way out.
@@ -312,6 +319,7 @@ impl World {
             for key in keys {
                 self.read(&key);
             }
+            self.tell_all_routes();
         }
         if let Listing::Targets(kind) = listing {
             let keys: Vec<ServiceKey> = self
@@ -373,7 +381,7 @@ impl World {
 
     /// Where the service's traffic is to go. Answers whether it is ours.
     pub(crate) fn want(&mut self, service: &ServiceKey, endpoints: Endpoints) -> bool {
-        let record = self.services.get_mut(service).filter(|record| record.claim.is_some());
+        let record = self.services.get_mut(service).filter(|record| record.front().is_some());
         let Some(record) = record else { return false };
         record.wanted = Some(endpoints);
         self.touch(service);
@@ -421,9 +429,19 @@ impl World {
     fn read(&mut self, key: &ServiceKey) {
         let Some(record) = self.services.get(key) else { return };
         let verdict = claim::read(&record.object, &self.defaults);
+        if let Some(verdict) = self.read_route(key, verdict) {
+            self.read_scaled(key, verdict);
+        }
+        self.tell_routes_to(key);
+        self.touch(key);
+    }
+
+    /// Reads what a Service asks that is no route.
+    fn read_scaled(&mut self, key: &ServiceKey, verdict: Verdict) {
+        let Some(record) = self.services.get(key) else { return };
         let (claim, releasing, reasons) = match verdict {
             Verdict::Ours(claim) => (Some(claim), None, Vec::new()),
-            Verdict::NotOurs => (None, None, Vec::new()),
+            Verdict::NotOurs | Verdict::Route(_) => (None, None, Vec::new()),
             Verdict::Released(selector) => (None, Some(selector), Vec::new()),
             Verdict::Refused(refused) => (refused.rest, None, refused.reasons),
         };
@@ -456,7 +474,6 @@ impl World {
             Some(claim) => self.claim(key, &claim),
             None => self.unclaim(key),
         }
-        self.touch(key);
     }
 
     fn has_own_slices(&self, key: &ServiceKey) -> bool {
@@ -481,8 +498,15 @@ impl World {
             let own = pods.filter(|(_, pod)| selects(&claim.selector, &pod.labels));
             record.pods = own.map(|(name, pod)| (name.clone(), pod.clone())).collect();
         }
-        let written = claim.activator_port.map(u16::from);
-        let port = match written.or(record.port) {
+        self.allocate(key, claim.activator_port);
+        self.tell(key);
+        self.complete_if_so();
+    }
+
+    /// Sees to it that activators have a port for the service, which has `written` on it.
+    fn allocate(&mut self, key: &ServiceKey, written: Option<NonZeroU16>) {
+        let Some(record) = self.services.get_mut(key) else { return };
+        let port = match written.map(u16::from).or(record.port) {
             // What is written on others comes first: they may be in use.
             None if !self.listed.contains(&Listing::Services) => None,
             known => {
@@ -497,8 +521,6 @@ impl World {
             self.ports.free(key, before);
         }
         record.port = port;
-        self.tell(key);
-        self.complete_if_so();
     }
 
     /// The service is nobody's but its own.
@@ -520,6 +542,7 @@ impl World {
         }
         self.events.push(FleetEvent::Gone(key.clone()));
         self.complete_if_so();
+        self.tell_routes_to(key);
     }
 
     /// Tells those who decide about a service what they do not know yet.

@@ -68,6 +68,10 @@ impl World {
         let has_pod = record.claim.is_none() || record.pods.values().any(|pod| pod.ready);
         let is_taken_over = has_pod && of(Manager::Cluster).any(|(_, slice)| slice.ready);
         record.cluster_ready_since = is_taken_over.then_some(record.cluster_ready_since.unwrap_or(now));
+        if record.route.is_some() && !record.route_ends {
+            record.releasing_since = None;
+            return self.take_route(key, now);
+        }
         if record.releasing.is_some() || record.claim.is_none() {
             return self.give_back(key, now);
         }
@@ -83,6 +87,7 @@ impl World {
         let object = &record.object;
         let mut change = match &record.releasing {
             Some(selector) => Change::give_back(object, selector),
+            None if record.route.is_some() => Change::end_route(object),
             None => Change::default(),
         };
         change.set_status(object, record.status());
@@ -92,11 +97,14 @@ impl World {
         let since = *record.releasing_since.get_or_insert(now);
         if own.is_empty() {
             self.unclaim(key);
+            self.unroute(key);
             return Plan::Rest;
         }
         let rest = match record.cluster_ready_since {
             Some(ready) => NETWORK.saturating_sub(now.since(ready)),
             None if missing => Duration::ZERO,
+            // Nobody will take it over: it has no pods that anybody could know of.
+            None if record.releasing.is_none() && !record.has_selector() => Duration::ZERO,
             // Whoever should take over is away, and is waited for: nobody else sends clients to the pods.
             None if record.pods.values().any(|pod| pod.ready) => HANDOVER,
             None => HANDOVER.saturating_sub(now.since(since)),
@@ -110,38 +118,10 @@ impl World {
 
     /// The service is ours: its slices first, then its selector, then what others left behind.
     fn take(&mut self, key: &ServiceKey, now: Tick) -> Plan {
-        let Some(wanted) = self.wanted_slices(key) else { return Plan::Rest };
-        let settling = SETTLING.saturating_sub(now.since(self.leads_since));
-        let own: Vec<(String, u64)> =
-            self.own_slices(key).map(|(name, slice)| (name.clone(), slice.digest)).collect();
-        let has_endpoints = self.own_slices(key).any(|(_, slice)| slice.ready);
-        let name = |slice: &EndpointSlice| slice.metadata.name.clone().unwrap_or_default();
-        let is_there = |slice: &EndpointSlice| own.contains(&(name(slice), digest(slice)));
-        let delete: Vec<String> = own
-            .iter()
-            .map(|(there, _)| there)
-            .filter(|there| wanted.iter().all(|slice| name(slice) != **there))
-            .cloned()
-            .collect();
-        let is_empty = wanted.iter().all(|slice| slice.endpoints.is_empty());
-        let apply: Vec<EndpointSlice> = wanted.into_iter().filter(|slice| !is_there(slice)).collect();
-        if !apply.is_empty() || !delete.is_empty() {
-            if !own.is_empty() && !settling.is_zero() {
-                return Plan::Wait(settling);
-            }
-            // Neither a pod nor an activator is known: whoever took the traffic may be back before we know more.
-            if !has_endpoints || !is_empty {
-                return Plan::Do(Step::Slices { apply, delete });
-            }
+        if let Some(plan) = self.place(key, now) {
+            return plan;
         }
-        let leftovers: Vec<String> = self
-            .slices
-            .get(key)
-            .into_iter()
-            .flatten()
-            .filter(|(_, slice)| slice.manager == Manager::Cluster)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let leftovers = self.leftovers(key);
         let target = self.target(key);
         let missing = target.as_ref().filter(|target| !self.targets.contains_key(target)).map(|target| {
             match self.unknowable.get(&target.kind) {
@@ -177,7 +157,7 @@ impl World {
             }
             record.restarted = true;
             if let Some(target) = target {
-                return Plan::Do(Step::Restart { target, mark: claim.uid.clone() });
+                return Plan::Do(Step::Restart { target, mark: claim.front.uid.clone() });
             }
         }
         let shown = record.status();
@@ -198,6 +178,60 @@ impl World {
         }
     }
 
+    /// The Service is a route: its slices first, then its annotations, then what others left behind.
+    fn take_route(&mut self, key: &ServiceKey, now: Tick) -> Plan {
+        if let Some(plan) = self.place(key, now) {
+            return plan;
+        }
+        let leftovers = self.leftovers(key);
+        let Some(record) = self.services.get_mut(key) else { return Plan::Rest };
+        let placed_at = *record.placed_at.get_or_insert(now);
+        let mut change = Change::route(&record.object, record.port);
+        change.set_status(&record.object, record.status());
+        if !change.is_empty() {
+            return Plan::Do(Step::Patch(change.merge_patch(&record.object)));
+        }
+        if leftovers.is_empty() {
+            return Plan::Rest;
+        }
+        // By then every node must know ours.
+        let rest = NETWORK.saturating_sub(now.since(placed_at));
+        if rest.is_zero() { Plan::Do(Step::Leftovers(leftovers)) } else { Plan::Wait(rest) }
+    }
+
+    /// What is to be done before the slices are as they should be; `None` if they are.
+    fn place(&self, key: &ServiceKey, now: Tick) -> Option<Plan> {
+        let Some(wanted) = self.wanted_slices(key) else { return Some(Plan::Rest) };
+        let settling = SETTLING.saturating_sub(now.since(self.leads_since));
+        let own: Vec<(String, u64)> =
+            self.own_slices(key).map(|(name, slice)| (name.clone(), slice.digest)).collect();
+        let has_endpoints = self.own_slices(key).any(|(_, slice)| slice.ready);
+        let name = |slice: &EndpointSlice| slice.metadata.name.clone().unwrap_or_default();
+        let is_there = |slice: &EndpointSlice| own.contains(&(name(slice), digest(slice)));
+        let delete: Vec<String> = own
+            .iter()
+            .map(|(there, _)| there)
+            .filter(|there| wanted.iter().all(|slice| name(slice) != **there))
+            .cloned()
+            .collect();
+        let is_empty = wanted.iter().all(|slice| slice.endpoints.is_empty());
+        let apply: Vec<EndpointSlice> = wanted.into_iter().filter(|slice| !is_there(slice)).collect();
+        if apply.is_empty() && delete.is_empty() {
+            return None;
+        }
+        if !own.is_empty() && !settling.is_zero() {
+            return Some(Plan::Wait(settling));
+        }
+        // Neither a pod nor an activator is known: whoever took the traffic may be back before we know more.
+        (!has_endpoints || !is_empty).then_some(Plan::Do(Step::Slices { apply, delete }))
+    }
+
+    /// Slices of the cluster's own controllers, which have forgotten them.
+    fn leftovers(&self, key: &ServiceKey) -> Vec<String> {
+        let slices = self.slices.get(key).into_iter().flatten();
+        slices.filter(|(_, slice)| slice.manager == Manager::Cluster).map(|(name, _)| name.clone()).collect()
+    }
+
     fn own_slices(&self, key: &ServiceKey) -> impl Iterator<Item = (&String, &SliceFacts)> {
         self.slices.get(key).into_iter().flatten().filter(|(_, slice)| slice.manager == Manager::Ebb)
     }
@@ -205,8 +239,8 @@ impl World {
     /// The slices that the service is to have; `None` as long as nobody decided where its traffic goes.
     fn wanted_slices(&self, key: &ServiceKey) -> Option<Vec<EndpointSlice>> {
         let record = self.services.get(key)?;
-        let (claim, wanted) = (record.claim.as_ref()?, record.wanted.as_ref()?);
+        let (front, wanted) = (record.front()?, record.wanted.as_ref()?);
         let pods: Vec<Named<'_>> = record.pods.iter().map(|(name, pod)| (&**name, &**pod)).collect();
-        Some(slices::wanted(claim, &wanted.addresses, &pods, |ip| self.whose(ip)))
+        Some(slices::wanted(front, &wanted.addresses, &pods, |ip| self.whose(ip)))
     }
 }

@@ -13,12 +13,12 @@ use k8s_openapi::api::core::v1::Service;
 
 use super::ledger::{Ledger, Warning};
 use crate::{
-    claim::{self, Claim, Labels},
+    claim::{self, Claim, Frontend, Labels, RouteClaim},
     facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
     slices::resolve,
 };
 use ebb_decide::platform::FleetEvent;
-use ebb_decide::{Pod, PodAddress, endpoints::Endpoints};
+use ebb_decide::{Pod, PodAddress, endpoints::Endpoints, route::Split};
 
 /// An app that has run for less may be about to listen: word of requests that gave up is up to a second old, and
 /// Kubernetes tells whole seconds.
@@ -41,6 +41,12 @@ pub(super) struct Record {
     pub(super) object: Service,
     /// By what it is served; `None`: it is not ours.
     pub(super) claim: Option<Arc<Claim>>,
+    /// What it divides its requests between, if it is a route and not served by pods of its own.
+    pub(super) route: Option<Arc<RouteClaim>>,
+    /// It is a route no more, and is one until nobody is sent to activators on its port.
+    pub(super) route_ends: bool,
+    /// What is wrong with the services that its requests go to.
+    pub(super) troubles: Vec<String>,
     /// It is on its way back to Kubernetes' own controllers, with that selector.
     pub(super) releasing: Option<Labels>,
     pub(super) releasing_since: Option<Tick>,
@@ -62,6 +68,7 @@ pub(super) struct Record {
     /// Whether its pods were told to start anew.
     pub(super) restarted: bool,
     told_service: Option<(Arc<ScalingSpec>, u16)>,
+    told_route: Option<(Arc<Split>, u16)>,
     /// Of what was told of its pods.
     told_pods: Option<u64>,
     /// What its owner was told.
@@ -73,6 +80,9 @@ impl Record {
         Self {
             object,
             claim: None,
+            route: None,
+            route_ends: false,
+            troubles: Vec::new(),
             releasing: None,
             releasing_since: None,
             reasons: Vec::new(),
@@ -85,6 +95,7 @@ impl Record {
             cluster_ready_since: None,
             restarted: false,
             told_service: None,
+            told_route: None,
             told_pods: None,
             ledger: Ledger::default(),
         }
@@ -97,9 +108,20 @@ impl Record {
         *self = Self { reasons, ..Self::new(object) };
     }
 
+    /// What its clients see, if it is ours.
+    pub(super) fn front(&self) -> Option<&Frontend> {
+        let of_route = || self.route.as_ref().map(|route| &route.front);
+        self.claim.as_ref().map(|claim| &claim.front).or_else(of_route)
+    }
+
     /// Whether Ebb has its selector.
     pub(super) fn is_held(&self) -> bool {
         self.kept_selector().is_some()
+    }
+
+    /// Whether Kubernetes' own controllers know its pods.
+    pub(super) fn has_selector(&self) -> bool {
+        claim::own_selector(&self.object).is_some()
     }
 
     /// The selector that Ebb keeps for it; `None` if it has its own.
@@ -135,7 +157,7 @@ impl Record {
 
     /// What its status annotation is to say.
     pub(super) fn status(&self) -> Option<String> {
-        let all = self.reasons.iter().chain(self.ledger.missing());
+        let all = self.reasons.iter().chain(&self.troubles).chain(self.ledger.missing());
         let all: Vec<&str> = all.map(String::as_str).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
@@ -185,6 +207,26 @@ impl Record {
             news.push(FleetEvent::Pods { key: key.clone(), pods, replicas, trouble });
         }
         news
+    }
+
+    /// What those who decide do not know yet of the route that it is.
+    pub(super) fn route_news(&mut self, key: &ServiceKey, split: Arc<Split>) -> Option<FleetEvent> {
+        let port = self.port?;
+        if self.told_route.as_ref().is_some_and(|told| *told == (split.clone(), port)) {
+            return None;
+        }
+        self.told_route = Some((split.clone(), port));
+        Some(FleetEvent::Route { key: key.clone(), split, port })
+    }
+
+    /// What is wrong with the services that its requests go to: what to tell, if that is news.
+    pub(super) fn set_troubles(&mut self, troubles: Vec<String>) -> Option<Notice> {
+        if self.troubles == troubles {
+            return None;
+        }
+        self.troubles = troubles;
+        let text = self.troubles.join("\n");
+        (!self.troubles.is_empty()).then(|| self.notice(true, "SplitTarget", text))
     }
 
     /// Why there are fewer pods than wanted, in words for those who wait.
@@ -297,7 +339,8 @@ impl Record {
 
 /// That an app runs and takes no requests, why that may be, and what to do.
 fn deaf(name: &str, pod: &PodFacts, passed: Duration, claim: &Claim) -> String {
-    let port = pod.sidecar.as_ref().and_then(|sidecar| sidecar.app).or(resolve(&claim.port.target, pod));
+    let port =
+        pod.sidecar.as_ref().and_then(|sidecar| sidecar.app).or(resolve(&claim.front.port.target, pod));
     let port = port.map_or("its port".to_owned(), |port| format!("port {port}"));
     // Only activators know of one that is called ready.
     let (is, or) = if pod.ready {
@@ -319,7 +362,7 @@ fn deaf(name: &str, pod: &PodFacts, passed: Duration, claim: &Claim) -> String {
 fn pod(name: &str, facts: &PodFacts, claim: &Claim) -> Option<Pod> {
     let ip = facts.ips.first().copied();
     let at = |port| ip.map(|ip| SocketAddr::new(ip, port));
-    let app = resolve(&claim.port.target, facts);
+    let app = resolve(&claim.front.port.target, facts);
     // One pod may be several Services', whose ports lead to several of its own; the sidecar stands before one.
     let leads_elsewhere = |sidecar: &SidecarFacts| sidecar.app.is_some_and(|port| app != Some(port));
     let (address, nonce, direct) = match facts.sidecar.as_ref().filter(|sidecar| !leads_elsewhere(sidecar)) {

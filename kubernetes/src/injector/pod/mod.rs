@@ -74,10 +74,10 @@ pub(crate) fn inject(
         return Ok(None);
     }
     suits(spec, first)?;
-    let user = ports::user_port(spec, &first.port.target).ok_or_else(|| no_such_port(first))?;
+    let user = ports::user_port(spec, &first.front.port.target).ok_or_else(|| no_such_port(first))?;
     let mut injection = Injection::default();
     let (services, elsewhere): (Vec<&Claim>, Vec<&Claim>) = wanting.iter().partition(|claim| {
-        ports::user_port(spec, &claim.port.target).is_some_and(|port| port.number == user.number)
+        ports::user_port(spec, &claim.front.port.target).is_some_and(|port| port.number == user.number)
     });
     injection.warnings.extend(elsewhere.iter().map(|claim| counted_elsewhere(claim, first, &user)));
     let plan = plan(pod, spec, first, &services, &user, &mut injection.warnings);
@@ -107,23 +107,23 @@ fn suits(spec: &PodSpec, first: &Claim) -> Result<(), Refusal> {
     }
     let ends = spec.restart_policy.as_deref().is_some_and(|policy| policy != "Always");
     if ends && first.sidecar == Sidecar::Ordinary {
-        return Err(Refusal::Ends(first.key.name.clone()));
+        return Err(Refusal::Ends(first.front.key.name.clone()));
     }
     Ok(())
 }
 
 fn no_such_port(claim: &Claim) -> Refusal {
-    let port = match &claim.port.target {
+    let port = match &claim.front.port.target {
         Target::Name(name) => name.clone(),
         Target::Number(number) => number.to_string(),
     };
-    Refusal::NoSuchPort { service: claim.key.name.clone(), port }
+    Refusal::NoSuchPort { service: claim.front.key.name.clone(), port }
 }
 
 fn counted_elsewhere(claim: &Claim, first: &Claim, user: &UserPort<'_>) -> String {
     format!(
         "Ebb: requests of Service {} are not counted in this pod: its sidecar stands before port {} of Service {}",
-        claim.key.name, user.number, first.key.name
+        claim.front.key.name, user.number, first.front.key.name
     )
 }
 
@@ -143,7 +143,7 @@ fn plan<'a>(
     let withheld = first.mount_token == Some(false) && spec.automount_service_account_token.is_none();
     Plan {
         serving,
-        services: services.iter().map(|claim| claim.key.name.as_str()).collect(),
+        services: services.iter().map(|claim| claim.front.key.name.as_str()).collect(),
         native: first.sidecar == Sidecar::Native,
         user_port: user.number,
         ports: ports::free(pod, spec, user.number),

@@ -1,0 +1,50 @@
+//! A Service that divides its requests between others.
+
+use std::{collections::BTreeMap, num::NonZeroU16};
+
+use ebb_annotations::{Fault, RouteSpec, parse_route};
+use k8s_openapi::api::core::v1::Service;
+
+use super::{Frontend, Refused, Verdict, own_selector, suits};
+
+/// A Service that is a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RouteClaim {
+    pub(crate) front: Frontend,
+    pub(crate) spec: RouteSpec,
+    pub(crate) activator_port: Option<NonZeroU16>,
+    /// What has no effect.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a Service asks that asks to be a route; all faults at once.
+pub(super) fn read(service: &Service, annotations: &BTreeMap<String, String>) -> Verdict {
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let parsed = parse_route(name, annotations);
+    let chosen = annotations.get(ebb_annotations::keys::PORT.name).map(String::as_str);
+    let front = match &service.spec {
+        None => Err("the Service has no spec".to_owned()),
+        Some(spec) if own_selector(service).is_some() => Err(format!(
+            "the Service has a selector ({}) and ebb.dev/split: a route has no pods of its own; remove one of the two",
+            super::selector::to_text(&spec.selector.clone().unwrap_or_default())
+        )),
+        Some(spec) => suits(spec).map_err(str::to_owned).and_then(|()| Frontend::read(service, spec, chosen)),
+    };
+    match (parsed, front) {
+        (Ok(parsed), Ok(front)) => {
+            let mut warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
+            warnings.extend(front.others.iter().map(|port| {
+                let name = port.name.as_deref().unwrap_or_default();
+                format!("port {name} leads nowhere: only requests to the HTTP port of a route are divided")
+            }));
+            let activator_port = parsed.activator_port;
+            Verdict::Route(Box::new(RouteClaim { front, spec: parsed.spec, activator_port, warnings }))
+        }
+        (parsed, front) => {
+            let faults = parsed.err().unwrap_or_default();
+            let mut reasons: Vec<String> = faults.iter().map(Fault::to_string).collect();
+            reasons.extend(front.err());
+            Verdict::Refused(Refused { reasons, rest: None })
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Services that divide their requests between others: which there are, and what is wrong with those others.
+
+use std::sync::Arc;
+
+use ebb_core::ServiceKey;
+use ebb_decide::{platform::FleetEvent, route::Split};
+
+use super::{Listing, World};
+use crate::claim::{Refused, RouteClaim, Verdict};
+
+impl World {
+    /// Takes over what a Service asks that is a route, or was; answers what it asks beside that.
+    pub(super) fn read_route(&mut self, key: &ServiceKey, verdict: Verdict) -> Option<Verdict> {
+        let has_slices = self.has_own_slices(key);
+        let releases = self.releases;
+        let record = self.services.get_mut(key)?;
+        match verdict {
+            Verdict::Route(route) => {
+                let notice = record.set_reasons(Vec::new());
+                self.notices.extend(notice);
+                self.unclaim(key);
+                if releases && !has_slices {
+                    self.unroute(key);
+                } else {
+                    self.route(key, &Arc::from(route), releases);
+                }
+                None
+            }
+            // By what it was divided so far it goes on being divided, until what is wrong is right.
+            Verdict::Refused(Refused { reasons, .. }) if record.route.is_some() => {
+                let notice = record.set_reasons(reasons);
+                self.notices.extend(notice);
+                None
+            }
+            // Nobody is to notice: clients are sent to activators as long as its slices name them.
+            Verdict::NotOurs if record.route.is_some() && has_slices => {
+                record.route_ends = true;
+                let notices = [record.set_reasons(Vec::new()), record.set_troubles(Vec::new())];
+                self.notices.extend(notices.into_iter().flatten());
+                None
+            }
+            other => {
+                self.unroute(key);
+                Some(other)
+            }
+        }
+    }
+
+    fn route(&mut self, key: &ServiceKey, route: &Arc<RouteClaim>, ends: bool) {
+        self.forget_split(key);
+        let Some(record) = self.services.get_mut(key) else { return };
+        (record.route, record.route_ends) = (Some(route.clone()), ends);
+        for share in &route.spec.split {
+            let target = ServiceKey::new(key.namespace.clone(), share.service.clone());
+            self.by_split.entry(target).or_default().insert(key.clone());
+        }
+        self.allocate(key, route.activator_port);
+        self.tell_route(key);
+    }
+
+    /// The Service is no route any more.
+    pub(super) fn unroute(&mut self, key: &ServiceKey) {
+        self.forget_split(key);
+        let Some(record) = self.services.get_mut(key) else { return };
+        if record.route.is_none() {
+            return;
+        }
+        if let Some(port) = record.port.take() {
+            self.ports.free(key, port);
+        }
+        record.forget();
+        self.events.push(FleetEvent::Gone(key.clone()));
+        self.tell_routes_to(key);
+    }
+
+    fn forget_split(&mut self, key: &ServiceKey) {
+        let route = self.services.get(key).and_then(|record| record.route.clone());
+        for share in route.iter().flat_map(|route| &route.spec.split) {
+            let target = ServiceKey::new(key.namespace.clone(), share.service.clone());
+            if let Some(routes) = self.by_split.get_mut(&target) {
+                routes.remove(key);
+                if routes.is_empty() {
+                    self.by_split.remove(&target);
+                }
+            }
+        }
+    }
+
+    /// Something about a service may matter to the routes that send requests to it.
+    pub(super) fn tell_routes_to(&mut self, service: &ServiceKey) {
+        let routes: Vec<ServiceKey> = self.by_split.get(service).into_iter().flatten().cloned().collect();
+        for route in routes {
+            self.tell_route(&route);
+        }
+    }
+
+    /// All Services are known: what is missing now is not there.
+    pub(super) fn tell_all_routes(&mut self) {
+        let routes: Vec<ServiceKey> = self
+            .services
+            .iter()
+            .filter(|(_, record)| record.route.is_some())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for route in routes {
+            self.tell_route(&route);
+        }
+    }
+
+    /// Tells those who decide what they do not know yet of a route, and its owner what is wrong with its services.
+    fn tell_route(&mut self, key: &ServiceKey) {
+        if !self.listed.contains(&Listing::Services) {
+            return;
+        }
+        let Some(route) = self.services.get(key).and_then(|record| record.route.clone()) else { return };
+        let trouble_of = |service: &str| {
+            self.trouble_of_target(&ServiceKey::new(key.namespace.clone(), service)).unwrap_or_default()
+        };
+        let split = Arc::new(Split::new(&route.spec, trouble_of));
+        let troubles = split.targets.iter().filter(|target| !target.trouble.is_empty());
+        let troubles: Vec<String> = troubles
+            .map(|target| {
+                format!("{} gets {} of {}: {}", target.service, target.weight, sum(&split), target.trouble)
+            })
+            .collect();
+        let Some(record) = self.services.get_mut(key) else { return };
+        if !record.route_ends {
+            let notice = record.set_troubles(troubles);
+            self.notices.extend(notice);
+        }
+        self.events.extend(record.route_news(key, split));
+        self.touch(key);
+    }
+
+    /// Why a service cannot take requests of a route; `None` if it can.
+    fn trouble_of_target(&self, service: &ServiceKey) -> Option<String> {
+        let name = &service.name;
+        let Some(record) = self.services.get(service) else {
+            return Some(format!("there is no Service {name}"));
+        };
+        if record.claim.is_some() {
+            return record.port.is_none().then(|| format!("activators have no port for {name}"));
+        }
+        Some(if record.route.is_some() {
+            format!("Service {name} is a route itself; name the Services that it sends requests to")
+        } else if record.reasons.is_empty() {
+            format!("Ebb does not scale Service {name}: it has no annotation ebb.dev/scale-target")
+        } else {
+            format!("Service {name} cannot be served: {}", record.reasons.join("; "))
+        })
+    }
+}
+
+fn sum(split: &Split) -> u64 {
+    split.targets.iter().map(|target| u64::from(target.weight)).sum()
+}
