@@ -1,9 +1,14 @@
-//! Questions to the one task: why a service has the pods it has.
+//! Questions to the one task: why a service has the pods it has, and where a route's requests go.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use ebb_annotations::SplitBy;
 use ebb_core::ServiceKey;
-use ebb_decide::service::{Explained, View};
+use ebb_decide::{
+    route::Split,
+    service::{Explained, View},
+};
+use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -17,12 +22,57 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Asks(mpsc::Sender<Ask>);
 
-/// Somebody wants to know why a service has the pods it has.
+/// Somebody wants to know why a service has the pods it has, or where a route's requests go.
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) service: ServiceKey,
-    /// Where the answer goes; `None` if the service is not known.
-    pub(crate) answer: oneshot::Sender<Option<Why>>,
+    /// Where the answer goes; `None` if neither is known of that name.
+    pub(crate) answer: oneshot::Sender<Option<Known>>,
+}
+
+/// What is known under a name.
+#[derive(Debug)]
+pub(crate) enum Known {
+    Service(Why),
+    Route(Whither),
+}
+
+/// Where a route's requests go.
+#[derive(Debug)]
+pub(crate) struct Whither {
+    /// Whether this autoscaler leads. One that does not publishes nothing.
+    pub(crate) leads: bool,
+    pub(crate) split: Arc<Split>,
+    /// Whether the route's traffic goes where that of one service goes; else activators choose for each request.
+    pub(crate) mirrors: bool,
+    /// What is seen of the services, in the order of the split; `None` of one that is not known.
+    pub(crate) views: Vec<Option<View>>,
+}
+
+impl Whither {
+    /// For programs: rates in requests per second, `null` what is not known.
+    pub(crate) fn to_json(&self, name: &str) -> Value {
+        let targets = self.split.targets.iter().zip(&self.views).map(|(target, view)| {
+            json!({
+                "service": target.service,
+                "weight": target.weight,
+                "trouble": target.trouble,
+                "now": view.map(|view| view.to_json()),
+            })
+        });
+        let by = match &self.split.by {
+            SplitBy::Request => None,
+            SplitBy::Cookie(cookie) => Some(format!("cookie {cookie}")),
+            SplitBy::Header(header) => Some(format!("header {header}")),
+        };
+        json!({
+            "route": name,
+            "leads": self.leads,
+            "chosen_by": if self.mirrors { "nobody" } else { "activators" },
+            "split_by": by,
+            "targets": targets.collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// Why a service has the pods it has.
@@ -42,8 +92,8 @@ impl Asks {
         (Self(asks), asked)
     }
 
-    /// Why `service` has the pods it has; `None` if it is not known, or the task has ended.
-    pub(crate) async fn explain(&self, service: &ServiceKey) -> Option<Why> {
+    /// What is known of `service`; `None` if nothing is, or the task has ended.
+    pub(crate) async fn explain(&self, service: &ServiceKey) -> Option<Known> {
         let (answer, answered) = oneshot::channel();
         let asking = async {
             self.0.send(Ask { service: service.clone(), answer }).await.ok()?;

@@ -120,6 +120,26 @@ async fn several_are_chosen_from_by_activators_and_one_alone_is_reached_directly
 }
 
 #[tokio::test]
+async fn a_route_is_explained_with_what_is_seen_of_its_services() {
+    let world = world().await;
+    let mut broken = split(&[("web", 9), ("gone", 1)]);
+    broken.targets[1].trouble = "there is no Service gone".to_owned();
+    tell(&world, broken).await;
+    let mut activator = Activator::join(world.address, "a", "10.0.1.1").await;
+    let _ = entry(&mut activator, |entry| entry.name == "hello").await;
+    let (status, text) = world.get("/explain/ns/hello").await;
+    assert_eq!(status, 200);
+    let said: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&said["route"], &said["chosen_by"]), (&"ns/hello".into(), &"activators".into()), "{said}");
+    assert_eq!(
+        (&said["targets"][0]["weight"], &said["targets"][0]["now"]["ready_pods"]),
+        (&9.into(), &0.into())
+    );
+    assert_eq!(said["targets"][1]["trouble"], "there is no Service gone");
+    assert!(said["targets"][1]["now"].is_null());
+}
+
+#[tokio::test]
 async fn what_could_not_be_published_for_a_route_is_tried_again() {
     let mut world = world().await;
     second_service(&world).await;

@@ -122,6 +122,9 @@ async fn local(args: &Args, api: SocketAddr) -> anyhow::Result<ExitCode> {
 
 /// What `answer` says at `now`, in seconds since the Unix epoch.
 pub(crate) fn lines(answer: &Value, now: f64) -> Vec<String> {
+    if let Some(route) = answer["route"].as_str() {
+        return route_lines(route, answer);
+    }
     let state = &answer["now"];
     let path =
         if state["path"] == "serve" { "clients reach the pods directly" } else { "the activator answers" };
@@ -143,6 +146,40 @@ pub(crate) fn lines(answer: &Value, now: f64) -> Vec<String> {
         let done =
             decision["scale_to"].as_u64().map(|pods| format!(" → scaled to {pods}")).unwrap_or_default();
         lines.push(format!("{age:>7.1} s ago  {text}{done}"));
+    }
+    lines
+}
+
+/// What `answer` says of a route: where its requests go, and how those who get them are.
+fn route_lines(route: &str, answer: &Value) -> Vec<String> {
+    let targets: Vec<&Value> = answer["targets"].as_array().into_iter().flatten().collect();
+    let sum: u64 = targets.iter().filter_map(|target| target["weight"].as_u64()).sum();
+    let how = match (answer["chosen_by"].as_str(), answer["split_by"].as_str()) {
+        (Some("nobody"), _) => {
+            "one service gets all requests; clients reach it as they reach it by its own name".to_owned()
+        }
+        (_, Some(by)) => format!("an activator chooses for each request, by {by}"),
+        (_, None) => "an activator chooses for each request".to_owned(),
+    };
+    let mut lines = vec![format!("{route}: a route; {how}")];
+    let widest =
+        targets.iter().filter_map(|target| target["service"].as_str()).map(str::len).max().unwrap_or(0);
+    for target in targets {
+        let (service, weight) =
+            (target["service"].as_str().unwrap_or_default(), target["weight"].as_u64().unwrap_or(0));
+        let percent = 100.0 * weight as f64 / sum.max(1) as f64;
+        let (state, trouble) = (&target["now"], target["trouble"].as_str().unwrap_or_default());
+        let is = match (trouble, state.is_null()) {
+            ("", false) => format!(
+                "{} ready, {} wanted, {:.1} requests per second",
+                state["ready_pods"],
+                state["desired_pods"],
+                state["rate"].as_f64().unwrap_or(0.0),
+            ),
+            ("", true) => "not known yet".to_owned(),
+            (trouble, _) => format!("its share gets 503: {trouble}"),
+        };
+        lines.push(format!("  {service:<widest$}  {percent:>6.2} %  {is}"));
     }
     lines
 }
@@ -185,5 +222,27 @@ mod tests {
             ]
         );
         assert_eq!(lines(&json!({}), 0.0).len(), 1, "an answer of another form is no reason to fail");
+    }
+
+    #[test]
+    fn a_route_is_told_with_all_who_get_its_requests() {
+        let answer = json!({
+            "route": "local/hello", "leads": true, "chosen_by": "activators", "split_by": "cookie user",
+            "targets": [
+                { "service": "hello-v1", "weight": 90, "trouble": "",
+                  "now": { "ready_pods": 3, "desired_pods": 4, "rate": 12.34 } },
+                { "service": "v2", "weight": 10, "trouble": "there is no Service v2", "now": null },
+            ],
+        });
+        assert_eq!(
+            lines(&answer, 0.0),
+            [
+                "local/hello: a route; an activator chooses for each request, by cookie user",
+                "  hello-v1   90.00 %  3 ready, 4 wanted, 12.3 requests per second",
+                "  v2         10.00 %  its share gets 503: there is no Service v2",
+            ]
+        );
+        let sole = json!({ "route": "local/hello", "chosen_by": "nobody", "split_by": null, "targets": [] });
+        assert!(lines(&sole, 0.0)[0].contains("one service gets all requests"));
     }
 }

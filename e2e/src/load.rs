@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    http::{Lost, cause, get_within, whole},
+    http::{Answer, Lost, cause, get_within, whole},
     wait::LATE,
 };
 
@@ -81,11 +81,17 @@ impl Load {
             let (kept, address, path) = (kept.clone(), self.address, self.path.clone());
             clients.spawn(async move {
                 let sent = Instant::now();
-                let outcome = match kept {
-                    None => get_within(address, &path, PATIENCE).await.map(|answer| answer.status),
+                let answer = match kept {
+                    None => get_within(address, &path, PATIENCE).await,
                     Some(kept) => ask(&kept, address, &path).await,
                 };
-                Shot { at: sent - start, took: sent.elapsed(), outcome }
+                let said = answer.as_ref().map(|answer| answer.body.clone()).unwrap_or_default();
+                Shot {
+                    at: sent - start,
+                    took: sent.elapsed(),
+                    said,
+                    outcome: answer.map(|answer| answer.status),
+                }
             });
             while let Some(done) = clients.try_join_next() {
                 let is_served = done.as_ref().is_ok_and(Shot::is_served);
@@ -111,13 +117,13 @@ fn kept() -> Kept {
         .build(connector)
 }
 
-async fn ask(client: &Kept, address: SocketAddr, path: &str) -> Result<StatusCode, Lost> {
+async fn ask(client: &Kept, address: SocketAddr, path: &str) -> Result<Answer, Lost> {
     timeout(PATIENCE, async {
         let request = Request::get(format!("http://{address}{path}"))
             .body(Full::default())
             .map_err(|error| Lost::Unanswered(error.to_string()))?;
         let response = client.request(request).await.map_err(|error| Lost::Unanswered(cause(&error)))?;
-        whole(response).await.map(|answer| answer.status)
+        whole(response).await
     })
     .await
     .unwrap_or(Err(Lost::TimedOut))
@@ -165,11 +171,21 @@ pub struct Shot {
     pub at: Duration,
     /// Until the last byte of its answer, or until there was none to be expected.
     pub took: Duration,
+    /// What its answer said; empty if there was none.
+    pub said: String,
     /// Its answer's status.
     pub outcome: Result<StatusCode, Lost>,
 }
 
 impl Shot {
+    /// Whether a pod of that app answered.
+    pub fn is_by(&self, app: &str) -> bool {
+        self.said
+            .strip_prefix("hello from ")
+            .and_then(|pod| pod.strip_prefix(app))
+            .is_some_and(|rest| rest.starts_with('-'))
+    }
+
     fn is_served(&self) -> bool {
         self.outcome == Ok(StatusCode::OK)
     }

@@ -181,6 +181,13 @@ impl Front {
             .with("autoscaling.knative.dev/target-burst-capacity", "0")
     }
 
+    /// A route, which divides its requests so between others.
+    pub fn route(name: &str, split: &str) -> Self {
+        let spec = json!({"ports": [{"name": "http", "port": 80}]});
+        let front = Self { name: name.to_owned(), annotations: Map::new(), spec };
+        front.with("ebb.dev/split", split)
+    }
+
     /// With another annotation, or another value of it.
     #[must_use]
     pub fn with(mut self, key: &str, value: &str) -> Self {

@@ -27,7 +27,7 @@ use tracing::warn;
 
 use super::{Events, LinkId};
 use crate::{
-    asks::Asks,
+    asks::{Asks, Known},
     metrics::{Metrics, Outcome},
 };
 use ebb_decide::platform::{Gate, PodSource};
@@ -122,21 +122,24 @@ impl<P: Gate + PodSource> Handler for LinkHandler<P> {
 }
 
 impl<P: Gate + PodSource> LinkHandler<P> {
-    /// Why the service that `name` says has the pods it has.
+    /// Why the service that `name` says has the pods it has, or where the requests of that route go.
     async fn explain(&self, name: &str) -> Response<ResponseBody<()>> {
         let known = match name.parse::<ServiceKey>() {
             Ok(key) => self.asks.explain(&key).await,
             Err(_) => None,
         };
-        let Some(why) = known else {
+        let Some(known) = known else {
             let text = format!("no service {name:?} is known; want NAMESPACE/SERVICE");
             return Reply::new(StatusCode::NOT_FOUND, "unknown-service", text).into_response();
         };
-        let decisions: Vec<_> = why.history.iter().map(Explained::to_json).collect();
-        let text =
-            json!({ "service": name, "leads": why.leads, "now": why.view.to_json(), "decisions": decisions })
-                .to_string();
-        let mut response = Response::new(ResponseBody::own(text));
+        let text = match known {
+            Known::Service(why) => {
+                let decisions: Vec<_> = why.history.iter().map(Explained::to_json).collect();
+                json!({ "service": name, "leads": why.leads, "now": why.view.to_json(), "decisions": decisions })
+            }
+            Known::Route(whither) => whither.to_json(name),
+        };
+        let mut response = Response::new(ResponseBody::own(text.to_string()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }

@@ -27,7 +27,7 @@ use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::sleep_until};
 
 use crate::{
-    asks::{Ask, Asks, Why},
+    asks::{Ask, Asks, Known, Why},
     collector::Collector,
     link::{Activators, Heard, LinkEvent, LinkHandler, LinkId},
     metrics::{Metrics, Views},
@@ -37,7 +37,7 @@ use ebb_decide::{
     Pod,
     route::RouteTable,
     service::{Cause, Explained, View},
-    table::{Periods, ServiceTable},
+    table::{Periods, Service, ServiceTable},
 };
 use work::Done;
 
@@ -114,7 +114,10 @@ impl Autoscaler {
 
     /// The last decisions about `service`, oldest first; none if it is not known.
     pub async fn history(&self, service: &ServiceKey) -> Vec<Explained> {
-        self.asks.explain(service).await.map(|why| why.history).unwrap_or_default()
+        match self.asks.explain(service).await {
+            Some(Known::Service(why)) => why.history,
+            Some(Known::Route(_)) | None => Vec::new(),
+        }
     }
 
     /// Resolves if it has ended by itself: its platform is gone, or what decides has panicked. Nobody scales any more: the
@@ -182,11 +185,14 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     }
 
     fn on_ask(&self, ask: Ask) {
-        let answer = self.services.get(&ask.service).map(|service| Why {
+        let why = |service: &Service| Why {
             leads: self.leads,
             view: service.state.view(),
             history: service.state.history().iter().cloned().collect(),
-        });
+        };
+        let service = self.services.get(&ask.service).map(|service| Known::Service(why(service)));
+        let route = || self.routes.get(&ask.service).map(|route| Known::Route(self.whither(route)));
+        let answer = service.or_else(route);
         // Who asked may have gone.
         let _ = ask.answer.send(answer);
     }

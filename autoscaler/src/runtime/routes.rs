@@ -11,6 +11,7 @@ use ebb_decide::{
 };
 
 use super::Runtime;
+use crate::asks::Whither;
 use crate::link::{entry, route_entry};
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
@@ -95,6 +96,17 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         self.publish_route(key);
         for target in self.targets_of(key) {
             self.see_whether_chosen(&target);
+        }
+    }
+
+    /// Where a route's requests go.
+    pub(super) fn whither(&self, route: &Route) -> Whither {
+        let view = |key: ServiceKey| self.services.get(&key).map(|service| service.state.view());
+        Whither {
+            leads: self.leads,
+            split: route.state.split().clone(),
+            mirrors: route.state.mirrors(),
+            views: route.targets().map(view).collect(),
         }
     }
 

@@ -72,6 +72,11 @@ pub(crate) fn asks(service: &Service) -> bool {
     annotation(service, keys::SCALE_TARGET.name).is_some()
 }
 
+/// Whether the Service asks to divide its requests between others.
+pub(crate) fn is_route(service: &Service) -> bool {
+    service.metadata.annotations.as_ref().is_some_and(ebb_annotations::is_route)
+}
+
 /// Whether Ebb has the Service's selector.
 pub(crate) fn is_held(service: &Service) -> bool {
     annotation(service, keys::SELECTOR.name).is_some()

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     Cluster, Connection, Failure,
-    bound::{Bound, annotation, asks, defaults},
+    bound::{Bound, annotation, asks, defaults, is_route},
     check::{installed_in, running, webhooks},
     clock::now,
     count,
@@ -46,6 +46,9 @@ pub(crate) async fn explain(
     };
     let own = installed_in(&cluster).await;
     let asked = running::ask_leader(&cluster, &own, &format!("/explain/{key}")).await;
+    if is_route(&object) {
+        return explain_route(&cluster, &key, &object, &asked, as_json).await;
+    }
     let bound = Bound::read(&cluster, object, &defaults(&cluster, &own).await).await;
     let around = around(&cluster, &own, asked.as_ref().err()).await;
     let events = events(&cluster, &key).await;
@@ -85,6 +88,47 @@ pub(crate) async fn explain(
         (None, Err(failure)) => println!("{key}: {}", unexplained(&bound, failure)),
     }
     for line in sections(&bound, &around, events.as_deref(), now) {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is known of a Service that is a route: it has nothing around it but those who get its requests.
+async fn explain_route(
+    cluster: &Cluster,
+    key: &ServiceKey,
+    object: &Service,
+    asked: &Result<String, Failure>,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let events = events(cluster, key).await;
+    let answer = asked.as_ref().ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    if as_json {
+        let document = json!({
+            "service": key.to_string(),
+            "autoscaler": answer,
+            "status": annotation(object, keys::STATUS.name),
+            "events": events.iter().flatten().map(event_json).collect::<Vec<_>>(),
+        });
+        println!("{document:#}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = now(cluster).await;
+    let mut lines = match (&answer, asked) {
+        (Some(answer), _) => crate::explain::lines(answer, now.as_millisecond() as f64 / 1000.0),
+        (None, Ok(_)) => {
+            vec![format!("{key}: the autoscaler's answer is of another version; ebb check says which")]
+        }
+        (None, Err(failure)) if failure.is_missing() => {
+            vec![format!("{key}: the autoscaler does not know this route yet, or refuses it")]
+        }
+        (None, Err(failure)) => {
+            vec![format!("{key}: the autoscaler cannot be asked: {}", failure.text.trim())]
+        }
+    };
+    lines.extend(status_lines(object));
+    lines.extend(event_lines(events.as_deref(), now));
+    for line in lines {
         println!("{line}");
     }
     Ok(ExitCode::SUCCESS)
@@ -133,14 +177,7 @@ async fn around(cluster: &Cluster, own: &str, failure: Option<&Failure>) -> Arou
 
 /// What the cluster says of it, in paragraphs.
 fn sections(bound: &Bound, around: &Around, events: Option<&[Event]>, now: Timestamp) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(status) = annotation(&bound.service, keys::STATUS.name) {
-        lines.extend([
-            String::new(),
-            "what Ebb says is wrong (ebb.dev/status):".to_owned(),
-            format!("  {status}"),
-        ]);
-    }
+    let mut lines = status_lines(&bound.service);
     let reasons = waits::reasons(bound, around);
     if !reasons.is_empty() {
         lines.extend([String::new(), "why requests wait, or will:".to_owned()]);
@@ -159,15 +196,27 @@ fn sections(bound: &Bound, around: &Around, events: Option<&[Event]>, now: Times
             lines.push(format!("    → {}", cost.change));
         }
     }
-    match events {
-        Some([]) => {}
-        Some(events) => {
-            lines.extend([String::new(), "its latest Events:".to_owned()]);
-            lines.extend(events.iter().map(|event| event_line(event, now)));
-        }
-        None => lines.extend([String::new(), "its Events cannot be read".to_owned()]),
-    }
+    lines.extend(event_lines(events, now));
     lines
+}
+
+fn status_lines(service: &Service) -> Vec<String> {
+    let status = annotation(service, keys::STATUS.name);
+    let told = |status| {
+        [String::new(), "what Ebb says is wrong (ebb.dev/status):".to_owned(), format!("  {status}")]
+    };
+    status.map(told).into_iter().flatten().collect()
+}
+
+fn event_lines(events: Option<&[Event]>, now: Timestamp) -> Vec<String> {
+    match events {
+        Some([]) => Vec::new(),
+        Some(events) => {
+            let title = [String::new(), "its latest Events:".to_owned()];
+            title.into_iter().chain(events.iter().map(|event| event_line(event, now))).collect()
+        }
+        None => vec![String::new(), "its Events cannot be read".to_owned()],
+    }
 }
 
 fn event_line(event: &Event, now: Timestamp) -> String {

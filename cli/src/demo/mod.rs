@@ -2,6 +2,7 @@
 
 mod live;
 mod script;
+mod split;
 mod summary;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, process::ExitCode, time::Duration};
@@ -67,6 +68,9 @@ pub(crate) struct Args {
     /// Where the random arrivals begin: the same seed sends the same load
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Show a canary instead: a steady load that moves step by step from one version to the next
+    #[arg(long)]
+    split: bool,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -87,11 +91,14 @@ struct Seen {
 
 /// Runs the demo. The exit status is 0 only if nothing was lost.
 pub(crate) async fn demo(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.split {
+        return split::demo(args).await;
+    }
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     let open_files = open_files::raise();
     let script = Script::new(Duration::from_secs(args.seconds), args.rate, args.arrivals);
     let (cluster, lines) =
-        Cluster::start(vec![service(args).understand(&local_defaults())?], options()?).await?;
+        Cluster::start(vec![service(args, SERVICE).understand(&local_defaults())?], options()?).await?;
     let address = cluster.status().first().map(|status| status.address).context("the demo has no service")?;
     let generator = Generator::new(script.plan(), target(address)?, Limits::within_open_files(open_files));
     let meter = generator.meter();
@@ -133,7 +140,7 @@ fn options() -> anyhow::Result<Options> {
     })
 }
 
-fn service(args: &Args) -> Service {
+fn service(args: &Args, name: &str) -> Service {
     let mut annotations = BTreeMap::from(
         [
             ("autoscaling.knative.dev/target", "10"),
@@ -162,7 +169,7 @@ fn service(args: &Args) -> Service {
         annotations.insert("autoscaling.knative.dev/target-burst-capacity".to_owned(), "-1".to_owned());
     }
     Service {
-        name: SERVICE.to_owned(),
+        name: name.to_owned(),
         port: 0,
         command,
         directory: None,

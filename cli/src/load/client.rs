@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Uri, header, response::Parts};
 use http_body_util::{BodyExt, Empty};
 use tokio::time::{Instant, timeout_at};
 
@@ -11,6 +11,9 @@ use super::Target;
 use super::meter::InFlight;
 use super::pool::{Connection, Pool};
 use super::report::Loss;
+
+/// By which pods of the sample app say who they are.
+const SAMPLE_POD: &str = "sample-pod";
 
 /// Sends requests; shared by all tasks of a run.
 #[derive(Debug)]
@@ -34,11 +37,11 @@ impl Client {
     /// Sends one request and records how it ended.
     pub(super) async fn exchange(&self, in_flight: InFlight, planned: Instant) {
         match timeout_at(planned + self.timeout, self.attempt()).await {
-            Ok(Ok((status, connection))) => {
-                if status.is_success() {
-                    in_flight.answered();
+            Ok(Ok((head, connection))) => {
+                if head.status.is_success() {
+                    in_flight.answered(service(&head.headers));
                 } else {
-                    in_flight.lost(Loss::Status(status.as_u16()));
+                    in_flight.lost(Loss::Status(head.status.as_u16()));
                 }
                 self.pool.put_back(connection).await;
             }
@@ -47,17 +50,21 @@ impl Client {
         }
     }
 
-    /// Returns the status of a complete answer, and the connection that it came on.
-    async fn attempt(&self) -> Result<(StatusCode, Connection), Loss> {
+    /// Returns the head of a complete answer, and the connection that it came on.
+    async fn attempt(&self) -> Result<(Parts, Connection), Loss> {
         let mut connection = self.pool.take().await.map_err(|_| Loss::Connect)?;
         let response = connection.send_request(self.request.build()).await.map_err(|_| Loss::Reset)?;
-        let status = response.status();
-        let mut body = response.into_body();
+        let (head, mut body) = response.into_parts();
         while let Some(frame) = body.frame().await {
             frame.map_err(|_| Loss::Reset)?;
         }
-        Ok((status, connection))
+        Ok((head, connection))
     }
+}
+
+/// The service whose pod answered: pods of one machine are named after their service, with a number behind it.
+fn service(headers: &HeaderMap) -> Option<&str> {
+    Some(headers.get(SAMPLE_POD)?.to_str().ok()?.rsplit_once('-')?.0)
 }
 
 /// The request that is sent again and again, checked once.

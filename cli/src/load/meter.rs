@@ -1,5 +1,6 @@
 //! Counts requests while they happen.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ struct PhaseState {
     lost: Losses,
     /// Microseconds; one entry per answer.
     latency: Histogram<u64>,
+    answered_by: BTreeMap<String, u64>,
 }
 
 impl LoadMeter {
@@ -48,6 +50,7 @@ impl LoadMeter {
             sent: 0,
             lost: Losses::new(),
             latency: saturating_histogram(REPORT_DIGITS),
+            answered_by: BTreeMap::new(),
         };
         Self(Arc::new(Mutex::new(State {
             started: None,
@@ -96,6 +99,9 @@ impl LoadMeter {
             for (loss, count) in &phase.lost {
                 *total.lost.entry(*loss).or_default() += count;
             }
+            for (service, count) in &phase.answered_by {
+                *total.answered_by.entry(service.clone()).or_default() += count;
+            }
             latency.add(&phase.latency).expect("all phases have the same bounds");
         }
         total.latency = Quantiles::of(&latency);
@@ -117,6 +123,7 @@ impl PhaseState {
             answered: self.latency.len(),
             lost: self.lost.clone(),
             latency: Quantiles::of(&self.latency),
+            answered_by: self.answered_by.clone(),
         }
     }
 }
@@ -130,14 +137,20 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Records a complete answer with a 2xx status.
-    pub(super) fn answered(mut self) {
+    /// Records a complete answer with a 2xx status, of a service that says its name or not.
+    pub(super) fn answered(mut self, by: Option<&str>) {
         self.ended = true;
         let mut state = self.meter.0.lock();
         let now = state.elapsed();
         let latency = now.saturating_sub(self.planned.at);
         if let Some(phase) = state.phases.get_mut(self.planned.phase) {
             phase.latency.saturating_record(micros(latency));
+            if let Some(service) = by {
+                match phase.answered_by.get_mut(service) {
+                    Some(count) => *count += 1,
+                    None => drop(phase.answered_by.insert(service.to_owned(), 1)),
+                }
+            }
         }
         state.recent.answered(now, latency);
     }

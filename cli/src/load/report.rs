@@ -71,6 +71,8 @@ pub(crate) struct Tally {
     pub(crate) lost: Losses,
     /// From the *planned* time to the end of the answer, of what was answered.
     pub(crate) latency: Quantiles,
+    /// Which services answered, of those that say so.
+    pub(crate) answered_by: BTreeMap<String, u64>,
 }
 
 impl Tally {

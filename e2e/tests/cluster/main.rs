@@ -6,5 +6,6 @@ mod faults;
 mod names;
 mod protocols;
 mod refusals;
+mod routes;
 mod updates;
 mod zero;

@@ -448,7 +448,7 @@ impl World {
         let is_ours = claim.is_some();
         // By what it was served so far it goes on being served: until what is wrong is right, or until Kubernetes'
         // own controllers have taken over.
-        let has_slices = self.has_own_slices(key);
+        let has_slices = self.has_own_slices(key) || record.left_at.is_some();
         let kept = record.claim.clone().filter(|_| has_slices || !reasons.is_empty() && record.is_held());
         let is_left = self.releases && !has_slices && !record.is_held();
         let claim = match (claim, kept) {
@@ -484,6 +484,9 @@ impl World {
     fn claim(&mut self, key: &ServiceKey, claim: &Arc<Claim>) {
         let Some(record) = self.services.get_mut(key) else { return };
         let before = record.claim.replace(claim.clone());
+        if record.releasing.is_none() {
+            record.left_at = None;
+        }
         let target = |target: &ScaleTarget| TargetKey::new(key, target);
         if let Some(before) = before.as_ref().filter(|before| before.target != claim.target) {
             forget(&mut self.by_target, &target(&before.target), key);

@@ -96,6 +96,14 @@ impl World {
         }
         let since = *record.releasing_since.get_or_insert(now);
         if own.is_empty() {
+            if record.front().is_some() {
+                // Until every node has heard, some go on sending clients where the last slices sent them.
+                let left_at = *record.left_at.get_or_insert(now);
+                let rest = NETWORK.saturating_sub(now.since(left_at));
+                if !rest.is_zero() {
+                    return Plan::Wait(rest);
+                }
+            }
             self.unclaim(key);
             self.unroute(key);
             return Plan::Rest;

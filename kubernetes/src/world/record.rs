@@ -63,6 +63,8 @@ pub(super) struct Record {
     pub(super) placed_at: Option<Tick>,
     /// Since when nobody else's slices are there.
     pub(super) cleared_at: Option<Tick>,
+    /// Since when none of ours are there any more, of one that is given back.
+    pub(super) left_at: Option<Tick>,
     /// Since when the cluster's own slices take traffic.
     pub(super) cluster_ready_since: Option<Tick>,
     /// Whether its pods were told to start anew.
@@ -92,6 +94,7 @@ impl Record {
             told_slices: None,
             placed_at: None,
             cleared_at: None,
+            left_at: None,
             cluster_ready_since: None,
             restarted: false,
             told_service: None,

@@ -11,9 +11,10 @@ use crate::claim::{Refused, RouteClaim, Verdict};
 impl World {
     /// Takes over what a Service asks that is a route, or was; answers what it asks beside that.
     pub(super) fn read_route(&mut self, key: &ServiceKey, verdict: Verdict) -> Option<Verdict> {
-        let has_slices = self.has_own_slices(key);
+        let has_own_slices = self.has_own_slices(key);
         let releases = self.releases;
         let record = self.services.get_mut(key)?;
+        let has_slices = has_own_slices || record.left_at.is_some();
         match verdict {
             Verdict::Route(route) => {
                 let notice = record.set_reasons(Vec::new());
@@ -50,6 +51,9 @@ impl World {
         self.forget_split(key);
         let Some(record) = self.services.get_mut(key) else { return };
         (record.route, record.route_ends) = (Some(route.clone()), ends);
+        if !ends {
+            record.left_at = None;
+        }
         for share in &route.spec.split {
             let target = ServiceKey::new(key.namespace.clone(), share.service.clone());
             self.by_split.entry(target).or_default().insert(key.clone());

@@ -5,6 +5,7 @@ mod gitops;
 mod objects;
 mod rights;
 mod rivals;
+mod routes;
 pub(super) mod running;
 mod services;
 mod version;

@@ -7,10 +7,10 @@ use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, api::ListParams};
 
-use super::{gitops::Tool, rivals, rivals::Rival};
+use super::{gitops::Tool, rivals, rivals::Rival, routes};
 use crate::cluster::{
     Cluster,
-    bound::{Bound, TargetState, annotation, asks, defaults, is_held, selector},
+    bound::{Bound, TargetState, annotation, asks, defaults, is_held, is_route, selector},
     count,
     finding::{Finding, Report},
     manifests::kind,
@@ -56,7 +56,13 @@ pub(super) async fn check(cluster: &Cluster, own: &str, scope: &Scope, report: &
         report.add(Finding::warning(RIVAL, failure.to_string(), "ask as somebody who may"));
         Vec::new()
     });
-    let services: Vec<Service> = services.into_iter().filter(|one| asks(one) || is_held(one)).collect();
+    let (routes, others): (Vec<Service>, Vec<Service>) = services.into_iter().partition(is_route);
+    let has_routes = !routes.is_empty();
+    routes::check(&routes, &others, report);
+    let services: Vec<Service> = others.into_iter().filter(|one| asks(one) || is_held(one)).collect();
+    if services.is_empty() && has_routes {
+        return;
+    }
     if services.is_empty() {
         return report.add(Finding::ok(CHECK, "no Service asks for Ebb yet"));
     }

@@ -191,6 +191,14 @@ fn a_route_that_becomes_a_plain_service_is_handed_over_to_the_cluster() {
     assert_eq!(cluster.step(), None, "its annotations go");
     assert!(cluster.step().unwrap() > NETWORK, "Kubernetes sends clients nowhere yet");
     cluster.show_slice(of_the_cluster(true));
-    cluster.settle();
+    assert_eq!(cluster.step(), Some(NETWORK));
+    cluster.now = cluster.now.after(NETWORK);
+    assert_eq!(cluster.step(), None);
     assert!(!cluster.has_slice_of_ebbs());
+    let _ = cluster.world.take_events();
+    assert_eq!(cluster.step(), Some(NETWORK), "some nodes still send clients to activators");
+    assert!(cluster.world.take_events().is_empty(), "who answer for it");
+    cluster.settle();
+    let gone = |event: &FleetEvent| matches!(event, FleetEvent::Gone(of) if *of == key());
+    assert!(cluster.world.take_events().iter().any(gone));
 }
