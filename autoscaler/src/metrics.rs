@@ -47,6 +47,7 @@ pub(crate) enum Work {
     Order,
     Publish,
     Scrape,
+    Renew,
 }
 
 impl Work {
@@ -56,6 +57,7 @@ impl Work {
             Self::Order => "order",
             Self::Publish => "publish",
             Self::Scrape => "scrape",
+            Self::Renew => "renew",
         }
     }
 }

@@ -5,6 +5,10 @@ use prost::Message;
 
 use crate::ServiceKey;
 
+/// On the port of the stats, where the autoscaler, which proves itself by the pod's nonce, has a queue-proxy ask its
+/// clients to connect anew (`POST`).
+pub const RENEW_PATH: &str = "/renew-connections";
+
 /// Largest encoded [`Stat`] that is read, in bytes. The reference reads at most 336 as well.
 pub const MAX_STAT_BYTES: usize = 336;
 

@@ -90,7 +90,11 @@ impl Config {
             request_timeout: Duration::from_secs(request_timeout),
             response_start_timeout: limit_of(response_start),
             idle_timeout: limit_of(idle),
-            connections: ConnectionLimits { max_age: limit_of(max_age), tunnel_idle: limit_of(tunnel_idle) },
+            connections: ConnectionLimits {
+                max_age: limit_of(max_age),
+                tunnel_idle: limit_of(tunnel_idle),
+                renewed_at: None,
+            },
             probes: probes(&mut env),
             nonce: env.text("EBB_POD_NONCE"),
             announce: announcing(&mut env, serving, stats),
@@ -258,8 +262,11 @@ mod tests {
             [("0", "0", None, None), ("3600", "0", Some(3600), None), ("0", "60", None, Some(60))]
         {
             let connections = read(&[&plain[..], &limits(age, idle)].concat()).unwrap().connections;
-            let want =
-                ConnectionLimits { max_age: max_age.map(seconds), tunnel_idle: tunnel_idle.map(seconds) };
+            let want = ConnectionLimits {
+                max_age: max_age.map(seconds),
+                tunnel_idle: tunnel_idle.map(seconds),
+                renewed_at: None,
+            };
             assert_eq!(connections, want);
         }
         let faults = read(&[&plain[..], &limits("1h", "-1")].concat()).unwrap_err();

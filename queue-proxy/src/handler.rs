@@ -29,6 +29,7 @@ use crate::{
     metrics::Metrics,
     probes,
     readiness::Readiness,
+    renewal::Renewal,
     stats::PeriodStats,
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Sidecar {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
+    pub(crate) renewal: Renewal,
     pub(crate) first_request: OnceLock<ebb_core::Tick>,
     /// Places for requests that wait until the app listens.
     pub(crate) early: Semaphore,
@@ -113,7 +115,7 @@ impl Handler for RequestHandler {
     }
 
     fn connection_limits(&self) -> ConnectionLimits {
-        self.sidecar.config.connections
+        ConnectionLimits { renewed_at: self.sidecar.renewal.at(), ..self.sidecar.config.connections }
     }
 }
 

@@ -41,7 +41,7 @@ impl Handler for AdminHandler {
         }
         let drain = &self.sidecar.drain;
         if request.uri().path() == DRAIN {
-            if !may_drain(request.headers(), self.sidecar.config.nonce.as_deref()) {
+            if !knows_secret(request.headers(), self.sidecar.config.nonce.as_deref()) {
                 warn!(%peer, "a stranger wants the pod to drain");
                 let text = format!("want {} with EBB_POD_NONCE, which must be set", headers::POD_NONCE);
                 return Reply::new(StatusCode::FORBIDDEN, "stranger", text).into_response();
@@ -55,9 +55,10 @@ impl Handler for AdminHandler {
     }
 }
 
-/// The kubelet calls from its node and every pod of the cluster can reach the port: only what was said to the kubelet
-/// alone tells it from others. Without a secret there is no telling, and no native sidecar either: nobody may.
-fn may_drain(given: &HeaderMap, nonce: Option<&str>) -> bool {
+/// Whether a request brings the pod's secret. The kubelet calls from its node and every pod of the cluster can reach the
+/// port: only what was said to the kubelet, or to Ebb, alone tells them from others. Without a secret there is no telling:
+/// nobody may.
+pub(crate) fn knows_secret(given: &HeaderMap, nonce: Option<&str>) -> bool {
     nonce.is_some_and(|nonce| given.get(headers::POD_NONCE).is_some_and(|given| given == nonce))
 }
 
@@ -76,7 +77,7 @@ mod tests {
         ] {
             let mut request = HeaderMap::new();
             request.extend(given.map(|given| (headers::POD_NONCE, given.parse().unwrap())));
-            assert_eq!(may_drain(&request, ours), may, "{ours:?} {given:?}");
+            assert_eq!(knows_secret(&request, ours), may, "{ours:?} {given:?}");
         }
     }
 }

@@ -19,6 +19,7 @@ mod metrics;
 mod observe;
 mod probes;
 pub mod readiness;
+mod renewal;
 mod sidecar;
 pub mod stats;
 

@@ -1,13 +1,19 @@
-//! The port that answers scrapes.
+//! The port that answers scrapes, and takes the autoscaler's word.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use ebb_core::stat::{self, Stat};
+use ebb_core::{
+    headers,
+    stat::{self, Stat},
+};
 use ebb_proxy::{Handler, Reply, RequestBody, ResponseBody, metrics};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use prost::Message;
 
-use crate::handler::Sidecar;
+use crate::{handler::Sidecar, hooks::knows_secret};
+
+/// Where the autoscaler has clients asked to connect anew.
+const RENEW: &str = stat::RENEW_PATH;
 
 /// Answers scrapes.
 #[derive(Debug)]
@@ -19,6 +25,9 @@ impl Handler for StatsHandler {
     type Guard = ();
 
     async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
+        if request.uri().path() == RENEW && request.method() == Method::POST {
+            return self.renew(request.headers());
+        }
         if let Some(wrong) = wrong_target(&request, &["/metrics"]) {
             return wrong;
         }
@@ -28,6 +37,20 @@ impl Handler for StatsHandler {
         }
         let mut response = Response::new(ResponseBody::own(self.sidecar.stat().encode_to_vec()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(stat::CONTENT_TYPE));
+        response
+    }
+}
+
+impl StatsHandler {
+    /// Has all clients asked to connect anew, if whoever wants that speaks for Ebb.
+    fn renew(&self, given: &HeaderMap) -> Response<ResponseBody<()>> {
+        if !knows_secret(given, self.sidecar.config.nonce.as_deref()) {
+            let text = format!("want {} with the pod's own", headers::POD_NONCE);
+            return Reply::new(StatusCode::FORBIDDEN, "stranger", text).into_response();
+        }
+        self.sidecar.renewal.renew();
+        let mut response = Response::new(ResponseBody::own(""));
+        *response.status_mut() = StatusCode::NO_CONTENT;
         response
     }
 }

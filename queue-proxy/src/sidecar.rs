@@ -24,6 +24,7 @@ use crate::{
     metrics::Metrics,
     observe::StatsHandler,
     readiness::{Phase, Readiness},
+    renewal::Renewal,
     stats::PeriodStats,
 };
 
@@ -178,6 +179,7 @@ impl Sidecar {
             readiness: Readiness::new(config.app, config.probes.clone()),
             metrics: Metrics::new(),
             drain: Drain::default(),
+            renewal: Renewal::default(),
             first_request: OnceLock::new(),
             early: Semaphore::new(MOST_EARLY),
             breaker,

@@ -134,6 +134,7 @@ impl Plan {
             connections: ConnectionLimits {
                 max_age: limit(entry.max_connection_age_ms),
                 tunnel_idle: limit(entry.tunnel_idle_timeout_ms),
+                renewed_at: None,
             },
             entry: entry.clone(),
         }

@@ -355,6 +355,7 @@ fn settings(entry: &ServiceEntry) -> Settings {
         connections: ConnectionLimits {
             max_age: limit(entry.max_connection_age_ms),
             tunnel_idle: limit(entry.tunnel_idle_timeout_ms),
+            renewed_at: None,
         },
         trouble: entry.trouble.clone(),
     }

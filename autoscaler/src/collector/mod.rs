@@ -4,8 +4,8 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_annotations::{Rules, ScalingSpec};
 use ebb_core::{
-    Tick,
-    stat::{CONTENT_TYPE, MAX_STAT_BYTES, Stat},
+    Tick, headers,
+    stat::{CONTENT_TYPE, MAX_STAT_BYTES, RENEW_PATH, Stat},
 };
 use ebb_proxy::{Upstream, UpstreamLimits, fetch};
 use http::{Request, StatusCode, header};
@@ -104,6 +104,31 @@ impl Collector {
             started_at: pod.started_at,
         });
         idle_first(candidates.collect())
+    }
+
+    /// Has the clients of `pods` asked to connect anew. Who cannot be asked keeps them for as long as they like.
+    pub(crate) async fn renew(self: &Arc<Self>, pods: &[Pod]) {
+        let mut asked = JoinSet::new();
+        for pod in pods {
+            if let Some(stats) = pod.stats() {
+                asked.spawn(self.clone().renew_at(stats, pod.nonce.clone()));
+            }
+        }
+        while asked.join_next().await.is_some() {}
+    }
+
+    async fn renew_at(self: Arc<Self>, address: SocketAddr, nonce: String) {
+        let Ok(_place) = self.places.acquire().await else { return };
+        let request = Request::post(RENEW_PATH)
+            .header(header::HOST, address.to_string())
+            .header(headers::POD_NONCE, nonce)
+            .body(());
+        let Ok(request) = request else { return };
+        match fetch(&self.upstream(address), request, MAX_STAT_BYTES, ANSWER_WITHIN).await {
+            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) => tracing::debug!(%address, status = %answer.status(), "a pod keeps its connections"),
+            Err(error) => tracing::debug!(%address, %error, "a pod keeps its connections"),
+        }
     }
 
     async fn ask(self: Arc<Self>, address: SocketAddr, within: Duration) -> Result<Stat, Refusal> {

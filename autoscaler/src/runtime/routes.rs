@@ -94,6 +94,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             route.publishing.want(endpoints);
         }
         self.publish_route(key);
+        for service in &actions.renew {
+            self.renew(service);
+        }
         for target in self.targets_of(key) {
             self.see_whether_chosen(&target);
         }

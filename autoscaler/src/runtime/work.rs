@@ -24,6 +24,7 @@ pub(super) enum Done {
     Ordered(Arc<ServiceKey>, Vec<String>),
     Published(Arc<ServiceKey>, Result<(), PlatformError>),
     Scraped(Arc<ServiceKey>, Tick, Result<Option<Estimate>, SampleError>),
+    Renewed,
 }
 
 /// Does `doing` beside the one task. What comes of it if it panics is what `failed` says.
@@ -67,6 +68,17 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         if let Some(endpoints) = route.publishing.next_publish() {
             publish(&mut self.work, &self.metrics, &self.platform, route.key.clone(), endpoints);
         }
+    }
+
+    /// Has whoever is connected to the pods of `service` connect anew.
+    pub(super) fn renew(&mut self, service: &ServiceKey) {
+        let Some(service) = self.services.get(service) else { return };
+        let (collector, pods) = (self.collector.clone(), service.state.pods().to_vec());
+        let renewing = async move {
+            collector.renew(&pods).await;
+            Done::Renewed
+        };
+        start(&mut self.work, &self.metrics, Work::Renew, renewing, |_| Done::Renewed);
     }
 
     pub(super) fn do_pending(&mut self, key: &ServiceKey) {
@@ -157,6 +169,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
 
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
+            Done::Renewed => {}
             Done::Scaled(key, pods, result) => {
                 let Some(service) = self.services.get_mut(&key) else { return };
                 service.pending.scaled();

@@ -95,7 +95,7 @@ async fn steps(args: &Args, cluster: &Cluster, meter: &LoadMeter, plan: &Plan) {
     let began = Instant::now();
     let mut looks = interval(LINE_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut next = began;
+    let (mut next, mut told) = (began, [0; 2]);
     for (weights, phase) in STEPS.into_iter().zip(&plan.phases) {
         if let Some(spec) = route(weights) {
             cluster.divide(ROUTE, &spec);
@@ -104,13 +104,18 @@ async fn steps(args: &Args, cluster: &Cluster, meter: &LoadMeter, plan: &Plan) {
         loop {
             tokio::select! {
                 () = sleep_until(next) => break,
-                _ = looks.tick() => say(args, &line(cluster, meter, weights)),
+                _ = looks.tick() => say(args, &line(cluster, meter, weights, &mut told)),
             }
         }
     }
 }
 
-fn line(cluster: &Cluster, meter: &LoadMeter, weights: [u32; 2]) -> String {
+/// What is seen since the last line, by which so many requests of each version were `told`.
+fn line(cluster: &Cluster, meter: &LoadMeter, weights: [u32; 2], told: &mut [u64; 2]) -> String {
+    let total = meter.outcome().total;
+    let by = VERSIONS.map(|name| total.answered_by.get(name).copied().unwrap_or(0));
+    let [first, second] = [by[0] - told[0], by[1] - told[1]];
+    *told = by;
     let pods = |name: &str| {
         let status = cluster.status().into_iter().find(|status| status.name == name);
         status.map_or(0, |status| status.pods.len())
@@ -118,13 +123,12 @@ fn line(cluster: &Cluster, meter: &LoadMeter, weights: [u32; 2]) -> String {
     let recent = meter.recent();
     let p99 = recent.latency.map_or(0.0, |latency| latency.p99.as_secs_f64() * 1e3);
     format!(
-        "{:5.1}s  weights {:>6} | pods {} and {} | {:.0} req/s p99 {p99:.0} ms | lost {}",
+        "{:5.1}s  weights {:>6} | answered by v1 {first:>3}, by v2 {second:>3} | pods {} and {} | p99 {p99:.0} ms | lost {}",
         meter.elapsed().as_secs_f64(),
         name(weights),
         pods(VERSIONS[0]),
         pods(VERSIONS[1]),
-        recent.answered_per_second,
-        meter.outcome().total.lost_total(),
+        total.lost_total(),
     )
 }
 

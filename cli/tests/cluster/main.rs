@@ -5,6 +5,7 @@ mod burst;
 mod failures;
 mod scale_down;
 mod shutdown;
+mod split;
 mod streams;
 mod support;
 mod zero;

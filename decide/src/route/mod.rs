@@ -2,11 +2,12 @@
 //! are divided.
 //!
 //! Where one service gets all of them, the route's endpoints are that service's: clients reach its pods without a detour.
-//! Where several share them, somebody has to choose for each request: activators, on the route's own port.
+//! Where several share them, somebody has to choose for each request: activators, on the route's own port. They answer
+//! there, too, for one service alone that is not reached directly: so its clients follow when that changes.
 
 mod table;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_annotations::{RouteSpec, SplitBy};
 use ebb_core::{ServiceKey, Tick};
@@ -21,6 +22,10 @@ pub use table::{Route, RouteTable};
 /// A split that has changed is left to activators for so long. They follow the next change with the next request, while
 /// who is connected to a pod stays there.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
+
+/// Everybody who connects has heard of what was published in so long: every node's kube-proxy writes its rules once a
+/// second.
+const KNOWN_AFTER: Duration = Duration::from_secs(3);
 
 /// How a route divides its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +93,10 @@ pub struct RouteState {
     published: Option<Endpoints>,
     /// What was published last did not get there.
     unwritten: bool,
-    /// Whether it leads where one service does, as last decided: nobody chooses then.
-    mirrors: bool,
+    /// The service whose traffic goes where its own does, as last decided: nobody chooses then.
+    mirrored: Option<ServiceKey>,
+    /// Those that were so before, and when whoever is still connected to their pods is to connect anew.
+    left: Vec<(ServiceKey, Tick)>,
 }
 
 /// What is to be done about a route.
@@ -99,6 +106,8 @@ pub struct RouteActions {
     pub publish: Option<Endpoints>,
     /// When it is to be looked at again, whatever happens.
     pub again: Option<Tick>,
+    /// Services from which clients that came by the route may still be connected: these are to connect anew.
+    pub renew: Vec<ServiceKey>,
 }
 
 impl RouteState {
@@ -109,7 +118,8 @@ impl RouteState {
             activators: Answering::default(),
             published: None,
             unwritten: false,
-            mirrors: false,
+            mirrored: None,
+            left: Vec::new(),
         }
     }
 
@@ -125,7 +135,7 @@ impl RouteState {
 
     /// Whether its traffic goes where that of one service goes; else activators choose for each request.
     pub fn mirrors(&self) -> bool {
-        self.mirrors
+        self.mirrored.is_some()
     }
 
     fn set_split(&mut self, split: Arc<Split>, now: Tick) {
@@ -158,11 +168,16 @@ impl RouteState {
         of: impl Fn(&ServiceKey) -> Option<Endpoints>,
     ) -> RouteActions {
         let sole = self.split.sole().map(|service| ServiceKey::new(key.namespace.clone(), service));
-        let again = (sole.is_some() && now < self.settled_at).then_some(self.settled_at);
-        let mirrored = sole.filter(|_| again.is_none()).map(|service| of(&service));
-        self.mirrors = mirrored.is_some();
+        let settles = (sole.is_some() && now < self.settled_at).then_some(self.settled_at);
+        let sole = sole.filter(|_| settles.is_none());
+        self.leave_for(sole.as_ref(), now);
+        let mirrored = sole.map(|service| of(&service));
+        let (renew, left) = std::mem::take(&mut self.left).into_iter().partition(|(_, at)| *at <= now);
+        self.left = left;
+        let again = self.left.iter().map(|(_, at)| *at).chain(settles).min();
+        let renew: Vec<(ServiceKey, Tick)> = renew;
         let wanted = match mirrored {
-            Some(endpoints) => endpoints,
+            Some(endpoints) => endpoints.map(|endpoints| self.on_own_port(endpoints)),
             // Nobody but activators can choose. While there is none, whatever was so far goes on.
             None if self.activators.addresses.is_empty() => None,
             None => Some(endpoints(key, Path::Proxy, &[], &self.activators.addresses, u32::MAX)),
@@ -176,7 +191,28 @@ impl RouteState {
         if let Some(endpoints) = &publish {
             (self.published, self.unwritten) = (Some(endpoints.clone()), false);
         }
-        RouteActions { publish, again }
+        RouteActions { publish, again, renew: renew.into_iter().map(|(service, _)| service).collect() }
+    }
+
+    /// The endpoints of the service that gets everything, where activators answer for the route itself.
+    fn on_own_port(&self, of_service: Endpoints) -> Endpoints {
+        if of_service.path == Path::Serve {
+            return of_service;
+        }
+        let is_among = |own: &&SocketAddr| of_service.addresses.iter().any(|one| one.ip() == own.ip());
+        let addresses: Vec<SocketAddr> = self.activators.addresses.iter().filter(is_among).copied().collect();
+        if addresses.is_empty() { of_service } else { Endpoints { addresses, ..of_service } }
+    }
+
+    /// From `now` on its traffic goes where that of `mirrored` goes, or to activators. Who is connected to the pods of
+    /// another service stays there until it is asked to go; asked too early, it would come back to the same.
+    fn leave_for(&mut self, mirrored: Option<&ServiceKey>, now: Tick) {
+        if self.mirrored.as_ref() == mirrored {
+            return;
+        }
+        self.left.retain(|(service, _)| Some(service) != mirrored);
+        let before = std::mem::replace(&mut self.mirrored, mirrored.cloned());
+        self.left.extend(before.map(|service| (service, now.after(KNOWN_AFTER))));
     }
 }
 

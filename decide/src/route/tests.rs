@@ -34,8 +34,11 @@ fn of_activators() -> Endpoints {
     Endpoints { path: Path::Proxy, addresses: vec![at(1, 9000), at(2, 9000)] }
 }
 
-/// Services whose pods have addresses after their names' last digits.
+/// Services whose pods have addresses after their names' last digits, and one that has none.
 fn known(service: &ServiceKey) -> Option<Endpoints> {
+    if service.name == "cold" {
+        return Some(Endpoints { path: Path::Proxy, addresses: vec![at(2, 9005)] });
+    }
     let host = service.name.strip_prefix('v')?.parse().ok()?;
     Some(pods(host))
 }
@@ -57,6 +60,7 @@ fn who_gets_everything_is_mirrored_and_several_are_chosen_from() {
         (&[("v3", 1)][..], pods(3)),
         (&[("v3", 100), ("v4", 0)], pods(3)),
         (&[("v3", 90), ("v4", 10)], of_activators()),
+        (&[("cold", 1)], Endpoints { path: Path::Proxy, addresses: vec![at(2, 9000)] }),
     ] {
         let mut table = table(targets);
         assert_eq!(published(&mut table, NOW), Some(wanted), "{targets:?}");
@@ -82,10 +86,33 @@ fn a_split_that_has_just_changed_is_left_to_activators() {
     assert_eq!(published(&mut table, NOW), Some(pods(3)));
     table.set(key(), split(&[("v4", 1)]), 9000, NOW);
     assert_eq!(published(&mut table, NOW), Some(of_activators()));
-    assert_eq!(table.next_due(), Some(NOW.after(SETTLED_AFTER)));
     assert_eq!(published(&mut table, NOW.after(SETTLED_AFTER / 2)), None);
+    assert_eq!(table.next_due(), Some(NOW.after(SETTLED_AFTER)));
     assert_eq!(published(&mut table, NOW.after(SETTLED_AFTER)), Some(pods(4)));
     assert_eq!(table.next_due(), None);
+}
+
+#[test]
+fn who_is_connected_to_pods_that_a_route_has_left_is_to_connect_anew() {
+    let v3 = || vec![ServiceKey::new("shop", "v3")];
+    let mut table = table(&[("v3", 1)]);
+    let renewed = |table: &mut RouteTable, now| table.evaluate(&key(), now, known).unwrap().renew;
+    assert_eq!(renewed(&mut table, NOW), []);
+    table.set(key(), split(&[("v3", 9), ("v4", 1)]), 9000, NOW);
+    assert_eq!(renewed(&mut table, NOW), [], "some would be sent to the same pods again");
+    assert_eq!(table.next_due(), Some(NOW.after(KNOWN_AFTER)));
+    assert_eq!(renewed(&mut table, NOW.after(KNOWN_AFTER)), v3());
+    assert_eq!(renewed(&mut table, NOW.after(KNOWN_AFTER * 2)), [], "once");
+
+    // It comes back before they were asked.
+    table.set(key(), split(&[("v4", 1)]), 9000, NOW);
+    let settled = NOW.after(SETTLED_AFTER);
+    assert_eq!(renewed(&mut table, settled), []);
+    table.set(key(), split(&[("v3", 1)]), 9000, settled);
+    assert_eq!(renewed(&mut table, settled), []);
+    table.set(key(), split(&[("v4", 1)]), 9000, settled);
+    let _ = renewed(&mut table, settled.after(KNOWN_AFTER));
+    assert_eq!(renewed(&mut table, settled.after(SETTLED_AFTER)), []);
 }
 
 #[test]

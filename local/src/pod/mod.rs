@@ -255,6 +255,7 @@ fn sidecar_config(
         connections: ConnectionLimits {
             max_age: serving.max_connection_age,
             tunnel_idle: serving.tunnel_idle_timeout,
+            renewed_at: None,
         },
         probes: vec![serving.readiness_path.as_ref().map_or_else(Probe::tcp, Probe::http)],
         nonce: Some(nonce.to_owned()),

@@ -22,6 +22,8 @@ pub struct ConnectionLimits {
     pub max_age: Option<Duration>,
     /// An upgraded connection on which no byte passed for so long, in either direction, is ended; `None` is off.
     pub tunnel_idle: Option<Duration>,
+    /// A connection that began before is asked to go, unless it was upgraded; `None` is off.
+    pub renewed_at: Option<Instant>,
 }
 
 /// When a connection began, and the number that its share of the most that it may last is made of.
@@ -38,8 +40,15 @@ impl Age {
         Self { began: Instant::now(), luck: RandomState::new().build_hasher().finish() }
     }
 
+    /// When it has lasted for as long as is `allowed`; `None` is never.
+    pub(crate) fn due(self, allowed: ConnectionLimits) -> Option<Instant> {
+        let aged = self.aged(allowed.max_age);
+        let renewed = allowed.renewed_at.filter(|at| self.began < *at);
+        [aged, renewed].into_iter().flatten().min()
+    }
+
     /// When it reaches `max_age`; `None` is never.
-    pub(crate) fn due(self, max_age: Option<Duration>) -> Option<Instant> {
+    fn aged(self, max_age: Option<Duration>) -> Option<Instant> {
         self.began.checked_add(share(max_age?, self.luck))
     }
 }
@@ -80,12 +89,12 @@ impl Stay<'_> {
     pub(crate) fn tunnel(&self) -> Term {
         let allowed = (self.allowed)();
         let until =
-            allowed.max_age.and_then(|max_age| Age { began: Instant::now(), ..self.age }.due(Some(max_age)));
+            allowed.max_age.and_then(|max_age| Age { began: Instant::now(), ..self.age }.aged(Some(max_age)));
         Term { until, idle: allowed.tunnel_idle }
     }
 
     fn due(&self) -> Option<Instant> {
-        self.age.due((self.allowed)().max_age)
+        self.age.due((self.allowed)())
     }
 }
 
@@ -102,6 +111,7 @@ mod tests {
     use http::{Request, Response};
     use parking_lot::Mutex;
     use tokio::{
+        sync::Notify,
         task::yield_now,
         time::{advance, timeout},
     };
@@ -122,12 +132,27 @@ mod tests {
         assert!((Duration::from_millis(900)..=Duration::from_millis(1100)).contains(&longest), "{longest:?}");
     }
 
+    fn of(max_age: Duration) -> ConnectionLimits {
+        ConnectionLimits { max_age: Some(max_age), ..ConnectionLimits::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_from_before_a_renewal_are_due_and_later_ones_are_not() {
+        let second = Duration::from_secs(1);
+        let age = Age { began: Instant::now(), luck: 100 };
+        let renewed = |at| ConnectionLimits { renewed_at: Some(at), ..ConnectionLimits::default() };
+        assert_eq!(age.due(renewed(age.began)), None, "it came with it");
+        assert_eq!(age.due(renewed(age.began + second)), Some(age.began + second));
+        let both = ConnectionLimits { renewed_at: Some(age.began + 9 * second), ..of(5 * second) };
+        assert_eq!(age.due(both), Some(age.began + 5 * second));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_off_or_beyond_all_time_is_never_due() {
         let age = Age { began: Instant::now(), luck: 100 };
-        assert_eq!(age.due(None), None);
-        assert_eq!(age.due(Some(Duration::MAX)), None);
-        assert_eq!(age.due(Some(Duration::from_secs(5))), Some(Instant::now() + Duration::from_secs(5)));
+        assert_eq!(age.due(ConnectionLimits::default()), None);
+        assert_eq!(age.due(of(Duration::MAX)), None);
+        assert_eq!(age.due(of(Duration::from_secs(5))), Some(Instant::now() + Duration::from_secs(5)));
     }
 
     /// What limits connections, and answers nothing.
@@ -181,6 +206,7 @@ mod tests {
             limits: Arc::new(Limits::default()),
             presence: Presence::alone(),
             age: Age { began: Instant::now(), luck: 100 },
+            overdue: Notify::new(),
             peer: "10.0.0.9:1".parse().unwrap(),
         }
     }

@@ -8,6 +8,7 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Durati
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Notify,
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tracing::{debug, warn};
@@ -188,6 +189,7 @@ impl<T: Transport, H: Handler> Acceptor<T, H> {
             limits: self.limits.clone(),
             presence: place.presence.clone(),
             age: Age::begin(),
+            overdue: Notify::new(),
             peer,
         });
         let (open, transport) = (self.drain.connection(), self.transport.clone());
@@ -219,6 +221,8 @@ struct Connection<H> {
     limits: Arc<Limits>,
     presence: Arc<Presence>,
     age: Age,
+    /// Something was asked on it although it has lasted for as long as it may.
+    overdue: Notify,
     peer: SocketAddr,
 }
 
@@ -272,18 +276,27 @@ impl<H: Handler> Connection<H> {
     async fn aged(&self) {
         loop {
             let now = Instant::now();
-            let due = self.age.due(self.handler.connection_limits().max_age);
+            let due = self.age.due(self.handler.connection_limits());
             if due.is_some_and(|due| due <= now) {
                 return;
             }
             let look = now + AGE_LOOK;
-            sleep_until(due.map_or(look, |due| due.min(look))).await;
+            tokio::select! {
+                () = sleep_until(due.map_or(look, |due| due.min(look))) => {}
+                () = self.overdue.notified() => {}
+            }
         }
     }
 
     async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody<H::Guard>> {
         self.drain.request();
         let over_http2 = request.version() == Version::HTTP_2;
+        // Over HTTP/1 the answer itself says that it is the last.
+        if over_http2
+            && self.age.due(self.handler.connection_limits()).is_some_and(|due| due <= Instant::now())
+        {
+            self.overdue.notify_one();
+        }
         match unacceptable(&request).or_else(|| if over_http2 { too_large(&request) } else { None }) {
             Some(reply) => reply.speaking(Speaks::of(request.headers())).into_response(),
             None => self.handler.call(request, self.peer).await,

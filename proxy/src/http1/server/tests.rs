@@ -181,7 +181,7 @@ async fn switched(limits: ConnectionLimits) -> (Opened, DuplexStream, oneshot::R
 
 #[tokio::test(start_paused = true)]
 async fn a_tunnel_ends_when_it_has_lasted_for_as_long_as_a_connection_may() {
-    let limits = ConnectionLimits { max_age: Some(AGE), tunnel_idle: None };
+    let limits = ConnectionLimits { max_age: Some(AGE), ..ConnectionLimits::default() };
     let (opened, mut app, ended) = switched(limits).await;
     let lasted = opened.closed().await;
     assert!((BEFORE_IT..=PAST_IT).contains(&lasted), "{lasted:?}");
@@ -191,7 +191,7 @@ async fn a_tunnel_ends_when_it_has_lasted_for_as_long_as_a_connection_may() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tunnel_on_which_nothing_passes_ends() {
-    let limits = ConnectionLimits { max_age: None, tunnel_idle: Some(60 * SECOND) };
+    let limits = ConnectionLimits { tunnel_idle: Some(60 * SECOND), ..ConnectionLimits::default() };
     let (mut opened, mut app, ended) = switched(limits).await;
     advance(59 * SECOND).await;
     app.write_all(b"still here").await.unwrap();
