@@ -2,4 +2,5 @@
 //!
 //! - `decider`: the pure parts: record, average, one decision.
 //! - `cold_start`: cold starts on this machine, phase by phase.
+//! - `routes`: what a route costs an activator, and how exactly it divides requests.
 //! - `proxy_cpu`: what a request costs the queue-proxy, beside nginx.

@@ -153,3 +153,17 @@ fn an_unknown_key_is_warned_of_with_the_nearest_and_the_service_runs() {
                    did you mean autoscaling.knative.dev/target?\n";
     assert_eq!(ended.errors, warning);
 }
+
+#[test]
+fn a_route_that_leads_nowhere_is_refused_with_all_that_is_wrong() {
+    let text = "services:\n  hello: {port: 8080, annotations: {split: \"v1=1, v2=x, hello=1\"}}\n  \
+                other: {port: 8081, annotations: {split: \"nobody\"}}\n  v1: {port: 8082}\n";
+    let path = file("nowhere.yaml", text);
+    let parts = [
+        "\"v2=x\" has no weight",
+        "\"hello\" is the route itself",
+        "sends requests to nobody, which is not there",
+        "service \"v1\": has no command",
+    ];
+    assert_refused(&ends(&["up", "-f", path.to_str().unwrap()]), 4, &parts);
+}

@@ -94,3 +94,34 @@ fn what_the_command_line_sets_wins_over_the_manifest() {
     });
     end_well(ebb);
 }
+
+#[test]
+fn a_service_without_a_command_divides_its_requests_and_is_explained() {
+    let text = format!(
+        "services:\n  split:\n    port: {}\n    annotations: {{split: \"one=3, other=1\"}}\n  one:\n    port: {}\n    \
+         command: [{EBB}, sample-app]\n  other:\n    port: {}\n    command: [{EBB}, sample-app]\n",
+        free_ports().0,
+        free_ports().0,
+        free_ports().0,
+    );
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("split.yaml");
+    fs::write(&path, text).unwrap();
+    let api = format!("127.0.0.1:{}", free_ports().0);
+    let ebb = Ebb::start(&["up", "--api", &api, "-f", path.to_str().unwrap()]);
+    let (address, described) = ebb.line("line of the route", |line| {
+        let (address, described) = line.split_once("split: http://")?.1.split_once(" → ")?;
+        Some((address.parse().unwrap(), described.to_owned()))
+    });
+    assert_eq!(described, "one 75 %, other 25 %");
+    let answers: Vec<String> = (0..8).map(|_| get(address, "/")).collect();
+    let by =
+        |name: &str| answers.iter().filter(|answer| answer.contains(&format!("sample-pod: {name}-"))).count();
+    assert_eq!((by("one"), by("other")), (6, 2), "{answers:#?}");
+    let explained = support::ends_well(&["explain", "split", "--api", &api]);
+    assert!(
+        explained.contains("local/split: a route; an activator chooses for each request\n"),
+        "{explained}"
+    );
+    assert!(explained.contains("  one     75.00 %  1 ready"), "{explained}");
+    end_well(ebb);
+}

@@ -94,6 +94,13 @@ pub(crate) fn ends(arguments: &[&str]) -> Ended {
     Ebb::start(arguments).end()
 }
 
+/// What an `ebb` says that is expected to end well by itself.
+pub(crate) fn ends_well(arguments: &[&str]) -> String {
+    let output = command(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Polls for what the kernel tells nobody of.
 #[expect(clippy::disallowed_methods, reason = "a test that has no runtime has no other clock")]
 pub(crate) fn until<T>(what: &str, mut reached: impl FnMut() -> Option<T>) -> T {
