@@ -1,7 +1,13 @@
 //! Real apps and clients. Each test says so and ends where a program that it needs cannot be had.
 
+#[path = "real/dialogue.rs"]
+mod dialogue;
+#[path = "real/grpc.rs"]
+mod grpc;
 #[path = "real/programs.rs"]
 mod programs;
+#[path = "real/web_sockets.rs"]
+mod web_sockets;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -80,6 +86,11 @@ async fn refused_uploads_of_curl(hops: &Hops) -> Option<Vec<String>> {
     Some(statuses)
 }
 
+/// The sidecar at `entry` takes no connection any more.
+async fn takes_nobody(entry: SocketAddr) {
+    until("nobody listens", || std::net::TcpStream::connect(entry).is_err()).await;
+}
+
 /// Requests that are under way when the sidecar drains get their answers.
 async fn drain(kind: Kind) {
     let Some(program) = have(kind).await else { return };
@@ -132,47 +143,6 @@ macro_rules! with_apps {
 with_apps! {
     node Node, express Express, go Go, gunicorn Gunicorn, gunicorn_with_threads GunicornThreads, uvicorn Uvicorn,
     http_server HttpServer, nginx Nginx
-}
-
-/// Messages of all sizes come back, and the closing handshake is the app's own.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn web_sockets_of_python_speak_through_both() {
-    let Some(program) = have(Kind::WebSockets).await else { return };
-    let (_running, address) = listening(&program).await;
-    let hops = Hops::start(Path::Both, &[address]).await;
-    let mut talk = Command::new(program.path());
-    talk.arg(programs::source("talk.py")).arg(hops.entry.to_string()).kill_on_drop(true);
-    let output = soon("the talk's end", talk.output()).await.expect("python runs");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "closed 1000", "{output:?}");
-}
-
-/// Calls and streams with messages of all sizes, many small ones among them, and a status that is no success.
-async fn grpc_of_python(path: Path) {
-    let Some(program) = have(Kind::Grpc).await else { return };
-    let address = free_port();
-    let hops = Hops::start_probing(path, &[address]).await;
-    let mut calls = Command::new(program.path());
-    calls.arg(programs::source("grpc_calls.py")).arg(hops.entry.to_string()).kill_on_drop(true);
-    let output = tokio::spawn(async move { calls.output().await });
-    if path == Path::Held {
-        until("the call is held", || hops.held() > 0).await;
-    }
-    let _running = program.start(address);
-    if path == Path::Held {
-        hops.release().await;
-    }
-    let output = soon("the last call", output).await.expect("no panic").expect("python runs");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "NOT_FOUND no such thing", "{output:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grpc_of_python_speaks_through_the_sidecar_of_an_app_that_starts() {
-    grpc_of_python(Path::Sidecar).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grpc_of_python_waits_for_a_cold_start_and_speaks_through_both() {
-    grpc_of_python(Path::Held).await;
 }
 
 /// Streams of many HTTP/2 clients at once, each answered.
