@@ -3,3 +3,4 @@
 //! - `decider`: the pure parts: record, average, one decision.
 //! - `cold_start`: cold starts on this machine, phase by phase.
 //! - `proxy_cpu`: what a request costs the queue-proxy, beside nginx.
+//! - `unfinished_uploads`: how long a GET takes beside uploads that have not ended, beside nginx.
