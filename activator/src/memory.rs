@@ -15,8 +15,10 @@ const OF_A_SERVICE: [u64; 2] = [1, 2];
 /// Heads that are not complete yet, of which nobody knows whose they are: so much of all, and at most so many bytes.
 const OF_HEADS: [u64; 2] = [1, 4];
 const MOST_HEADS: u64 = 64 * 1024 * 1024;
-/// Frames that nobody has taken, beside what is in them: as much again, so that neither is short for the other.
-const OF_FRAMES: [u64; 2] = OF_HEADS;
+/// Frames that nobody has taken, beside what is in them: so much of all, and at most so many bytes. A connection has 64 KiB
+/// of them at a time, and most have none: that is enough for a thousand that send small pieces faster than they are taken.
+const OF_FRAMES: [u64; 2] = [1, 4];
+const MOST_FRAMES: u64 = 64 * 1024 * 1024;
 
 /// The budgets of one activator.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(whole: Budget) -> Self {
         let heads = whole.part(whole.share(OF_HEADS).min(MOST_HEADS));
-        let frames = whole.part(whole.share(OF_FRAMES).min(MOST_HEADS));
+        let frames = whole.part(whole.share(OF_FRAMES).min(MOST_FRAMES));
         Self { whole, heads, frames, namespaces: Mutex::default() }
     }
 

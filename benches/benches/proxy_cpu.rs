@@ -5,22 +5,19 @@
 //! `cargo build --release -p queue-proxy && cargo bench -p ebb-benches --bench proxy_cpu`; another program is named by
 //! `EBB_QUEUE_PROXY`. Without nginx there is nothing to compare with, and nothing fails.
 
-use std::{
-    env,
-    error::Error,
-    fs,
-    net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
-    time::Duration,
-};
+#[path = "hop/mod.rs"]
+mod hop;
+
+use std::{fs, net::Ipv4Addr, process::ExitCode, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::{Instant, sleep},
+    time::Instant,
 };
+
+use hop::{Proxy, Result, nginx, queue_proxy};
 
 /// nginx does less than a queue-proxy does: it counts nothing and limits nothing.
 const MOST: f64 = 1.6;
@@ -36,14 +33,8 @@ const REQUEST: &[u8] =
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
 const END: &[u8] = b"\r\n\r\nok";
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
-
 fn main() -> Result<ExitCode> {
-    // Before there are threads: they run where the one runs that began them.
-    let own = std::process::id().to_string();
-    let pinned = Command::new("taskset").args(["-p", "-c", "1", &own]).stdout(Stdio::null()).status();
-    if !pinned.is_ok_and(|status| status.success()) {
-        println!("skipped: want taskset, and two cores");
+    if !hop::leave_it_the_first_core() {
         return Ok(ExitCode::SUCCESS);
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(compare())
@@ -98,41 +89,7 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-/// A proxy in front of the app, alone on the first core.
-struct Proxy {
-    child: Child,
-    address: SocketAddr,
-    /// What it was configured by, if that is a folder.
-    folder: Option<PathBuf>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(folder) = &self.folder {
-            let _ = fs::remove_dir_all(folder);
-        }
-    }
-}
-
 impl Proxy {
-    async fn start(command: &mut Command, address: SocketAddr, folder: Option<PathBuf>) -> Result<Self> {
-        let child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
-        let mut proxy = Self { child, address, folder };
-        for _ in 0..500 {
-            if TcpStream::connect(address).await.is_ok() {
-                return Ok(proxy);
-            }
-            if let Some(status) = proxy.child.try_wait()? {
-                return Err(format!("{command:?} ended: {status}").into());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        Err(format!("{command:?} does not listen").into())
-    }
-
     /// Kilobytes of memory that it has.
     fn resident(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -149,67 +106,6 @@ impl Proxy {
         // Linux shows a hundred of them a second on every machine that it runs pods on.
         Ok(Duration::from_millis(ticks * 10))
     }
-}
-
-async fn queue_proxy(app: SocketAddr) -> Result<Proxy> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/queue-proxy");
-    let program = env::var_os("EBB_QUEUE_PROXY").map_or(built, PathBuf::from);
-    if !program.exists() {
-        return Err(format!("{} is missing: cargo build --release -p queue-proxy", program.display()).into());
-    }
-    let [serving, stats, admin] = [free_port().await?, free_port().await?, free_port().await?];
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program).env_clear().envs([
-        ("SERVING_POD", "pod-1".to_owned()),
-        ("USER_PORT", app.port().to_string()),
-        ("QUEUE_SERVING_PORT", serving.port().to_string()),
-        ("EBB_STATS_PORT", stats.port().to_string()),
-        ("EBB_ADMIN_PORT", admin.port().to_string()),
-    ]);
-    Proxy::start(&mut command, serving, None).await
-}
-
-async fn nginx(app: SocketAddr) -> Result<Option<Proxy>> {
-    let paths = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
-    let places = paths.into_iter().chain([PathBuf::from("/usr/sbin")]);
-    let Some(program) = places.map(|place| place.join("nginx")).find(|program| program.exists()) else {
-        return Ok(None);
-    };
-    let address = free_port().await?;
-    let folder = env::temp_dir().join(format!("ebb-proxy-cpu-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
-    let configuration = folder.join("nginx.conf");
-    fs::write(&configuration, configured(app, address, &folder))?;
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program).arg("-p").arg(&folder).arg("-c").arg(&configuration);
-    Proxy::start(&mut command, address, Some(folder)).await.map(Some)
-}
-
-/// One process that keeps its connections on both sides, as a queue-proxy does.
-fn configured(app: SocketAddr, address: SocketAddr, folder: &Path) -> String {
-    let folder = folder.display();
-    format!(
-        "daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/log;
-         events {{ worker_connections 1024; }}
-         http {{
-           access_log off; keepalive_requests 1000000000;
-           client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
-           uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-           upstream app {{ server {app}; keepalive 64; keepalive_requests 1000000000; }}
-           server {{
-             listen {address};
-             location / {{
-               proxy_pass http://app; proxy_http_version 1.1;
-               proxy_set_header Connection \"\"; proxy_set_header Host $host;
-               proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-             }}
-           }}
-         }}"
-    )
-}
-
-async fn free_port() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?)
 }
 
 /// Microseconds of a core that one request takes.

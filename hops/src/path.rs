@@ -149,7 +149,16 @@ impl Hops {
     ///
     /// If it had to cut connections.
     pub async fn drain(&mut self, pod: usize) -> Result<(), Cut> {
-        self.sidecars.remove(pod).drain(quick()).await
+        self.drain_within(pod, PATIENCE).await
+    }
+
+    /// The same, within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// If it had to cut connections.
+    pub async fn drain_within(&mut self, pod: usize, limit: Duration) -> Result<(), Cut> {
+        self.sidecars.remove(pod).drain(Quiet { limit, ..quick() }).await
     }
 
     fn load(&self) -> activator::Load {

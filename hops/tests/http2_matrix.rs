@@ -51,11 +51,23 @@ enum Body {
 /// What the app does.
 #[derive(Clone)]
 struct Does {
-    /// Whether it reads the request before it answers.
-    reads: bool,
+    reads: Reads,
     status: u16,
     fields: Fields,
     body: Body,
+}
+
+/// What the app does with the body of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// It answers when it has read all of it.
+    First,
+    /// It answers, and wants none of it: its stream is reset.
+    Nothing,
+    /// It answers, and throws away what still comes.
+    Afterwards,
+    /// The same, and it takes no more requests on the connection.
+    Lingering,
 }
 
 /// What one side has seen of the other's message.
@@ -170,6 +182,14 @@ async fn receive(mut stream: RecvStream, seen: &mut Seen) {
     }
 }
 
+/// As [`receive`], of a body that nobody wants.
+async fn thrown_away(mut stream: RecvStream) {
+    while let Some(Ok(data)) = stream.data().await {
+        // A stream that has ended needs none.
+        let _ = stream.flow_control().release_capacity(data.len());
+    }
+}
+
 struct App {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -193,6 +213,7 @@ impl App {
 }
 
 async fn serve(stream: TcpStream, does: Does, saw: Arc<Mutex<Vec<Seen>>>) {
+    stream.set_nodelay(true).expect("a living socket");
     let mut builder = server::Builder::new();
     builder.max_header_list_size(MAX_HEADER_BYTES);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
@@ -201,6 +222,9 @@ async fn serve(stream: TcpStream, does: Does, saw: Arc<Mutex<Vec<Seen>>>) {
         tokio::select! {
             accepted = connection.accept() => {
                 let Some(Ok((request, respond))) = accepted else { return };
+                if does.reads == Reads::Lingering {
+                    connection.graceful_shutdown();
+                }
                 answering.spawn(answer(request, respond, does.clone(), saw.clone()));
             }
             Some(goes_on) = answering.join_next() => {
@@ -225,7 +249,7 @@ async fn answer(
     let line = format!("{} {target} {authority}", head.method);
     let mut seen = Seen { line, fields: unmapped(&head.headers), ..Seen::default() };
     let mut unread = Some(stream);
-    if does.reads
+    if does.reads == Reads::First
         && let Some(stream) = unread.take()
     {
         receive(stream, &mut seen).await;
@@ -240,11 +264,17 @@ async fn answer(
         // Whoever asked may have gone.
         let _ = send_body(&mut stream, does.body).await;
     }
+    if matches!(does.reads, Reads::Afterwards | Reads::Lingering)
+        && let Some(stream) = unread.take()
+    {
+        thrown_away(stream).await;
+    }
     goes_on
 }
 
 async fn ask(entry: SocketAddr, asks: Asks) -> Seen {
     let stream = TcpStream::connect(entry).await.expect("it listens");
+    stream.set_nodelay(true).expect("a living socket");
     let mut builder = client::Builder::new();
     builder.max_header_list_size(MAX_HEADER_BYTES);
     let (mut sender, connection) = builder.handshake(stream).await.expect("HTTP/2");
@@ -353,7 +383,7 @@ fn post(body: Body) -> Asks {
 }
 
 fn says(status: u16, of: &[(&str, &str)], body: Body) -> Does {
-    Does { reads: true, status, fields: fields(of), body }
+    Does { reads: Reads::First, status, fields: fields(of), body }
 }
 
 fn ok() -> Does {
@@ -362,7 +392,12 @@ fn ok() -> Does {
 
 /// An answer to a request that is not read.
 fn early(status: u16, of: &[(&str, &str)]) -> Does {
-    Does { reads: false, ..says(status, of, Body::Data(b"no".to_vec())) }
+    Does { reads: Reads::Nothing, ..says(status, of, Body::Data(b"no".to_vec())) }
+}
+
+/// More than what is on its way at once, whatever lies between the client and the app.
+fn long_upload_that_reads_last() -> Asks {
+    Asks { reads_last: true, ..post(Body::Data(vec![b'x'; 4 * 1024 * 1024])) }
 }
 
 fn data(text: &str) -> Body {
@@ -381,6 +416,15 @@ on_every_way! {
         Asks { reads_last: true, ..post(Body::Endless) }, early(401, &[("www-authenticate", "Basic")]);
     an_early_answer_without_a_body => post(Body::Endless), Does { body: Body::None, ..early(401, &[]) };
     an_early_answer_to_a_short_upload => post(data("hello")), early(401, &[]);
+
+    a_413_of_an_app_that_reads_on => post(Body::Endless), Does { reads: Reads::Afterwards, ..early(413, &[]) };
+    a_413_of_an_app_that_reads_on_to_a_client_that_reads_last =>
+        long_upload_that_reads_last(), Does { reads: Reads::Afterwards, ..early(413, &[]) };
+    a_413_of_an_app_that_lingers => post(Body::Endless), Does { reads: Reads::Lingering, ..early(413, &[]) };
+    a_413_of_an_app_that_lingers_to_a_client_that_reads_last =>
+        long_upload_that_reads_last(), Does { reads: Reads::Lingering, ..early(413, &[]) };
+    a_302_without_a_body_of_an_app_that_lingers => post(Body::Endless),
+        Does { reads: Reads::Lingering, body: Body::None, ..early(302, &[("location", "/elsewhere")]) };
 
     a_delete_with_a_body => Asks { method: Method::DELETE, ..post(data("all of it")) }, ok();
     a_get_with_a_body => Asks { method: Method::GET, ..post(data("a query")) }, ok();

@@ -1,21 +1,35 @@
 //! Real apps and clients. Each test says so and ends where a program that it needs cannot be had.
 
+#[path = "real/dialogue.rs"]
+mod dialogue;
+#[path = "real/grpc.rs"]
+mod grpc;
 #[path = "real/programs.rs"]
 mod programs;
+#[path = "real/web_sockets.rs"]
+mod web_sockets;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use ebb_hops::{Case, Hops, Path, Step, app::Script, client::Client, soon, until};
 use tokio::{
-    process::Command,
+    process::{Child, Command},
     task::JoinSet,
     time::{Instant, timeout},
 };
 
-use programs::{Kind, free_port, have, installed};
+use programs::{Kind, Program, free_port, have, installed};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const UPLOAD: usize = 30 * 1024 * 1024;
+
+/// Starts `program` at a port of its own, and waits until it listens.
+async fn listening(program: &Program) -> (Child, SocketAddr) {
+    let address = free_port();
+    let running = program.start(address);
+    until("the app listens", || std::net::TcpStream::connect(address).is_ok()).await;
+    (running, address)
+}
 
 /// A request that comes before the app has started waits for it.
 async fn cold_start(kind: Kind) {
@@ -35,9 +49,7 @@ async fn cold_start(kind: Kind) {
 /// An app that refuses an upload without reading it is heard, by curl and by a plain client.
 async fn early_answers(kind: Kind, path: Path) {
     let Some(program) = have(kind).await else { return };
-    let address = free_port();
-    let _running = program.start(address);
-    until("the app listens", || std::net::TcpStream::connect(address).is_ok()).await;
+    let (_running, address) = listening(&program).await;
     let hops = Hops::start(path, &[address]).await;
     let mut heard = Vec::new();
     for _ in 0..20 {
@@ -74,12 +86,15 @@ async fn refused_uploads_of_curl(hops: &Hops) -> Option<Vec<String>> {
     Some(statuses)
 }
 
+/// The sidecar at `entry` takes no connection any more.
+async fn takes_nobody(entry: SocketAddr) {
+    until("nobody listens", || std::net::TcpStream::connect(entry).is_err()).await;
+}
+
 /// Requests that are under way when the sidecar drains get their answers.
 async fn drain(kind: Kind) {
     let Some(program) = have(kind).await else { return };
-    let address = free_port();
-    let _running = program.start(address);
-    until("the app listens", || std::net::TcpStream::connect(address).is_ok()).await;
+    let (_running, address) = listening(&program).await;
     let mut hops = Hops::start(Path::Sidecar, &[address]).await;
     let entry = hops.entry;
     let mut asked = JoinSet::new();
@@ -116,68 +131,18 @@ macro_rules! with_apps {
             async fn early_answers_pass_both() {
                 early_answers(Kind::$kind, Path::Both).await;
             }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_drain_loses_no_request() {
+                drain(Kind::$kind).await;
+            }
         }
     )* };
 }
 
-with_apps! { node Node, go Go, gunicorn Gunicorn, uvicorn Uvicorn, nginx Nginx }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_loses_no_request_of_node() {
-    drain(Kind::Node).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_loses_no_request_of_go() {
-    drain(Kind::Go).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_loses_no_request_of_uvicorn() {
-    drain(Kind::Uvicorn).await;
-}
-
-/// Messages of all sizes come back, and the closing handshake is the app's own.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn web_sockets_of_python_speak_through_both() {
-    let Some(program) = have(Kind::WebSockets).await else { return };
-    let address = free_port();
-    let _running = program.start(address);
-    until("the app listens", || std::net::TcpStream::connect(address).is_ok()).await;
-    let hops = Hops::start(Path::Both, &[address]).await;
-    let mut talk = Command::new(program.path());
-    talk.arg(programs::source("talk.py")).arg(hops.entry.to_string()).kill_on_drop(true);
-    let output = soon("the talk's end", talk.output()).await.expect("python runs");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "closed 1000", "{output:?}");
-}
-
-/// Calls and streams with messages of all sizes, many small ones among them, and a status that is no success.
-async fn grpc_of_python(path: Path) {
-    let Some(program) = have(Kind::Grpc).await else { return };
-    let address = free_port();
-    let hops = Hops::start_probing(path, &[address]).await;
-    let mut calls = Command::new(program.path());
-    calls.arg(programs::source("grpc_calls.py")).arg(hops.entry.to_string()).kill_on_drop(true);
-    let output = tokio::spawn(async move { calls.output().await });
-    if path == Path::Held {
-        until("the call is held", || hops.held() > 0).await;
-    }
-    let _running = program.start(address);
-    if path == Path::Held {
-        hops.release().await;
-    }
-    let output = soon("the last call", output).await.expect("no panic").expect("python runs");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "NOT_FOUND no such thing", "{output:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grpc_of_python_speaks_through_the_sidecar_of_an_app_that_starts() {
-    grpc_of_python(Path::Sidecar).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grpc_of_python_waits_for_a_cold_start_and_speaks_through_both() {
-    grpc_of_python(Path::Held).await;
+with_apps! {
+    node Node, express Express, go Go, gunicorn Gunicorn, gunicorn_with_threads GunicornThreads, uvicorn Uvicorn,
+    http_server HttpServer, nginx Nginx
 }
 
 /// Streams of many HTTP/2 clients at once, each answered.
@@ -185,9 +150,7 @@ async fn grpc_of_python_waits_for_a_cold_start_and_speaks_through_both() {
 async fn h2load_loses_nothing_through_both() {
     let Some(load) = installed("h2load") else { return };
     let Some(program) = have(Kind::Go).await else { return };
-    let address = free_port();
-    let _running = program.start(address);
-    until("the app listens", || std::net::TcpStream::connect(address).is_ok()).await;
+    let (_running, address) = listening(&program).await;
     let hops = Hops::start(Path::Both, &[address]).await;
     let mut load = Command::new(load);
     load.args(["-n", "2000", "-c", "10", "-m", "10"]).arg(format!("http://{}/", hops.entry));

@@ -32,6 +32,17 @@ on_every_path! {
     trailers_keep_their_bytes => Case::plain(
         b"GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nx-sum: caf\xe9\r\ngrpc-status: 0\r\n\r\n");
+    trailers_of_a_request_keep_their_case_and_their_order => Case::plain(
+        chunked("POST / HTTP/1.1\r\nhost: a\r\ntrailer: X-Sum\r\n", "X-Sum: 1\r\nx-lower: 2\r\nETag: 3\r\nx-sum: 4\r\nX-UPPER: 5\r\n"),
+        OK);
+    trailers_of_an_answer_keep_their_case_and_their_order => Case::plain(
+        GET,
+        chunked("HTTP/1.1 200 OK\r\ntrailer: X-Sum\r\n", "X-Sum: 1\r\nx-lower: 2\r\nETag: 3\r\nx-sum: 4\r\nX-UPPER: 5\r\n"));
+    trailers_keep_their_case_where_some_may_not_pass => Case::plain(
+        GET, chunked("HTTP/1.1 200 OK\r\n", "X-Sum: 1\r\nContent-Length: 9\r\nX-End: 2\r\n"),
+    ).but("RFC 9110, section 6.5.1: what frames a message is no trailer", |want| {
+        want.answer.trailers.retain(|(name, _)| *name != "Content-Length");
+    });
     trailers_both_ways => Case::plain(
         chunked("POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\n", "x-up: 1\r\n"),
         chunked("HTTP/1.1 200 OK\r\n", "x-down: 1\r\n"));

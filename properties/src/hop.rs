@@ -1,4 +1,6 @@
-//! The bytes of a client's connection, as an app behind a hop hears of them.
+//! The bytes of a client's connection, as an app behind a hop hears of them, and what the client hears.
+
+mod answers;
 
 use ebb_hops::{
     Hops, PATIENCE, Path, Text,
@@ -43,7 +45,8 @@ impl Way {
     }
 
     /// Checks everything that holds of a client's `bytes`, after which it says nothing more: whatever the app receives
-    /// reads without doubt, and is exactly what the hop took for requests and has answered.
+    /// reads without doubt, and is exactly what the hop took for requests and has answered; and so does what the client
+    /// receives.
     ///
     /// # Panics
     ///
@@ -94,7 +97,9 @@ async fn answers(hops: &Hops, bytes: &[u8]) -> usize {
         .await
         .unwrap_or_else(|_| panic!("the connection stays open after {:?}", Text::from(bytes)));
     let heard = client.answers.tape.borrow();
-    heard.windows(7).filter(|window| window.eq_ignore_ascii_case(b"x-app: ")).count()
+    answers::of_the_app(&heard, bytes).unwrap_or_else(|fault| {
+        panic!("{fault} in {:?}, after {:?}", Text::from(&**heard), Text::from(bytes))
+    })
 }
 
 /// The app's view: every whole request is one that the hop took for one, and was answered.

@@ -1,4 +1,4 @@
-// Express's body parser refuses like this: at once, without reading on.
+// Refuses at once, reads no more, and closes.
 require("http")
   .createServer((request, response) => {
     if (request.url === "/upload") {

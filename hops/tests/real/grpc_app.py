@@ -13,6 +13,11 @@ async def echo(requests, context):
         yield request
 
 
+async def slow(request, context):
+    await asyncio.sleep(0.5)
+    return b"slow"
+
+
 async def fail(request, context):
     await context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
 
@@ -21,6 +26,7 @@ class Shop(grpc.GenericRpcHandler):
     handlers = {
         "/shop.Shop/Say": grpc.unary_unary_rpc_method_handler(say),
         "/shop.Shop/Echo": grpc.stream_stream_rpc_method_handler(echo),
+        "/shop.Shop/Slow": grpc.unary_unary_rpc_method_handler(slow),
         "/shop.Shop/Fail": grpc.unary_unary_rpc_method_handler(fail),
     }
 

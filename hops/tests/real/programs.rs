@@ -16,9 +16,12 @@ use tokio::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Node,
+    Express,
     Go,
     Gunicorn,
+    GunicornThreads,
     Uvicorn,
+    HttpServer,
     Nginx,
     WebSockets,
     Grpc,
@@ -38,10 +41,18 @@ const MAKING: Duration = Duration::from_secs(300);
 pub(crate) async fn have(kind: Kind) -> Option<Program> {
     let path = match kind {
         Kind::Node => installed("node"),
+        Kind::Express => {
+            if express().await {
+                installed("node")
+            } else {
+                None
+            }
+        }
         Kind::Nginx => installed("nginx").or_else(|| said_without("/usr/sbin/nginx")),
         Kind::Go => go().await,
-        Kind::Gunicorn => python("gunicorn").await,
+        Kind::Gunicorn | Kind::GunicornThreads => python("gunicorn").await,
         Kind::Uvicorn => python("uvicorn").await,
+        Kind::HttpServer => installed("python3"),
         Kind::WebSockets | Kind::Grpc => python("python").await,
     }?;
     Some(Program { kind, path })
@@ -54,16 +65,17 @@ impl Program {
 
     /// Starts it at `address`; it ends with what is answered.
     pub(crate) fn start(&self, address: SocketAddr) -> Child {
-        let port = address.port().to_string();
+        let (port, bind) = (address.port().to_string(), address.to_string());
         let mut command = Command::new(&self.path);
         command.env("PORT", &port).current_dir(source("")).kill_on_drop(true);
         match self.kind {
             Kind::Node => command.arg("app.js"),
+            Kind::Express => command.env("NODE_PATH", packages_of_node()).arg("express_app.js"),
             Kind::Go => &mut command,
-            Kind::Gunicorn => {
-                command.args(["--bind", &address.to_string(), "--log-level", "warning", "wsgi_app:app"])
-            }
+            Kind::Gunicorn => command.args(gunicorn(&bind)),
+            Kind::GunicornThreads => command.args(["--worker-class", "gthread"]).args(gunicorn(&bind)),
             Kind::Uvicorn => command.args(["--port", &port, "--log-level", "warning", "asgi_app:app"]),
+            Kind::HttpServer => command.arg("http_server_app.py"),
             Kind::WebSockets => command.arg("echo.py"),
             Kind::Grpc => command.arg("grpc_app.py"),
             Kind::Nginx => command.arg("-c").arg(nginx_configuration(&port)),
@@ -117,6 +129,34 @@ async fn go() -> Option<PathBuf> {
         made(command).await.then_some(program)
     };
     BUILT.get_or_init(build).await.clone()
+}
+
+fn packages_of_node() -> PathBuf {
+    folder().join("node").join("node_modules")
+}
+
+/// Whether Node finds Express, which is installed once for all tests.
+async fn express() -> bool {
+    static MADE: OnceCell<bool> = OnceCell::const_new();
+    let make = async || {
+        // npm writes it last.
+        if packages_of_node().join(".package-lock.json").is_file() {
+            return true;
+        }
+        let Some(npm) = installed("npm") else { return false };
+        let mut install = Command::new(npm);
+        install
+            .args(["install", "--no-audit", "--no-fund", "--prefix"])
+            .arg(folder().join("node"))
+            .arg("express@5");
+        made(install).await
+    };
+    *MADE.get_or_init(make).await
+}
+
+/// How gunicorn is told to serve the app.
+const fn gunicorn(bind: &str) -> [&str; 5] {
+    ["--bind", bind, "--log-level", "warning", "wsgi_app:app"]
 }
 
 /// What apps and clients in Python need.

@@ -11,13 +11,26 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::BodyError;
-use crate::{http1, http2, upstream::Borrowed};
+use crate::{
+    http1::{self, Spelling},
+    http2,
+    upstream::Borrowed,
+};
 
 /// The body of an answer from upstream, as its protocol has it.
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
     Http1(http1::Answer),
     Http2(http2::Answer),
+}
+
+impl AnswerBody {
+    fn take_spelling(&mut self) -> Option<Box<Spelling>> {
+        match self {
+            Self::Http1(body) => body.take_spelling(),
+            Self::Http2(_) => None,
+        }
+    }
 }
 
 impl Body for AnswerBody {
@@ -79,6 +92,11 @@ impl Relay {
     /// The body had ended before anybody asked for it.
     pub(super) fn finish(mut self) {
         give_back(&mut self.borrowed, &mut self.inner);
+    }
+
+    /// How the trailers are spelled that it has given; once, and not of those that came over HTTP/2.
+    pub(super) fn take_spelling(self: Pin<&mut Self>) -> Option<Box<Spelling>> {
+        self.project().inner.take_spelling()
     }
 
     /// What goes on while the client takes no more of the answer: the rest of the request is sent, and its time runs.

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::BodyError;
 use crate::{
-    http1::{IncomingBody, Length},
+    http1::{IncomingBody, Length, Spelling},
     http2::{Incoming, STREAM_WINDOW},
 };
 
@@ -42,6 +42,8 @@ struct Tape {
     /// Bytes that were read: those that are kept, and where that became too many, those that are not any more.
     read: u64,
     trailers: Option<HeaderMap>,
+    /// How the trailers are spelled, if they came over HTTP/1.
+    spelling: Option<Box<Spelling>>,
     rest: Option<Source>,
     failed: Option<BodyError>,
     /// So much may be kept.
@@ -59,6 +61,13 @@ impl Source {
         match self {
             Self::Http1(body) => body.is_held_back(),
             Self::Http2(_) => false,
+        }
+    }
+
+    fn take_spelling(&mut self) -> Option<Box<Spelling>> {
+        match self {
+            Self::Http1(body) => body.take_spelling(),
+            Self::Http2(_) => None,
         }
     }
 
@@ -104,7 +113,10 @@ impl Tape {
         };
         match (frame.data_ref(), frame.trailers_ref()) {
             (Some(data), _) => self.keep(data, most),
-            (None, trailers) => self.trailers = trailers.cloned(),
+            (None, trailers) => {
+                self.trailers = trailers.cloned();
+                self.spelling = self.rest.as_mut().and_then(Source::take_spelling);
+            }
         }
         Some(frame)
     }
@@ -137,9 +149,21 @@ impl RequestBody {
 
     fn from_source(rest: Source, length: Length) -> Self {
         let rest = Some(rest);
-        let tape =
-            Tape { kept: BytesMut::new(), read: 0, trailers: None, rest, failed: None, most: REPLAYED };
+        let tape = Tape {
+            kept: BytesMut::new(),
+            read: 0,
+            trailers: None,
+            spelling: None,
+            rest,
+            failed: None,
+            most: REPLAYED,
+        };
         Self { tape: Some(Arc::new(Mutex::new(tape))), length, at: 0, past_end: false }
+    }
+
+    /// How the trailers are spelled that it has given. `http_body` has no place for it.
+    pub(crate) fn spelling(&self) -> Option<Box<Spelling>> {
+        self.tape.as_ref().and_then(|tape| tape.lock().spelling.clone())
     }
 
     /// How its end is told.
@@ -235,8 +259,15 @@ impl From<Bytes> for RequestBody {
             return Self::empty();
         }
         let (length, read) = (Length::Exactly(bytes.len() as u64), bytes.len() as u64);
-        let tape =
-            Tape { kept: bytes.into(), read, trailers: None, rest: None, failed: None, most: REPLAYED };
+        let tape = Tape {
+            kept: bytes.into(),
+            read,
+            trailers: None,
+            spelling: None,
+            rest: None,
+            failed: None,
+            most: REPLAYED,
+        };
         Self { tape: Some(Arc::new(Mutex::new(tape))), length, at: 0, past_end: false }
     }
 }

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::{BodyError, Relay};
-use crate::{stream::ChannelBody, upgrade};
+use crate::{http1::Spelling, stream::ChannelBody, upgrade};
 
 pin_project! {
     /// A response's body: one that we wrote ourselves, or one that is relayed from upstream.
@@ -65,6 +65,14 @@ impl<G> ResponseBody<G> {
     pub(crate) fn take_tunnel(self: Pin<&mut Self>) -> Option<upgrade::End> {
         match self.project().source.project() {
             SourceProjection::Switched { upstream } => upstream.take(),
+            _ => None,
+        }
+    }
+
+    /// How the trailers are spelled that it has given; once. `http_body` has no place for it.
+    pub(crate) fn take_spelling(self: Pin<&mut Self>) -> Option<Box<Spelling>> {
+        match self.project().source.project() {
+            SourceProjection::Relayed { body } => body.take_spelling(),
             _ => None,
         }
     }

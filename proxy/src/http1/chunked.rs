@@ -4,7 +4,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::{fault::Fault, head, inbound::PIECE};
+use super::{fault::Fault, head, inbound::PIECE, spelling::Spelling};
 
 /// A chunk's first line: its size, and extensions that nobody reads.
 const MAX_LINE: usize = 1024;
@@ -19,7 +19,7 @@ const JOINED: usize = 16 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Data(Bytes),
-    Trailers(HeaderMap),
+    Trailers(HeaderMap, Box<Spelling>),
     End,
 }
 
@@ -118,9 +118,13 @@ impl Decoder {
                         Ok(None)
                     };
                 };
-                let trailers = head::trailers(&unread.split_to(end).freeze())?;
+                let (trailers, spelling) = head::trailers(&unread.split_to(end).freeze())?;
                 self.state = State::Ended;
-                Ok(Some(if trailers.is_empty() { Piece::End } else { Piece::Trailers(trailers) }))
+                Ok(Some(if trailers.is_empty() {
+                    Piece::End
+                } else {
+                    Piece::Trailers(trailers, Box::new(spelling))
+                }))
             }
             State::Size | State::Data(_) | State::DataEnd => Ok(None),
         }
@@ -173,7 +177,7 @@ mod tests {
         loop {
             match decoder.decode(&mut unread)? {
                 Some(Piece::Data(data)) => body.extend_from_slice(&data),
-                Some(Piece::Trailers(fields)) => trailers = Some(fields),
+                Some(Piece::Trailers(fields, _)) => trailers = Some(fields),
                 Some(Piece::End) => return Ok((body, trailers, unread.len() + rest.len())),
                 None if rest.is_empty() => return Ok((body, trailers, usize::MAX)),
                 None => {

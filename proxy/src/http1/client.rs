@@ -24,7 +24,7 @@ use super::{
     head,
     inbound::Inbound,
     outbound::Outbound,
-    spelling,
+    spelling::{self, Spelling},
 };
 use crate::{
     body::{BodyError, RequestBody},
@@ -271,7 +271,7 @@ impl Exchange {
                 None => None,
             };
             if self.chunked {
-                self.out.push_last_chunk(&trailers.unwrap_or_default());
+                self.out.push_last_chunk(&trailers.unwrap_or_default(), self.body.spelling().as_deref());
             }
             self.upload = Upload::Done;
             break;
@@ -329,6 +329,8 @@ pub(crate) struct Answer {
     exchange: Option<Box<Exchange>>,
     left: Left,
     keeps: bool,
+    /// How its trailers are spelled, once they have come.
+    spelling: Option<Box<Spelling>>,
 }
 
 #[derive(Debug)]
@@ -369,12 +371,17 @@ impl Answer {
             Length::Chunked => Left::Chunks(Decoder::new()),
             Length::UntilClose => Left::UntilClose,
         };
-        Ok(Self { exchange: Some(exchange), left, keeps })
+        Ok(Self { exchange: Some(exchange), left, keeps, spelling: None })
     }
 
     /// Sends the rest of the request.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
         self.exchange.as_mut().map_or(Ok(()), |exchange| exchange.poll_upload(cx))
+    }
+
+    /// How the trailers are spelled that it has given; once.
+    pub(crate) fn take_spelling(&mut self) -> Option<Box<Spelling>> {
+        self.spelling.take()
     }
 
     /// The connection, once all of the answer was read, if it can be used again.
@@ -394,7 +401,7 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { exchange, left, .. } = &mut *self;
+        let Self { exchange, left, spelling: spelled, .. } = &mut *self;
         let Some(exchange) = exchange else { return Poll::Ready(None) };
         exchange.poll_upload(cx)?;
         let Connection { inbound, stream, .. } = &mut exchange.connection;
@@ -411,8 +418,9 @@ impl Body for Answer {
                 }
                 Left::Chunks(decoder) => match decoder.decode(&mut inbound.unread)? {
                     Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                    Some(Piece::Trailers(trailers)) => {
+                    Some(Piece::Trailers(trailers, spelling)) => {
                         *left = Left::Bytes(0);
+                        *spelled = Some(spelling);
                         return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                     }
                     Some(Piece::End) => {

@@ -9,7 +9,7 @@ use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
 use super::{
     fault::Fault,
-    spelling::{self, Spelling},
+    spelling::{Spelling, write_fields},
 };
 use crate::interim::Interims;
 
@@ -201,14 +201,15 @@ fn value(head: &Bytes, bytes: &[u8]) -> Result<HeaderValue, Fault> {
         .map_err(|_| Fault::malformed(field_fault(httparse::Error::HeaderValue)))
 }
 
-/// Reads the trailers of a chunked body. Those that would change what was already said of it are left out.
-pub(super) fn trailers(section: &Bytes) -> Result<HeaderMap, Fault> {
+/// Reads the trailers of a chunked body, and how they are spelled. Those that would change what was already said of it
+/// are left out.
+pub(super) fn trailers(section: &Bytes) -> Result<(HeaderMap, Spelling), Fault> {
     refuse_bare_lines(section)?;
-    let (mut fields, _) = request_fields(section, 0)?;
+    let (mut fields, spelling) = request_fields(section, 0)?;
     for name in [header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::HOST, header::TRAILER] {
         fields.remove(name);
     }
-    Ok(fields)
+    Ok((fields, spelling))
 }
 
 /// Reads the head of an answer. What can be understood in one way only is, as browsers do: a folded line, a space
@@ -285,13 +286,6 @@ pub(super) fn write_answer(answer: &response::Parts, version: Version, out: &mut
     }
     out.put_slice(b"\r\n");
     write_fields(&answer.headers, answered.map(|answered| &answered.spelling), out);
-}
-
-fn write_fields(fields: &HeaderMap, spelling: Option<&Spelling>, out: &mut BytesMut) {
-    match spelling {
-        Some(spelling) => spelling.write(fields, out),
-        None => spelling::write_plain(fields, out),
-    }
 }
 
 #[cfg(test)]

@@ -24,3 +24,4 @@ pub use fault::Fault;
 pub(crate) use framing::Length;
 pub(crate) use head::{MAX_BYTES, MAX_FIELDS, to_origin_form};
 pub(crate) use server::IncomingBody;
+pub(crate) use spelling::Spelling;

@@ -11,7 +11,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
-use super::{chunked, spelling};
+use super::{
+    chunked,
+    spelling::{self, Spelling},
+};
 use crate::net::Stream;
 
 /// What is smaller than this is copied: one more piece to write costs as much.
@@ -67,10 +70,10 @@ impl Outbound {
     }
 
     /// The end of a chunked body.
-    pub(super) fn push_last_chunk(&mut self, trailers: &HeaderMap) {
+    pub(super) fn push_last_chunk(&mut self, trailers: &HeaderMap, spelling: Option<&Spelling>) {
         self.append(|out| {
             out.extend_from_slice(b"0\r\n");
-            spelling::write_plain(trailers, out);
+            spelling::write_fields(trailers, spelling, out);
             out.extend_from_slice(b"\r\n");
         });
     }

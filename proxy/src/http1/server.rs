@@ -28,6 +28,7 @@ use super::{
     head,
     inbound::Inbound,
     outbound::Outbound,
+    spelling::Spelling,
 };
 use crate::{
     body::{RequestBody, ResponseBody},
@@ -344,7 +345,7 @@ impl<'a> Server<'a> {
     ) -> io::Result<()> {
         let (mut ended, mut broke) = (body.is_end_stream(), None);
         if ended {
-            self.end_body(encoding, None);
+            self.end_body(encoding, None, None);
         }
         poll_fn(|cx| {
             loop {
@@ -364,7 +365,7 @@ impl<'a> Server<'a> {
                     }
                     ended |= trailers.is_some() || body.is_end_stream();
                     if ended {
-                        self.end_body(encoding, trailers);
+                        self.end_body(encoding, trailers, body.as_mut().take_spelling().as_deref());
                     }
                 }
                 let idle = self.out.is_empty();
@@ -408,9 +409,9 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn end_body(&mut self, encoding: Encoding, trailers: Option<HeaderMap>) {
+    fn end_body(&mut self, encoding: Encoding, trailers: Option<HeaderMap>, spelling: Option<&Spelling>) {
         if encoding == Encoding::Chunked {
-            self.out.push_last_chunk(&trailers.unwrap_or_default());
+            self.out.push_last_chunk(&trailers.unwrap_or_default(), spelling);
         }
     }
 

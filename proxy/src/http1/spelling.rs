@@ -5,8 +5,8 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 
-/// The names of a head's fields, in the order in which they came.
-#[derive(Clone, Debug, Default)]
+/// The names of the fields of a head or of trailers, in the order in which they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spelling {
     head: Bytes,
     names: Vec<Range<u32>>,
@@ -27,7 +27,7 @@ impl Spelling {
     }
 
     /// Writes `fields`, each spelled as it came; names that are new are in lower case.
-    pub(super) fn write(&self, fields: &HeaderMap, out: &mut BytesMut) {
+    fn write(&self, fields: &HeaderMap, out: &mut BytesMut) {
         // Fields come mostly in the order in which they were read: the next is likely to be where the last one was found.
         let mut next = 0;
         let mut fields = fields.iter().peekable();
@@ -58,10 +58,15 @@ impl Spelling {
     }
 }
 
-/// Writes `fields` with names in lower case.
-pub(super) fn write_plain(fields: &HeaderMap, out: &mut BytesMut) {
-    for (name, value) in fields {
-        write_field(name.as_str().as_bytes(), value, out);
+/// Writes `fields`, each in its `spelling`; without one, in lower case.
+pub(super) fn write_fields(fields: &HeaderMap, spelling: Option<&Spelling>, out: &mut BytesMut) {
+    match spelling {
+        Some(spelling) => spelling.write(fields, out),
+        None => {
+            for (name, value) in fields {
+                write_field(name.as_str().as_bytes(), value, out);
+            }
+        }
     }
 }
 

@@ -28,7 +28,7 @@ const END_HEADERS: u8 = 4;
 
 /// Where a connection is among its frames.
 #[derive(Debug)]
-struct Frames {
+struct Position {
     /// Of the next frame's head, as far as it has come.
     head: [u8; FRAME_HEAD],
     filled: usize,
@@ -40,7 +40,7 @@ struct Frames {
     ends: bool,
 }
 
-impl Frames {
+impl Position {
     const fn of_a_client() -> Self {
         Self { head: [0; FRAME_HEAD], filled: 0, left: PREFACE, open: 0, ends: false }
     }
@@ -92,7 +92,7 @@ impl Frames {
 /// The head that a client is about to send, counted where all such heads are.
 #[derive(Debug)]
 pub(super) struct Heads {
-    frames: Frames,
+    position: Position,
     untaken: Untaken,
     budget: Budget,
     reserved: Option<Reserved>,
@@ -104,8 +104,8 @@ impl Heads {
     /// Counts in `budget`, and frames of data in `untaken`.
     pub(super) fn new(budget: Budget, untaken: Untaken) -> (Self, Since) {
         let since = Since { began: Instant::now(), at: Arc::default() };
-        let frames = Frames::of_a_client();
-        (Self { frames, untaken, budget, reserved: None, counted: 0, since: since.clone() }, since)
+        let position = Position::of_a_client();
+        (Self { position, untaken, budget, reserved: None, counted: 0, since: since.clone() }, since)
     }
 
     /// Follows what came.
@@ -115,7 +115,7 @@ impl Heads {
     /// If there is no memory for so much of a head, or for so many frames.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
         let (untaken, mut fits) = (&self.untaken, true);
-        let open = self.frames.follow(bytes, |stream| fits &= untaken.came(stream));
+        let open = self.position.follow(bytes, |stream| fits &= untaken.came(stream));
         if !fits {
             return Err(io::Error::other("no memory for so many frames of data that nobody has taken"));
         }
@@ -192,14 +192,14 @@ mod tests {
         for (frames, open) in cases {
             let sent: Vec<u8> = frames.iter().flat_map(|(kind, flags, n)| frame(*kind, *flags, *n)).collect();
             let sent = [&[b'P'; 24][..], &sent].concat();
-            assert_eq!(Frames::of_a_client().follow(&sent, |_| {}), open, "{frames:?}");
+            assert_eq!(Position::of_a_client().follow(&sent, |_| {}), open, "{frames:?}");
             for pieces in [1, 2, 7, 20] {
-                let mut read = Frames::of_a_client();
+                let mut read = Position::of_a_client();
                 let last = sent.chunks(pieces).map(|piece| read.follow(piece, |_| {})).last();
                 assert_eq!(last, Some(open), "{frames:?} in pieces of {pieces}");
             }
         }
-        let mut half = Frames::of_a_client();
+        let mut half = Position::of_a_client();
         half.follow(&[b'P'; 24], |_| {});
         assert_eq!(
             half.follow(&frame(HEADERS, END_HEADERS, 100)[..50], |_| {}),
@@ -213,7 +213,7 @@ mod tests {
         let sent = [frame(DATA, 0, 0), frame(HEADERS, END_HEADERS, 3), frame(DATA, 1, 70_000)].concat();
         let sent = [&[b'P'; 24][..], &sent].concat();
         for pieces in [1, 7, 1000, sent.len()] {
-            let (mut read, mut streams) = (Frames::of_a_client(), Vec::new());
+            let (mut read, mut streams) = (Position::of_a_client(), Vec::new());
             for piece in sent.chunks(pieces) {
                 read.follow(piece, |stream| streams.push(stream));
             }

@@ -16,10 +16,11 @@ const STEP: u64 = 64 * 1024;
 
 /// Those of one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Untaken(Arc<Mutex<Frames>>);
+pub(super) struct Untaken(Arc<Mutex<Tally>>);
 
+/// How many there are, and what is counted for them.
 #[derive(Debug)]
-struct Frames {
+struct Tally {
     budget: Budget,
     reserved: Option<Reserved>,
     /// By stream. Those whose request was taken are here until it is given up.
@@ -33,34 +34,34 @@ impl Untaken {
     /// Counts in `budget`.
     pub(super) fn new(budget: Budget) -> Self {
         let by_stream = BTreeMap::new();
-        Self(Arc::new(Mutex::new(Frames { budget, reserved: None, by_stream, all: 0, newest: 0 })))
+        Self(Arc::new(Mutex::new(Tally { budget, reserved: None, by_stream, all: 0, newest: 0 })))
     }
 
     /// A frame came for `stream`. Answers whether there is memory for it.
     #[must_use]
     pub(super) fn came(&self, stream: u32) -> bool {
-        let mut frames = self.0.lock();
-        if stream <= frames.newest && !frames.by_stream.contains_key(&stream) {
+        let mut tally = self.0.lock();
+        if stream <= tally.newest && !tally.by_stream.contains_key(&stream) {
             return true;
         }
-        *frames.by_stream.entry(stream).or_default() += 1;
-        frames.all += 1;
-        frames.count()
+        *tally.by_stream.entry(stream).or_default() += 1;
+        tally.all += 1;
+        tally.count()
     }
 
     /// The request of `stream` was taken, and is whole.
     pub(super) fn whole(&self, stream: u32) {
-        let mut frames = self.0.lock();
-        frames.reached(stream);
-        let left = frames.by_stream.remove(&stream).unwrap_or_default();
-        frames.gone(u64::from(left));
+        let mut tally = self.0.lock();
+        tally.reached(stream);
+        let left = tally.by_stream.remove(&stream).unwrap_or_default();
+        tally.gone(u64::from(left));
     }
 
     /// The request of `stream` was taken; its body may come.
     pub(super) fn of(&self, stream: u32) -> OfStream {
-        let mut frames = self.0.lock();
-        frames.reached(stream);
-        frames.by_stream.entry(stream).or_default();
+        let mut tally = self.0.lock();
+        tally.reached(stream);
+        tally.by_stream.entry(stream).or_default();
         OfStream { all: self.clone(), stream }
     }
 }
@@ -75,10 +76,10 @@ pub(super) struct OfStream {
 impl OfStream {
     /// One was taken. An empty one that is not the last is given to nobody, and counts until its stream is given up.
     pub(super) fn taken(&self) {
-        let mut frames = self.all.0.lock();
-        if let Some(left) = frames.by_stream.get_mut(&self.stream).filter(|left| **left > 0) {
+        let mut tally = self.all.0.lock();
+        if let Some(left) = tally.by_stream.get_mut(&self.stream).filter(|left| **left > 0) {
             *left -= 1;
-            frames.gone(1);
+            tally.gone(1);
         }
     }
 }
@@ -89,7 +90,7 @@ impl Drop for OfStream {
     }
 }
 
-impl Frames {
+impl Tally {
     /// Requests are taken in the order of their streams: what came for those in between, which `h2` refused, is not kept.
     fn reached(&mut self, stream: u32) {
         if stream <= self.newest {
@@ -183,8 +184,8 @@ mod tests {
         // An end that came as a frame of its own, before anybody took the request.
         assert!(untaken.came(7));
         untaken.whole(7);
-        let frames = untaken.0.lock();
-        assert_eq!((frames.all, frames.by_stream.len()), (0, 0));
+        let tally = untaken.0.lock();
+        assert_eq!((tally.all, tally.by_stream.len()), (0, 0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
         chunked::{Decoder, Piece},
         framing::Length,
         inbound::PIECE,
+        spelling::Spelling,
     },
     interim::Interims,
 };
@@ -24,6 +25,8 @@ pub(in crate::http1) struct Progress {
     left: Left,
     /// The client sends it when it is asked to.
     expects: bool,
+    /// How its trailers are spelled, once they have come.
+    spelling: Option<Box<Spelling>>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,7 @@ enum Left {
 }
 
 impl Progress {
-    pub(super) const NOTHING: Self = Self { left: Left::Bytes(0), expects: false };
+    pub(super) const NOTHING: Self = Self { left: Left::Bytes(0), expects: false, spelling: None };
 
     pub(super) fn of(length: Length, expects: bool) -> Self {
         let left = match length {
@@ -42,7 +45,7 @@ impl Progress {
             Length::Exactly(bytes) => Left::Bytes(bytes),
             Length::Chunked => Left::Chunks(Decoder::new()),
         };
-        Self { left, expects }
+        Self { left, expects, spelling: None }
     }
 
     /// Whether the client still has something of it to send.
@@ -71,6 +74,11 @@ impl IncomingBody {
     /// Whether its client waits to be asked for it.
     pub(crate) fn is_held_back(&self) -> bool {
         self.line.lock().body.is_held_back()
+    }
+
+    /// How the trailers are spelled that it has given; once.
+    pub(crate) fn take_spelling(&mut self) -> Option<Box<Spelling>> {
+        self.line.lock().body.spelling.take()
     }
 
     /// The same of a request that waits: what lies behind what is taken is kept too, and should not be much.
@@ -139,8 +147,9 @@ impl Line {
             Left::Chunks(decoder) => match decoder.decode(&mut inbound.unread)? {
                 None => Ok(Taken::Nothing),
                 Some(Piece::Data(data)) => Ok(Taken::Frame(Frame::data(data))),
-                Some(Piece::Trailers(trailers)) => {
+                Some(Piece::Trailers(trailers, spelling)) => {
                     body.left = Left::Bytes(0);
+                    body.spelling = Some(spelling);
                     Ok(Taken::Frame(Frame::trailers(trailers)))
                 }
                 Some(Piece::End) => {

@@ -1,0 +1,129 @@
+//! A queue-proxy and an nginx in front of the same app, each alone on the first core when it has something to do.
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+
+pub(crate) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// Goes to the second core. Without two, or without a way to choose, a line says so. To be called before there are threads:
+/// they run where the one runs that began them.
+pub(crate) fn leave_it_the_first_core() -> bool {
+    let own = std::process::id().to_string();
+    let pinned = Command::new("taskset").args(["-p", "-c", "1", &own]).stdout(Stdio::null()).status();
+    let pinned = pinned.is_ok_and(|status| status.success());
+    if !pinned {
+        println!("skipped: want taskset, and two cores");
+    }
+    pinned
+}
+
+/// A proxy in front of the app, alone on the first core.
+pub(crate) struct Proxy {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+    /// What it was configured by, if that is a folder.
+    folder: Option<PathBuf>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+impl Proxy {
+    async fn start(command: &mut Command, address: SocketAddr, folder: Option<PathBuf>) -> Result<Self> {
+        let child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let mut proxy = Self { child, address, folder };
+        for _ in 0..500 {
+            if TcpStream::connect(address).await.is_ok() {
+                return Ok(proxy);
+            }
+            if let Some(status) = proxy.child.try_wait()? {
+                return Err(format!("{command:?} ended: {status}").into());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Err(format!("{command:?} does not listen").into())
+    }
+}
+
+/// The one that was built, or that `EBB_QUEUE_PROXY` names.
+pub(crate) async fn queue_proxy(app: SocketAddr) -> Result<Proxy> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/queue-proxy");
+    let program = env::var_os("EBB_QUEUE_PROXY").map_or(built, PathBuf::from);
+    if !program.exists() {
+        return Err(format!("{} is missing: cargo build --release -p queue-proxy", program.display()).into());
+    }
+    let [serving, stats, admin] = [free_port().await?, free_port().await?, free_port().await?];
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(program).env_clear().envs([
+        ("SERVING_POD", "pod-1".to_owned()),
+        ("USER_PORT", app.port().to_string()),
+        ("QUEUE_SERVING_PORT", serving.port().to_string()),
+        ("EBB_STATS_PORT", stats.port().to_string()),
+        ("EBB_ADMIN_PORT", admin.port().to_string()),
+    ]);
+    Proxy::start(&mut command, serving, None).await
+}
+
+/// `None` if it is not installed.
+pub(crate) async fn nginx(app: SocketAddr) -> Result<Option<Proxy>> {
+    let paths = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
+    let places = paths.into_iter().chain([PathBuf::from("/usr/sbin")]);
+    let Some(program) = places.map(|place| place.join("nginx")).find(|program| program.exists()) else {
+        return Ok(None);
+    };
+    let address = free_port().await?;
+    let folder = env::temp_dir().join(format!("ebb-proxy-cpu-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let configuration = folder.join("nginx.conf");
+    fs::write(&configuration, configured(app, address, &folder))?;
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(program).arg("-p").arg(&folder).arg("-c").arg(&configuration);
+    Proxy::start(&mut command, address, Some(folder)).await.map(Some)
+}
+
+/// One process that keeps its connections on both sides, as a queue-proxy does.
+fn configured(app: SocketAddr, address: SocketAddr, folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/log;
+         events {{ worker_connections 8192; }}
+         http {{
+           access_log off; keepalive_requests 1000000000;
+           client_max_body_size 0; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+           uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+           upstream app {{ server {app}; keepalive 64; keepalive_requests 1000000000; }}
+           server {{
+             listen {address};
+             location / {{
+               proxy_pass http://app; proxy_http_version 1.1; proxy_request_buffering off;
+               proxy_set_header Connection \"\"; proxy_set_header Host $host;
+               proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+             }}
+           }}
+         }}"
+    )
+}
+
+async fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?)
+}
