@@ -205,11 +205,9 @@ impl Entrance for Arc<Route> {
 }
 
 impl Plan {
-    /// Whether a request may still be for `chosen`.
+    /// Whether a request may still be for `chosen`. Trouble is no reason to give its share to others.
     fn still_sends_to(&self, chosen: &Chosen) -> bool {
-        self.targets.iter().any(|target| {
-            let is_it = target.service.as_ref().is_some_and(|service| Arc::ptr_eq(service, &chosen.service));
-            is_it && target.said.weight > 0 && target.said.trouble.is_empty()
-        })
+        let name = &chosen.target.said.service;
+        self.targets.iter().any(|target| target.said.service == *name && target.said.weight > 0)
     }
 }
