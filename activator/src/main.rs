@@ -7,11 +7,15 @@ use ebb_proxy::{
     WallClock,
     program::{self, Stop},
 };
+use tokio::runtime::Builder;
 use tracing::{info, level_filters::LevelFilter, warn};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     program::log(LevelFilter::INFO, &[]);
+    program::run_on(&mut Builder::new_multi_thread(), configured())
+}
+
+async fn configured() -> ExitCode {
     match Config::from_env(|name| std::env::var(name).ok()) {
         Ok(config) => program::exit_code(run(config).await),
         Err(faults) => program::refuse(&faults),

@@ -17,6 +17,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use ebb_local::process;
+use ebb_proxy::program::LOOKS_AFTER;
 use ebb_sample_app as sample_app;
 use tokio::runtime::{Builder, Runtime};
 use tracing::level_filters::LevelFilter;
@@ -94,7 +95,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().build()
+    Builder::new_multi_thread().enable_all().event_interval(LOOKS_AFTER).build()
 }
 
 fn log(level: LevelFilter) {

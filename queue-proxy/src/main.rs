@@ -7,12 +7,15 @@ use ebb_proxy::{
     program::{self, Stop},
 };
 use queue_proxy::{Config, Listeners, QueueProxy};
-use tokio::time::timeout;
+use tokio::{runtime::Builder, time::timeout};
 use tracing::{info, level_filters::LevelFilter, warn};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     program::log(LevelFilter::INFO, &[]);
+    program::run_on(&mut Builder::new_current_thread(), configured())
+}
+
+async fn configured() -> ExitCode {
     match Config::from_env(|name| std::env::var(name).ok()) {
         Ok(config) => program::exit_code(run(config).await),
         Err(faults) => program::refuse(&faults),

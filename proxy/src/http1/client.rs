@@ -23,7 +23,7 @@ use super::{
     framing::{self, Length},
     head,
     inbound::Inbound,
-    outbound::Outbound,
+    outbound::{A_TURN, Outbound},
     spelling::{self, Spelling},
 };
 use crate::{
@@ -228,7 +228,12 @@ impl Exchange {
 
     /// Sends on. Where the app takes no more, that is kept, and the answer read all the same.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        let turn = self.out.written() + A_TURN;
         loop {
+            if self.out.written() >= turn {
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
             if let Upload::Asked(patience) = &mut self.upload
                 && patience.as_mut().poll(cx).is_ready()
             {

@@ -21,6 +21,9 @@ use crate::net::Stream;
 const COPIED: usize = 4 * 1024;
 /// With so much to write nobody is asked for more.
 const ENOUGH: usize = 64 * 1024;
+/// So much is written before others have their turn. A runtime lets a task go on for 128 reads and writes, which between
+/// two sides that are both quick are megabytes: what everybody else waits for.
+pub(super) const A_TURN: u64 = 256 * 1024;
 /// Room made for what is appended first: most heads fit, and it is not made anew as they grow.
 const USUAL_HEAD: usize = 1024;
 /// Pieces written at once.

@@ -27,7 +27,7 @@ use super::{
     framing::{self, Length},
     head,
     inbound::Inbound,
-    outbound::Outbound,
+    outbound::{A_TURN, Outbound},
     spelling::Spelling,
 };
 use crate::{
@@ -348,7 +348,12 @@ impl<'a> Server<'a> {
             self.end_body(encoding, None, None);
         }
         poll_fn(|cx| {
+            let turn = self.out.written() + A_TURN;
             loop {
+                if self.out.written() >= turn {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 while !ended && !self.out.has_enough() {
                     let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else { break };
                     let mut trailers = None;

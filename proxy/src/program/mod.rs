@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
@@ -26,6 +27,18 @@ const BAD_CONFIG: u8 = 64;
 /// `timeout` and process managers send to a program and to its group, `npm` passes on what the terminal has sent already:
 /// the same signal comes twice at once. Nobody who waited for a drain and lost patience is that fast.
 const DUPLICATE_WITHIN: Duration = Duration::from_secs(2);
+
+/// After so many of the tasks that are due a program's runtime looks for what has come meanwhile. Tokio's own 61 are many
+/// where each moves much: whoever asks for little waits for all of them.
+pub const LOOKS_AFTER: u32 = 8;
+
+/// Runs a program on a runtime of this kind.
+pub fn run_on(runtime: &mut Builder, main: impl Future<Output = ExitCode>) -> ExitCode {
+    match runtime.enable_all().event_interval(LOOKS_AFTER).build() {
+        Ok(runtime) => runtime.block_on(main),
+        Err(error) => exit_code(Err(error)),
+    }
+}
 
 /// Logs to standard error, in colour where that is a terminal. `quiet` names crates whose errors are all that is
 /// wanted of them: what else they have to say is said by whoever uses them.

@@ -1,4 +1,6 @@
-//! How long a connection stays, by the age that it may reach.
+//! How long a connection stays, by the age that it may reach, and how long it goes on while others wait.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -9,7 +11,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{net::Liveness, server::ConnectionLimits};
+use crate::{net::Liveness, server::ConnectionLimits, stream::ChannelBody};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// No connection is older than 110 % of what it may be.
@@ -34,7 +36,14 @@ type Answer = Response<ResponseBody<oneshot::Sender<()>>>;
 
 impl Opened {
     async fn with(max_age: Option<Duration>, answer: impl Fn() -> Answer + Send + Sync + 'static) -> Self {
-        let (client, server) = duplex(64 * 1024);
+        Self::over(duplex(64 * 1024), max_age, answer).await
+    }
+
+    async fn over(
+        (client, server): (DuplexStream, DuplexStream),
+        max_age: Option<Duration>,
+        answer: impl Fn() -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let limits = Arc::new(Mutex::new(ConnectionLimits { max_age, ..ConnectionLimits::default() }));
         let now = limits.clone();
         let serving = tokio::spawn(async move {
@@ -199,4 +208,42 @@ async fn a_tunnel_on_which_nothing_passes_ends() {
     assert_eq!(opened.closed().await, 119 * SECOND);
     assert_eq!(app.read(&mut [0; 8]).await.unwrap(), 0);
     assert!(ended.await.is_err(), "its guard is dropped");
+}
+
+#[tokio::test]
+async fn an_answer_that_could_go_on_lets_others_have_their_turn() {
+    const PIECES: usize = 32;
+    let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+    let size = PIECES * piece.len();
+    let answer = move || {
+        let (sender, body) = ChannelBody::new(PIECES);
+        for _ in 0..PIECES {
+            sender.try_send(piece.clone()).unwrap();
+        }
+        Response::new(ResponseBody::streamed(body))
+    };
+    // Its client has room for all of it.
+    let mut opened = Opened::over(duplex(2 * size), None, answer).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    tokio::spawn(poll_fn(move |cx| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    }));
+    // A task as all others: what a runtime blocks on it polls less often.
+    let reading = tokio::spawn(async move {
+        opened.client.write_all(GET.as_bytes()).await.unwrap();
+        let mut read = BytesMut::new();
+        opened.client.read_buf(&mut read).await.unwrap();
+        let before = turns.load(Ordering::Relaxed);
+        while !read.ends_with(b"\r\n0\r\n\r\n") {
+            opened.client.read_buf(&mut read).await.unwrap();
+        }
+        turns.load(Ordering::Relaxed) - before
+    });
+    let during = reading.await.unwrap();
+    // It had one of its own before.
+    let least = size as u64 / (A_TURN + 64 * 1024) - 1;
+    assert!(during as u64 >= least, "{during} turns of others, at least {least}");
 }
