@@ -16,6 +16,8 @@ use crate::{
     service::{InFlight, Place, Service, Settings},
 };
 
+/// However often a route changes, a request is held no longer: the longest activation deadline that there is.
+const HELD_AT_MOST: Duration = Duration::from_secs(3600);
 /// The pod's own time-outs fire first: its answer says which one it was.
 const AFTER_THE_POD: Duration = Duration::from_secs(1);
 
@@ -24,11 +26,21 @@ pub(crate) trait Entrance: Send + Sync + 'static {
     /// Who was chosen to take a request.
     type Chosen: Borrow<Arc<Service>> + Send + Sync;
 
-    /// Chooses who takes the request with these `headers`.
-    fn choose(&self, headers: &HeaderMap) -> Result<Self::Chosen, Refused>;
+    /// By what a request with these `headers`, as its client sent them, is told from those of other users; `None` if each
+    /// request is for itself.
+    fn user(&self, headers: &HeaderMap) -> Option<Box<[u8]>>;
+
+    /// Chooses who takes a request of that user.
+    fn choose(&self, user: Option<&[u8]>) -> Result<Self::Chosen, Refused>;
 
     /// Resolves once `chosen` is to take nothing more: a request that no pod has yet is for another one.
     fn withdrawn(&self, chosen: &Self::Chosen) -> impl Future<Output = ()> + Send;
+
+    /// What was chosen is gone, and has let go of a request that no pod had: who takes it instead. `None` if nobody does.
+    fn instead(
+        &self,
+        chosen: &Self::Chosen,
+    ) -> impl Future<Output = Option<Result<Self::Chosen, Refused>>> + Send;
 
     /// The request that `chosen` took was answered with `status`, after so long.
     fn answered(&self, chosen: &Self::Chosen, status: StatusCode, after: Duration);
@@ -41,12 +53,20 @@ pub(crate) trait Entrance: Send + Sync + 'static {
 impl Entrance for Arc<Service> {
     type Chosen = Self;
 
-    fn choose(&self, _: &HeaderMap) -> Result<Self, Refused> {
+    fn user(&self, _: &HeaderMap) -> Option<Box<[u8]>> {
+        None
+    }
+
+    fn choose(&self, _: Option<&[u8]>) -> Result<Self, Refused> {
         Ok(self.clone())
     }
 
     fn withdrawn(&self, _: &Self) -> impl Future<Output = ()> + Send {
         std::future::pending()
+    }
+
+    async fn instead(&self, _: &Self) -> Option<Result<Self, Refused>> {
+        None
     }
 
     fn answered(&self, _: &Self, _: StatusCode, _: Duration) {}
@@ -85,16 +105,19 @@ impl<E: Entrance> Handler for RequestHandler<E> {
         headers::remove_all(request.headers_mut(), &headers::FOR_EBB_ALONE);
         let speaks = Speaks::of(request.headers());
         let began = Instant::now();
-        let mut chosen = match self.0.choose(request.headers()) {
+        let user = self.0.user(request.headers());
+        let mut chosen = match self.0.choose(user.as_deref()) {
             Ok(chosen) => chosen,
             Err(refused) => return refused.reply().speaking(speaks).into_response(),
         };
-        let response = match self.relay(&mut chosen, request, peer).await {
+        let response = match self.relay(&mut chosen, user.as_deref(), request, peer).await {
             Ok(response) => response,
-            Err(refused) => {
+            Err(Lost::Refused(refused)) => {
                 service(&chosen).metrics.refused(refused.reason());
                 refused.reply().speaking(speaks).into_response()
             }
+            // Nobody took it over from who was chosen first; it is no fault of theirs.
+            Err(Lost::NotChosen(refused)) => return refused.reply().speaking(speaks).into_response(),
         };
         self.0.answered(&chosen, response.status(), began.elapsed());
         response
@@ -109,12 +132,14 @@ impl<E: Entrance> RequestHandler<E> {
     async fn relay(
         &self,
         chosen: &mut E::Chosen,
+        user: Option<&[u8]>,
         request: Request<RequestBody>,
         peer: SocketAddr,
-    ) -> Result<Response<ResponseBody<Guard>>, Refused> {
+    ) -> Result<Response<ResponseBody<Guard>>, Lost> {
         let mut memory = service(chosen).memory.reserve(kept_for(&request)).ok_or(Refused::MemoryShort)?;
         let (mut in_flight, mut settings) = (service(chosen).begin(), service(chosen).settings());
-        let arrived = Instant::now();
+        let latest = Instant::now() + HELD_AT_MOST;
+        let mut deadline = Instant::now() + settings.activation_deadline;
         let Hop { mut head, mut body } = Hop::new(request, peer);
         // It can be read when its pod is there, if it must be; then it is sent once.
         if !memory.grow_if_plenty(body.most_kept() as u64) {
@@ -122,16 +147,27 @@ impl<E: Entrance> RequestHandler<E> {
         }
         let (mut attempts, mut ticket) = (Attempts::here(), None);
         loop {
-            let deadline = arrived + settings.activation_deadline;
             let placed = tokio::select! {
                 biased; // who is granted a place in the last moment takes it
-                place = service(chosen).place(in_flight.arrived_at, ticket.take(), &mut body, deadline) => Some(place?),
+                place = service(chosen).place(in_flight.arrived_at, ticket.take(), &mut body, deadline) => Some(place),
                 () = self.0.withdrawn(chosen) => None,
             };
-            let Some(mut place) = placed else {
-                *chosen = self.0.choose(&head.headers)?;
-                (in_flight, settings) = (service(chosen).begin(), service(chosen).settings());
-                continue;
+            let next = match placed {
+                Some(Ok(place)) => Ok(place),
+                Some(Err(Refused::ServiceGone)) => {
+                    Err(self.0.instead(chosen).await.ok_or(Refused::ServiceGone)?.map_err(Lost::NotChosen)?)
+                }
+                Some(Err(refused)) => return Err(refused.into()),
+                None => Err(self.0.choose(user).map_err(Lost::NotChosen)?),
+            };
+            let mut place = match next {
+                Ok(place) => place,
+                Err(other) => {
+                    *chosen = other;
+                    (in_flight, settings) = (service(chosen).begin(), service(chosen).settings());
+                    deadline = latest.min(Instant::now() + settings.activation_deadline);
+                    continue;
+                }
             };
             mark(&mut head.headers, &place);
             let direct = place.pod.entry.direct;
@@ -154,9 +190,23 @@ impl<E: Entrance> RequestHandler<E> {
                     forwarded.headers_mut().remove(headers::FATE);
                     Ok(forwarded.into_response(Guard { place, in_flight, memory }))
                 }
-                Err(error) => Err(Refused::Forward { fate: attempts.fate(fate), error }),
+                Err(error) => Err(Refused::Forward { fate: attempts.fate(fate), error }.into()),
             };
         }
+    }
+}
+
+/// Why a request has no answer of a pod.
+enum Lost {
+    /// Of the service that was chosen.
+    Refused(Refused),
+    /// The service that was chosen takes nothing more, and there is no other.
+    NotChosen(Refused),
+}
+
+impl From<Refused> for Lost {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }
 

@@ -250,7 +250,9 @@ impl ServiceTable {
     fn kept(&self, key: &ServiceKey, port: u32) -> Option<Kind> {
         let table = self.table.lock();
         let Served { kind, listening, accepting } = table.served.get(key)?;
-        let same_port = accepting.is_ok() && (port == 0 || port == listening.port);
+        // One that could not be had is tried again by itself.
+        let is_had = accepting.is_ok() || port != 0;
+        let same_port = is_had && (port == 0 || port == listening.port);
         (same_port || table.leaving).then(|| kind.clone())
     }
 

@@ -112,9 +112,12 @@ async fn a_change_of_weights_counts_at_once_and_loses_nothing() {
     }
     let heard = load.await.unwrap();
     assert!(heard.iter().all(|answer| answer == "v1" || answer == "v2"), "{heard:?}");
-    // The last word was v1 alone.
-    until_answered(port, "v1").await;
-    assert_eq!(answers(port, 20).await, ["v1"; 20]);
+    for change in 0..20 {
+        let (first, second, by) = if change % 2 == 0 { (0, 1, "v2") } else { (1, 0, "v1") };
+        tell(&world, route(vec![target("v1", first), target("v2", second)])).await;
+        until_answered(port, by).await;
+        assert_eq!(answers(port, 20).await, [by; 20], "once it counts, it counts for all");
+    }
 }
 
 async fn until_answered(port: SocketAddr, by: &str) {
@@ -135,6 +138,35 @@ async fn a_request_that_is_held_goes_elsewhere_when_its_service_is_to_get_nothin
     }
     let left = world.activator.load(&ServiceKey::new("default", "v2")).unwrap();
     assert_eq!((left.held, left.in_flight), (0, 0.0), "nobody waits there any more, nor counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_held_follows_its_service_to_another_port() {
+    let mut world = World::new().await;
+    world.serve(&named("v1")).await;
+    let port = serve(&mut world, route(vec![target("v1", 1)])).await;
+    let waiting: Vec<_> = (0..5).map(|_| ask(port, get("/"))).collect();
+    until("all are held", || held(&world, "v1") == 5).await;
+    let free = std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let mut pod = Pod::start("v1").await;
+    world.serve(&ServiceEntry { port: free.into(), pods: entries(&[&pod]), ..named("v1") }).await;
+    pod.becomes_ready().await;
+    let _answers = pod.serves(|asked| asked.says("v1"));
+    for request in waiting {
+        request.hears("v1").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_held_for_a_service_that_goes_is_refused_and_falls_to_nobody() {
+    let mut world = World::new().await;
+    let _pods = answering(&mut world, "v1").await;
+    world.serve(&named("v2")).await;
+    let port = serve(&mut world, route(vec![target("v1", 0), target("v2", 1)])).await;
+    let waiting = ask(port, get("/"));
+    until("it is held", || held(&world, "v2") == 1).await;
+    world.autoscaler.tell(Down { gone: vec!["default/v2".into()], ..Down::default() }).await;
+    assert_eq!(waiting.answer().await.refusal(), (503, Some("split-target")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +218,9 @@ async fn a_user_stays_with_one_service() {
             request.headers_mut().insert("cookie", cookie);
             request
         };
-        let first = ask(port, request()).answer().await.body;
+        let first = ask(port, request()).answer().await;
+        assert_eq!(first.status, StatusCode::OK);
+        let first = first.body;
         for _ in 0..5 {
             ask(port, request()).hears(&first).await;
         }

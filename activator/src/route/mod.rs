@@ -13,7 +13,7 @@ use ebb_core::{
 use ebb_proxy::{ConnectionLimits, Drain};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     errors::Refused,
@@ -24,6 +24,9 @@ use crate::{
 
 use affinity::{Affinity, target_of};
 use wheel::Wheel;
+
+/// A service that is gone is replaced, or known to be gone, by the table that it went with: in microseconds.
+const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
 
 /// A route.
 #[derive(Debug)]
@@ -102,6 +105,24 @@ impl Route {
     }
 }
 
+impl Target {
+    /// Has it take a request; else counts that it did not.
+    fn take(self: &Arc<Self>) -> Result<Chosen, Refused> {
+        let SplitTarget { service: name, trouble, .. } = &self.said;
+        if let (Some(service), true) = (&self.service, trouble.is_empty()) {
+            return Ok(Chosen { target: self.clone(), service: service.clone() });
+        }
+        self.metrics.answered(StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
+        let trouble = if trouble.is_empty() { "it is not known here" } else { trouble };
+        Err(Refused::SplitTarget { service: name.clone(), trouble: trouble.to_owned() })
+    }
+
+    /// Whether it is the very service that was chosen.
+    fn is(&self, chosen: &Chosen) -> bool {
+        self.service.as_ref().is_some_and(|service| Arc::ptr_eq(service, &chosen.service))
+    }
+}
+
 impl Plan {
     fn new(
         entry: &RouteEntry,
@@ -144,8 +165,7 @@ impl Plan {
         ServiceKey::new(self.entry.namespace.clone(), said.service.clone())
     }
 
-    fn choose(&self, headers: &HeaderMap) -> Option<&Arc<Target>> {
-        let user = self.by.as_ref().and_then(|by| by.value(headers));
+    fn choose(&self, user: Option<&[u8]>) -> Option<&Arc<Target>> {
         let index = match user {
             Some(user) => {
                 let targets = self.targets.iter().map(|target| (&*target.said.service, target.said.weight));
@@ -173,16 +193,12 @@ fn wheel(entry: &RouteEntry, before: Option<&Plan>) -> Wheel {
 impl Entrance for Arc<Route> {
     type Chosen = Chosen;
 
-    fn choose(&self, headers: &HeaderMap) -> Result<Chosen, Refused> {
-        let plan = self.plan.load();
-        let target = plan.choose(headers).ok_or(Refused::NoTarget)?;
-        let SplitTarget { service: name, trouble, .. } = &target.said;
-        if let (Some(service), true) = (&target.service, trouble.is_empty()) {
-            return Ok(Chosen { target: target.clone(), service: service.clone() });
-        }
-        target.metrics.answered(StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
-        let trouble = if trouble.is_empty() { "it is not known here" } else { trouble };
-        Err(Refused::SplitTarget { service: name.clone(), trouble: trouble.to_owned() })
+    fn user(&self, headers: &HeaderMap) -> Option<Box<[u8]>> {
+        self.plan.load().by.as_ref()?.value(headers).map(Box::from)
+    }
+
+    fn choose(&self, user: Option<&[u8]>) -> Result<Chosen, Refused> {
+        self.plan.load().choose(user).ok_or(Refused::NoTarget)?.take()
     }
 
     async fn withdrawn(&self, chosen: &Chosen) {
@@ -193,6 +209,27 @@ impl Entrance for Arc<Route> {
             }
             changed.await;
         }
+    }
+
+    /// Its share is its successor's of the same name, if there is one. Only if the route sends nothing there any more it is
+    /// anybody's.
+    async fn instead(&self, chosen: &Chosen) -> Option<Result<Chosen, Refused>> {
+        let follow = async {
+            loop {
+                let changed = self.changed.notified();
+                let plan = self.plan.load();
+                let name = &chosen.target.said.service;
+                let target = plan.targets.iter().find(|target| target.said.service == *name);
+                match target.filter(|target| target.said.weight > 0) {
+                    None => return self.choose(None),
+                    Some(target) if !target.is(chosen) => return target.take(),
+                    Some(_) => {}
+                }
+                drop(plan);
+                changed.await;
+            }
+        };
+        timeout(SUCCESSOR_WITHIN, follow).await.ok()
     }
 
     fn answered(&self, chosen: &Chosen, status: StatusCode, after: Duration) {
