@@ -122,6 +122,8 @@ pub const SIDECAR: Key = Key::new("ebb.dev/sidecar");
 pub const MOUNT_TOKEN: Key = Key::new("ebb.dev/mount-token");
 /// Whether pods from before the annotation are replaced, by a rollout of their own.
 pub const RESTART: Key = Key::new("ebb.dev/restart");
+/// The last split that could be read, kept for when it cannot be. Written by Ebb.
+pub const VALID_SPLIT: Key = Key::new("ebb.dev/valid-split");
 /// What is wrong and what to do about it, as Ebb wrote it down.
 pub const STATUS: Key = Key::new("ebb.dev/status");
 
@@ -131,7 +133,7 @@ pub const SPLIT: Key = Key::new("ebb.dev/split");
 pub const SPLIT_BY: Key = Key::new("ebb.dev/split-by");
 
 /// Every known key.
-pub const KNOWN: [Key; 42] = [
+pub const KNOWN: [Key; 43] = [
     CLASS,
     METRIC,
     TARGET,
@@ -173,6 +175,7 @@ pub const KNOWN: [Key; 42] = [
     RESTART,
     SPLIT,
     SPLIT_BY,
+    VALID_SPLIT,
     STATUS,
 ];
 

@@ -24,13 +24,14 @@ const MAX_WEIGHT: u32 = 1_000_000;
 /// The form of a split.
 const FORM: &str = "NAME=WEIGHT, NAME=WEIGHT, or one NAME alone";
 /// What has a meaning on a route.
-const OF_ROUTES: [Key; 8] = [
+const OF_ROUTES: [Key; 9] = [
     keys::SPLIT,
     keys::SPLIT_BY,
     keys::MAX_CONNECTION_AGE,
     keys::TUNNEL_IDLE_TIMEOUT,
     keys::PORT,
     keys::ACTIVATOR_PORT,
+    keys::VALID_SPLIT,
     // Of a Service that was scaled until now; Ebb takes it off.
     keys::SELECTOR,
     keys::STATUS,
@@ -47,6 +48,14 @@ pub struct RouteSpec {
     pub max_connection_age: Option<Duration>,
     /// An upgraded connection on which no byte passes for so long is ended; `None` is off.
     pub tunnel_idle_timeout: Option<Duration>,
+}
+
+impl RouteSpec {
+    /// The split as it is written.
+    pub fn split_text(&self) -> String {
+        let shares = self.split.iter().map(|share| format!("{}={}", share.service, share.weight));
+        shares.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A service's part of a route's requests.

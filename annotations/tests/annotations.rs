@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 42] = [
+const VALUES: [(&str, &[&str]); 43] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),
@@ -58,6 +58,7 @@ const VALUES: [(&str, &[&str]); 42] = [
     ("restart", &["true", "false"]),
     ("split", &["v1=90, v2=10", "v1", "v1=0,v2=1000000"]),
     ("split-by", &["cookie session", "header x-user"]),
+    ("valid-split", &["v1=90, v2=10"]),
     ("status", &["", "what is wrong"]),
 ];
 

@@ -428,6 +428,7 @@ impl Shell {
             Some(claim) => self.outlets.claims.put(claim.clone()),
             None => self.outlets.claims.remove(key),
         }
+        self.outlets.claims.set_route(key, self.world.is_route(key));
         let known = self.world.target(key).map(|target| {
             let (replicas, sharing) = self.world.shared(&target);
             Known { target, replicas, sharing, marked: self.world.marked_pods(key) }

@@ -11,7 +11,7 @@ use ebb_proxy::{Upstream, UpstreamLimits, fetch};
 use http::{Request, StatusCode, header};
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use ebb_decide::{
     Pod,
@@ -28,6 +28,9 @@ const MOST_ORDERED: usize = 1000;
 /// Pods asked at once, of all services together: enough for 1 000 services of a few pods each at 10 ms an
 /// answer, and far below the descriptors a process has.
 const ASKED_AT_ONCE: usize = 256;
+
+/// Before each try to have a pod's clients connect anew.
+const RENEW_AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Connections to the pods.
 #[derive(Debug)]
@@ -118,16 +121,21 @@ impl Collector {
     }
 
     async fn renew_at(self: Arc<Self>, address: SocketAddr, nonce: String) {
-        let Ok(_place) = self.places.acquire().await else { return };
-        let request = Request::post(RENEW_PATH)
-            .header(header::HOST, address.to_string())
-            .header(headers::POD_NONCE, nonce)
-            .body(());
-        let Ok(request) = request else { return };
-        match fetch(&self.upstream(address), request, MAX_STAT_BYTES, ANSWER_WITHIN).await {
-            Ok(answer) if answer.status().is_success() => {}
-            Ok(answer) => tracing::debug!(%address, status = %answer.status(), "a pod keeps its connections"),
-            Err(error) => tracing::debug!(%address, %error, "a pod keeps its connections"),
+        for pause in RENEW_AGAIN {
+            sleep(pause).await;
+            let Ok(_place) = self.places.acquire().await else { return };
+            let request = Request::post(RENEW_PATH)
+                .header(header::HOST, address.to_string())
+                .header(headers::POD_NONCE, &nonce)
+                .body(());
+            let Ok(request) = request else { return };
+            match fetch(&self.upstream(address), request, MAX_STAT_BYTES, ANSWER_WITHIN).await {
+                Ok(answer) if answer.status().is_success() => return,
+                Ok(answer) => {
+                    tracing::debug!(%address, status = %answer.status(), "a pod keeps its connections");
+                }
+                Err(error) => tracing::debug!(%address, %error, "a pod keeps its connections"),
+            }
         }
     }
 

@@ -301,9 +301,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let key = match event {
             FleetEvent::Route { key, split, port } => return self.on_route(&key, split, port),
             FleetEvent::Service { key, spec, port } => {
-                if self.routes.remove(&key) {
-                    self.activators.tell_gone(&key);
-                }
+                self.forget_route(&key);
                 let is_new = self.services.get(&key).is_none();
                 let service = self.services.set_spec(key.clone(), spec, port, now);
                 if is_new {
@@ -354,7 +352,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
 
     fn on_gone(&mut self, key: &ServiceKey) {
         self.forget_service(key);
-        self.routes.remove(key);
+        self.forget_route(key);
         self.activators.tell_gone(key);
         self.views.remove(key);
     }

@@ -21,12 +21,14 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             // It was a service until now.
             self.forget_service(key);
             self.views.remove(key);
-            self.activators.tell_gone(key);
         }
         let before = self.targets_of(key);
         let is_new = self.routes.set(key.clone(), split, port, self.clock.now());
+        // One from before our time may be known to activators.
+        let may_be_known = !self.complete || !self.leads;
         if let (true, Some(route)) = (is_new, self.routes.get_mut(key)) {
             route.state.set_activators(self.activators.answering(key));
+            route.told = may_be_known;
         }
         self.tell_route(key);
         self.evaluate_route(key);
@@ -35,19 +37,35 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
+    /// A route is gone.
+    pub(super) fn forget_route(&mut self, key: &ServiceKey) {
+        let targets = self.targets_of(key);
+        self.routes.remove(key);
+        for target in targets {
+            self.see_whether_chosen(&target);
+        }
+    }
+
     fn targets_of(&self, route: &ServiceKey) -> Vec<ServiceKey> {
         self.routes.get(route).into_iter().flat_map(Route::targets).collect()
     }
 
-    /// Tells activators of a route, if that is ours to tell and its services are known: of one that is not, they would
-    /// have to refuse its share.
+    /// Tells activators of a route, if that is ours to tell. One that is new waits for its services: of one that is not
+    /// known, they would have to refuse the share.
     fn tell_route(&mut self, key: &ServiceKey) {
-        if let Some(route) = self.routes.get(key).filter(|route| self.leads && self.is_tellable(route)) {
+        if !self.leads || !self.routes.get(key).is_some_and(|route| self.is_tellable(route)) {
+            return;
+        }
+        if let Some(route) = self.routes.get_mut(key) {
+            route.told = true;
             self.activators.tell_route(route);
         }
     }
 
     fn is_tellable(&self, route: &Route) -> bool {
+        if route.told {
+            return true;
+        }
         let targets = route.targets().zip(&route.state.split().targets);
         targets
             .filter(|(_, target)| target.trouble.is_empty())

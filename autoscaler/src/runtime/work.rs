@@ -160,8 +160,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             self.do_pending(key);
         } else if let Some(route) = self.routes.get_mut(key) {
             route.publishing.published();
-            if result.is_err() {
-                self.routes.publish_failed(key, self.clock.now());
+            match result {
+                Ok(()) => self.routes.written(key, self.clock.now()),
+                Err(_) => self.routes.publish_failed(key, self.clock.now()),
             }
             self.publish_route(key);
         }

@@ -7,7 +7,7 @@
 
 mod table;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ebb_annotations::{RouteSpec, SplitBy};
 use ebb_core::{ServiceKey, Tick};
@@ -74,12 +74,18 @@ impl Split {
         sole.trouble.is_empty().then_some(&*sole.service)
     }
 
-    /// Whether it divides requests as `other` does, whatever is wrong with anybody.
+    /// Whether the same service gets all requests as in `other`, or the same ones get the same shares, whatever is wrong with
+    /// anybody.
     fn divides_as(&self, other: &Self) -> bool {
-        let shares = |split: &Self| -> Vec<(String, u32)> {
-            split.targets.iter().map(|target| (target.service.clone(), target.weight)).collect()
+        let shares = |split: &Self| -> BTreeMap<String, u32> {
+            let weighted = split.targets.iter().filter(|target| target.weight > 0);
+            weighted.map(|target| (target.service.clone(), target.weight)).collect()
         };
-        self.by == other.by && shares(self) == shares(other)
+        let (own, others) = (shares(self), shares(other));
+        match (own.len(), others.len()) {
+            (1, 1) => own.keys().eq(others.keys()),
+            _ => self.by == other.by && own == others,
+        }
     }
 }
 
@@ -95,8 +101,11 @@ pub struct RouteState {
     unwritten: bool,
     /// The service whose traffic goes where its own does, as last decided: nobody chooses then.
     mirrored: Option<ServiceKey>,
-    /// Those that were so before, and when whoever is still connected to their pods is to connect anew.
-    left: Vec<(ServiceKey, Tick)>,
+    /// Those that were so before, and when whoever is still connected to their pods is to connect anew; `None` until what
+    /// was published instead is written.
+    left: Vec<(ServiceKey, Option<Tick>)>,
+    /// Whether what was published last is on its way.
+    is_writing: bool,
 }
 
 /// What is to be done about a route.
@@ -120,6 +129,7 @@ impl RouteState {
             unwritten: false,
             mirrored: None,
             left: Vec::new(),
+            is_writing: false,
         }
     }
 
@@ -155,9 +165,21 @@ impl RouteState {
         self.unwritten = true;
     }
 
-    /// Whatever was published, another one may have replaced it.
-    fn forget_published(&mut self) {
-        (self.published, self.unwritten) = (None, false);
+    /// What was published is written, at `now`. Answers when it is to be looked at again for that.
+    fn written(&mut self, now: Tick) -> Option<Tick> {
+        self.is_writing = false;
+        let known = now.after(KNOWN_AFTER);
+        let undated = self.left.iter_mut().filter(|(_, at)| at.is_none());
+        undated.map(|(_, at)| *at.insert(known)).last()
+    }
+
+    /// Whatever was published, another one may have replaced it; and whoever led before may have ended while clients were
+    /// still to be asked to go.
+    fn forget_published(&mut self, key: &ServiceKey) {
+        (self.published, self.unwritten, self.is_writing, self.mirrored) = (None, false, false, None);
+        let of_split = self.split.targets.iter();
+        let all = of_split.map(|target| ServiceKey::new(key.namespace.clone(), target.service.clone()));
+        self.left = all.map(|service| (service, None)).collect();
     }
 
     /// Decides where its traffic goes at `now`, where `of` knows where that of a service goes; `None`: not yet.
@@ -170,14 +192,10 @@ impl RouteState {
         let sole = self.split.sole().map(|service| ServiceKey::new(key.namespace.clone(), service));
         let settles = (sole.is_some() && now < self.settled_at).then_some(self.settled_at);
         let sole = sole.filter(|_| settles.is_none());
-        self.leave_for(sole.as_ref(), now);
+        self.leave_for(sole.as_ref());
         let mirrored = sole.map(|service| of(&service));
-        let (renew, left) = std::mem::take(&mut self.left).into_iter().partition(|(_, at)| *at <= now);
-        self.left = left;
-        let again = self.left.iter().map(|(_, at)| *at).chain(settles).min();
-        let renew: Vec<(ServiceKey, Tick)> = renew;
         let wanted = match mirrored {
-            Some(endpoints) => endpoints.map(|endpoints| self.on_own_port(endpoints)),
+            Some(endpoints) => endpoints.and_then(|endpoints| self.on_own_port(endpoints)),
             // Nobody but activators can choose. While there is none, whatever was so far goes on.
             None if self.activators.addresses.is_empty() => None,
             None => Some(endpoints(key, Path::Proxy, &[], &self.activators.addresses, u32::MAX)),
@@ -189,30 +207,42 @@ impl RouteState {
             changed || self.unwritten
         });
         if let Some(endpoints) = &publish {
-            (self.published, self.unwritten) = (Some(endpoints.clone()), false);
+            (self.published, self.unwritten, self.is_writing) = (Some(endpoints.clone()), false, true);
+        } else if !self.is_writing && self.published.is_some() {
+            // It leads there already.
+            self.written(now);
         }
+        let is_due = |(_, at): &(ServiceKey, Option<Tick>)| at.is_some_and(|at| at <= now);
+        let (renew, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.left).into_iter().partition(is_due);
+        self.left = left;
+        let again = self.left.iter().filter_map(|(_, at)| *at).chain(settles).min();
         RouteActions { publish, again, renew: renew.into_iter().map(|(service, _)| service).collect() }
     }
 
-    /// The endpoints of the service that gets everything, where activators answer for the route itself.
-    fn on_own_port(&self, of_service: Endpoints) -> Endpoints {
+    /// The endpoints of the service that gets everything, where activators answer for the route itself. `None` as long as
+    /// none does and nobody is there to be kept: on the service's own port clients would not follow a change.
+    fn on_own_port(&self, of_service: Endpoints) -> Option<Endpoints> {
         if of_service.path == Path::Serve {
-            return of_service;
+            return Some(of_service);
         }
         let is_among = |own: &&SocketAddr| of_service.addresses.iter().any(|one| one.ip() == own.ip());
         let addresses: Vec<SocketAddr> = self.activators.addresses.iter().filter(is_among).copied().collect();
-        if addresses.is_empty() { of_service } else { Endpoints { addresses, ..of_service } }
+        match (addresses.is_empty(), &self.published) {
+            (false, _) => Some(Endpoints { addresses, ..of_service }),
+            (true, Some(_)) => Some(of_service),
+            (true, None) => None,
+        }
     }
 
-    /// From `now` on its traffic goes where that of `mirrored` goes, or to activators. Who is connected to the pods of
+    /// From now on its traffic goes where that of `mirrored` goes, or to activators. Who is connected to the pods of
     /// another service stays there until it is asked to go; asked too early, it would come back to the same.
-    fn leave_for(&mut self, mirrored: Option<&ServiceKey>, now: Tick) {
+    fn leave_for(&mut self, mirrored: Option<&ServiceKey>) {
         if self.mirrored.as_ref() == mirrored {
             return;
         }
         self.left.retain(|(service, _)| Some(service) != mirrored);
         let before = std::mem::replace(&mut self.mirrored, mirrored.cloned());
-        self.left.extend(before.map(|service| (service, now.after(KNOWN_AFTER))));
+        self.left.extend(before.map(|service| (service, None)));
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Route {
     pub port: u16,
     /// What is to be published, and what is under way.
     pub publishing: Publishing,
+    /// Whether activators may know of it: what they are told of it from then on cannot wait for its services.
+    pub told: bool,
 }
 
 impl Route {
@@ -56,6 +58,7 @@ impl RouteTable {
             state: RouteState::new(split.clone()),
             port,
             publishing: Publishing::default(),
+            told: false,
         });
         route.state.set_split(split, now);
         route.port = port;
@@ -135,6 +138,15 @@ impl RouteTable {
         Some(actions)
     }
 
+    /// What was published for a route is written, at `now`.
+    pub fn written(&mut self, key: &ServiceKey, now: Tick) {
+        if let Some(route) = self.all.get_mut(key)
+            && let Some(again) = route.state.written(now)
+        {
+            self.due.schedule(&route.key, again);
+        }
+    }
+
     /// What was published for a route did not get there: it is due again soon.
     pub fn publish_failed(&mut self, key: &ServiceKey, now: Tick) {
         if let Some(route) = self.all.get_mut(key) {
@@ -146,7 +158,7 @@ impl RouteTable {
     /// Whatever was published, or was to be, is another one's from now on, or was.
     pub fn forget_published(&mut self) {
         for route in self.all.values_mut() {
-            route.state.forget_published();
+            route.state.forget_published(&route.key);
             route.publishing = Publishing::default();
         }
     }

@@ -100,9 +100,12 @@ fn who_is_connected_to_pods_that_a_route_has_left_is_to_connect_anew() {
     assert_eq!(renewed(&mut table, NOW), []);
     table.set(key(), split(&[("v3", 9), ("v4", 1)]), 9000, NOW);
     assert_eq!(renewed(&mut table, NOW), [], "some would be sent to the same pods again");
-    assert_eq!(table.next_due(), Some(NOW.after(KNOWN_AFTER)));
-    assert_eq!(renewed(&mut table, NOW.after(KNOWN_AFTER)), v3());
-    assert_eq!(renewed(&mut table, NOW.after(KNOWN_AFTER * 2)), [], "once");
+    let late = NOW.after(KNOWN_AFTER * 2);
+    assert_eq!(renewed(&mut table, late), [], "what is published instead is not written yet");
+    table.written(&key(), late);
+    assert_eq!(table.next_due(), Some(late.after(KNOWN_AFTER)));
+    assert_eq!(renewed(&mut table, late.after(KNOWN_AFTER)), v3());
+    assert_eq!(renewed(&mut table, late.after(KNOWN_AFTER * 2)), [], "once");
 
     // It comes back before they were asked.
     table.set(key(), split(&[("v4", 1)]), 9000, NOW);
@@ -111,8 +114,42 @@ fn who_is_connected_to_pods_that_a_route_has_left_is_to_connect_anew() {
     table.set(key(), split(&[("v3", 1)]), 9000, settled);
     assert_eq!(renewed(&mut table, settled), []);
     table.set(key(), split(&[("v4", 1)]), 9000, settled);
+    table.written(&key(), settled);
     let _ = renewed(&mut table, settled.after(KNOWN_AFTER));
     assert_eq!(renewed(&mut table, settled.after(SETTLED_AFTER)), []);
+}
+
+#[test]
+fn who_takes_over_has_clients_asked_that_its_predecessor_may_not_have_asked() {
+    let mut table = table(&[("v3", 1), ("v4", 0)]);
+    table.forget_published();
+    let _ = published(&mut table, NOW);
+    table.written(&key(), NOW);
+    let renewed = table.evaluate(&key(), NOW.after(KNOWN_AFTER), known).unwrap().renew;
+    assert_eq!(renewed, [ServiceKey::new("shop", "v4")], "who is mirrored keeps its clients");
+}
+
+#[test]
+fn a_change_that_divides_nothing_otherwise_leaves_clients_where_they_are() {
+    for (before, after) in [
+        (&[("v3", 1)][..], &[("v3", 100), ("v4", 0)][..]),
+        (&[("v3", 1)], &[("v3", 7)]),
+        (&[("v3", 2), ("v4", 0)], &[("v4", 0), ("v3", 2)]),
+    ] {
+        let mut table = table(before);
+        assert_eq!(published(&mut table, NOW), Some(pods(3)));
+        table.set(key(), split(after), 9000, NOW);
+        assert_eq!(published(&mut table, NOW), None, "{before:?} to {after:?}");
+    }
+}
+
+#[test]
+fn a_new_route_waits_for_activators_that_answer_on_its_own_port() {
+    let mut table = table(&[("cold", 1)]);
+    table.get_mut(&key()).unwrap().state.set_activators(Answering::default());
+    assert_eq!(published(&mut table, NOW), None);
+    table.get_mut(&key()).unwrap().state.set_activators(Answering::heard(vec![at(2, 9000)]));
+    assert_eq!(published(&mut table, NOW).unwrap().addresses, [at(2, 9000)]);
 }
 
 #[test]

@@ -31,16 +31,21 @@ impl Change {
             change.selector = Move::OutOfTheSpec;
         }
         change.annotate(service, keys::SELECTOR.name, Some(selector::to_text(&claim.selector)));
+        change.annotate(service, keys::VALID_SPLIT.name, None);
         if let Some(port) = activator_port {
             change.annotate(service, keys::ACTIVATOR_PORT.name, Some(port.to_string()));
         }
         change
     }
 
-    /// The Service is a route: it has no selector, and activators know it by that port.
-    pub(crate) fn route(service: &Service, activator_port: Option<u16>) -> Self {
+    /// The Service is a route: it has no selector, and activators know it by that port. What is `valid` of its split now is
+    /// written down for when it is not.
+    pub(crate) fn route(service: &Service, activator_port: Option<u16>, valid: Option<String>) -> Self {
         let mut change = Self::default();
         change.annotate(service, keys::SELECTOR.name, None);
+        if valid.is_some() {
+            change.annotate(service, keys::VALID_SPLIT.name, valid);
+        }
         if let Some(port) = activator_port {
             change.annotate(service, keys::ACTIVATOR_PORT.name, Some(port.to_string()));
         }
@@ -50,7 +55,9 @@ impl Change {
     /// The Service is a route no more.
     pub(crate) fn end_route(service: &Service) -> Self {
         let mut change = Self::default();
-        change.annotate(service, keys::ACTIVATOR_PORT.name, None);
+        for key in [keys::ACTIVATOR_PORT, keys::VALID_SPLIT] {
+            change.annotate(service, key.name, None);
+        }
         change
     }
 
@@ -60,7 +67,7 @@ impl Change {
         if super::own_selector(service).as_ref() != Some(selector) {
             change.selector = Move::IntoTheSpec(selector.clone());
         }
-        for key in [keys::SELECTOR, keys::ACTIVATOR_PORT, keys::STATUS] {
+        for key in [keys::SELECTOR, keys::ACTIVATOR_PORT, keys::VALID_SPLIT, keys::STATUS] {
             change.annotate(service, key.name, None);
         }
         change

@@ -62,6 +62,8 @@ pub(crate) struct Refused {
     pub(crate) reasons: Vec<String>,
     /// What is left to serve by, where Ebb publishes its endpoints already: without the annotations at fault.
     pub(crate) rest: Option<Box<Claim>>,
+    /// What is left to divide requests by: the last valid split.
+    pub(crate) route: Option<Box<RouteClaim>>,
 }
 
 /// A Service that is Ebb's.
@@ -115,7 +117,7 @@ pub(crate) fn read(service: &Service, defaults: &ClusterDefaults) -> Verdict {
             }
             let is_held = own_selector(service).is_none() && kept.is_some();
             let rest = rest.and_then(Result::ok).filter(|_| is_held).map(Box::new);
-            Verdict::Refused(Refused { reasons, rest })
+            Verdict::Refused(Refused { reasons, rest, route: None })
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU16};
 
-use ebb_annotations::{Fault, RouteSpec, parse_route};
+use ebb_annotations::{Fault, RouteSpec, keys, parse_route};
 use k8s_openapi::api::core::v1::Service;
 
 use super::{Frontend, Refused, Verdict, own_selector, suits};
@@ -17,11 +17,27 @@ pub(crate) struct RouteClaim {
     pub(crate) warnings: Vec<String>,
 }
 
+/// What the Service asked when it was last valid, as far as Ebb wrote it down.
+fn last_valid(
+    name: &str,
+    annotations: &BTreeMap<String, String>,
+    faults: &[Fault],
+    front: &Frontend,
+) -> Option<RouteClaim> {
+    let valid = annotations.get(keys::VALID_SPLIT.name)?;
+    let mut rest = annotations.clone();
+    rest.retain(|key, _| faults.iter().all(|fault| fault.key != *key));
+    rest.insert(keys::SPLIT.name.to_owned(), valid.clone());
+    let parsed = parse_route(name, &rest).ok()?;
+    let (front, activator_port) = (front.clone(), parsed.activator_port);
+    Some(RouteClaim { front, spec: parsed.spec, activator_port, warnings: Vec::new() })
+}
+
 /// What a Service asks that asks to be a route; all faults at once.
 pub(super) fn read(service: &Service, annotations: &BTreeMap<String, String>) -> Verdict {
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let parsed = parse_route(name, annotations);
-    let chosen = annotations.get(ebb_annotations::keys::PORT.name).map(String::as_str);
+    let chosen = annotations.get(keys::PORT.name).map(String::as_str);
     let front = match &service.spec {
         None => Err("the Service has no spec".to_owned()),
         Some(spec) if own_selector(service).is_some() => Err(format!(
@@ -43,8 +59,9 @@ pub(super) fn read(service: &Service, annotations: &BTreeMap<String, String>) ->
         (parsed, front) => {
             let faults = parsed.err().unwrap_or_default();
             let mut reasons: Vec<String> = faults.iter().map(Fault::to_string).collect();
+            let route = front.as_ref().ok().and_then(|front| last_valid(name, annotations, &faults, front));
             reasons.extend(front.err());
-            Verdict::Refused(Refused { reasons, rest: None })
+            Verdict::Refused(Refused { reasons, rest: None, route: route.map(Box::new) })
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which Services are Ebb's, as the webhooks must know it: at once, and without asking the API server.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -14,21 +14,24 @@ use super::{Claim, Labels, selects};
 ///
 /// One Service is written in place under a lock that is held for as long: a snapshot to swap would copy all others.
 #[derive(Clone, Debug, Default)]
-pub struct Claims(Arc<RwLock<HashMap<String, ByName>>>);
+pub struct Claims {
+    scaled: Arc<RwLock<HashMap<String, ByName>>>,
+    routes: Arc<RwLock<HashSet<ServiceKey>>>,
+}
 
 type ByName = BTreeMap<String, Arc<Claim>>;
 
 impl Claims {
     /// A Service is Ebb's, and asks this.
     pub(crate) fn put(&self, claim: Arc<Claim>) {
-        let mut all = self.0.write();
+        let mut all = self.scaled.write();
         let namespace = all.entry(claim.front.key.namespace.clone()).or_default();
         namespace.insert(claim.front.key.name.clone(), claim);
     }
 
     /// A Service is Ebb's no more.
     pub(crate) fn remove(&self, service: &ServiceKey) {
-        let mut all = self.0.write();
+        let mut all = self.scaled.write();
         if let Some(namespace) = all.get_mut(&service.namespace) {
             namespace.remove(&service.name);
             if namespace.is_empty() {
@@ -37,9 +40,26 @@ impl Claims {
         }
     }
 
+    /// Whether a Service is a route, from now on.
+    pub(crate) fn set_route(&self, service: &ServiceKey, is_route: bool) {
+        if self.is_route(service) != is_route {
+            let mut routes = self.routes.write();
+            if is_route {
+                routes.insert(service.clone())
+            } else {
+                routes.remove(service)
+            };
+        }
+    }
+
+    /// Whether a Service is a route.
+    pub(crate) fn is_route(&self, service: &ServiceKey) -> bool {
+        self.routes.read().contains(service)
+    }
+
     /// Those of `namespace` whose pods have `labels`, by name.
     pub(crate) fn selecting(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Claim>> {
-        let all = self.0.read();
+        let all = self.scaled.read();
         let namespace = all.get(namespace).into_iter().flat_map(BTreeMap::values);
         namespace.filter(|claim| selects(&claim.selector, labels)).cloned().collect()
     }
@@ -84,6 +104,6 @@ mod tests {
         claims.put(one.clone());
         claims.remove(&one.front.key);
         claims.remove(&one.front.key);
-        assert!(claims.0.read().is_empty());
+        assert!(claims.scaled.read().is_empty());
     }
 }

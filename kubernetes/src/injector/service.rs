@@ -46,7 +46,11 @@ fn keep(service: &mut Service, old: &Service) {
     let is_route = annotation(service, keys::SPLIT.name).is_some();
     let lost_selector =
         annotation(service, keys::SELECTOR.name).is_none() && (asks || !has_selector(service));
-    let kept = [(keys::SELECTOR.name, lost_selector), (keys::ACTIVATOR_PORT.name, asks || is_route)];
+    let kept = [
+        (keys::SELECTOR.name, lost_selector),
+        (keys::ACTIVATOR_PORT.name, asks || is_route),
+        (keys::VALID_SPLIT.name, is_route),
+    ];
     for (key, is_kept) in kept {
         if let (true, Some(value)) = (is_kept, annotation(old, key)) {
             service.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.clone());
@@ -59,7 +63,7 @@ fn settle(service: &mut Service, held: Option<&Labels>, defaults: &ClusterDefaul
     match claim::read(service, defaults) {
         Verdict::Ours(claim) => Change::take(service, &claim, None).apply(service),
         Verdict::Released(selector) => Change::give_back(service, &selector).apply(service),
-        Verdict::Route(_) => Change::route(service, None).apply(service),
+        Verdict::Route(_) => Change::route(service, None, None).apply(service),
         // Applying the unchanged manifest again is harmless for one that is at fault, too.
         Verdict::Refused(_) => {
             if let Some(spec) =

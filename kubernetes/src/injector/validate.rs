@@ -1,9 +1,10 @@
 //! Whether what a Service asks can be done: told to whoever writes it, all of it at once.
 
-use ebb_annotations::{ClusterDefaults, is_route};
+use ebb_annotations::ClusterDefaults;
+use ebb_core::ServiceKey;
 use k8s_openapi::api::core::v1::Service;
 
-use crate::claim::{self, Verdict};
+use crate::claim::{self, Refused, Verdict};
 
 /// The answer to a Service that somebody makes or changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,32 +17,60 @@ pub(crate) struct Judgement {
 
 /// Judges `new`, which is made (there is no `old`) or takes the place of `old`.
 ///
-/// What was at fault before may stay so: a finalizer must come off a Service that was made while nobody looked.
-pub(crate) fn judge(old: Option<&Service>, new: &Service, defaults: &ClusterDefaults) -> Judgement {
+/// What was at fault before may stay so: a finalizer must come off a Service that was made while nobody looked. `is_route`
+/// knows the routes that there are, to none of which a route may send requests.
+pub(crate) fn judge(
+    old: Option<&Service>,
+    new: &Service,
+    defaults: &ClusterDefaults,
+    is_route: impl Fn(&ServiceKey) -> bool,
+) -> Judgement {
     if new.metadata.deletion_timestamp.is_some() {
         return Judgement::default();
     }
-    match claim::read(new, defaults) {
+    match read(new, defaults, &is_route) {
         Verdict::NotOurs | Verdict::Released(_) => Judgement::default(),
         Verdict::Ours(claim) => Judgement { refused: None, warnings: claim.warnings },
         Verdict::Route(route) => Judgement { refused: None, warnings: route.warnings },
         Verdict::Refused(refused) => {
-            let before = old.map(|old| reasons(old, defaults)).unwrap_or_default();
+            let before = old.map(|old| reasons(old, defaults, &is_route)).unwrap_or_default();
             if refused.reasons.iter().all(|reason| before.contains(reason)) {
                 return Judgement { refused: None, warnings: refused.reasons };
             }
             let key = claim::key(new);
             let faults = refused.reasons.join("\n");
             let annotations = new.metadata.annotations.as_ref();
-            let what = if annotations.is_some_and(is_route) { "divide the requests of" } else { "scale" };
+            let what = if annotations.is_some_and(ebb_annotations::is_route) {
+                "divide the requests of"
+            } else {
+                "scale"
+            };
             let text = format!("Ebb cannot {what} Service {key} as its annotations ask:\n{faults}");
             Judgement { refused: Some(text), warnings: Vec::new() }
         }
     }
 }
 
-fn reasons(service: &Service, defaults: &ClusterDefaults) -> Vec<String> {
-    match claim::read(service, defaults) {
+/// What `service` asks, routes that send requests to routes among what is refused.
+fn read(service: &Service, defaults: &ClusterDefaults, is_route: impl Fn(&ServiceKey) -> bool) -> Verdict {
+    let verdict = claim::read(service, defaults);
+    let Verdict::Route(route) = &verdict else { return verdict };
+    let namespace = &route.front.key.namespace;
+    let names = route.spec.split.iter().map(|share| &share.service);
+    let of_routes = names.filter(|name| is_route(&ServiceKey::new(namespace.clone(), (*name).clone())));
+    let fault = |name| {
+        format!("ebb.dev/split: {name:?} is a route itself; want the Services that it sends requests to")
+    };
+    let reasons: Vec<String> = of_routes.map(fault).collect();
+    if reasons.is_empty() { verdict } else { Verdict::Refused(Refused { reasons, rest: None, route: None }) }
+}
+
+fn reasons(
+    service: &Service,
+    defaults: &ClusterDefaults,
+    is_route: impl Fn(&ServiceKey) -> bool,
+) -> Vec<String> {
+    match read(service, defaults, is_route) {
         Verdict::Refused(refused) => refused.reasons,
         Verdict::NotOurs | Verdict::Released(_) | Verdict::Ours(_) | Verdict::Route(_) => Vec::new(),
     }
@@ -63,7 +92,18 @@ mod tests {
     }
 
     fn judged(old: Option<&Service>, new: &Service) -> Judgement {
-        judge(old, new, &ClusterDefaults::default())
+        judge(old, new, &ClusterDefaults::default(), |key| key.name == "other")
+    }
+
+    #[test]
+    fn a_route_to_a_route_is_refused() {
+        let route = |split| service(&json!({"ebb.dev/split": split}), &json!({"selector": null}));
+        let (good, bad) = (route("v1=90, v2=10"), route("v1=90, other=10"));
+        assert_eq!(judged(None, &good), Judgement::default());
+        let refused = judged(Some(&good), &bad).refused.unwrap();
+        assert!(refused.contains("\"other\" is a route itself"), "{refused}");
+        assert!(refused.contains("cannot divide the requests of Service shop/hello"), "{refused}");
+        assert_eq!(judged(Some(&bad), &bad).refused, None, "what was so may stay so");
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Injector {
     fn of_service(&self, hook: Question, old: Option<&Service>, new: &Service) -> Answer {
         let defaults = self.defaults.load();
         if hook == Question::ValidateServices {
-            let judgement = judge(old, new, &defaults);
+            let judgement = judge(old, new, &defaults, |key| self.claims.is_route(key));
             return Answer { warnings: judgement.warnings, refused: judgement.refused, ..Answer::default() };
         }
         let Some(wanted) = admitted(old, new, &defaults) else { return Answer::default() };

@@ -7,7 +7,7 @@ use ebb_core::Tick;
 use crate::{facts::TargetFacts, rival::Rivals};
 
 /// What a Service names may be made after it.
-const MISSING_FOR: Duration = Duration::from_secs(10);
+pub(super) const MISSING_FOR: Duration = Duration::from_secs(10);
 
 /// A warning: its reason in one word, as Events have it, and its text.
 pub(super) type Warning = (&'static str, String);

@@ -82,6 +82,8 @@ pub(crate) struct World {
     slices: HashMap<ServiceKey, BTreeMap<String, SliceFacts>>,
     ports: Allocation,
     listed: HashSet<Listing>,
+    /// Whether all services are being read, one after the other.
+    reads_all: bool,
     /// Kinds that cannot be known, and why: nobody but those who name them waits for them.
     unknowable: HashMap<String, String>,
     complete: bool,
@@ -108,6 +110,7 @@ impl World {
             slices: HashMap::new(),
             ports: Allocation::default(),
             listed: HashSet::new(),
+            reads_all: false,
             unknowable: HashMap::new(),
             complete: false,
             events: Vec::new(),
@@ -316,9 +319,11 @@ impl World {
         }
         if self.listed.insert(listing.clone()) && *listing == Listing::Services {
             let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
+            self.reads_all = true;
             for key in keys {
                 self.read(&key);
             }
+            self.reads_all = false;
             self.tell_all_routes();
         }
         if let Listing::Targets(kind) = listing {
@@ -429,8 +434,17 @@ impl World {
     fn read(&mut self, key: &ServiceKey) {
         let Some(record) = self.services.get(key) else { return };
         let verdict = claim::read(&record.object, &self.defaults);
+        let told = self.events.len();
         if let Some(verdict) = self.read_route(key, verdict) {
             self.read_scaled(key, verdict);
+        }
+        // What becomes another kind of service is not gone: whoever answers for it goes on.
+        if self.services.get(key).is_some_and(|record| record.front().is_some()) {
+            let mut n = 0;
+            self.events.retain(|event| {
+                n += 1;
+                n <= told || !matches!(event, FleetEvent::Gone(gone) if gone == key)
+            });
         }
         self.tell_routes_to(key);
         self.touch(key);

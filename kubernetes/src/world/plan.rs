@@ -194,17 +194,28 @@ impl World {
         let leftovers = self.leftovers(key);
         let Some(record) = self.services.get_mut(key) else { return Plan::Rest };
         let placed_at = *record.placed_at.get_or_insert(now);
-        let mut change = Change::route(&record.object, record.port);
+        let valid =
+            record.route.as_ref().filter(|_| record.reasons.is_empty()).map(|route| route.spec.split_text());
+        let mut change = Change::route(&record.object, record.port, valid);
         change.set_status(&record.object, record.status());
         if !change.is_empty() {
             return Plan::Do(Step::Patch(change.merge_patch(&record.object)));
         }
-        if leftovers.is_empty() {
-            return Plan::Rest;
+        // Kubernetes looks after those of a Service with a selector, which a route must not have: they are not left over.
+        if !leftovers.is_empty() && !record.has_selector() {
+            // By then every node must know ours.
+            let rest = NETWORK.saturating_sub(now.since(placed_at));
+            return if rest.is_zero() { Plan::Do(Step::Leftovers(leftovers)) } else { Plan::Wait(rest) };
         }
-        // By then every node must know ours.
-        let rest = NETWORK.saturating_sub(now.since(placed_at));
-        if rest.is_zero() { Plan::Do(Step::Leftovers(leftovers)) } else { Plan::Wait(rest) }
+        match record.troubled(now) {
+            Err(rest) => Plan::Wait(rest),
+            Ok(None) => Plan::Rest,
+            Ok(Some(notice)) => {
+                self.notices.push(notice);
+                // What is said by now is to be written on the Service as well.
+                Plan::Wait(Duration::ZERO)
+            }
+        }
     }
 
     /// What is to be done before the slices are as they should be; `None` if they are.

@@ -11,7 +11,7 @@ use ebb_cluster::Notice;
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
-use super::ledger::{Ledger, Warning};
+use super::ledger::{Ledger, MISSING_FOR, Warning};
 use crate::{
     claim::{self, Claim, Frontend, Labels, RouteClaim},
     facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
@@ -45,8 +45,11 @@ pub(super) struct Record {
     pub(super) route: Option<Arc<RouteClaim>>,
     /// It is a route no more, and is one until nobody is sent to activators on its port.
     pub(super) route_ends: bool,
-    /// What is wrong with the services that its requests go to.
-    pub(super) troubles: Vec<String>,
+    /// What is wrong with the services that its requests go to, and since when anything is.
+    troubles: Vec<String>,
+    troubled_since: Option<Tick>,
+    /// As its owner was told.
+    told_troubles: Vec<String>,
     /// It is on its way back to Kubernetes' own controllers, with that selector.
     pub(super) releasing: Option<Labels>,
     pub(super) releasing_since: Option<Tick>,
@@ -85,6 +88,8 @@ impl Record {
             route: None,
             route_ends: false,
             troubles: Vec::new(),
+            troubled_since: None,
+            told_troubles: Vec::new(),
             releasing: None,
             releasing_since: None,
             reasons: Vec::new(),
@@ -160,7 +165,7 @@ impl Record {
 
     /// What its status annotation is to say.
     pub(super) fn status(&self) -> Option<String> {
-        let all = self.reasons.iter().chain(&self.troubles).chain(self.ledger.missing());
+        let all = self.reasons.iter().chain(&self.told_troubles).chain(self.ledger.missing());
         let all: Vec<&str> = all.map(String::as_str).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
@@ -222,14 +227,27 @@ impl Record {
         Some(FleetEvent::Route { key: key.clone(), split, port })
     }
 
-    /// What is wrong with the services that its requests go to: what to tell, if that is news.
-    pub(super) fn set_troubles(&mut self, troubles: Vec<String>) -> Option<Notice> {
-        if self.troubles == troubles {
-            return None;
+    /// What is wrong with the services that its requests go to.
+    pub(super) fn set_troubles(&mut self, troubles: Vec<String>) {
+        if troubles.is_empty() {
+            (self.troubled_since, self.told_troubles) = (None, Vec::new());
         }
         self.troubles = troubles;
-        let text = self.troubles.join("\n");
-        (!self.troubles.is_empty()).then(|| self.notice(true, "SplitTarget", text))
+    }
+
+    /// What is wrong with those services: how long to wait until that is to be told, or what to tell, once. They may be made
+    /// after the route.
+    pub(super) fn troubled(&mut self, now: Tick) -> Result<Option<Notice>, Duration> {
+        if self.troubles == self.told_troubles {
+            return Ok(None);
+        }
+        let since = *self.troubled_since.get_or_insert(now);
+        let rest = MISSING_FOR.saturating_sub(now.since(since));
+        if !rest.is_zero() {
+            return Err(rest);
+        }
+        self.told_troubles.clone_from(&self.troubles);
+        Ok(Some(self.notice(true, "SplitTarget", self.troubles.join("\n"))))
     }
 
     /// Why there are fewer pods than wanted, in words for those who wait.

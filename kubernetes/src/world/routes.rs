@@ -33,11 +33,20 @@ impl World {
                 self.notices.extend(notice);
                 None
             }
+            // So it was when somebody else led.
+            Verdict::Refused(Refused { reasons, route: Some(route), .. }) if has_slices => {
+                let notice = record.set_reasons(reasons);
+                self.notices.extend(notice);
+                self.unclaim(key);
+                self.route(key, &Arc::from(route), releases);
+                None
+            }
             // Nobody is to notice: clients are sent to activators as long as its slices name them.
             Verdict::NotOurs if record.route.is_some() && has_slices => {
                 record.route_ends = true;
-                let notices = [record.set_reasons(Vec::new()), record.set_troubles(Vec::new())];
-                self.notices.extend(notices.into_iter().flatten());
+                record.set_troubles(Vec::new());
+                let notice = record.set_reasons(Vec::new());
+                self.notices.extend(notice);
                 None
             }
             other => {
@@ -45,6 +54,11 @@ impl World {
                 Some(other)
             }
         }
+    }
+
+    /// Whether a Service divides its requests between others.
+    pub(crate) fn is_route(&self, key: &ServiceKey) -> bool {
+        self.services.get(key).is_some_and(|record| record.route.is_some())
     }
 
     fn route(&mut self, key: &ServiceKey, route: &Arc<RouteClaim>, ends: bool) {
@@ -113,7 +127,8 @@ impl World {
 
     /// Tells those who decide what they do not know yet of a route, and its owner what is wrong with its services.
     fn tell_route(&mut self, key: &ServiceKey) {
-        if !self.listed.contains(&Listing::Services) {
+        // As long as they are being read, what is not there may be about to come.
+        if !self.listed.contains(&Listing::Services) || self.reads_all {
             return;
         }
         let Some(route) = self.services.get(key).and_then(|record| record.route.clone()) else { return };
@@ -129,8 +144,7 @@ impl World {
             .collect();
         let Some(record) = self.services.get_mut(key) else { return };
         if !record.route_ends {
-            let notice = record.set_troubles(troubles);
-            self.notices.extend(notice);
+            record.set_troubles(troubles);
         }
         self.events.extend(record.route_news(key, split));
         self.touch(key);

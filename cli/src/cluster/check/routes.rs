@@ -45,6 +45,12 @@ fn judge<'a>(route: &Service, services: impl Iterator<Item = &'a Service>) -> Ve
             return faults.into_iter().map(finding).collect();
         }
     };
+    if let Some(selector) = own_selector(route) {
+        let what = format!(
+            "{name}: it has a selector ({selector}) and ebb.dev/split: a route has no pods of its own"
+        );
+        return vec![Finding::fault(CHECK, what, "remove one of the two")];
+    }
     let mut findings: Vec<Finding> = parsed
         .warnings
         .iter()
@@ -80,6 +86,12 @@ fn judge<'a>(route: &Service, services: impl Iterator<Item = &'a Service>) -> Ve
     findings
 }
 
+fn own_selector(service: &Service) -> Option<String> {
+    let selector = service.spec.as_ref()?.selector.as_ref().filter(|selector| !selector.is_empty())?;
+    let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Some(labels.join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -105,6 +117,14 @@ mod tests {
     #[test]
     fn a_route_whose_services_are_scaled_is_well() {
         assert_eq!(found(&json!({"ebb.dev/split": "v1=1"})), []);
+    }
+
+    #[test]
+    fn a_route_with_a_selector_is_at_fault() {
+        let mut route = service("hello", &json!({"ebb.dev/split": "v1"}));
+        route.spec = Some(serde_json::from_value(json!({"selector": {"app": "hello"}})).unwrap());
+        let findings = judge(&route, [].iter());
+        assert!(findings.len() == 1 && findings[0].what.contains("selector (app=hello)"), "{findings:?}");
     }
 
     #[test]

@@ -70,14 +70,24 @@ fn a_route_is_told_with_what_is_wrong_with_its_services() {
     let of_v2 = "Ebb does not scale Service v2: it has no annotation ebb.dev/scale-target";
     let wanted = [share("v1", 90, ""), share("v2", 10, of_v2), share("v3", 0, "there is no Service v3")];
     assert_eq!(told, wanted);
+    cluster.world.want(&key(), to_activators());
+    while cluster.step().is_none() {}
+    assert!(
+        cluster.world.take_notices().iter().all(|notice| notice.reason != "SplitTarget"),
+        "they may come yet"
+    );
+    cluster.settle();
     let notices = cluster.world.take_notices();
     let last = notices.iter().rfind(|notice| notice.reason == "SplitTarget").unwrap();
-    assert_eq!(last.text, format!("v2 gets 10 of 100: {of_v2}\nv3 gets 0 of 100: there is no Service v3"));
+    let told = format!("v2 gets 10 of 100: {of_v2}\nv3 gets 0 of 100: there is no Service v3");
+    assert_eq!((&last.text, cluster.annotation("ebb.dev/status")), (&told, Some(&*told.replace('\n', "; "))));
 
     cluster.world.service(scaled("v2"));
     cluster.world.service(scaled("v3"));
     let told = cluster.told_split().unwrap();
     assert!(told.iter().all(|(.., trouble)| trouble.is_empty()), "{told:?}");
+    cluster.settle();
+    assert_eq!(cluster.annotation("ebb.dev/status"), None);
     cluster.world.service_gone(&ServiceKey::new("shop", "v1"));
     assert_eq!(cluster.told_split().unwrap()[0], share("v1", 90, "there is no Service v1"));
 }
@@ -133,10 +143,42 @@ fn a_split_at_fault_leaves_what_was_valid_and_says_so() {
     assert_eq!(cluster.annotation("ebb.dev/status"), Some(fault));
     assert_eq!(cluster.world.take_notices()[0].text, fault);
     assert!(cluster.has_slice_of_ebbs());
+    // Another one leads, who has never seen it valid.
+    let mut other = Cluster::new();
+    other.slices.clear();
+    other.world.slice_gone(&key(), "hello-abc");
+    for name in ["v1", "v2"] {
+        other.world.service(scaled(name));
+    }
+    for slice in cluster.slices.values() {
+        other.show_slice(slice.clone());
+    }
+    other.service = cluster.service.clone();
+    other.show_service();
+    assert_eq!(other.told_split(), Some(vec![share("v1", 90, ""), share("v2", 10, "")]));
+    other.settle();
+    assert!(other.has_slice_of_ebbs());
+
     cluster.annotate("ebb.dev/split", json!("v1=1"));
     cluster.settle();
     assert_eq!(cluster.told_split(), Some(vec![share("v1", 1, "")]));
     assert_eq!(cluster.annotation("ebb.dev/status"), None);
+}
+
+#[test]
+fn slices_of_the_cluster_are_left_alone_where_it_looks_after_them() {
+    let mut cluster = Cluster::with_route("v1=1");
+    cluster.world.service(scaled("v1"));
+    cluster.world.want(&key(), to_activators());
+    cluster.settle();
+    cluster.log.clear();
+    // The webhook was away.
+    cluster.service["spec"]["selector"] = json!({"app": "hello"});
+    cluster.show_service();
+    cluster.show_slice(of_the_cluster(true));
+    cluster.settle();
+    assert_eq!(cluster.log, ["patch service"], "it says what is wrong");
+    assert!(cluster.slices.contains_key("hello-abc") && cluster.has_slice_of_ebbs());
 }
 
 #[test]
@@ -161,8 +203,8 @@ fn a_service_that_becomes_a_route_is_reached_all_the_time_and_back_again() {
     cluster.annotate("ebb.dev/scale-target", Value::Null);
     let events = cluster.world.take_events();
     assert!(
-        matches!(&events[..], [FleetEvent::Gone(_), FleetEvent::Route { .. }]),
-        "it is a service no more before it is a route: {events:?}"
+        matches!(&events[..], [FleetEvent::Route { .. }]),
+        "activators answer for it all the time: {events:?}"
     );
     let pods = Endpoints { path: Path::Serve, addresses: vec![address("10.1.0.7:8012")] };
     cluster.world.want(&key(), pods);
