@@ -36,10 +36,12 @@ pub(crate) trait Entrance: Send + Sync + 'static {
     /// Resolves once `chosen` is to take nothing more: a request that no pod has yet is for another one.
     fn withdrawn(&self, chosen: &Self::Chosen) -> impl Future<Output = ()> + Send;
 
-    /// What was chosen is gone, and has let go of a request that no pod had: who takes it instead. `None` if nobody does.
+    /// What was chosen is gone, and has let go of a request of that user that no pod had: who takes it instead. `None` if
+    /// nobody does.
     fn instead(
         &self,
         chosen: &Self::Chosen,
+        user: Option<&[u8]>,
     ) -> impl Future<Output = Option<Result<Self::Chosen, Refused>>> + Send;
 
     /// The request that `chosen` took was answered with `status`, after so long.
@@ -65,7 +67,7 @@ impl Entrance for Arc<Service> {
         std::future::pending()
     }
 
-    async fn instead(&self, _: &Self) -> Option<Result<Self, Refused>> {
+    async fn instead(&self, _: &Self, _: Option<&[u8]>) -> Option<Result<Self, Refused>> {
         None
     }
 
@@ -138,8 +140,8 @@ impl<E: Entrance> RequestHandler<E> {
     ) -> Result<Response<ResponseBody<Guard>>, Lost> {
         let mut memory = service(chosen).memory.reserve(kept_for(&request)).ok_or(Refused::MemoryShort)?;
         let (mut in_flight, mut settings) = (service(chosen).begin(), service(chosen).settings());
-        let latest = Instant::now() + HELD_AT_MOST;
-        let mut deadline = Instant::now() + settings.activation_deadline;
+        let arrived = Instant::now();
+        let mut deadline = arrived + settings.activation_deadline;
         let Hop { mut head, mut body } = Hop::new(request, peer);
         // It can be read when its pod is there, if it must be; then it is sent once.
         if !memory.grow_if_plenty(body.most_kept() as u64) {
@@ -152,20 +154,17 @@ impl<E: Entrance> RequestHandler<E> {
                 place = service(chosen).place(in_flight.arrived_at, ticket.take(), &mut body, deadline) => Some(place),
                 () = self.0.withdrawn(chosen) => None,
             };
-            let next = match placed {
-                Some(Ok(place)) => Ok(place),
-                Some(Err(Refused::ServiceGone)) => {
-                    Err(self.0.instead(chosen).await.ok_or(Refused::ServiceGone)?.map_err(Lost::NotChosen)?)
-                }
-                Some(Err(refused)) => return Err(refused.into()),
-                None => Err(self.0.choose(user).map_err(Lost::NotChosen)?),
-            };
-            let mut place = match next {
-                Ok(place) => place,
-                Err(other) => {
-                    *chosen = other;
+            let mut place = match placed {
+                Some(Ok(place)) => place,
+                Some(Err(refused)) if !matches!(refused, Refused::ServiceGone) => return Err(refused.into()),
+                left => {
+                    let next = match left {
+                        Some(_) => self.0.instead(chosen, user).await.ok_or(Refused::ServiceGone)?,
+                        None => self.0.choose(user),
+                    };
+                    *chosen = next.map_err(Lost::NotChosen)?;
                     (in_flight, settings) = (service(chosen).begin(), service(chosen).settings());
-                    deadline = latest.min(Instant::now() + settings.activation_deadline);
+                    deadline = (arrived + HELD_AT_MOST).min(Instant::now() + settings.activation_deadline);
                     continue;
                 }
             };

@@ -40,21 +40,15 @@ pub(crate) struct ServiceTable {
 /// What is gone and finishes what it has.
 #[derive(Debug, Default)]
 struct Departing {
-    all: Vec<WeakKind>,
+    all: Vec<Weak<Kind>>,
     drains: JoinSet<()>,
 }
 
 /// What has a port of its own.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Kind {
     Service(Arc<Service>),
     Route(Arc<Route>),
-}
-
-#[derive(Debug)]
-enum WeakKind {
-    Service(Weak<Service>),
-    Route(Weak<Route>),
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +60,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Served {
-    kind: Kind,
+    kind: Arc<Kind>,
     listening: Listening,
     accepting: Result<AbortOnDropHandle<()>, UnboundPort>,
 }
@@ -104,22 +98,6 @@ impl Kind {
     fn close(&self) {
         if let Self::Service(service) = self {
             service.close();
-        }
-    }
-
-    fn downgrade(&self) -> WeakKind {
-        match self {
-            Self::Service(service) => WeakKind::Service(Arc::downgrade(service)),
-            Self::Route(route) => WeakKind::Route(Arc::downgrade(route)),
-        }
-    }
-}
-
-impl WeakKind {
-    fn upgrade(&self) -> Option<Kind> {
-        match self {
-            Self::Service(service) => service.upgrade().map(Kind::Service),
-            Self::Route(route) => route.upgrade().map(Kind::Route),
         }
     }
 }
@@ -175,7 +153,7 @@ impl ServiceTable {
     fn find_again(&self) {
         let routes: Vec<Arc<Route>> = {
             let table = self.table.lock();
-            let kinds = table.served.values().map(|served| &served.kind);
+            let kinds = table.served.values().map(|served| &*served.kind);
             kinds
                 .filter_map(|kind| if let Kind::Route(route) = kind { Some(route.clone()) } else { None })
                 .collect()
@@ -188,7 +166,7 @@ impl ServiceTable {
     /// Tries again the ports that could not be had, and answers those that now could. Whoever applies tables calls
     /// this, so that no table changes meanwhile.
     pub(crate) async fn retry(&self) -> Vec<Listening> {
-        let unbound: Vec<(Kind, u32)> = {
+        let unbound: Vec<(Arc<Kind>, u32)> = {
             let table = self.table.lock();
             let unbound = table.served.values().filter(|served| served.accepting.is_err());
             unbound.map(|served| (served.kind.clone(), served.listening.port)).collect()
@@ -228,7 +206,7 @@ impl ServiceTable {
 
     async fn put(&self, entry: &ServiceEntry) -> Option<Listening> {
         let key = entry.service();
-        if let Some(Kind::Service(service)) = self.kept(&key, entry.port) {
+        if let Some(Kind::Service(service)) = self.kept(&key, entry.port).as_deref() {
             service.update(entry);
             return None;
         }
@@ -238,7 +216,7 @@ impl ServiceTable {
 
     async fn put_route(&self, entry: &RouteEntry) -> Option<Listening> {
         let (key, find) = (entry.route(), |key: &ServiceKey| self.find(key));
-        if let Some(Kind::Route(route)) = self.kept(&key, entry.port) {
+        if let Some(Kind::Route(route)) = self.kept(&key, entry.port).as_deref() {
             route.update(entry, &find);
             return None;
         }
@@ -247,12 +225,11 @@ impl ServiceTable {
     }
 
     /// What is there under `key`, if `port` asks for no other port than it has.
-    fn kept(&self, key: &ServiceKey, port: u32) -> Option<Kind> {
+    fn kept(&self, key: &ServiceKey, port: u32) -> Option<Arc<Kind>> {
         let table = self.table.lock();
         let Served { kind, listening, accepting } = table.served.get(key)?;
-        // One that could not be had is tried again by itself.
-        let is_had = accepting.is_ok() || port != 0;
-        let same_port = is_had && (port == 0 || port == listening.port);
+        // One that is asked for by its number and could not be had is tried again by itself.
+        let same_port = if port == 0 { accepting.is_ok() } else { port == listening.port };
         (same_port || table.leaving).then(|| kind.clone())
     }
 
@@ -263,7 +240,7 @@ impl ServiceTable {
             return None;
         }
         self.remove(key).await;
-        let served = self.listen(new(), port).await;
+        let served = self.listen(Arc::new(new()), port).await;
         let listening = served.listening.clone();
         let mut table = self.table.lock();
         if table.leaving {
@@ -273,7 +250,7 @@ impl ServiceTable {
         Some(listening)
     }
 
-    async fn listen(&self, kind: Kind, port: u32) -> Served {
+    async fn listen(&self, kind: Arc<Kind>, port: u32) -> Served {
         let ServiceKey { namespace, name } = kind.key().clone();
         let (port, error, accepting) = match self.accept(&kind, port).await {
             Ok((port, accepting)) => (port, String::new(), Ok(accepting)),
@@ -294,12 +271,12 @@ impl ServiceTable {
         let memory = &self.shared.memory;
         let limits = Limits { heads: memory.heads(), frames: memory.frames(), ..Limits::default() };
         let drain = kind.drain().clone();
-        let accepting = match kind.clone() {
+        let accepting = match kind {
             Kind::Service(service) => {
-                tokio::spawn(serve(listener, Arc::new(RequestHandler(service)), drain, limits))
+                tokio::spawn(serve(listener, Arc::new(RequestHandler(service.clone())), drain, limits))
             }
             Kind::Route(route) => {
-                tokio::spawn(serve(listener, Arc::new(RequestHandler(route)), drain, limits))
+                tokio::spawn(serve(listener, Arc::new(RequestHandler(route.clone())), drain, limits))
             }
         };
         Ok((u32::from(port), AbortOnDropHandle::new(accepting)))
@@ -318,9 +295,9 @@ impl ServiceTable {
         }
         let mut departing = self.departing.lock();
         // Those that have ended are let go of here, so that neither grows.
-        departing.all.retain(|gone| gone.upgrade().is_some());
+        departing.all.retain(|gone| gone.strong_count() > 0);
         while departing.drains.try_join_next().is_some() {}
-        departing.all.push(kind.downgrade());
+        departing.all.push(Arc::downgrade(&kind));
         departing.drains.spawn(async move {
             if let Err(cut) = kind.drain().run(GONE).await {
                 warn!(service = %kind.key(), connections = cut.connections, "connections were cut");
@@ -353,9 +330,9 @@ impl ServiceTable {
         }
     }
 
-    fn all(&self) -> Vec<Kind> {
+    fn all(&self) -> Vec<Arc<Kind>> {
         let mut all: Vec<_> = self.table.lock().served.values().map(|served| served.kind.clone()).collect();
-        all.extend(self.departing.lock().all.iter().filter_map(WeakKind::upgrade));
+        all.extend(self.departing.lock().all.iter().filter_map(Weak::upgrade));
         all
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     errors::Refused,
     handler::Entrance,
     metrics::{Metrics, TargetMetrics},
-    service::Service,
+    service::{Service, connection_limits},
 };
 
 use affinity::{Affinity, target_of};
@@ -147,16 +147,11 @@ impl Plan {
                 Arc::new(Target { said: said.clone(), service, metrics })
             })
             .collect();
-        let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
         Self {
             wheel: Mutex::new(wheel(entry, before)),
             by: Affinity::of(entry.by.as_ref()),
             targets,
-            connections: ConnectionLimits {
-                max_age: limit(entry.max_connection_age_ms),
-                tunnel_idle: limit(entry.tunnel_idle_timeout_ms),
-                renewed_at: None,
-            },
+            connections: connection_limits(entry.max_connection_age_ms, entry.tunnel_idle_timeout_ms),
             entry: entry.clone(),
         }
     }
@@ -213,7 +208,7 @@ impl Entrance for Arc<Route> {
 
     /// Its share is its successor's of the same name, if there is one. Only if the route sends nothing there any more it is
     /// anybody's.
-    async fn instead(&self, chosen: &Chosen) -> Option<Result<Chosen, Refused>> {
+    async fn instead(&self, chosen: &Chosen, user: Option<&[u8]>) -> Option<Result<Chosen, Refused>> {
         let follow = async {
             loop {
                 let changed = self.changed.notified();
@@ -221,7 +216,7 @@ impl Entrance for Arc<Route> {
                 let name = &chosen.target.said.service;
                 let target = plan.targets.iter().find(|target| target.said.service == *name);
                 match target.filter(|target| target.said.weight > 0) {
-                    None => return self.choose(None),
+                    None => return self.choose(user),
                     Some(target) if !target.is(chosen) => return target.take(),
                     Some(_) => {}
                 }

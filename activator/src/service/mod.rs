@@ -348,17 +348,18 @@ impl State {
 }
 
 fn settings(entry: &ServiceEntry) -> Settings {
-    let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
     Settings {
         activation_deadline: Duration::from_millis(entry.activation_deadline_ms),
         request_timeout: Duration::from_millis(entry.request_timeout_ms),
-        connections: ConnectionLimits {
-            max_age: limit(entry.max_connection_age_ms),
-            tunnel_idle: limit(entry.tunnel_idle_timeout_ms),
-            renewed_at: None,
-        },
+        connections: connection_limits(entry.max_connection_age_ms, entry.tunnel_idle_timeout_ms),
         trouble: entry.trouble.clone(),
     }
+}
+
+/// How long connections may stay, as a table says it: in milliseconds, 0 is off.
+pub(crate) fn connection_limits(max_age: u64, tunnel_idle: u64) -> ConnectionLimits {
+    let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
+    ConnectionLimits { max_age: limit(max_age), tunnel_idle: limit(tunnel_idle), renewed_at: None }
 }
 
 fn limits(entry: &ServiceEntry) -> Limits {
