@@ -79,6 +79,17 @@ pub enum SplitBy {
     Header(HeaderName),
 }
 
+impl SplitBy {
+    /// The annotation's value; `None` where there is none.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Request => None,
+            Self::Cookie(name) => Some(format!("cookie {name}")),
+            Self::Header(name) => Some(format!("header {name}")),
+        }
+    }
+}
+
 /// What the annotations of a route say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedRoute {

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ebb_annotations::SplitBy;
 use ebb_core::ServiceKey;
 use ebb_decide::{
     route::Split,
@@ -60,16 +59,11 @@ impl Whither {
                 "now": view.map(|view| view.to_json()),
             })
         });
-        let by = match &self.split.by {
-            SplitBy::Request => None,
-            SplitBy::Cookie(cookie) => Some(format!("cookie {cookie}")),
-            SplitBy::Header(header) => Some(format!("header {header}")),
-        };
         json!({
             "route": name,
             "leads": self.leads,
             "chosen_by": if self.mirrors { "nobody" } else { "activators" },
-            "split_by": by,
+            "split_by": self.split.by.text(),
             "targets": targets.collect::<Vec<_>>(),
         })
     }

@@ -36,6 +36,11 @@ impl Publishing {
         next
     }
 
+    /// Whether nothing is wanted, nor under way.
+    pub fn is_idle(&self) -> bool {
+        self.wanted.is_none() && !self.under_way
+    }
+
     /// The last was published, or could not be.
     pub fn published(&mut self) {
         self.under_way = false;

@@ -12,9 +12,6 @@ use prost::Message;
 
 use crate::{handler::Sidecar, hooks::knows_secret};
 
-/// Where the autoscaler has clients asked to connect anew.
-const RENEW: &str = stat::RENEW_PATH;
-
 /// Answers scrapes.
 #[derive(Debug)]
 pub(crate) struct StatsHandler {
@@ -25,7 +22,7 @@ impl Handler for StatsHandler {
     type Guard = ();
 
     async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<ResponseBody<()>> {
-        if request.uri().path() == RENEW && request.method() == Method::POST {
+        if request.uri().path() == stat::RENEW_PATH && request.method() == Method::POST {
             return self.renew(request.headers());
         }
         if let Some(wrong) = wrong_target(&request, &["/metrics"]) {

@@ -15,6 +15,7 @@ use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -267,11 +268,6 @@ impl Activators {
         self.send(Down { routes: vec![route_entry(route)], ..Down::default() });
     }
 
-    /// Tells all of them of these services and routes; of others they keep what they have, unless these are all.
-    pub(crate) fn tell_tables(&mut self, tables: Down) {
-        self.send(tables);
-    }
-
     /// Where an activator answers for `service`.
     fn address_of(&self, id: LinkId, service: &ServiceKey) -> Option<SocketAddr> {
         let activator = self.links.get(&id)?;
@@ -289,7 +285,8 @@ impl Activators {
         }
     }
 
-    fn send(&mut self, message: Down) {
+    /// Tells all of them the same.
+    pub(crate) fn send(&mut self, message: Down) {
         let message = frame(&self.signed(message));
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
@@ -311,7 +308,6 @@ impl Activators {
 pub(crate) fn entry(service: &Service) -> ServiceEntry {
     let (key, spec) = (&service.key, service.state.spec());
     let serving = &spec.serving;
-    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     ServiceEntry {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
@@ -331,10 +327,13 @@ pub(crate) fn entry(service: &Service) -> ServiceEntry {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What an activator must know of a route.
 pub(crate) fn route_entry(route: &Route) -> RouteEntry {
     let split = route.state.split();
-    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let target = |target: &Target| SplitTarget {
         service: target.service.clone(),
         weight: target.weight,

@@ -50,7 +50,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
         let all = self.tables();
         if self.complete || !all.services.is_empty() {
-            self.activators.tell_tables(all);
+            self.activators.send(all);
         }
         for service in self.services.iter().filter(|service| service.state.sharing().len() > 1) {
             self.activators.tell(service);

@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
-use ebb_annotations::{Metric, RouteSpec, ScalingSpec, Share, SplitBy, full_key};
+use ebb_annotations::{Metric, RouteSpec, ScalingSpec, Share, full_key};
 use ebb_local::{
     Api, Cluster, DEFAULT_API, Options,
     config::{self, Role, Service, Understood},
@@ -217,11 +217,7 @@ fn describe_route(route: &RouteSpec) -> String {
     let percent = |share: &Share| (f64::from(share.weight) / sum * 1e4).round() / 1e2;
     let parts: Vec<String> =
         route.split.iter().map(|share| format!("{} {} %", share.service, percent(share))).collect();
-    let by = match &route.by {
-        SplitBy::Request => String::new(),
-        SplitBy::Cookie(name) => format!(", by cookie {name}"),
-        SplitBy::Header(name) => format!(", by header {name}"),
-    };
+    let by = route.by.text().map_or(String::new(), |by| format!(", by {by}"));
     format!("{}{by}", parts.join(", "))
 }
 

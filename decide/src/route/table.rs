@@ -138,9 +138,10 @@ impl RouteTable {
         Some(actions)
     }
 
-    /// What was published for a route is written, at `now`.
+    /// What was published for a route is written, at `now`. As long as there is more to be written, that says nothing.
     pub fn written(&mut self, key: &ServiceKey, now: Tick) {
         if let Some(route) = self.all.get_mut(key)
+            && route.publishing.is_idle()
             && let Some(again) = route.state.written(now)
         {
             self.due.schedule(&route.key, again);

@@ -102,6 +102,11 @@ fn who_is_connected_to_pods_that_a_route_has_left_is_to_connect_anew() {
     assert_eq!(renewed(&mut table, NOW), [], "some would be sent to the same pods again");
     let late = NOW.after(KNOWN_AFTER * 2);
     assert_eq!(renewed(&mut table, late), [], "what is published instead is not written yet");
+    let publishing = |table: &mut RouteTable| std::mem::take(&mut table.get_mut(&key()).unwrap().publishing);
+    table.get_mut(&key()).unwrap().publishing.want(of_activators());
+    table.written(&key(), late);
+    assert_eq!(renewed(&mut table, late.after(KNOWN_AFTER)), [], "what was written is out of date");
+    let _ = publishing(&mut table);
     table.written(&key(), late);
     assert_eq!(table.next_due(), Some(late.after(KNOWN_AFTER)));
     assert_eq!(renewed(&mut table, late.after(KNOWN_AFTER)), v3());
