@@ -15,6 +15,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::Hash,
     mem,
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
@@ -440,11 +441,9 @@ impl World {
         }
         // What becomes another kind of service is not gone: whoever answers for it goes on.
         if self.services.get(key).is_some_and(|record| record.front().is_some()) {
-            let mut n = 0;
-            self.events.retain(|event| {
-                n += 1;
-                n <= told || !matches!(event, FleetEvent::Gone(gone) if gone == key)
-            });
+            let news = self.events.split_off(told);
+            let is_gone = |event: &FleetEvent| matches!(event, FleetEvent::Gone(gone) if gone == key);
+            self.events.extend(news.into_iter().filter(|event| !is_gone(event)));
         }
         self.tell_routes_to(key);
         self.touch(key);
@@ -481,8 +480,8 @@ impl World {
             (None, _, None) if !reasons.is_empty() => record.kept_selector(),
             (None, ..) => None,
         };
+        self.set_reasons(key, reasons);
         let Some(record) = self.services.get_mut(key) else { return };
-        self.notices.extend(record.set_reasons(reasons));
         record.releasing = releasing;
         match claim {
             Some(claim) => self.claim(key, &claim),
@@ -544,10 +543,6 @@ impl World {
     fn unclaim(&mut self, key: &ServiceKey) {
         let Some(record) = self.services.get_mut(key) else { return };
         let Some(claim) = record.claim.take() else { return };
-        if let Some(port) = record.port.take() {
-            self.ports.free(key, port);
-        }
-        record.forget();
         let target = TargetKey::new(key, &claim.target);
         forget(&mut self.by_target, &target, key);
         self.touched.extend(self.by_target.get(&target).into_iter().flatten().cloned());
@@ -557,9 +552,26 @@ impl World {
                 self.claimed.remove(&key.namespace);
             }
         }
-        self.events.push(FleetEvent::Gone(key.clone()));
+        self.let_go(key);
         self.complete_if_so();
+    }
+
+    /// Nothing of what was known of a service holds any more, as those who decide are told.
+    fn let_go(&mut self, key: &ServiceKey) {
+        let Some(record) = self.services.get_mut(key) else { return };
+        if let Some(port) = record.port.take() {
+            self.ports.free(key, port);
+        }
+        record.forget();
+        self.events.push(FleetEvent::Gone(key.clone()));
         self.tell_routes_to(key);
+    }
+
+    /// What is wrong with a service now.
+    fn set_reasons(&mut self, key: &ServiceKey, reasons: Vec<String>) {
+        if let Some(record) = self.services.get_mut(key) {
+            self.notices.extend(record.set_reasons(reasons));
+        }
     }
 
     /// Tells those who decide about a service what they do not know yet.
@@ -609,11 +621,12 @@ fn version(service: &Service) -> u64 {
     service.metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-fn forget(by_target: &mut HashMap<TargetKey, BTreeSet<ServiceKey>>, target: &TargetKey, key: &ServiceKey) {
-    if let Some(services) = by_target.get_mut(target) {
+/// `key` is none of those any more that an index has for `target`.
+fn forget<T: Eq + Hash>(index: &mut HashMap<T, BTreeSet<ServiceKey>>, target: &T, key: &ServiceKey) {
+    if let Some(services) = index.get_mut(target) {
         services.remove(key);
         if services.is_empty() {
-            by_target.remove(target);
+            index.remove(target);
         }
     }
 }

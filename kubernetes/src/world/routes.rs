@@ -3,57 +3,48 @@
 use std::sync::Arc;
 
 use ebb_core::ServiceKey;
-use ebb_decide::{platform::FleetEvent, route::Split};
+use ebb_decide::route::Split;
 
-use super::{Listing, World};
+use super::{Listing, World, forget};
 use crate::claim::{Refused, RouteClaim, Verdict};
 
 impl World {
     /// Takes over what a Service asks that is a route, or was; answers what it asks beside that.
     pub(super) fn read_route(&mut self, key: &ServiceKey, verdict: Verdict) -> Option<Verdict> {
-        let has_own_slices = self.has_own_slices(key);
-        let releases = self.releases;
-        let record = self.services.get_mut(key)?;
-        let has_slices = has_own_slices || record.left_at.is_some();
+        let record = self.services.get(key)?;
+        let has_slices = self.has_own_slices(key) || record.left_at.is_some();
+        let was_route = record.route.is_some();
         match verdict {
             Verdict::Route(route) => {
-                let notice = record.set_reasons(Vec::new());
-                self.notices.extend(notice);
+                self.set_reasons(key, Vec::new());
                 self.unclaim(key);
-                if releases && !has_slices {
+                if self.releases && !has_slices {
                     self.unroute(key);
                 } else {
-                    self.route(key, &Arc::from(route), releases);
+                    self.route(key, &Arc::from(route));
                 }
-                None
             }
             // By what it was divided so far it goes on being divided, until what is wrong is right.
-            Verdict::Refused(Refused { reasons, .. }) if record.route.is_some() => {
-                let notice = record.set_reasons(reasons);
-                self.notices.extend(notice);
-                None
-            }
+            Verdict::Refused(Refused { reasons, .. }) if was_route => self.set_reasons(key, reasons),
             // So it was when somebody else led.
             Verdict::Refused(Refused { reasons, route: Some(route), .. }) if has_slices => {
-                let notice = record.set_reasons(reasons);
-                self.notices.extend(notice);
+                self.set_reasons(key, reasons);
                 self.unclaim(key);
-                self.route(key, &Arc::from(route), releases);
-                None
+                self.route(key, &Arc::from(route));
             }
             // Nobody is to notice: clients are sent to activators as long as its slices name them.
-            Verdict::NotOurs if record.route.is_some() && has_slices => {
+            Verdict::NotOurs if was_route && has_slices => {
+                self.set_reasons(key, Vec::new());
+                let record = self.services.get_mut(key)?;
                 record.route_ends = true;
                 record.set_troubles(Vec::new());
-                let notice = record.set_reasons(Vec::new());
-                self.notices.extend(notice);
-                None
             }
             other => {
                 self.unroute(key);
-                Some(other)
+                return Some(other);
             }
         }
+        None
     }
 
     /// Whether a Service divides its requests between others.
@@ -61,15 +52,15 @@ impl World {
         self.services.get(key).is_some_and(|record| record.route.is_some())
     }
 
-    fn route(&mut self, key: &ServiceKey, route: &Arc<RouteClaim>, ends: bool) {
+    /// The Service is a route, for as long as nothing is to be given back.
+    fn route(&mut self, key: &ServiceKey, route: &Arc<RouteClaim>) {
         self.forget_split(key);
         let Some(record) = self.services.get_mut(key) else { return };
-        (record.route, record.route_ends) = (Some(route.clone()), ends);
-        if !ends {
+        (record.route, record.route_ends) = (Some(route.clone()), self.releases);
+        if !self.releases {
             record.left_at = None;
         }
-        for share in &route.spec.split {
-            let target = ServiceKey::new(key.namespace.clone(), share.service.clone());
+        for target in targets(route) {
             self.by_split.entry(target).or_default().insert(key.clone());
         }
         self.allocate(key, route.activator_port);
@@ -79,28 +70,15 @@ impl World {
     /// The Service is no route any more.
     pub(super) fn unroute(&mut self, key: &ServiceKey) {
         self.forget_split(key);
-        let Some(record) = self.services.get_mut(key) else { return };
-        if record.route.is_none() {
-            return;
+        if self.is_route(key) {
+            self.let_go(key);
         }
-        if let Some(port) = record.port.take() {
-            self.ports.free(key, port);
-        }
-        record.forget();
-        self.events.push(FleetEvent::Gone(key.clone()));
-        self.tell_routes_to(key);
     }
 
     fn forget_split(&mut self, key: &ServiceKey) {
         let route = self.services.get(key).and_then(|record| record.route.clone());
-        for share in route.iter().flat_map(|route| &route.spec.split) {
-            let target = ServiceKey::new(key.namespace.clone(), share.service.clone());
-            if let Some(routes) = self.by_split.get_mut(&target) {
-                routes.remove(key);
-                if routes.is_empty() {
-                    self.by_split.remove(&target);
-                }
-            }
+        for target in route.iter().flat_map(|route| targets(route)) {
+            forget(&mut self.by_split, &target, key);
         }
     }
 
@@ -167,6 +145,12 @@ impl World {
             format!("Service {name} cannot be served: {}", record.reasons.join("; "))
         })
     }
+}
+
+/// The services that a route sends requests to, those that get none for now among them.
+fn targets(route: &RouteClaim) -> impl Iterator<Item = ServiceKey> {
+    let namespace = &route.front.key.namespace;
+    route.spec.split.iter().map(|share| ServiceKey::new(namespace.clone(), share.service.clone()))
 }
 
 fn sum(split: &Split) -> u64 {

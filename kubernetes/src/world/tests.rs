@@ -204,8 +204,12 @@ impl Cluster {
 
     /// Until nothing is left to do, whatever time that takes.
     fn settle(&mut self) {
+        self.until_at_rest(Self::step);
+    }
+
+    fn until_at_rest(&mut self, step: fn(&mut Self) -> Option<Duration>) {
         for _ in 0..100 {
-            match self.step() {
+            match step(self) {
                 Some(Duration::MAX) => return,
                 Some(rest) => self.now = self.now.after(rest),
                 None => {}

@@ -33,14 +33,7 @@ impl Cluster {
 
     /// Until nothing is left to do, whether anybody is in the endpoints or not.
     fn finish(&mut self) {
-        for _ in 0..100 {
-            match self.write_step() {
-                Some(Duration::MAX) => return,
-                Some(rest) => self.now = self.now.after(rest),
-                None => {}
-            }
-        }
-        panic!("it never rests: {:?}", self.log);
+        self.until_at_rest(Self::write_step);
     }
 
     /// How the route divides its requests, as was told last: each service, its weight, and what is wrong with it.
