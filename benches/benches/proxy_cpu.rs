@@ -5,10 +5,12 @@
 //! `cargo build --release -p queue-proxy && cargo bench -p ebb-benches --bench proxy_cpu`; another program is named by
 //! `EBB_QUEUE_PROXY`. Without nginx there is nothing to compare with, and nothing fails.
 
+#[path = "cores/mod.rs"]
+mod cores;
 #[path = "hop/mod.rs"]
 mod hop;
 
-use std::{fs, net::Ipv4Addr, process::ExitCode, time::Duration};
+use std::{fs, net::Ipv4Addr, process::ExitCode};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,6 +19,7 @@ use tokio::{
     time::Instant,
 };
 
+use cores::used;
 use hop::{Proxy, Result, nginx, queue_proxy};
 
 /// nginx does less than a queue-proxy does: it counts nothing and limits nothing.
@@ -34,7 +37,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-L
 const END: &[u8] = b"\r\n\r\nok";
 
 fn main() -> Result<ExitCode> {
-    if !hop::leave_it_the_first_core() {
+    if !cores::leave_the_first() {
         return Ok(ExitCode::SUCCESS);
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(compare())
@@ -96,21 +99,11 @@ impl Proxy {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         Ok(line.ok_or("no VmRSS")?.trim().trim_end_matches(" kB").parse()?)
     }
-
-    /// The time of a core that it has used.
-    fn used(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name of the program may hold anything; after it the user's time is the twelfth, the kernel's next.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        // Linux shows a hundred of them a second on every machine that it runs pods on.
-        Ok(Duration::from_millis(ticks * 10))
-    }
 }
 
 /// Microseconds of a core that one request takes.
 async fn measure(proxy: &Proxy) -> Result<f64> {
-    let (before, began) = (proxy.used()?, Instant::now());
+    let (before, began) = (used(&proxy.child)?, Instant::now());
     let mut clients = JoinSet::new();
     for _ in 0..CONCURRENCY {
         let mut stream = TcpStream::connect(proxy.address).await?;
@@ -135,7 +128,7 @@ async fn measure(proxy: &Proxy) -> Result<f64> {
     while let Some(ended) = clients.join_next().await {
         ended??;
     }
-    let used = proxy.used()?.saturating_sub(before);
+    let used = used(&proxy.child)?.saturating_sub(before);
     let rate = REQUESTS as f64 / began.elapsed().as_secs_f64();
     eprintln!("{rate:.0} requests a second");
     Ok(used.as_secs_f64() * 1e6 / REQUESTS as f64)

@@ -3,14 +3,16 @@
 //!
 //! `cargo build --profile dist -p activator && EBB_ACTIVATOR=target/dist/activator cargo bench -p ebb-benches --bench routes`
 
+#[path = "cores/mod.rs"]
+mod cores;
+
 use std::{
     collections::HashMap,
     env,
     error::Error,
-    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::Arc,
     time::Duration,
 };
@@ -35,6 +37,8 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
+use cores::{alone_on_the_first, used};
+
 /// Requests at once, each on a connection that is kept.
 const CONCURRENCY: usize = 32;
 const REQUESTS: usize = 64_000;
@@ -54,11 +58,7 @@ type Published = HashMap<String, Vec<SocketAddr>>;
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 fn main() -> Result<()> {
-    // Before there are threads: they run where the one runs that began them.
-    let own = std::process::id().to_string();
-    let pinned = Command::new("taskset").args(["-p", "-c", "1", &own]).stdout(Stdio::null()).status();
-    if !pinned.is_ok_and(|status| status.success()) {
-        println!("skipped: want taskset, and two cores");
+    if !cores::leave_the_first() {
         return Ok(());
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure())
@@ -92,9 +92,9 @@ async fn measure() -> Result<()> {
     for round in 1..=ROUNDS {
         let mut row = [0.0; 2];
         for (cell, address) in row.iter_mut().zip([service, route]) {
-            let before = first.used()?;
+            let before = used(&first.child)?;
             ask(address, REQUESTS).await?;
-            *cell = first.used()?.saturating_sub(before).as_secs_f64() * 1e6 / REQUESTS as f64;
+            *cell = used(&first.child)?.saturating_sub(before).as_secs_f64() * 1e6 / REQUESTS as f64;
         }
         println!("{round:>6} {:>9.2} {:>9.2}", row[0], row[1]);
         sums = [sums[0] + row[0], sums[1] + row[1]];
@@ -224,27 +224,15 @@ fn activator(n: u8, autoscaler: SocketAddr) -> Result<Activator> {
             format!("{} is missing: cargo build --profile dist -p activator", program.display()).into()
         );
     }
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program).env_clear().envs([
+    let mut command = alone_on_the_first(&program);
+    command.env_clear().envs([
         ("POD_NAME", ip.to_string()),
         ("POD_IP", ip.to_string()),
         ("EBB_AUTOSCALER", autoscaler.to_string()),
         ("EBB_METRICS_PORT", (9700 + u16::from(n)).to_string()),
     ]);
-    let child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let child = command.spawn()?;
     Ok(Activator { child, ip: ip.into() })
-}
-
-impl Activator {
-    /// The time of a core that it has used.
-    fn used(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name of the program may hold anything; after it the user's time is the twelfth, the kernel's next.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        // Linux shows a hundred of them a second on every machine that it runs pods on.
-        Ok(Duration::from_millis(ticks * 10))
-    }
 }
 
 /// Sends so many requests; how many of them the second app answered.

@@ -5,6 +5,8 @@
 //! by `EBB_QUEUE_PROXY`. Clients, app and clock are one thread on a core of its own: what it costs itself is in the column
 //! without a hop.
 
+#[path = "cores/mod.rs"]
+mod cores;
 #[path = "hop/mod.rs"]
 mod hop;
 
@@ -54,7 +56,7 @@ const UPLOADS: [(usize, Upload); 7] = [
 ];
 
 fn main() -> Result<()> {
-    if !hop::leave_it_the_first_core() {
+    if !cores::leave_the_first() {
         return Ok(());
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(compare())

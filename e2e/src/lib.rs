@@ -18,7 +18,7 @@ mod wait;
 pub use cluster::{Cluster, Faults, Stopped, kubectl, run};
 pub use http::{Answer, Lost, get, get_within, grpc, is_reachable, served, websocket};
 pub use load::{Load, Report, Running, Shot};
-pub use manifests::{App, Front, HTTP_PORT, SERVING_PORT};
+pub use manifests::{ACTIVATOR_PORTS, App, Front, HTTP_PORT, SERVING_PORT};
 pub use scenario::{Endpoints, Scenario, alone, scenario};
 pub use system::{Samples, System};
 pub use wait::{LATE, SOON, eventually};

@@ -4,6 +4,8 @@ use serde_json::{Map, Value, json};
 
 /// Where the app listens.
 pub const HTTP_PORT: u16 = 8080;
+/// Where activators do, on a port for each Service.
+pub const ACTIVATOR_PORTS: std::ops::Range<u16> = 10_000..30_000;
 /// Where its sidecar does.
 pub const SERVING_PORT: u16 = 8012;
 

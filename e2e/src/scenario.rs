@@ -287,6 +287,19 @@ impl Scenario {
         Endpoints { addresses, is_ebbs }
     }
 
+    /// Waits until a Service's port `http` leads somewhere by Ebb's word, and nowhere else.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub async fn leads(&self, service: &str, what: &str, is_there: impl Fn(&SocketAddr) -> bool) {
+        eventually(&format!("{service} leads {what}"), SOON, async || {
+            let Endpoints { addresses, is_ebbs } = self.endpoints(service, "http").await;
+            (is_ebbs && !addresses.is_empty() && addresses.iter().all(&is_there)).then_some(())
+        })
+        .await;
+    }
+
     /// The pods with that label `app`, those that end left out.
     pub async fn pods(&self, app: &str) -> Vec<Pod> {
         let pods = self.pods_and_ending(app).await;

@@ -6,7 +6,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::Duration,
 };
 
@@ -15,19 +15,9 @@ use tokio::{
     time::sleep,
 };
 
-pub(crate) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+use crate::cores::alone_on_the_first;
 
-/// Goes to the second core. Without two, or without a way to choose, a line says so. To be called before there are threads:
-/// they run where the one runs that began them.
-pub(crate) fn leave_it_the_first_core() -> bool {
-    let own = std::process::id().to_string();
-    let pinned = Command::new("taskset").args(["-p", "-c", "1", &own]).stdout(Stdio::null()).status();
-    let pinned = pinned.is_ok_and(|status| status.success());
-    if !pinned {
-        println!("skipped: want taskset, and two cores");
-    }
-    pinned
-}
+pub(crate) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// A proxy in front of the app, alone on the first core.
 pub(crate) struct Proxy {
@@ -50,7 +40,7 @@ impl Drop for Proxy {
 
 impl Proxy {
     async fn start(command: &mut Command, address: SocketAddr, folder: Option<PathBuf>) -> Result<Self> {
-        let child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let child = command.spawn()?;
         let mut proxy = Self { child, address, folder };
         for _ in 0..500 {
             if TcpStream::connect(address).await.is_ok() {
@@ -73,8 +63,8 @@ pub(crate) async fn queue_proxy(app: SocketAddr) -> Result<Proxy> {
         return Err(format!("{} is missing: cargo build --release -p queue-proxy", program.display()).into());
     }
     let [serving, stats, admin] = [free_port().await?, free_port().await?, free_port().await?];
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program).env_clear().envs([
+    let mut command = alone_on_the_first(&program);
+    command.env_clear().envs([
         ("SERVING_POD", "pod-1".to_owned()),
         ("USER_PORT", app.port().to_string()),
         ("QUEUE_SERVING_PORT", serving.port().to_string()),
@@ -96,8 +86,8 @@ pub(crate) async fn nginx(app: SocketAddr) -> Result<Option<Proxy>> {
     fs::create_dir_all(&folder)?;
     let configuration = folder.join("nginx.conf");
     fs::write(&configuration, configured(app, address, &folder))?;
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program).arg("-p").arg(&folder).arg("-c").arg(&configuration);
+    let mut command = alone_on_the_first(&program);
+    command.arg("-p").arg(&folder).arg("-c").arg(&configuration);
     Proxy::start(&mut command, address, Some(folder)).await.map(Some)
 }
 

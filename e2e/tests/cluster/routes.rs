@@ -2,15 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use e2e::{App, Endpoints, Front, Load, SERVING_PORT, SOON, Scenario, eventually, get, scenario, served};
+use e2e::{
+    ACTIVATOR_PORTS, App, Endpoints, Front, Load, SERVING_PORT, SOON, Scenario, eventually, get, scenario,
+    served,
+};
 use http::StatusCode;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
 
-/// The activators' ports, one per service.
-const ACTIVATOR_PORTS: std::ops::Range<u16> = 10_000..30_000;
 /// Whoever has had no weight for so long answers nothing more.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -23,14 +24,6 @@ async fn two_apps(it: &Scenario, split: &str) -> (SocketAddr, [App; 2]) {
     }
     it.make(Front::route("hello", split).manifest()).await;
     (it.reachable("hello").await, apps)
-}
-
-async fn leads(it: &Scenario, what: &str, is_there: impl Fn(&SocketAddr) -> bool) {
-    eventually(&format!("the route leads {what}"), SOON, async || {
-        let Endpoints { addresses, is_ebbs } = it.endpoints("hello", "http").await;
-        (is_ebbs && !addresses.is_empty() && addresses.iter().all(&is_there)).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -47,7 +40,7 @@ async fn requests_are_divided_by_weight_and_wake_both_services() {
         // Each activator is less than one request off.
         let off = (second as f64 - report.sent() as f64 / 10.0).abs();
         assert!(off < 4.0, "{second} of {}", report.sent());
-        leads(it, "to activators", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
+        it.leads("hello", "to activators", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
     })
     .await;
 }
@@ -56,12 +49,12 @@ async fn requests_are_divided_by_weight_and_wake_both_services() {
 async fn one_service_alone_is_reached_without_a_detour_and_wakes_from_zero() {
     scenario("sole", async |it| {
         let (address, [v1, _]) = two_apps(it, "v1").await;
-        leads(it, "to activators", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
+        it.leads("hello", "to activators", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
         served(address, "/").await;
-        leads(it, "to the pod's sidecar", |address| address.port() == SERVING_PORT).await;
+        it.leads("hello", "to the pod's sidecar", |address| address.port() == SERVING_PORT).await;
         assert!(served(address, "/").await.body.starts_with("hello from v1-"));
         it.at_zero(&v1).await;
-        leads(it, "to activators again", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
+        it.leads("hello", "to activators again", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
         served(address, "/").await;
     })
     .await;

@@ -1,33 +1,19 @@
 //! To zero and back, and as far up as is needed.
 
-use std::net::SocketAddr;
-
-use e2e::{App, Endpoints, Front, Load, SERVING_PORT, SOON, Scenario, eventually, scenario, served};
-
-/// The activators' ports, one per service.
-const ACTIVATOR_PORTS: std::ops::Range<u16> = 10_000..30_000;
+use e2e::{ACTIVATOR_PORTS, App, Front, Load, SERVING_PORT, SOON, Scenario, eventually, scenario, served};
 
 async fn from_zero_to_one_and_back(it: &Scenario, app: App) {
     let address = it.with(&app, &Front::scaled(&app)).await;
     assert_eq!(it.replicas(&app).await, Some(0), "nobody has asked yet");
-    leads(it, "to activators", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
+    it.leads("hello", "to activators", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
 
     served(address, "/").await;
     assert_eq!(it.replicas(&app).await, Some(1));
-    leads(it, "to the pod's sidecar", |address| address.port() == SERVING_PORT).await;
+    it.leads("hello", "to the pod's sidecar", |address| address.port() == SERVING_PORT).await;
 
     it.at_zero(&app).await;
-    leads(it, "to activators again", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
+    it.leads("hello", "to activators again", |address| ACTIVATOR_PORTS.contains(&address.port())).await;
     served(address, "/").await;
-}
-
-/// Waits until the Service leads somewhere, and nowhere else.
-async fn leads(it: &Scenario, what: &str, is_there: impl Fn(&SocketAddr) -> bool) {
-    eventually(&format!("the Service leads {what}"), SOON, async || {
-        let Endpoints { addresses, is_ebbs } = it.endpoints("hello", "http").await;
-        (is_ebbs && !addresses.is_empty() && addresses.iter().all(&is_there)).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]
