@@ -140,7 +140,7 @@ fn is_kind(kind: &str) -> bool {
 }
 
 /// Whether `name` is an RFC 1123 subdomain, as names of most objects are.
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     let is_alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     name.len() <= MAX_NAME
         && name.split('.').all(|label| {

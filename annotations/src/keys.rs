@@ -132,8 +132,15 @@ pub const SPLIT: Key = Key::new("ebb.dev/split");
 /// What keeps a user with one of them: `cookie NAME` or `header NAME`; absent, each request is for itself.
 pub const SPLIT_BY: Key = Key::new("ebb.dev/split-by");
 
+/// The names by which clients reach the Service through the gateway: `hello.example.com, *.tenant.example.com`.
+pub const HOSTS: Key = Key::new("ebb.dev/hosts");
+/// The Secret of type `kubernetes.io/tls` that has their certificate.
+pub const TLS_SECRET: Key = Key::new("ebb.dev/tls-secret");
+/// Whether requests for them that come without TLS are redirected to `https`; default false.
+pub const HTTPS_REDIRECT: Key = Key::new("ebb.dev/https-redirect");
+
 /// Every known key.
-pub const KNOWN: [Key; 43] = [
+pub const KNOWN: [Key; 46] = [
     CLASS,
     METRIC,
     TARGET,
@@ -175,6 +182,9 @@ pub const KNOWN: [Key; 43] = [
     RESTART,
     SPLIT,
     SPLIT_BY,
+    HOSTS,
+    TLS_SECRET,
+    HTTPS_REDIRECT,
     VALID_SPLIT,
     STATUS,
 ];

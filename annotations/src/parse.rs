@@ -7,6 +7,7 @@ use super::{
     binding::Binding,
     defaults::ClusterDefaults,
     effective::{Effective, Reachability},
+    exposure::{self, Exposure},
     extensions::{self, Extensions},
     fault::{Fault, Warning},
     hint, keys,
@@ -21,6 +22,8 @@ pub struct Parsed {
     pub spec: ScalingSpec,
     /// What the Service is bound to.
     pub binding: Binding,
+    /// How it is reached through the gateway.
+    pub exposure: Exposure,
     /// Annotations that have no effect.
     pub warnings: Vec<Warning>,
 }
@@ -46,6 +49,7 @@ pub fn parse(
     let serving = serving::read(annotations, &mut faults);
     let beyond = extensions::read(annotations, &read, defaults, serving.container_concurrency, &mut faults);
     let binding = binding::read(annotations, &mut faults);
+    let exposure = exposure::read(annotations, &mut faults);
     if !faults.is_empty() {
         faults.sort_by(|a, b| a.key.cmp(&b.key));
         return Err(faults);
@@ -53,7 +57,7 @@ pub fn parse(
     let effective = Effective::resolve(&read, defaults, serving.container_concurrency, reachability);
     let spec = scaling_spec(&effective, defaults, serving, beyond);
     let warnings = warnings(annotations, spec.metric);
-    Ok(Parsed { spec, binding, warnings })
+    Ok(Parsed { spec, binding, exposure, warnings })
 }
 
 /// The spec that values without faults come to. The conversions cannot fail then; they saturate, so that

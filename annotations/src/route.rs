@@ -6,6 +6,7 @@ use ebb_core::ServiceKey;
 use http::HeaderName;
 
 use super::{
+    exposure::{self, Exposure},
     fault::{Fault, FaultKind, Hint, Warning},
     hint,
     keys::{self, Key},
@@ -24,9 +25,12 @@ const MAX_WEIGHT: u32 = 1_000_000;
 /// The form of a split.
 const FORM: &str = "NAME=WEIGHT, NAME=WEIGHT, or one NAME alone";
 /// What has a meaning on a route.
-const OF_ROUTES: [Key; 9] = [
+const OF_ROUTES: [Key; 12] = [
     keys::SPLIT,
     keys::SPLIT_BY,
+    keys::HOSTS,
+    keys::TLS_SECRET,
+    keys::HTTPS_REDIRECT,
     keys::MAX_CONNECTION_AGE,
     keys::TUNNEL_IDLE_TIMEOUT,
     keys::PORT,
@@ -99,6 +103,8 @@ pub struct ParsedRoute {
     pub port: Option<String>,
     /// The port at which the activators know the Service.
     pub activator_port: Option<NonZeroU16>,
+    /// How it is reached through the gateway.
+    pub exposure: Exposure,
     /// Annotations that have no effect.
     pub warnings: Vec<Warning>,
 }
@@ -128,6 +134,7 @@ pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<F
     }));
     let activator_port: Option<Reading<'_, i32>> = Reading::find(annotations, &keys::ACTIVATOR_PORT);
     faults.extend(activator_port.as_ref().and_then(|port| port.outside(1, i32::from(u16::MAX))));
+    let exposure = exposure::read(annotations, &mut faults);
     let spec = RouteSpec {
         split,
         by: by.and_then(|by| by.value.ok()).unwrap_or_default(),
@@ -143,6 +150,7 @@ pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<F
         spec,
         port: annotations.get(keys::PORT.name).cloned(),
         activator_port: port.and_then(NonZeroU16::new),
+        exposure,
         warnings: warnings(annotations),
     })
 }

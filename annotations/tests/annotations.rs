@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 43] = [
+const VALUES: [(&str, &[&str]); 46] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),
@@ -58,6 +58,9 @@ const VALUES: [(&str, &[&str]); 43] = [
     ("restart", &["true", "false"]),
     ("split", &["v1=90, v2=10", "v1", "v1=0,v2=1000000"]),
     ("split-by", &["cookie session", "header x-user"]),
+    ("hosts", &["hello.example.com, *.tenant.example.com", "localhost"]),
+    ("tls-secret", &["hello-tls"]),
+    ("https-redirect", &["true", "false"]),
     ("valid-split", &["v1=90, v2=10"]),
     ("status", &["", "what is wrong"]),
 ];
@@ -107,6 +110,10 @@ fn the_values_are_right_before_a_slip() {
             let mut texts = Texts::from([(full_key(key), (*value).to_owned())]);
             if key == "target-concurrency" {
                 texts.insert(full_key("metric"), "rps".to_owned());
+            }
+            if ["tls-secret", "https-redirect"].contains(&key) {
+                texts.insert(full_key("hosts"), "a.example.com".to_owned());
+                texts.entry(full_key("tls-secret")).or_insert_with(|| "a-tls".to_owned());
             }
             let refused = if is_route(&texts) {
                 parse_route("hello", &texts).err()

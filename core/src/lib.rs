@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod environment;
 pub mod fate;
 pub mod headers;
+mod host;
 pub mod link;
 pub mod probe;
 pub mod request_stats;
@@ -17,5 +18,6 @@ mod service_key;
 pub mod stat;
 mod tick;
 
+pub use host::{Host, NotAHost};
 pub use service_key::{InvalidServiceKey, ServiceKey};
 pub use tick::Tick;

@@ -98,7 +98,7 @@ pub struct Down {
     /// Whether these are all services and routes there are: others are to be forgotten.
     #[prost(bool, tag = "3")]
     pub complete: bool,
-    /// Whether the sender leads. Tables (the three above, and the routes) of one that does not are not obeyed. An autoscaler of
+    /// Whether the sender leads. Tables (the three above, the routes and the hosts) of one that does not are not obeyed. An autoscaler of
     /// before there were several says nothing, and leads.
     #[prost(bool, optional, tag = "4")]
     pub leads: Option<bool>,
@@ -111,6 +111,24 @@ pub struct Down {
     /// Routes that are new or changed; one that is gone is told of as services are.
     #[prost(message, repeated, tag = "7")]
     pub routes: Vec<RouteEntry>,
+    /// Services and routes whose names at the gateway are new or changed, all at once: a name that moves from one to another
+    /// is nobody's at no time. With a complete table those that are not among them have none.
+    #[prost(message, repeated, tag = "8")]
+    pub hosts: Vec<HostsEntry>,
+}
+
+/// The names by which the gateway knows a service or a route; each name is that of one at most.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct HostsEntry {
+    /// The namespace of the service or the route.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Its names at the gateway, as [`crate::Host`] writes them; without any, the gateway does not know it.
+    #[prost(string, repeated, tag = "3")]
+    pub hosts: Vec<String>,
 }
 
 /// A pod that announced itself.
@@ -276,6 +294,13 @@ impl Unanswered {
 
 impl ServiceEntry {
     /// The service that this is about.
+    pub fn service(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
+    }
+}
+
+impl HostsEntry {
+    /// The service or the route that this is about.
     pub fn service(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }

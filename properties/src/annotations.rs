@@ -7,8 +7,8 @@ use std::{
 };
 
 use ebb_annotations::{
-    Binding, ClusterDefaults, Fault, Metric, Parsed, Reachability, Rules, ScalingSpec, Schedule, ServingSpec,
-    Signal, TargetBurstCapacity, Warning, compat, keys, parse, parse_route,
+    Binding, ClusterDefaults, Exposure, Fault, Metric, Parsed, Reachability, Rules, ScalingSpec, Schedule,
+    ServingSpec, Signal, TargetBurstCapacity, Warning, compat, keys, parse, parse_route, usable_hosts,
 };
 use ebb_core::Tick;
 
@@ -70,6 +70,7 @@ fn holds_of_route(annotations: &Texts) {
         Ok(route) => {
             let names: BTreeSet<_> = route.spec.split.iter().map(|share| &share.service).collect();
             assert_eq!(names.len(), route.spec.split.len(), "each service once: {route:?}");
+            holds_of_exposure(&route.exposure);
             assert!(
                 route.spec.split.iter().any(|share| share.weight > 0),
                 "somebody gets requests: {route:?}"
@@ -86,8 +87,8 @@ fn holds_of_refused(annotations: &Texts, faults: &[Fault]) {
     for fault in faults {
         let known = keys::KNOWN.iter().find(|key| key.spellings().any(|name| name == fault.key));
         let known = known.unwrap_or_else(|| panic!("{fault:?} is of a known key"));
-        // Of a schedule or a split, the value is the entry that is wrong.
-        let is_part = known == &keys::SCHEDULE || known == &keys::SPLIT;
+        // Of a schedule, a split or names of hosts, the value is the entry that is wrong.
+        let is_part = [keys::SCHEDULE, keys::SPLIT, keys::HOSTS].contains(known);
         let shows = |text: &String| *text == fault.value || is_part && text.contains(&fault.value);
         let mut texts = known.spellings().filter_map(|name| annotations.get(name));
         let is_missing = known == &keys::SPLIT && !annotations.contains_key(keys::SPLIT.name);
@@ -98,10 +99,11 @@ fn holds_of_refused(annotations: &Texts, faults: &[Fault]) {
 }
 
 fn holds_of_accepted(annotations: &Texts, defaults: &ClusterDefaults, parsed: &Parsed) {
-    let Parsed { spec, binding, warnings } = parsed;
+    let Parsed { spec, binding, exposure, warnings } = parsed;
     assert_eq!(compat::faults(annotations, defaults), [], "what Ebb accepts, the reference accepts");
     holds_of_spec(spec);
     holds_of_binding(binding);
+    holds_of_exposure(exposure);
     holds_of_warnings(annotations, warnings);
     let has = |key: &keys::Key| annotations.contains_key(key.name);
     if spec.rules == Rules::Reference {
@@ -109,6 +111,19 @@ fn holds_of_accepted(annotations: &Texts, defaults: &ClusterDefaults, parsed: &P
         assert!(spec.second.is_none() || is_asked_for, "the reference has one signal: {spec:?}");
         assert!(!spec.startup_aware || has(&keys::STARTUP_AWARE), "nor sees it pods that start: {spec:?}");
     }
+}
+
+/// What the gateway relies on.
+fn holds_of_exposure(exposure: &Exposure) {
+    let names: BTreeSet<_> = exposure.hosts.iter().collect();
+    assert_eq!(names.len(), exposure.hosts.len(), "each name once: {exposure:?}");
+    assert!(exposure.tls_secret.is_none() || !names.is_empty(), "a certificate is for a name: {exposure:?}");
+    assert!(
+        !exposure.https_redirect || exposure.tls_secret.is_some(),
+        "https needs a certificate: {exposure:?}"
+    );
+    let text = exposure.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    assert_eq!(usable_hosts(&text), text, "what is valid stays as it is");
 }
 
 /// What whoever acts by a spec relies on.
