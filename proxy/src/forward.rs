@@ -205,15 +205,29 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Headers that `Connection` may name and that are passed on all the same.
+static STAY_THOUGH_NAMED: [HeaderName; 7] = [
+    // gRPC needs it; it may be named, and is still the peer's next hop's business alone.
+    header::TE,
+    // A request that lost its host on the way would be none.
+    header::HOST,
+    // What proxies on the way said of a client: it could have that removed by naming it here.
+    header::FORWARDED,
+    X_FORWARDED_FOR,
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-request-id"),
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 fn strip_hop_by_hop(fields: &mut HeaderMap) {
     if fields.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = members(fields, &header::CONNECTION)
             .filter_map(|member| HeaderName::from_bytes(member).ok())
             .collect();
         for name in named {
-            // gRPC needs TE; it may be named, and is still the peer's next hop's business alone. A request that lost its
-            // host on the way would be none.
-            if name != header::TE && name != header::HOST {
+            if !STAY_THOUGH_NAMED.contains(&name) {
                 fields.remove(name);
             }
         }
@@ -250,16 +264,15 @@ fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
 
 /// Lines before are kept byte for byte, whatever they are: who reads them knows what it was given.
 fn append_forwarded_for(headers: &mut HeaderMap, peer: SocketAddr) {
-    const NAME: HeaderName = HeaderName::from_static("x-forwarded-for");
     let address = peer.ip().to_canonical().to_string();
-    let line = if headers.contains_key(&NAME) {
-        let before = headers.get_all(&NAME).iter().map(HeaderValue::as_bytes);
+    let line = if headers.contains_key(&X_FORWARDED_FOR) {
+        let before = headers.get_all(&X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
         before.chain([address.as_bytes()]).collect::<Vec<_>>().join(&b", "[..])
     } else {
         address.into_bytes()
     };
     if let Ok(value) = HeaderValue::try_from(line) {
-        headers.insert(NAME, value);
+        headers.insert(X_FORWARDED_FOR, value);
     }
 }
 
@@ -290,6 +303,16 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut given);
         assert_eq!(given, headers(&[("trailer", "x-sum"), ("x-three", "stays"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn what_was_said_of_a_client_stays_though_it_names_that() {
+        let lines = [("forwarded", "for=10.0.0.1"), ("x-forwarded-proto", "https"), ("x-request-id", "1")];
+        let mut given = headers(&lines);
+        given
+            .insert(header::CONNECTION, "close, Forwarded, X-Forwarded-Proto, x-request-id".parse().unwrap());
+        strip_hop_by_hop(&mut given);
+        assert_eq!(given, headers(&lines));
     }
 
     #[test]
