@@ -9,6 +9,8 @@ use std::{
 use ebb_core::environment::{Environment, Fault};
 use ebb_proxy::Quiet;
 
+use crate::gateway::Trusted;
+
 /// Everything that an activator must know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -26,15 +28,27 @@ pub struct Config {
     pub request_memory: Option<u64>,
     /// Where it answers `/metrics` and `/healthz`; `None` where nobody asks.
     pub metrics: Option<SocketAddr>,
+    /// Where it is the gateway; `None` where it is not.
+    pub gateway: Option<GatewayConfig>,
     /// How it leaves.
     pub drain: Quiet,
+}
+
+/// Where all services can be reached by the host that a request names.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where HTTP is spoken.
+    pub http: SocketAddr,
+    /// Whose word on their clients counts.
+    pub trusted: Trusted,
 }
 
 impl Config {
     /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`; without it the
     /// Service `ebb-autoscaler` as the kubelet tells of it), `EBB_TOKEN_FILE`,
     /// `EBB_REQUEST_MEMORY_BYTES` (default half of the container's limit), `EBB_METRICS_PORT` (default 9090),
-    /// `EBB_DRAIN_QUIET_SECONDS` (default 10) and `EBB_DRAIN_LIMIT_SECONDS` (default 300).
+    /// `EBB_GATEWAY_PORT` (without it, there is no gateway), `EBB_GATEWAY_TRUSTED_PROXIES` (addresses and networks, separated
+    /// by commas; default none), `EBB_DRAIN_QUIET_SECONDS` (default 10) and `EBB_DRAIN_LIMIT_SECONDS` (default 300).
     ///
     /// # Errors
     ///
@@ -52,6 +66,7 @@ impl Config {
             request_memory: Some(env.read("EBB_REQUEST_MEMORY_BYTES", 0, "whole bytes"))
                 .filter(|bytes| *bytes > 0),
             metrics: Some(SocketAddr::new(everywhere, env.port("EBB_METRICS_PORT", Some(9090)))),
+            gateway: gateway(&mut env),
             drain: Quiet {
                 quiet: Duration::from_secs(env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds)),
                 limit: Duration::from_secs(env.read("EBB_DRAIN_LIMIT_SECONDS", 300, seconds)),
@@ -59,6 +74,17 @@ impl Config {
         };
         env.finish(config)
     }
+}
+
+fn gateway(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> Option<GatewayConfig> {
+    env.text("EBB_GATEWAY_PORT")?;
+    let http = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), env.port("EBB_GATEWAY_PORT", None));
+    let trusted = env.read(
+        "EBB_GATEWAY_TRUSTED_PROXIES",
+        Trusted::default(),
+        "addresses or networks, separated by commas",
+    );
+    Some(GatewayConfig { http, trusted })
 }
 
 /// Names of the variables in which the kubelet tells of the Service `ebb-autoscaler`.
@@ -119,6 +145,21 @@ mod tests {
             let found = config.map_err(|faults| faults[0].name);
             assert_eq!(found, want.map(str::to_owned), "{vars:?}");
         }
+    }
+
+    #[test]
+    fn there_is_a_gateway_where_its_port_is_said() {
+        let own = [("POD_NAME", "a"), ("POD_IP", "10.0.0.1"), ("EBB_AUTOSCALER", "10.0.0.2:8080")];
+        assert!(from(&own).unwrap().gateway.is_none());
+        let with = |more: &[(&'static str, &'static str)]| from(&[&own[..], more].concat());
+        let gateway = with(&[("EBB_GATEWAY_PORT", "8080")]).unwrap().gateway.unwrap();
+        assert_eq!((gateway.http.port(), gateway.trusted), (8080, Trusted::default()));
+        let trusted = [("EBB_GATEWAY_PORT", "8080"), ("EBB_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8")];
+        assert_ne!(with(&trusted).unwrap().gateway.unwrap().trusted, Trusted::default());
+        let faults =
+            with(&[("EBB_GATEWAY_PORT", "http"), ("EBB_GATEWAY_TRUSTED_PROXIES", "here")]).unwrap_err();
+        let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
+        assert_eq!(names, ["EBB_GATEWAY_PORT", "EBB_GATEWAY_TRUSTED_PROXIES"]);
     }
 
     #[test]

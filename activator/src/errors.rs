@@ -22,6 +22,10 @@ pub(crate) enum Refused {
     SplitTarget { service: String, trouble: String },
     #[error("this route sends its requests to nobody")]
     NoTarget,
+    #[error("no service asks for the host {0:?}")]
+    NoRoute(String),
+    #[error("the gateway does not know any hosts yet")]
+    NoTable,
     #[error("the request's body broke off")]
     ClientGone,
     #[error("{error}")]
@@ -38,6 +42,8 @@ impl Refused {
             Self::ServiceGone => "service-gone",
             Self::SplitTarget { .. } => "split-target",
             Self::NoTarget => "no-target",
+            Self::NoRoute(_) => "no-route",
+            Self::NoTable => "no-table",
             Self::ClientGone => "client-gone",
             Self::Forward { fate, error } => match error {
                 ForwardError::TimedOut(_) => "request-timeout",
@@ -54,7 +60,8 @@ impl Refused {
         let reason = self.reason();
         let text = self.to_string();
         match self {
-            Self::QueueFull(_) | Self::MemoryShort => {
+            Self::NoRoute(_) => Reply::new(StatusCode::NOT_FOUND, reason, text),
+            Self::QueueFull(_) | Self::MemoryShort | Self::NoTable => {
                 Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text).retry_after(1)
             }
             Self::ActivationDeadline { .. } => {

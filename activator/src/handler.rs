@@ -21,27 +21,38 @@ const HELD_AT_MOST: Duration = Duration::from_secs(3600);
 /// The pod's own time-outs fire first: its answer says which one it was.
 const AFTER_THE_POD: Duration = Duration::from_secs(1);
 
+/// A service that is gone is replaced, or known to be gone, by the table that it went with: in microseconds.
+pub(crate) const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
+
+/// An answer that no pod gives.
+pub(crate) type Answer = Box<Response<ResponseBody<Guard>>>;
+
 /// Whose requests come in on one port.
 pub(crate) trait Entrance: Send + Sync + 'static {
+    /// What is known of a request by which somebody is chosen for it.
+    type Asked: Send + Sync;
     /// Who was chosen to take a request.
     type Chosen: Borrow<Arc<Service>> + Send + Sync;
 
-    /// By what a request with these `headers`, as its client sent them, is told from those of other users; `None` if each
-    /// request is for itself.
-    fn user(&self, headers: &HeaderMap) -> Option<Box<[u8]>>;
+    /// Reads by what `request` of `peer` is to be chosen for, and makes its head one that can be sent on: what its client may
+    /// not say is removed.
+    ///
+    /// # Errors
+    ///
+    /// The answer, of a request that nobody has to be chosen for.
+    fn receive(&self, request: &mut Request<RequestBody>, peer: SocketAddr) -> Result<Self::Asked, Answer>;
 
-    /// Chooses who takes a request of that user.
-    fn choose(&self, user: Option<&[u8]>) -> Result<Self::Chosen, Refused>;
+    /// Chooses who takes the request.
+    fn choose(&self, asked: &Self::Asked) -> Result<Self::Chosen, Refused>;
 
     /// Resolves once `chosen` is to take nothing more: a request that no pod has yet is for another one.
     fn withdrawn(&self, chosen: &Self::Chosen) -> impl Future<Output = ()> + Send;
 
-    /// What was chosen is gone, and has let go of a request of that user that no pod had: who takes it instead. `None` if
-    /// nobody does.
+    /// What was chosen is gone, and has let go of the request, which no pod had: who takes it instead. `None` if nobody does.
     fn instead(
         &self,
         chosen: &Self::Chosen,
-        user: Option<&[u8]>,
+        asked: &Self::Asked,
     ) -> impl Future<Output = Option<Result<Self::Chosen, Refused>>> + Send;
 
     /// The request that `chosen` took was answered with `status`, after so long.
@@ -53,13 +64,14 @@ pub(crate) trait Entrance: Send + Sync + 'static {
 
 /// A service's own port: nobody else takes its requests.
 impl Entrance for Arc<Service> {
+    type Asked = ();
     type Chosen = Self;
 
-    fn user(&self, _: &HeaderMap) -> Option<Box<[u8]>> {
-        None
+    fn receive(&self, request: &mut Request<RequestBody>, _: SocketAddr) -> Result<(), Answer> {
+        within_the_cluster(request)
     }
 
-    fn choose(&self, _: Option<&[u8]>) -> Result<Self, Refused> {
+    fn choose(&self, (): &()) -> Result<Self, Refused> {
         Ok(self.clone())
     }
 
@@ -67,7 +79,7 @@ impl Entrance for Arc<Service> {
         std::future::pending()
     }
 
-    async fn instead(&self, _: &Self, _: Option<&[u8]>) -> Option<Result<Self, Refused>> {
+    async fn instead(&self, _: &Self, (): &()) -> Option<Result<Self, Refused>> {
         None
     }
 
@@ -101,18 +113,17 @@ impl<E: Entrance> Handler for RequestHandler<E> {
         mut request: Request<RequestBody>,
         peer: SocketAddr,
     ) -> Response<ResponseBody<Guard>> {
-        if let Some(answer) = answer_probe(request.headers()) {
-            return answer;
-        }
-        headers::remove_all(request.headers_mut(), &headers::FOR_EBB_ALONE);
+        let asked = match self.0.receive(&mut request, peer) {
+            Ok(asked) => asked,
+            Err(answer) => return *answer,
+        };
         let speaks = Speaks::of(request.headers());
         let began = Instant::now();
-        let user = self.0.user(request.headers());
-        let mut chosen = match self.0.choose(user.as_deref()) {
+        let mut chosen = match self.0.choose(&asked) {
             Ok(chosen) => chosen,
             Err(refused) => return refused.reply().speaking(speaks).into_response(),
         };
-        let response = match self.relay(&mut chosen, user.as_deref(), request, peer).await {
+        let response = match self.relay(&mut chosen, &asked, request, peer).await {
             Ok(response) => response,
             Err(Lost::Refused(refused)) => {
                 service(&chosen).metrics.refused(refused.reason());
@@ -134,7 +145,7 @@ impl<E: Entrance> RequestHandler<E> {
     async fn relay(
         &self,
         chosen: &mut E::Chosen,
-        user: Option<&[u8]>,
+        asked: &E::Asked,
         request: Request<RequestBody>,
         peer: SocketAddr,
     ) -> Result<Response<ResponseBody<Guard>>, Lost> {
@@ -159,8 +170,8 @@ impl<E: Entrance> RequestHandler<E> {
                 Some(Err(refused)) if !matches!(refused, Refused::ServiceGone) => return Err(refused.into()),
                 left => {
                     let next = match left {
-                        Some(_) => self.0.instead(chosen, user).await.ok_or(Refused::ServiceGone)?,
-                        None => self.0.choose(user),
+                        Some(_) => self.0.instead(chosen, asked).await.ok_or(Refused::ServiceGone)?,
+                        None => self.0.choose(asked),
                     };
                     *chosen = next.map_err(Lost::NotChosen)?;
                     (in_flight, settings) = (service(chosen).begin(), service(chosen).settings());
@@ -264,6 +275,15 @@ fn timeouts(settings: &Settings, direct: bool) -> Timeouts {
     let after = if direct { Duration::ZERO } else { AFTER_THE_POD };
     let deadline = Instant::now() + settings.request_timeout + after;
     Timeouts { deadline, response_start: None, idle: None }
+}
+
+/// Prepares a request on a service's or a route's own port: a probe is answered, and what only Ebb may say is removed.
+pub(crate) fn within_the_cluster(request: &mut Request<RequestBody>) -> Result<(), Answer> {
+    if let Some(answer) = answer_probe(request.headers()) {
+        return Err(Box::new(answer));
+    }
+    headers::remove_all(request.headers_mut(), &headers::FOR_EBB_ALONE);
+    Ok(())
 }
 
 /// Answers a probe that asks whether an activator is in the path.

@@ -10,7 +10,9 @@
 
 pub mod config;
 mod errors;
+mod gateway;
 mod handler;
+mod kind;
 mod link;
 mod memory;
 mod metrics;
@@ -22,6 +24,7 @@ mod service;
 mod table;
 pub mod throttler;
 
-pub use config::Config;
+pub use config::{Config, GatewayConfig};
+pub use gateway::Trusted;
 pub use running::Activator;
 pub use service::{HeldDispatch, Load};

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use ebb_core::ServiceKey;
-use ebb_proxy::Budget;
+use ebb_proxy::{Budget, Limits};
 use parking_lot::Mutex;
 
 /// One namespace may have so much of all.
@@ -24,7 +24,9 @@ const MOST_FRAMES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Memory {
     whole: Budget,
+    /// Heads that are not complete yet.
     heads: Budget,
+    /// Frames that nobody has taken.
     frames: Budget,
     namespaces: Mutex<HashMap<String, Budget>>,
 }
@@ -41,14 +43,9 @@ impl Memory {
         (self.whole.used(), self.whole.limit())
     }
 
-    /// Where heads are counted that are not complete yet.
-    pub(crate) fn heads(&self) -> Budget {
-        self.heads.clone()
-    }
-
-    /// Where frames are counted that nobody has taken.
-    pub(crate) fn frames(&self) -> Budget {
-        self.frames.clone()
+    /// What a server allows its clients that counts here.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { heads: self.heads.clone(), frames: self.frames.clone(), ..Limits::default() }
     }
 
     /// Where what a service keeps is counted.
@@ -80,6 +77,6 @@ mod tests {
         assert!(two.reserve(1).is_none(), "a namespace has three quarters");
         let _other = other.reserve(250).unwrap();
         assert_eq!(memory.used_and_limit(), (1000, 1000));
-        assert!(memory.heads().reserve(1).is_none());
+        assert!(memory.heads.reserve(1).is_none());
     }
 }

@@ -13,7 +13,9 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, GatewayConfig},
+    gateway::{Door, Gateway, Scheme},
+    handler::RequestHandler,
     link::Links,
     memory::Memory,
     metrics::Metrics,
@@ -28,6 +30,9 @@ const POKE_CAPACITY: usize = 4096;
 #[derive(Debug)]
 pub struct Activator {
     services: Arc<ServiceTable>,
+    gateway: Option<Arc<Gateway>>,
+    /// Where the gateway speaks HTTP.
+    gateway_address: Option<SocketAddr>,
     beside: Drain,
     tasks: JoinSet<()>,
 }
@@ -39,7 +44,7 @@ impl Activator {
     ///
     /// # Errors
     ///
-    /// If the port for metrics cannot be bound.
+    /// If the port for metrics or the gateway's cannot be bound.
     pub async fn start(
         config: &Config,
         clock: WallClock,
@@ -56,14 +61,24 @@ impl Activator {
             spoke: Notify::new(),
             observer,
         });
-        let services = ServiceTable::new(shared.clone(), config.listen);
         let mut tasks = JoinSet::new();
         let beside = Drain::default();
+        let (mut gateway, mut gateway_address) = (None, None);
+        if let Some(GatewayConfig { http, trusted }) = &config.gateway {
+            let listener = listen(*http).await?;
+            gateway_address = Some(listener.local_addr()?);
+            let opened = Gateway::new(trusted.clone(), metrics.clone());
+            let door = Door { gateway: opened.clone(), scheme: Scheme::Http };
+            let limits = shared.memory.limits();
+            tasks.spawn(serve(listener, Arc::new(RequestHandler(door)), opened.drain.clone(), limits));
+            gateway = Some(opened);
+        }
+        let services = ServiceTable::new(shared.clone(), config.listen, gateway.clone());
         if let Some(address) = config.metrics {
             let listener = listen(address).await?;
             tasks.spawn(serve(
                 listener,
-                Arc::new(Observe { shared: shared.clone() }),
+                Arc::new(Observe { shared: shared.clone(), gateway: gateway.clone() }),
                 beside.clone(),
                 Limits::default(),
             ));
@@ -72,7 +87,19 @@ impl Activator {
         let hello = Hello { name, address, heartbeats: true };
         let (seed, token_file) = (config.autoscaler, config.token_file.clone());
         tasks.spawn(Links::new(seed, token_file, hello, services.clone(), shared, pokes).run());
-        Ok(Self { services, beside, tasks })
+        Ok(Self { services, gateway, gateway_address, beside, tasks })
+    }
+
+    /// Where the gateway speaks HTTP; `None` if there is none.
+    pub fn gateway(&self) -> Option<SocketAddr> {
+        self.gateway_address
+    }
+
+    /// Resolves once the gateway knows all hosts that there are; at once if there is no gateway.
+    pub async fn knows_all_hosts(&self) {
+        if let Some(gateway) = &self.gateway {
+            gateway.completed().await;
+        }
     }
 
     /// How busy `service` is here; `None` if it is not answered for.
@@ -92,7 +119,14 @@ impl Activator {
     ///
     /// The links stay open until the end: who is held is waiting for what comes down on them.
     pub async fn drain(mut self, plan: Quiet) -> usize {
-        let cut = self.services.drain(plan).await;
+        let of_gateway = async {
+            match &self.gateway {
+                Some(gateway) => gateway.drain.run(plan).await.err().unwrap_or_default().connections,
+                None => 0,
+            }
+        };
+        let (of_services, of_gateway) = tokio::join!(self.services.drain(plan), of_gateway);
+        let cut = of_services + of_gateway;
         self.beside.abort();
         self.tasks.shutdown().await;
         cut
@@ -102,16 +136,21 @@ impl Activator {
 /// Whoever did not drain it wants it to end at once, connections included.
 impl Drop for Activator {
     fn drop(&mut self) {
+        if let Some(gateway) = &self.gateway {
+            gateway.drain.abort();
+        }
         self.services.abort();
         self.beside.abort();
     }
 }
 
-/// Answers `/metrics` and `/healthz`. Health is the process's own: an autoscaler that is away must not have
-/// the activators restarted, with all that they hold.
+/// Answers `/metrics`, `/healthz` and `/readyz`. Health is the process's own: an autoscaler that is away must not have
+/// the activators restarted, with all that they hold. A gateway is ready once it knows all hosts, and stays so: one that
+/// took requests before would answer 404.
 #[derive(Debug)]
 struct Observe {
     shared: Arc<Common>,
+    gateway: Option<Arc<Gateway>>,
 }
 
 impl Handler for Observe {
@@ -123,9 +162,17 @@ impl Handler for Observe {
                 let (used, limit) = self.shared.memory.used_and_limit();
                 metrics::reply(self.shared.metrics.scraped(used, limit))
             }
-            "/healthz" => Response::new(ResponseBody::own("ok\n")),
-            _ => Reply::new(StatusCode::NOT_FOUND, "not-found", "only /metrics and /healthz are served here")
-                .into_response(),
+            "/readyz" if self.gateway.as_ref().is_some_and(|gateway| !gateway.is_complete()) => {
+                let text = "the gateway does not know any hosts yet; it waits for an autoscaler that leads";
+                Reply::new(StatusCode::SERVICE_UNAVAILABLE, "no-table", text).into_response()
+            }
+            "/healthz" | "/readyz" => Response::new(ResponseBody::own("ok\n")),
+            _ => Reply::new(
+                StatusCode::NOT_FOUND,
+                "not-found",
+                "only /metrics, /healthz and /readyz are served here",
+            )
+            .into_response(),
         }
     }
 }

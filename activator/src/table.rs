@@ -12,14 +12,16 @@ use ebb_core::{
     ServiceKey,
     link::{Down, Listening, RouteEntry, ServiceEntry},
 };
-use ebb_proxy::{Drain, Limits, Quiet, listen, serve};
+use ebb_proxy::{Quiet, listen, serve};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::{
+    gateway::Gateway,
     handler::RequestHandler,
+    kind::Kind,
     metrics::UnboundPort,
     route::Route,
     service::{Common, Load, Service},
@@ -33,6 +35,7 @@ const GONE: Quiet = Quiet { quiet: Duration::from_secs(1), limit: Duration::from
 pub(crate) struct ServiceTable {
     shared: Arc<Common>,
     address: IpAddr,
+    gateway: Option<Arc<Gateway>>,
     table: Mutex<Table>,
     departing: Mutex<Departing>,
 }
@@ -42,13 +45,6 @@ pub(crate) struct ServiceTable {
 struct Departing {
     all: Vec<Weak<Kind>>,
     drains: JoinSet<()>,
-}
-
-/// What has a port of its own.
-#[derive(Debug)]
-enum Kind {
-    Service(Arc<Service>),
-    Route(Arc<Route>),
 }
 
 #[derive(Debug, Default)]
@@ -65,46 +61,10 @@ struct Served {
     accepting: Result<AbortOnDropHandle<()>, UnboundPort>,
 }
 
-impl Kind {
-    fn key(&self) -> &ServiceKey {
-        match self {
-            Self::Service(service) => &service.key,
-            Self::Route(route) => &route.key,
-        }
-    }
-
-    fn service(&self) -> Option<&Arc<Service>> {
-        match self {
-            Self::Service(service) => Some(service),
-            Self::Route(_) => None,
-        }
-    }
-
-    fn drain(&self) -> &Drain {
-        match self {
-            Self::Service(service) => &service.drain,
-            Self::Route(route) => &route.drain,
-        }
-    }
-
-    /// It is gone: who waits for a pod of its own is told so.
-    fn leave(&self) {
-        if let Self::Service(service) = self {
-            service.leave();
-        }
-    }
-
-    /// Its last connection has ended, or is to.
-    fn close(&self) {
-        if let Self::Service(service) = self {
-            service.close();
-        }
-    }
-}
-
 impl ServiceTable {
-    pub(crate) fn new(shared: Arc<Common>, address: IpAddr) -> Arc<Self> {
-        Arc::new(Self { shared, address, table: Mutex::default(), departing: Mutex::default() })
+    pub(crate) fn new(shared: Arc<Common>, address: IpAddr, gateway: Option<Arc<Gateway>>) -> Arc<Self> {
+        let (table, departing) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { shared, address, gateway, table, departing })
     }
 
     /// Makes the table what `down` says, if its sender leads, and answers which services are answered for. What pods
@@ -141,22 +101,31 @@ impl ServiceTable {
         for entry in &down.routes {
             listening.extend(self.put_route(entry).await);
         }
+        if let Some(gateway) = &self.gateway {
+            let find = |key: &ServiceKey| self.kind(key);
+            if !gone.is_empty() || !listening.is_empty() {
+                gateway.find_again(&find);
+            }
+            gateway.obey(down, &find);
+        }
         listening
+    }
+
+    /// The service or the route of that key; `None` if neither is known here.
+    fn kind(&self, key: &ServiceKey) -> Option<Arc<Kind>> {
+        self.table.lock().served.get(key).map(|served| served.kind.clone())
     }
 
     /// The service of that key; `None` if it is not known here.
     fn find(&self, key: &ServiceKey) -> Option<Arc<Service>> {
-        self.table.lock().served.get(key).and_then(|served| served.kind.service()).cloned()
+        self.kind(key)?.service().cloned()
     }
 
     /// Services have come or gone: routes look for their own.
     fn find_again(&self) {
         let routes: Vec<Arc<Route>> = {
             let table = self.table.lock();
-            let kinds = table.served.values().map(|served| &*served.kind);
-            kinds
-                .filter_map(|kind| if let Kind::Route(route) = kind { Some(route.clone()) } else { None })
-                .collect()
+            table.served.values().filter_map(|served| served.kind.route()).cloned().collect()
         };
         for route in routes {
             route.find_again(&|key: &ServiceKey| self.find(key));
@@ -268,8 +237,7 @@ impl ServiceTable {
         let listener = listen(SocketAddr::new(self.address, port)).await?;
         let port = listener.local_addr()?.port();
         info!(service = %kind.key(), port, "answering");
-        let memory = &self.shared.memory;
-        let limits = Limits { heads: memory.heads(), frames: memory.frames(), ..Limits::default() };
+        let limits = self.shared.memory.limits();
         let drain = kind.drain().clone();
         let accepting = match kind {
             Kind::Service(service) => {

@@ -336,7 +336,7 @@ mod tests {
             observer: None,
         });
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let services = ServiceTable::new(shared.clone(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let services = ServiceTable::new(shared.clone(), IpAddr::V4(Ipv4Addr::LOCALHOST), None);
         let mut links = Links::new(nowhere, None, Hello::default(), services, shared, pokes);
         let mut others = Vec::new();
         for (id, room) in (0..).map(StreamId).zip(rooms) {

@@ -39,6 +39,8 @@ pub(crate) struct Metrics {
     refused: Family<RefusedLabels, Counter>,
     pub(super) route_responses: Family<ClassLabels, Counter>,
     pub(super) route_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    pub(crate) gateway_hosts: Gauge,
+    pub(crate) gateway_no_route: Counter,
     pub(crate) unbound_ports: Gauge,
     pub(crate) lost_pokes: Counter,
     pub(crate) lost_observations: Counter,
@@ -141,6 +143,16 @@ impl Metrics {
                 registry.register("route_response_seconds", help, seconds.clone());
                 seconds
             },
+            gateway_hosts: registered(
+                &mut registry,
+                "gateway_hosts",
+                "Names of hosts that the gateway knows; 0 where there is no gateway",
+            ),
+            gateway_no_route: registered(
+                &mut registry,
+                "gateway_no_route_requests",
+                "Requests to the gateway for a host that no service asks for; answered with 404",
+            ),
             unbound_ports: registered(
                 &mut registry,
                 "unbound_ports",

@@ -3,30 +3,27 @@
 mod affinity;
 mod wheel;
 
-use std::{borrow::Borrow, sync::Arc, time::Duration};
+use std::{borrow::Borrow, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ebb_core::{
     ServiceKey,
     link::{RouteEntry, SplitTarget},
 };
-use ebb_proxy::{ConnectionLimits, Drain};
-use http::{HeaderMap, StatusCode};
+use ebb_proxy::{ConnectionLimits, Drain, RequestBody};
+use http::{HeaderMap, Request, StatusCode};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     errors::Refused,
-    handler::Entrance,
+    handler::{Answer, Entrance, SUCCESSOR_WITHIN, within_the_cluster},
     metrics::{Metrics, TargetMetrics},
     service::{Service, connection_limits},
 };
 
 use affinity::{Affinity, target_of};
 use wheel::Wheel;
-
-/// A service that is gone is replaced, or known to be gone, by the table that it went with: in microseconds.
-const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
 
 /// A route.
 #[derive(Debug)]
@@ -90,6 +87,12 @@ impl Route {
         let plan = Plan::new(entry, &self.metrics, find, Some(&before));
         self.plan.store(Arc::new(plan));
         self.changed.notify_waiters();
+    }
+
+    /// By what a request with these `headers`, as its client sent them, is told from those of other users; `None` if each
+    /// request is for itself.
+    pub(crate) fn user(&self, headers: &HeaderMap) -> Option<Box<[u8]>> {
+        self.plan.load().by.as_ref()?.value(headers).map(Box::from)
     }
 
     /// Services have come or gone: looks for its own anew.
@@ -186,14 +189,22 @@ fn wheel(entry: &RouteEntry, before: Option<&Plan>) -> Wheel {
 }
 
 impl Entrance for Arc<Route> {
+    /// By what it is told from the requests of other users; `None` if it is for itself.
+    type Asked = Option<Box<[u8]>>;
     type Chosen = Chosen;
 
-    fn user(&self, headers: &HeaderMap) -> Option<Box<[u8]>> {
-        self.plan.load().by.as_ref()?.value(headers).map(Box::from)
+    fn receive(
+        &self,
+        request: &mut Request<RequestBody>,
+        _: SocketAddr,
+    ) -> Result<Option<Box<[u8]>>, Answer> {
+        let user = self.user(request.headers());
+        within_the_cluster(request)?;
+        Ok(user)
     }
 
-    fn choose(&self, user: Option<&[u8]>) -> Result<Chosen, Refused> {
-        self.plan.load().choose(user).ok_or(Refused::NoTarget)?.take()
+    fn choose(&self, user: &Option<Box<[u8]>>) -> Result<Chosen, Refused> {
+        self.plan.load().choose(user.as_deref()).ok_or(Refused::NoTarget)?.take()
     }
 
     async fn withdrawn(&self, chosen: &Chosen) {
@@ -208,7 +219,7 @@ impl Entrance for Arc<Route> {
 
     /// Its share is its successor's of the same name, if there is one. Only if the route sends nothing there any more it is
     /// anybody's.
-    async fn instead(&self, chosen: &Chosen, user: Option<&[u8]>) -> Option<Result<Chosen, Refused>> {
+    async fn instead(&self, chosen: &Chosen, user: &Option<Box<[u8]>>) -> Option<Result<Chosen, Refused>> {
         let follow = async {
             loop {
                 let changed = self.changed.notified();

@@ -76,6 +76,7 @@ impl World {
             token_file: None,
             request_memory: None,
             metrics: None,
+            gateway: None,
             drain: Quiet { quiet: Duration::from_millis(50), limit: PATIENCE },
         };
         change(&mut config);

@@ -1,0 +1,131 @@
+//! Which name of a host belongs to whom: exact names first, then the longest wildcard.
+
+use std::collections::HashMap;
+
+use ebb_core::Host;
+
+/// Longest name that is looked for, in bytes; no longer one can be in the table.
+const MAX_NAME: usize = 253;
+
+/// Names of hosts, each with what it belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct HostTable<T> {
+    exact: HashMap<Box<str>, T>,
+    /// By what comes after the `*.`.
+    wildcards: HashMap<Box<str>, T>,
+}
+
+impl<T> Default for HostTable<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), wildcards: HashMap::new() }
+    }
+}
+
+impl<T> HostTable<T> {
+    /// From now on `host` belongs to `owner`.
+    pub(crate) fn insert(&mut self, host: &Host, owner: T) {
+        match host.parent() {
+            Some(parent) => self.wildcards.insert(parent.into(), owner),
+            None => self.exact.insert(host.as_str().into(), owner),
+        };
+    }
+
+    /// How many names there are.
+    pub(crate) fn len(&self) -> usize {
+        self.exact.len() + self.wildcards.len()
+    }
+
+    /// Whom a request for `authority` is for, as its client wrote it: with or without a port, in whatever case. `None` if
+    /// nobody asks for that name.
+    pub(crate) fn find(&self, authority: &[u8]) -> Option<&T> {
+        let mut buffer = [0; MAX_NAME];
+        let name = name(authority, &mut buffer)?;
+        if let Some(owner) = self.exact.get(name) {
+            return Some(owner);
+        }
+        if self.wildcards.is_empty() {
+            return None;
+        }
+        let dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+        dots.map(|(dot, _)| &name[dot + 1..]).find_map(|parent| self.wildcards.get(parent))
+    }
+}
+
+/// The name in `authority`, in lower case and without a port and a dot at its end; `None` if it is none that could be in
+/// the table.
+fn name<'a>(authority: &[u8], buffer: &'a mut [u8; MAX_NAME]) -> Option<&'a str> {
+    let end = authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len());
+    let name = authority.get(..end)?;
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let lower = buffer.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    str::from_utf8(lower).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(names: &[&str]) -> HostTable<String> {
+        let mut table = HostTable::default();
+        for name in names {
+            table.insert(&name.parse().unwrap(), (*name).to_owned());
+        }
+        table
+    }
+
+    #[test]
+    fn an_exact_name_comes_first_then_the_longest_wildcard() {
+        let table = table(&["a.example.com", "*.example.com", "*.b.example.com", "localhost", "*.com"]);
+        for (asked, found) in [
+            ("a.example.com", Some("a.example.com")),
+            ("A.Example.COM:8080", Some("a.example.com")),
+            ("a.example.com.", Some("a.example.com")),
+            ("a.example.com.:443", Some("a.example.com")),
+            ("c.example.com", Some("*.example.com")),
+            ("a.a.example.com", Some("*.example.com")),
+            ("b.example.com", Some("*.example.com")),
+            ("c.b.example.com", Some("*.b.example.com")),
+            ("example.com", Some("*.com")),
+            ("com", None),
+            ("localhost", Some("localhost")),
+            ("localhost..", None),
+            ("a.localhost", None),
+            ("a.example.org", None),
+            (".example.com", Some("*.example.com")),
+            ("", None),
+            (".", None),
+            (":80", None),
+            ("[::1]:80", None),
+            ("10.0.0.1", None),
+            ("*.example.com", Some("*.example.com")),
+        ] {
+            assert_eq!(table.find(asked.as_bytes()).map(String::as_str), found, "{asked}");
+        }
+        assert_eq!(table.len(), 5);
+        assert_eq!(table.find("a".repeat(254).as_bytes()), None);
+        assert_eq!(table.find(b"\xff.example.com"), None, "no name has bytes that are not text");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_covers_what_was_asked(asked in "([ab]\\.){0,3}(com|org)", names in prop::collection::vec("(\\*\\.)?([ab]\\.){0,3}(com|org)", 0..8)) {
+            let table = table(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let asked: Host = asked.parse().unwrap();
+            let all = names.iter().map(|name| name.parse::<Host>().unwrap());
+            let covering = all.filter(|host| host.covers(&asked));
+            // An exact name has no star in front, and is the longest with one.
+            let best = covering.max_by_key(|host| (host.parent().is_none(), host.as_str().len()));
+            let found = table.find(asked.as_str().as_bytes()).map(String::as_str);
+            prop_assert_eq!(found, best.as_ref().map(Host::as_str));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(asked in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = table(&["*.com", "a.com"]).find(&asked);
+        }
+    }
+}

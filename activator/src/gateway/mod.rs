@@ -1,0 +1,294 @@
+//! The gateway: one port for all services and routes, which are told apart by the host that a request names.
+
+mod edge;
+mod hosts;
+mod trusted;
+
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ebb_core::{
+    Host, ServiceKey,
+    link::{Down, HostsEntry},
+};
+use ebb_proxy::{ConnectionLimits, Drain, RequestBody};
+use http::{HeaderValue, Request, StatusCode, header, uri::Authority};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tracing::warn;
+
+use crate::{
+    errors::Refused,
+    handler::{Answer, Entrance, SUCCESSOR_WITHIN},
+    kind::Kind,
+    metrics::Metrics,
+    route::{self, Route},
+    service::Service,
+};
+
+pub(crate) use edge::Scheme;
+use hosts::HostTable;
+pub use trusted::Trusted;
+
+/// The gateway of one activator.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) drain: Drain,
+    trusted: Trusted,
+    metrics: Arc<Metrics>,
+    /// Who is behind each name.
+    table: ArcSwap<HostTable<Arc<Destination>>>,
+    destinations: Mutex<HashMap<ServiceKey, Arc<Destination>>>,
+    /// All names that there are have been told once.
+    is_complete: watch::Sender<bool>,
+    /// Names lead elsewhere, or to another service of the same key.
+    changed: Notify,
+}
+
+/// What names lead to.
+#[derive(Debug)]
+struct Destination {
+    key: ServiceKey,
+    hosts: Vec<Host>,
+    /// `None` if it is not known here.
+    kind: ArcSwapOption<Kind>,
+}
+
+impl Gateway {
+    /// One that believes those who are `trusted` what they say of their clients.
+    pub(crate) fn new(trusted: Trusted, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            drain: Drain::default(),
+            trusted,
+            metrics,
+            table: ArcSwap::default(),
+            destinations: Mutex::default(),
+            is_complete: watch::Sender::new(false),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Whether it knows all names that there are.
+    pub(crate) fn is_complete(&self) -> bool {
+        *self.is_complete.borrow()
+    }
+
+    /// Resolves once it knows all names that there are.
+    pub(crate) async fn completed(&self) {
+        // Who says so lives as long as this does.
+        let _ = self.is_complete.subscribe().wait_for(|is_complete| *is_complete).await;
+    }
+
+    /// Takes over what the leader says of names, all of it at once. `find` finds what is served by its key.
+    pub(crate) fn obey(&self, down: &Down, find: &impl Fn(&ServiceKey) -> Option<Arc<Kind>>) {
+        let mut destinations = self.destinations.lock();
+        let before = destinations.len();
+        if down.complete {
+            let named: HashSet<ServiceKey> = down.hosts.iter().map(HostsEntry::service).collect();
+            destinations.retain(|key, _| named.contains(key));
+        }
+        if !down.hosts.is_empty() || destinations.len() != before {
+            for entry in &down.hosts {
+                let key = entry.service();
+                if entry.hosts.is_empty() {
+                    destinations.remove(&key);
+                } else {
+                    destinations.insert(key.clone(), Arc::new(destination(entry, key, find)));
+                }
+            }
+            let mut table = HostTable::default();
+            for destination in destinations.values() {
+                for host in &destination.hosts {
+                    table.insert(host, destination.clone());
+                }
+            }
+            self.metrics.gateway_hosts.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
+            self.table.store(Arc::new(table));
+            self.changed.notify_waiters();
+        }
+        if down.complete {
+            self.is_complete.send_replace(true);
+        }
+    }
+
+    /// Services or routes have come or gone.
+    pub(crate) fn find_again(&self, find: &impl Fn(&ServiceKey) -> Option<Arc<Kind>>) {
+        for destination in self.destinations.lock().values() {
+            destination.kind.store(find(&destination.key));
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// What a request for `authority` is for; `None` if nobody asks for that name, or whoever does is not known here.
+    fn find(&self, authority: &[u8]) -> Option<Arc<Kind>> {
+        self.table.load().find(authority)?.kind.load_full()
+    }
+
+    /// Why nobody takes a request for `authority`.
+    fn refusal(&self, authority: &[u8]) -> Refused {
+        if self.table.load().find(authority).is_some() {
+            Refused::ServiceGone
+        } else if self.is_complete() {
+            self.metrics.gateway_no_route.inc();
+            Refused::NoRoute(String::from_utf8_lossy(authority).into_owned())
+        } else {
+            Refused::NoTable
+        }
+    }
+}
+
+fn destination(
+    entry: &HostsEntry,
+    key: ServiceKey,
+    find: &impl Fn(&ServiceKey) -> Option<Arc<Kind>>,
+) -> Destination {
+    let parsed = |text: &String| match text.parse() {
+        Ok(host) => Some(host),
+        Err(why) => {
+            warn!(service = %key, host = text, %why, "the autoscaler told of a name that is none");
+            None
+        }
+    };
+    let hosts = entry.hosts.iter().filter_map(parsed).collect();
+    Destination { kind: ArcSwapOption::new(find(&key)), hosts, key }
+}
+
+/// One of the gateway's ports.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) scheme: Scheme,
+}
+
+/// A request at the gateway, by what it is chosen for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    host: Named,
+    /// What was behind that host when it came.
+    kind: Option<Arc<Kind>>,
+    /// As its route tells users apart.
+    user: Option<Box<[u8]>>,
+}
+
+/// The host that a request names, as its client wrote it.
+#[derive(Debug)]
+enum Named {
+    Authority(Authority),
+    Host(HeaderValue),
+    Nobody,
+}
+
+impl Named {
+    /// Whatever stands in the target of a request comes before its `Host` (RFC 9112, section 3.2.2).
+    fn by(request: &Request<RequestBody>) -> Self {
+        if let Some(authority) = request.uri().authority() {
+            return Self::Authority(authority.clone());
+        }
+        request.headers().get(header::HOST).map_or(Self::Nobody, |host| Self::Host(host.clone()))
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Authority(authority) => authority.as_str().as_bytes(),
+            Self::Host(host) => host.as_bytes(),
+            Self::Nobody => &[],
+        }
+    }
+}
+
+/// Who was chosen to take a request.
+#[derive(Debug)]
+pub(crate) enum Chosen {
+    /// The service that the host belongs to.
+    Service(Arc<Service>),
+    /// A service that the route chose that the host belongs to.
+    Target(Arc<Route>, route::Chosen),
+}
+
+impl Borrow<Arc<Service>> for Chosen {
+    fn borrow(&self) -> &Arc<Service> {
+        match self {
+            Self::Service(service) => service,
+            Self::Target(_, chosen) => chosen.borrow(),
+        }
+    }
+}
+
+impl Asked {
+    fn choose(&self, kind: &Kind) -> Result<Chosen, Refused> {
+        match kind {
+            Kind::Service(service) => Ok(Chosen::Service(service.clone())),
+            Kind::Route(route) => Ok(Chosen::Target(route.clone(), route.choose(&self.user)?)),
+        }
+    }
+}
+
+impl Entrance for Door {
+    type Asked = Asked;
+    type Chosen = Chosen;
+
+    fn receive(&self, request: &mut Request<RequestBody>, peer: SocketAddr) -> Result<Asked, Answer> {
+        let host = Named::by(request);
+        let kind = self.gateway.find(host.as_bytes());
+        let user = kind.as_ref().and_then(|kind| kind.route()?.user(request.headers()));
+        edge::enter(request.headers_mut(), peer, self.scheme, host.as_bytes(), &self.gateway.trusted);
+        Ok(Asked { host, kind, user })
+    }
+
+    fn choose(&self, asked: &Asked) -> Result<Chosen, Refused> {
+        match &asked.kind {
+            Some(kind) => asked.choose(kind),
+            None => Err(self.gateway.refusal(asked.host.as_bytes())),
+        }
+    }
+
+    async fn withdrawn(&self, chosen: &Chosen) {
+        match chosen {
+            Chosen::Service(_) => std::future::pending().await,
+            Chosen::Target(route, chosen) => route.withdrawn(chosen).await,
+        }
+    }
+
+    /// Whoever has the host by now.
+    async fn instead(&self, chosen: &Chosen, asked: &Asked) -> Option<Result<Chosen, Refused>> {
+        let before = match chosen {
+            Chosen::Target(route, chosen) => {
+                let instead = route.instead(chosen, &asked.user).await?;
+                return Some(instead.map(|chosen| Chosen::Target(route.clone(), chosen)));
+            }
+            Chosen::Service(service) => service,
+        };
+        let follow = async {
+            loop {
+                let changed = self.gateway.changed.notified();
+                match self.gateway.find(asked.host.as_bytes()) {
+                    Some(kind) if !kind.service().is_some_and(|service| Arc::ptr_eq(service, before)) => {
+                        return asked.choose(&kind);
+                    }
+                    _ => changed.await,
+                }
+            }
+        };
+        timeout(SUCCESSOR_WITHIN, follow).await.ok()
+    }
+
+    fn answered(&self, chosen: &Chosen, status: StatusCode, after: Duration) {
+        if let Chosen::Target(route, chosen) = chosen {
+            route.answered(chosen, status, after);
+        }
+    }
+
+    /// A connection is for many services, none of which says how long it may stay.
+    fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits::default()
+    }
+}
