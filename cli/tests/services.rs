@@ -5,12 +5,12 @@ mod support;
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
 };
 
 use rustix::process::Signal;
-use support::{Ebb, assert_ok, get};
+use support::{Ebb, assert_ok, ends, get, get_from};
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
 
@@ -19,10 +19,9 @@ fn examples() -> PathBuf {
 }
 
 /// Ports that were free just now.
-fn free_ports() -> (u16, u16) {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [one, other] = listeners.map(|listener| listener.local_addr().unwrap().port());
-    (one, other)
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn end_well(ebb: Ebb) {
@@ -33,10 +32,11 @@ fn end_well(ebb: Ebb) {
 
 #[test]
 fn the_examples_services_both_answer() {
-    let (hello, slow) = free_ports();
+    let [hello, slow, gateway] = free_ports();
     let example = fs::read_to_string(examples().join("ebb.yaml")).unwrap();
     // As it stands but for what is this machine's: ports, and where `ebb` is.
     let ours = example
+        .replace("gateway: 8080", &format!("gateway: {gateway}"))
         .replace("port: 8081", &format!("port: {hello}"))
         .replace("port: 8082", &format!("port: {slow}"))
         .replace("[ebb, ", &format!("[{EBB}, "))
@@ -49,7 +49,43 @@ fn the_examples_services_both_answer() {
     for address in addresses {
         assert_ok(&get(address, "/"));
     }
+    let gateway = SocketAddr::from(([127, 0, 0, 1], gateway));
+    for (host, pod) in [("hello.localhost", "hello-"), ("Slow.LOCALHOST:8080", "slow-")] {
+        let answer = get_from(gateway, host, "/");
+        assert_ok(&answer);
+        assert!(answer.contains(pod), "{answer}");
+    }
+    let answer = get_from(gateway, "other.localhost", "/");
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("ebb-reason: no-route"), "{answer}");
     end_well(ebb);
+}
+
+#[test]
+fn hosts_are_asked_for_once_and_in_vain_without_a_gateway() {
+    let write = |name: &str, text: &str| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let [one, other] = free_ports();
+    let service = |name: &str, port: u16| {
+        format!("  {name}: {{port: {port}, command: [{EBB}, sample-app], annotations: {{hosts: a.test}}}}\n")
+    };
+    let twice = format!("services:\n{}{}", service("one", one), service("two", other));
+    let refused = ends(&["up", "-f", &write("twice-hosts.yaml", &twice)]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.errors.contains("\"two\": asks for a.test, which one asks for"), "{}", refused.errors);
+
+    let alone = format!("services:\n{}", service("one", one));
+    let ebb = Ebb::start(&["up", "-f", &write("no-gateway.yaml", &alone)]);
+    assert_ok(&get(ebb.address("one"), "/"));
+    ebb.signal(Signal::INT);
+    let ended = ebb.end();
+    assert!(
+        ended.errors.contains("one: warning: ebb.dev/hosts: has no effect without a gateway"),
+        "{}",
+        ended.errors
+    );
 }
 
 #[test]
@@ -100,13 +136,13 @@ fn a_service_without_a_command_divides_its_requests_and_is_explained() {
     let text = format!(
         "services:\n  split:\n    port: {}\n    annotations: {{split: \"one=3, other=1\"}}\n  one:\n    port: {}\n    \
          command: [{EBB}, sample-app]\n  other:\n    port: {}\n    command: [{EBB}, sample-app]\n",
-        free_ports().0,
-        free_ports().0,
-        free_ports().0,
+        free_ports::<1>()[0],
+        free_ports::<1>()[0],
+        free_ports::<1>()[0],
     );
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("split.yaml");
     fs::write(&path, text).unwrap();
-    let api = format!("127.0.0.1:{}", free_ports().0);
+    let api = format!("127.0.0.1:{}", free_ports::<1>()[0]);
     let ebb = Ebb::start(&["up", "--api", &api, "-f", path.to_str().unwrap()]);
     let (address, described) = ebb.line("line of the route", |line| {
         let (address, described) = line.split_once("split: http://")?.1.split_once(" → ")?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ebb_annotations::ScalingSpec;
-use ebb_core::ServiceKey;
+use ebb_core::{Host, ServiceKey};
 use futures_core::Stream;
 use thiserror::Error;
 
@@ -35,6 +35,9 @@ pub enum FleetEvent {
         /// The port on which activators answer for it; 0 lets each choose one.
         port: u16,
     },
+    /// The names by which services and routes are reached through the gateway changed: all that changed at once, so that a name
+    /// that moves is nobody's at no time. Each name is that of one service or route.
+    Hosts(Vec<(ServiceKey, Vec<Host>)>),
     /// A service or a route is no longer ours.
     Gone(ServiceKey),
     /// The pods of a service changed.

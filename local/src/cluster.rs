@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use activator::{Activator, HeldDispatch, Load};
+use activator::{Activator, GatewayConfig, HeldDispatch, Load, Trusted};
 use autoscaler::Autoscaler;
 use ebb_annotations::RouteSpec;
 use ebb_core::{ServiceKey, Tick};
@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use crate::{
     cold_start::ColdStart,
     config::{Role, Understood},
-    fleet::{Fleet, Plan, Platform},
+    fleet::{Fleet, Hosts, Plan, Platform},
     front::Front,
     pod::{Machine, PodStatus, Template},
     process::{Guard, Launcher, Line, Ports, Spawner, What},
@@ -65,6 +65,8 @@ pub struct Options {
     pub host: IpAddr,
     /// Where the autoscaler answers.
     pub api: Api,
+    /// The port at which services are reached by the host that a request names; `None`: there is none.
+    pub gateway: Option<u16>,
     /// How often what is done.
     pub periods: Periods,
     /// How a pod leaves. Its quiet time must be longer than clients keep idle connections, or a request may
@@ -81,6 +83,7 @@ impl Options {
             launcher,
             host: Ipv4Addr::LOCALHOST.into(),
             api: Api::Preferably(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            gateway: None,
             periods: Periods::default(),
             drain: Quiet { quiet: Duration::from_secs(2), limit: Duration::from_secs(60) },
             stop_grace: Duration::from_secs(10),
@@ -112,6 +115,12 @@ pub enum StartError {
     /// The autoscaler's port is taken, or not ours to take.
     #[error("the autoscaler")]
     Api {
+        /// Which port, and why not.
+        source: io::Error,
+    },
+    /// The gateway's port is taken, or not ours to take.
+    #[error("the gateway")]
+    Gateway {
         /// Which port, and why not.
         source: io::Error,
     },
@@ -175,13 +184,17 @@ impl Cluster {
         }
         let mut plans = Vec::with_capacity(services.len());
         let mut addresses = Vec::with_capacity(services.len());
-        for Understood { service, role, .. } in services {
+        let mut hosts = Vec::new();
+        for Understood { service, role, exposure, .. } in services {
             let address = SocketAddr::new(options.host, service.port);
             let key = ServiceKey::new(NAMESPACE, service.name.clone());
             let listener = listen(address)
                 .await
                 .map_err(|source| StartError::Port { service: service.name.clone(), source })?;
             addresses.push((key.clone(), listener.local_addr()?));
+            if !exposure.hosts.is_empty() {
+                hosts.push((key.clone(), exposure.hosts));
+            }
             let front = Front::start(listener);
             plans.push(match role {
                 Role::Route(spec) => Plan::Route { key, spec, front },
@@ -203,12 +216,13 @@ impl Cluster {
             });
         }
         let (lines, printed) = mpsc::channel(LINE_CAPACITY);
-        let cluster = Self::assemble(plans, addresses, lines, &options).await?;
+        let cluster = Self::assemble(plans, hosts, addresses, lines, &options).await?;
         Ok((cluster, printed))
     }
 
     async fn assemble(
         plans: Vec<Plan>,
+        hosts: Hosts,
         addresses: Vec<(ServiceKey, SocketAddr)>,
         lines: mpsc::Sender<Line>,
         options: &Options,
@@ -218,7 +232,7 @@ impl Cluster {
         let guard = Guard::start(&launcher)?;
         let spawner = Spawner::new(launcher, guard)?;
         let machine = Machine { clock, spawner, ports: Arc::new(Ports::new()), lines };
-        let fleet = Fleet::new(&machine, plans);
+        let fleet = Fleet::new(&machine, plans, hosts);
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = options.api.listen().await?;
         let api = listener.local_addr()?;
@@ -230,6 +244,10 @@ impl Cluster {
             token_file: None,
             request_memory: None,
             metrics: None,
+            gateway: options.gateway.map(|port| GatewayConfig {
+                http: SocketAddr::new(options.host, port),
+                trusted: Trusted::default(),
+            }),
             drain: options.drain,
         };
         // Before anybody looks: a service that has nothing then counts as one that rests.
@@ -237,7 +255,10 @@ impl Cluster {
         let platform = Arc::new(Platform(fleet.clone()));
         let autoscaler = Autoscaler::start(listener, platform, clock, options.periods, |_| {});
         let (observer, dispatches) = mpsc::channel(OBSERVER_CAPACITY);
-        let activator = Activator::start(&config, clock, Some(observer)).await?;
+        let activator = Activator::start(&config, clock, Some(observer)).await.map_err(|source| {
+            if config.gateway.is_some() { StartError::Gateway { source } } else { StartError::Io(source) }
+        })?;
+        activator.knows_all_hosts().await;
         let starts = Starts {
             observed: dispatches,
             pending: Vec::new(),
@@ -287,6 +308,11 @@ impl Cluster {
             () = self.autoscaler.ended() => {}
             () = self.activator.ended() => {}
         }
+    }
+
+    /// Where services are reached by the host that a request names; `None`: nowhere.
+    pub fn gateway(&self) -> Option<SocketAddr> {
+        self.activator.gateway()
     }
 
     /// Where the autoscaler answers.

@@ -88,6 +88,7 @@ async fn a_request_reaches_a_pod_that_a_file_names() {
         token_file: None,
         request_memory: None,
         metrics: None,
+        gateway: None,
         drain: DRAIN,
     };
     let activator = Activator::start(&config, clock, None).await.expect("the activator starts");

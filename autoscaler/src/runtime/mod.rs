@@ -5,18 +5,19 @@
 //! sent. What pods announce ([`announcements`]) is passed on by whoever hears it.
 
 mod announcements;
+mod hosts;
 mod leadership;
 mod routes;
 mod work;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
 };
 
 use ebb_core::{
-    ServiceKey,
+    Host, ServiceKey,
     link::{Down, Up},
     stat::Stat,
 };
@@ -94,6 +95,7 @@ impl Autoscaler {
             views: views.clone(),
             services: ServiceTable::new(periods),
             routes: RouteTable::default(),
+            hosts: HashMap::new(),
             complete: false,
             leads: false,
             activators: Activators::default(),
@@ -145,6 +147,8 @@ struct Runtime<P> {
     views: Views,
     services: ServiceTable,
     routes: RouteTable,
+    /// The names by which each service and each route is reached through the gateway; those that have none are not in it.
+    hosts: HashMap<ServiceKey, Vec<Host>>,
     /// Whether the platform has told of all services and routes that there are.
     complete: bool,
     /// Whether anything is decided and written here.
@@ -306,6 +310,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 let service = self.services.set_spec(key.clone(), spec, port, now);
                 if is_new {
                     service.state.set_activators(self.activators.answering(&key), now);
+                    self.see_whether_any_activator_takes(&key);
                 }
                 key
             }
@@ -324,6 +329,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 }
                 key
             }
+            FleetEvent::Hosts(changed) => return self.on_hosts(changed),
             FleetEvent::Gone(key) => return self.on_gone(&key),
             FleetEvent::Leadership { leads } => return self.on_leadership(leads),
             FleetEvent::Replicas(replicas) => return self.activators.tell_replicas(&replicas),

@@ -33,7 +33,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         self.tell_route(key);
         self.evaluate_route(key);
         for target in before {
-            self.see_whether_chosen(&target);
+            self.see_whether_any_activator_takes(&target);
         }
     }
 
@@ -42,11 +42,11 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let targets = self.targets_of(key);
         self.routes.remove(key);
         for target in targets {
-            self.see_whether_chosen(&target);
+            self.see_whether_any_activator_takes(&target);
         }
     }
 
-    fn targets_of(&self, route: &ServiceKey) -> Vec<ServiceKey> {
+    pub(super) fn targets_of(&self, route: &ServiceKey) -> Vec<ServiceKey> {
         self.routes.get(route).into_iter().flat_map(Route::targets).collect()
     }
 
@@ -87,6 +87,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         Down {
             services: known.map(entry).collect(),
             routes: routes.map(route_entry).collect(),
+            hosts: self.all_hosts(),
             complete: self.complete,
             ..Down::default()
         }
@@ -116,7 +117,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             self.renew(service);
         }
         for target in self.targets_of(key) {
-            self.see_whether_chosen(&target);
+            self.see_whether_any_activator_takes(&target);
         }
     }
 
@@ -131,9 +132,10 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// Whether all activators pass a service's traffic on follows from the routes that name it.
-    fn see_whether_chosen(&mut self, service: &ServiceKey) {
-        let chosen = self.routes.is_chosen(service);
+    /// Whether all activators pass a service's traffic on follows from the routes that name it, and from whether it is
+    /// reached through the gateway.
+    pub(super) fn see_whether_any_activator_takes(&mut self, service: &ServiceKey) {
+        let chosen = self.routes.is_chosen(service) || self.is_behind_the_gateway(service);
         let Some(known) = self.services.get_mut(service) else { return };
         if known.state.set_chosen(chosen) {
             self.evaluate(service, Cause::Change);

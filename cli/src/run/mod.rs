@@ -10,6 +10,7 @@ pub(crate) use watch::cold_start as cold_start_line;
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU16,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -17,10 +18,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
-use ebb_annotations::{Metric, RouteSpec, ScalingSpec, Share, full_key};
+use ebb_annotations::{Exposure, Metric, RouteSpec, ScalingSpec, Share, full_key, keys};
+use ebb_core::Host;
 use ebb_local::{
     Api, Cluster, DEFAULT_API, Options,
-    config::{self, Role, Service, Understood},
+    config::{self, Described, Role, Service, Understood},
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::level_filters::LevelFilter;
@@ -115,7 +117,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         environment: BTreeMap::new(),
         annotations,
     };
-    serve(vec![service], &args.common).await
+    serve(Described { services: vec![service], gateway: None }, &args.common).await
 }
 
 /// Runs the services of a file until told to stop.
@@ -136,12 +138,13 @@ fn name_of_command(command: &[String]) -> String {
     if name.is_empty() { "app".to_owned() } else { name.to_owned() }
 }
 
-async fn serve(services: Vec<Service>, common: &Common) -> anyhow::Result<ExitCode> {
+async fn serve(what: Described, common: &Common) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
-    let understood = understand(services)?;
-    for Understood { service, warnings, .. } in &understood {
-        for warning in warnings {
-            eprintln!("ebb: {}: warning: {warning}", service.name);
+    let understood = understand(what.services)?;
+    for one in &understood {
+        let of_keys = one.warnings.iter().map(ToString::to_string);
+        for warning in of_keys.chain(of_exposure(&one.exposure, what.gateway.is_some())) {
+            eprintln!("ebb: {}: warning: {warning}", one.service.name);
         }
     }
     let described: HashMap<String, String> =
@@ -149,11 +152,15 @@ async fn serve(services: Vec<Service>, common: &Common) -> anyhow::Result<ExitCo
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     open_files::raise();
     let launcher = std::env::current_exe().context("cannot find this program to run it again")?;
-    let options = Options { api: common.api(), host: common.host, ..Options::new(launcher) };
+    let gateway = what.gateway.map(NonZeroU16::get);
+    let options = Options { api: common.api(), host: common.host, gateway, ..Options::new(launcher) };
     let (mut cluster, mut lines) = Cluster::start(understood, options).await?;
     for (name, address) in cluster.addresses() {
         let what = described.get(name).map_or("", String::as_str);
         terminal.say(&format!("{name}: http://{address} → {what}"));
+    }
+    if let Some(address) = cluster.gateway() {
+        terminal.say(&format!("the gateway: http://{address}, for all services by their hosts"));
     }
     let at = if cluster.api() == DEFAULT_API { String::new() } else { format!(" --api {}", cluster.api()) };
     terminal.say(&format!(
@@ -204,11 +211,27 @@ fn understand(services: Vec<Service>) -> anyhow::Result<Vec<Understood>> {
     })
 }
 
+/// What a service says in vain of how it is reached through the gateway.
+fn of_exposure(exposure: &Exposure, is_there: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !exposure.hosts.is_empty() && !is_there {
+        let text =
+            "has no effect without a gateway: add a port for it to the file of `ebb up`, gateway: 8080";
+        warnings.push(format!("{}: {text}", keys::HOSTS.name));
+    }
+    if exposure.tls_secret.is_some() {
+        warnings.push(format!("{}: has no effect here: one machine has no Secrets", keys::TLS_SECRET.name));
+    }
+    warnings
+}
+
 fn describe(understood: &Understood) -> String {
-    match &understood.role {
+    let what = match &understood.role {
         Role::Pods(spec) => describe_pods(&understood.service, spec),
         Role::Route(route) => describe_route(route),
-    }
+    };
+    let hosts: Vec<&str> = understood.exposure.hosts.iter().map(Host::as_str).collect();
+    if hosts.is_empty() { what } else { format!("{what}; hosts {}", hosts.join(", ")) }
 }
 
 /// The services of a route, each with its part of the requests in percent.

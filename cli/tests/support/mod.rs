@@ -116,9 +116,14 @@ pub(crate) fn until<T>(what: &str, mut reached: impl FnMut() -> Option<T>) -> T 
 
 /// A GET request, and the whole answer as it came.
 pub(crate) fn get(address: SocketAddr, path: &str) -> String {
+    get_from(address, "test", path)
+}
+
+/// The same from `host`.
+pub(crate) fn get_from(address: SocketAddr, host: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

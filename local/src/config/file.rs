@@ -1,4 +1,4 @@
-//! `ebb.yaml`: several services, a port each.
+//! `ebb.yaml`: several services, a port each, and a port for all of them.
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +15,17 @@ use super::{ConfigError, Service, manifest, yaml};
 #[serde(deny_unknown_fields)]
 struct File {
     services: BTreeMap<String, Entry>,
+    #[serde(default)]
+    gateway: Option<NonZeroU16>,
+}
+
+/// What an `ebb.yaml` says.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The services, in the order of their names.
+    pub services: Vec<Service>,
+    /// The port at which a service is reached by the host that a request names; `None`: there is no such port.
+    pub gateway: Option<NonZeroU16>,
 }
 
 #[derive(Deserialize)]
@@ -34,12 +45,12 @@ struct Entry {
     annotations: BTreeMap<String, String>,
 }
 
-/// Reads the services of an `ebb.yaml`. Paths in it are relative to it.
+/// Reads an `ebb.yaml`. Paths in it are relative to it.
 ///
 /// # Errors
 ///
 /// If it cannot be read, or is not of this form.
-pub fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
+pub fn read(path: &Path) -> Result<Described, ConfigError> {
     let text = super::text::read(path)?;
     let malformed = |problem| ConfigError::Malformed { path: path.to_owned(), problem };
     let file: File = serde_saphyr::from_str(&text).map_err(|error| malformed(yaml::problem(&error)))?;
@@ -49,9 +60,11 @@ pub fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut services = Vec::new();
     let mut ports: BTreeMap<NonZeroU16, String> = BTreeMap::new();
+    ports.extend(file.gateway.map(|port| (port, "the gateway".to_owned())));
     for (name, entry) in file.services {
-        if let Some(other) = ports.insert(entry.port, name.clone()) {
-            return Err(malformed(format!("services {other} and {name} both want port {}", entry.port)));
+        let this = format!("service {name}");
+        if let Some(other) = ports.insert(entry.port, this.clone()) {
+            return Err(malformed(format!("{other} and {this} both want port {}", entry.port)));
         }
         if entry.command.as_ref().is_some_and(Vec::is_empty) {
             return Err(malformed(format!(
@@ -60,7 +73,7 @@ pub fn read(path: &Path) -> Result<Vec<Service>, ConfigError> {
         }
         services.push(service(folder, name, entry)?);
     }
-    Ok(services)
+    Ok(Described { services, gateway: file.gateway })
 }
 
 fn service(folder: &Path, name: String, entry: Entry) -> Result<Service, ConfigError> {
@@ -86,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    fn read_text(name: &str, text: &str) -> Result<Vec<Service>, String> {
+    fn read_text(name: &str, text: &str) -> Result<Described, String> {
         let folder = std::env::temp_dir().join(format!("ebb-file-test-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("ebb.yaml");
@@ -98,11 +111,12 @@ mod tests {
 
     #[test]
     fn short_keys_become_annotations_and_paths_are_relative_to_the_file() {
-        let services = read_text(
+        let Described { services, gateway } = read_text(
             "good",
-            "services:\n  web:\n    port: 8080\n    command: [./serve]\n    directory: app\n    annotations: {target: \"10\"}\n",
+            "gateway: 8079\nservices:\n  web:\n    port: 8080\n    command: [./serve]\n    directory: app\n    annotations: {target: \"10\"}\n",
         )
         .unwrap();
+        assert_eq!(gateway.map(NonZeroU16::get), Some(8079));
         assert_eq!(services[0].annotations["autoscaling.knative.dev/target"], "10");
         assert!(services[0].directory.as_ref().unwrap().ends_with("app"));
     }
@@ -114,7 +128,12 @@ mod tests {
             (
                 "twice",
                 "services: {a: {port: 1, command: [x]}, b: {port: 1, command: [x]}}",
-                "a and b both want port 1",
+                "service a and service b both want port 1",
+            ),
+            (
+                "gateway",
+                "gateway: 1\nservices: {a: {port: 1, command: [x]}}",
+                "the gateway and service a both want port 1",
             ),
             ("command", "services: {a: {port: 1, command: []}}", "`command` is empty"),
             ("unknown", "services: {a: {port: 1, command: [x], cmd: 3}}", "cmd"),

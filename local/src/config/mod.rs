@@ -8,11 +8,13 @@ mod yaml;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use ebb_annotations::{
-    ClusterDefaults, Fault, Reachability, RouteSpec, ScalingSpec, Warning, is_route, keys, parse, parse_route,
+    ClusterDefaults, Exposure, Fault, Reachability, RouteSpec, ScalingSpec, Warning, is_route, keys, parse,
+    parse_route,
 };
+use ebb_core::Host;
 use thiserror::Error;
 
-pub use file::read as read_file;
+pub use file::{Described, read as read_file};
 pub use manifest::read as read_manifest;
 
 /// One service to run.
@@ -39,6 +41,8 @@ pub struct Understood {
     pub service: Service,
     /// What it is.
     pub role: Role,
+    /// How it is reached through the gateway. There are no Secrets on one machine, and no TLS.
+    pub exposure: Exposure,
     /// What it says in vain.
     pub warnings: Vec<Warning>,
 }
@@ -122,17 +126,18 @@ impl Service {
             return Err(ConfigError::Service { service: self.name, problem });
         }
         let understood = if is_route(&self.annotations) {
-            parse_route(&self.name, &self.annotations).map(|route| (Role::Route(route.spec), route.warnings))
+            parse_route(&self.name, &self.annotations)
+                .map(|route| (Role::Route(route.spec), route.exposure, route.warnings))
         } else {
             parse(&self.annotations, defaults, Reachability::Reachable)
-                .map(|parsed| (Role::Pods(Box::new(parsed.spec)), parsed.warnings))
+                .map(|parsed| (Role::Pods(Box::new(parsed.spec)), parsed.exposure, parsed.warnings))
         };
         let split = keys::SPLIT.name;
         let problem = match (&understood, self.command.is_empty()) {
-            (Ok((Role::Route(_), _)), false) => {
+            (Ok((Role::Route(_), ..)), false) => {
                 format!("has a command and {split}; want one of the two: a route has no pods of its own")
             }
-            (Ok((Role::Pods(_), _)), true) => {
+            (Ok((Role::Pods(_), ..)), true) => {
                 format!("has no command; want a program and its arguments, or {split} for a route")
             }
             _ => String::new(),
@@ -141,7 +146,7 @@ impl Service {
             return Err(ConfigError::Service { service: self.name, problem });
         }
         match understood {
-            Ok((role, warnings)) => Ok(Understood { service: self, role, warnings }),
+            Ok((role, exposure, warnings)) => Ok(Understood { service: self, role, exposure, warnings }),
             Err(faults) => Err(ConfigError::Annotations { service: self.name, faults }),
         }
     }
@@ -164,12 +169,25 @@ pub fn understand(
         match service.understand(defaults) {
             Ok(one) => {
                 faults.extend(strangers(&one, &names));
+                faults.extend(taken(&one, &understood));
                 understood.push(one);
             }
             Err(fault) => faults.push(fault),
         }
     }
     if faults.is_empty() { Ok(understood) } else { Err(faults) }
+}
+
+/// Which names of hosts `others` ask for already.
+fn taken(understood: &Understood, others: &[Understood]) -> Option<ConfigError> {
+    let owner = |host: &Host| {
+        let other = others.iter().find(|other| other.exposure.hosts.contains(host))?;
+        Some(format!("asks for {host}, which {} asks for", other.service.name))
+    };
+    let problems: Vec<String> = understood.exposure.hosts.iter().filter_map(owner).collect();
+    let problem = format!("{}; want each name once", problems.join(", "));
+    let service = understood.service.name.clone();
+    (!problems.is_empty()).then_some(ConfigError::Service { service, problem })
 }
 
 /// What is wrong with the services that a route names, where `names` are those that there are, and whether each is a

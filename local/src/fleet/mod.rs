@@ -13,7 +13,7 @@ use std::{
 };
 
 use ebb_annotations::{RouteSpec, ScalingSpec};
-use ebb_core::ServiceKey;
+use ebb_core::{Host, ServiceKey};
 use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_decide::{endpoints::Endpoints, zero::bounded};
 use parking_lot::Mutex;
@@ -32,6 +32,9 @@ pub(crate) use service::ServicePods;
 /// waits already makes another needless: see [`Fleet::tell`].
 const CAPACITY: usize = 1024;
 
+/// The names by which each service and each route is reached through the gateway.
+pub(crate) type Hosts = Vec<(ServiceKey, Vec<Host>)>;
+
 /// What is to run.
 pub(crate) enum Plan {
     /// A service with pods.
@@ -45,6 +48,7 @@ pub(crate) enum Plan {
 pub(crate) struct Fleet {
     services: BTreeMap<ServiceKey, Entry>,
     routes: BTreeMap<ServiceKey, Route>,
+    hosts: Hosts,
     events: Mutex<Option<mpsc::Sender<FleetEvent>>>,
     /// The tasks of the pods.
     pub(crate) tasks: TaskTracker,
@@ -62,7 +66,7 @@ struct Entry {
 }
 
 impl Fleet {
-    pub(crate) fn new(machine: &Machine, plans: Vec<Plan>) -> Arc<Self> {
+    pub(crate) fn new(machine: &Machine, plans: Vec<Plan>, hosts: Hosts) -> Arc<Self> {
         let (mut services, mut routes) = (BTreeMap::new(), BTreeMap::new());
         for plan in plans {
             match plan {
@@ -82,7 +86,7 @@ impl Fleet {
                 }
             }
         }
-        Arc::new(Self { services, routes, events: Mutex::default(), tasks: TaskTracker::new() })
+        Arc::new(Self { services, routes, hosts, events: Mutex::default(), tasks: TaskTracker::new() })
     }
 
     /// Whether that is a service with pods.
@@ -210,7 +214,7 @@ impl PodSource for Platform {
     type Events = ReceiverStream<FleetEvent>;
 
     fn watch(&self) -> Self::Events {
-        let most = 2 * self.0.services.len() + self.0.routes.len() + 2;
+        let most = 2 * self.0.services.len() + self.0.routes.len() + 3;
         let (events, watched) = mpsc::channel(CAPACITY.max(most));
         let _ = events.try_send(FleetEvent::Leadership { leads: true });
         for (key, entry) in &self.0.services {
@@ -222,6 +226,7 @@ impl PodSource for Platform {
         for (key, route) in &self.0.routes {
             let _ = events.try_send(route.event(key));
         }
+        let _ = events.try_send(FleetEvent::Hosts(self.0.hosts.clone()));
         let _ = events.try_send(FleetEvent::Complete);
         *self.0.events.lock() = Some(events);
         watched.into()
