@@ -65,6 +65,18 @@ pub fn usable_hosts(text: &str) -> String {
     names.filter(|name| name.parse::<Host>().is_ok()).collect::<Vec<_>>().join(", ")
 }
 
+/// The names that a Namespace is kept to, and everything that is wrong with the text of them. What is wrong allows nothing.
+pub fn parse_allowed_hosts(text: &str) -> (Vec<Host>, Vec<String>) {
+    let (mut hosts, mut faults) = (Vec::new(), Vec::new());
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        match name.parse::<Host>() {
+            Ok(host) => hosts.push(host),
+            Err(why) => faults.push(format!("ebb.dev/allowed-hosts: {name:?} {why}; want {}", wanted(why))),
+        }
+    }
+    (hosts, faults)
+}
+
 fn hosts(texts: &Texts, faults: &mut Vec<Fault>) -> Vec<Host> {
     let Some(text) = texts.get(keys::HOSTS.name) else { return Vec::new() };
     if text.len() > MAX_TEXT {
@@ -180,6 +192,19 @@ mod tests {
         assert_eq!(faults, ["ebb.dev/hosts: \"a0.com\" is the first of 65 names; want at most 64"]);
         let faults = read_from(&[("hosts", &"a".repeat(20_000))]).unwrap_err();
         assert_eq!(faults.len(), 1, "{faults:?}");
+    }
+
+    #[test]
+    fn a_namespace_is_kept_to_what_can_be_read() {
+        let (hosts, faults) = parse_allowed_hosts("*.tenant.example.com, tenant.example.com, *,");
+        assert_eq!(hosts.len(), 2);
+        assert_eq!(
+            faults,
+            [
+                "ebb.dev/allowed-hosts: \"*\" has a * that is not its whole first label; want hello.example.com, or *.example.com"
+            ]
+        );
+        assert_eq!(parse_allowed_hosts(""), (Vec::new(), Vec::new()), "nothing is allowed");
     }
 
     #[test]

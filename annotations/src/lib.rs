@@ -37,7 +37,7 @@ pub use binding::{Binding, ScaleTarget, Sidecar};
 pub use defaults::ClusterDefaults;
 pub use duration::GoDuration;
 pub use effective::{Effective, Reachability};
-pub use exposure::{Exposure, usable_hosts};
+pub use exposure::{Exposure, parse_allowed_hosts, usable_hosts};
 pub use fault::{Fault, FaultKind, Hint, Warning};
 pub use keys::full_key;
 pub use parse::{Parsed, parse};

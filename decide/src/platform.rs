@@ -37,7 +37,7 @@ pub enum FleetEvent {
     },
     /// The names by which services and routes are reached through the gateway changed: all that changed at once, so that a name
     /// that moves is nobody's at no time. Each name is that of one service or route.
-    Hosts(Vec<(ServiceKey, Vec<Host>)>),
+    Hosts(Vec<Exposed>),
     /// A service or a route is no longer ours.
     Gone(ServiceKey),
     /// The pods of a service changed.
@@ -64,6 +64,15 @@ pub enum FleetEvent {
     /// The addresses of all activators' own pods that are not on their way out, and whether each is ready. Activators
     /// that have no pod are never named.
     ActivatorPods(Vec<(IpAddr, bool)>),
+}
+
+/// How a service or a route is reached through the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    /// Which.
+    pub key: ServiceKey,
+    /// Its names; without any, the gateway does not know it.
+    pub hosts: Vec<Host>,
 }
 
 /// Tells which services and pods there are.

@@ -9,6 +9,7 @@ mod claim;
 mod demands;
 mod directory;
 mod facts;
+mod hosts;
 pub mod injector;
 mod kinds;
 mod rival;

@@ -202,6 +202,7 @@ impl Shell {
         self.keep_watching(watch::services);
         self.keep_watching(watch::pods);
         self.keep_watching(watch::slices);
+        self.keep_watching(watch::namespaces);
         let namespace = self.identity.namespace.clone();
         self.keep_watching(move |client, seen| {
             watch::settings(client, seen, namespace.clone(), settings::NAME)
@@ -225,6 +226,8 @@ impl Shell {
             Fact::Slice(service, name, Some(facts)) => world.slice(&service, &name, facts),
             Fact::Slice(service, name, None) => world.slice_gone(&service, &name),
             Fact::Target(target, facts) => world.target_seen(&target, facts.as_ref()),
+            Fact::Namespace(name, uid, allowed) => world.namespace(&name, &uid, allowed.as_deref()),
+            Fact::NamespaceGone(name) => world.namespace_gone(&name),
             Fact::Listed(listing, names) => {
                 self.forget_others(&listing, &names);
                 self.world.listed(&listing);
@@ -261,6 +264,13 @@ impl Shell {
                 for (service, name) in world.known_slices() {
                     if is_gone(&service.namespace, &name) {
                         world.slice_gone(&service, &name);
+                    }
+                }
+            }
+            Listing::Namespaces => {
+                for name in world.kept_namespaces() {
+                    if is_gone("", &name) {
+                        world.namespace_gone(&name);
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, future::ready};
 use ebb_cluster::watches::{Follow, Name, Seen, config, is_refused, name_of, watch_error};
 use ebb_core::ServiceKey;
 use k8s_openapi::api::{
-    core::v1::{self, ConfigMap, Service},
+    core::v1::{self, ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -18,7 +18,7 @@ use tracing::warn;
 use super::{
     facts::{PodFacts, PodObject, SliceFacts, Target, TargetFacts, TargetKey},
     kinds,
-    world::Listing,
+    world::{ALLOWED_HOSTS, Listing},
 };
 
 /// Something that is so from now on.
@@ -35,6 +35,9 @@ pub(crate) enum Fact {
     Unknowable(String, String),
     /// A slice that says no more whose it is.
     SliceLost(Name),
+    /// A Namespace, its uid, and the names of hosts that it is kept to, as they are written.
+    Namespace(String, String, Option<String>),
+    NamespaceGone(String),
     /// The cluster's settings; `None` if there are none.
     Settings(Option<Box<ConfigMap>>),
 }
@@ -54,6 +57,19 @@ pub(crate) async fn pods(client: Client, seen: Seen<Fact>) {
     let gone = |pod: &ObjectMeta| Fact::Pod(name_of(pod), None);
     let api = Api::all_with(client, &ApiResource::erase::<v1::Pod>(&()));
     follow(Listing::Pods, fact, gone, none).run(watcher(api, config()), seen).await;
+}
+
+pub(crate) async fn namespaces(client: Client, seen: Seen<Fact>) {
+    let fact = |namespace: Namespace| {
+        let ObjectMeta { name, uid, annotations, .. } = namespace.metadata;
+        let allowed = annotations.and_then(|mut all| all.remove(ALLOWED_HOSTS));
+        ready(Some(Fact::Namespace(name.unwrap_or_default(), uid.unwrap_or_default(), allowed)))
+    };
+    let gone = |namespace: &ObjectMeta| Fact::NamespaceGone(name_of(namespace).1);
+    let refused = |error: &watcher::Error| {
+        is_refused(error, &[403]).then(|| Fact::Unknowable("Namespace".to_owned(), watch_error(error)))
+    };
+    follow(Listing::Namespaces, fact, gone, refused).run(watcher(Api::all(client), config()), seen).await;
 }
 
 pub(crate) async fn slices(client: Client, seen: Seen<Fact>) {

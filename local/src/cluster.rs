@@ -11,7 +11,7 @@ use activator::{Activator, GatewayConfig, HeldDispatch, Load, Trusted};
 use autoscaler::Autoscaler;
 use ebb_annotations::RouteSpec;
 use ebb_core::{ServiceKey, Tick};
-use ebb_decide::{Periods, service::View};
+use ebb_decide::{Periods, platform::Exposed, service::View};
 use ebb_proxy::{Quiet, WallClock, listen};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use crate::{
     cold_start::ColdStart,
     config::{Role, Understood},
-    fleet::{Fleet, Hosts, Plan, Platform},
+    fleet::{Fleet, Plan, Platform},
     front::Front,
     pod::{Machine, PodStatus, Template},
     process::{Guard, Launcher, Line, Ports, Spawner, What},
@@ -184,7 +184,7 @@ impl Cluster {
         }
         let mut plans = Vec::with_capacity(services.len());
         let mut addresses = Vec::with_capacity(services.len());
-        let mut hosts = Vec::new();
+        let mut exposed = Vec::new();
         for Understood { service, role, exposure, .. } in services {
             let address = SocketAddr::new(options.host, service.port);
             let key = ServiceKey::new(NAMESPACE, service.name.clone());
@@ -193,7 +193,7 @@ impl Cluster {
                 .map_err(|source| StartError::Port { service: service.name.clone(), source })?;
             addresses.push((key.clone(), listener.local_addr()?));
             if !exposure.hosts.is_empty() {
-                hosts.push((key.clone(), exposure.hosts));
+                exposed.push(Exposed { key: key.clone(), hosts: exposure.hosts });
             }
             let front = Front::start(listener);
             plans.push(match role {
@@ -216,13 +216,13 @@ impl Cluster {
             });
         }
         let (lines, printed) = mpsc::channel(LINE_CAPACITY);
-        let cluster = Self::assemble(plans, hosts, addresses, lines, &options).await?;
+        let cluster = Self::assemble(plans, exposed, addresses, lines, &options).await?;
         Ok((cluster, printed))
     }
 
     async fn assemble(
         plans: Vec<Plan>,
-        hosts: Hosts,
+        exposed: Vec<Exposed>,
         addresses: Vec<(ServiceKey, SocketAddr)>,
         lines: mpsc::Sender<Line>,
         options: &Options,
@@ -232,7 +232,7 @@ impl Cluster {
         let guard = Guard::start(&launcher)?;
         let spawner = Spawner::new(launcher, guard)?;
         let machine = Machine { clock, spawner, ports: Arc::new(Ports::new()), lines };
-        let fleet = Fleet::new(&machine, plans, hosts);
+        let fleet = Fleet::new(&machine, plans, exposed);
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = options.api.listen().await?;
         let api = listener.local_addr()?;

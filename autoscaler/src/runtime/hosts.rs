@@ -1,23 +1,23 @@
 //! The names by which services and routes are reached through the gateway: activators are told of them.
 
 use ebb_core::{
-    Host, ServiceKey,
+    ServiceKey,
     link::{Down, HostsEntry},
 };
-use ebb_decide::platform::{EndpointSink, ScaleTarget};
+use ebb_decide::platform::{EndpointSink, Exposed, ScaleTarget};
 
 use super::Runtime;
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     /// Names belong to others now. Activators hear of all of them at once.
-    pub(super) fn on_hosts(&mut self, changed: Vec<(ServiceKey, Vec<Host>)>) {
-        let entries = changed.iter().map(|(key, hosts)| hosts_entry(key, hosts)).collect();
-        let keys: Vec<ServiceKey> = changed.iter().map(|(key, _)| key.clone()).collect();
-        for (key, hosts) in changed {
-            if hosts.is_empty() {
-                self.hosts.remove(&key);
+    pub(super) fn on_hosts(&mut self, changed: Vec<Exposed>) {
+        let entries = changed.iter().map(hosts_entry).collect();
+        let keys: Vec<ServiceKey> = changed.iter().map(|exposed| exposed.key.clone()).collect();
+        for exposed in changed {
+            if exposed.hosts.is_empty() {
+                self.exposed.remove(&exposed.key);
             } else {
-                self.hosts.insert(key, hosts);
+                self.exposed.insert(exposed.key.clone(), exposed);
             }
         }
         if self.leads {
@@ -33,20 +33,20 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
 
     /// All names there are.
     pub(super) fn all_hosts(&self) -> Vec<HostsEntry> {
-        self.hosts.iter().map(|(key, hosts)| hosts_entry(key, hosts)).collect()
+        self.exposed.values().map(hosts_entry).collect()
     }
 
     /// Whether requests for `service` come through the gateway, by its own name or that of a route.
     pub(super) fn is_behind_the_gateway(&self, service: &ServiceKey) -> bool {
         let routes = self.routes.of_target(service);
-        self.hosts.contains_key(service) || routes.iter().any(|route| self.hosts.contains_key(&**route))
+        self.exposed.contains_key(service) || routes.iter().any(|route| self.exposed.contains_key(&**route))
     }
 }
 
-fn hosts_entry(key: &ServiceKey, hosts: &[Host]) -> HostsEntry {
+fn hosts_entry(exposed: &Exposed) -> HostsEntry {
     HostsEntry {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-        hosts: hosts.iter().map(ToString::to_string).collect(),
+        namespace: exposed.key.namespace.clone(),
+        name: exposed.key.name.clone(),
+        hosts: exposed.hosts.iter().map(ToString::to_string).collect(),
     }
 }

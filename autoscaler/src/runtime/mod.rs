@@ -17,7 +17,7 @@ use std::{
 };
 
 use ebb_core::{
-    Host, ServiceKey,
+    ServiceKey,
     link::{Down, Up},
     stat::Stat,
 };
@@ -33,7 +33,7 @@ use crate::{
     link::{Activators, Heard, LinkEvent, LinkHandler, LinkId},
     metrics::{Metrics, Views},
 };
-use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PodSource, ScaleTarget};
+use ebb_decide::platform::{EndpointSink, Exposed, FleetEvent, Gate, PodSource, ScaleTarget};
 use ebb_decide::{
     Pod,
     route::RouteTable,
@@ -95,7 +95,7 @@ impl Autoscaler {
             views: views.clone(),
             services: ServiceTable::new(periods),
             routes: RouteTable::default(),
-            hosts: HashMap::new(),
+            exposed: HashMap::new(),
             complete: false,
             leads: false,
             activators: Activators::default(),
@@ -147,8 +147,8 @@ struct Runtime<P> {
     views: Views,
     services: ServiceTable,
     routes: RouteTable,
-    /// The names by which each service and each route is reached through the gateway; those that have none are not in it.
-    hosts: HashMap<ServiceKey, Vec<Host>>,
+    /// How services and routes are reached through the gateway; those that are not are not among them.
+    exposed: HashMap<ServiceKey, Exposed>,
     /// Whether the platform has told of all services and routes that there are.
     complete: bool,
     /// Whether anything is decided and written here.

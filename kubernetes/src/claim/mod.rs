@@ -13,13 +13,16 @@ mod tests;
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
 use ebb_annotations::{
-    ClusterDefaults, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, is_route, keys, parse,
+    ClusterDefaults, Exposure, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, is_route,
+    keys, parse, usable_hosts,
 };
-use ebb_core::ServiceKey;
+use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::{
     api::core::v1::{Service, ServiceSpec},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+
+use crate::facts;
 
 pub(crate) use change::Change;
 pub(crate) use ports::{Port, Target};
@@ -53,6 +56,10 @@ pub(crate) struct Frontend {
     pub(crate) others: Vec<Port>,
     /// Address families, `IPv4` or `IPv6`, the first one first.
     pub(crate) families: Vec<String>,
+    /// When the Service was created.
+    pub(crate) created: Tick,
+    /// How it is reached through the gateway.
+    pub(crate) exposure: Exposure,
 }
 
 /// Why a Service cannot be served as it asks.
@@ -129,14 +136,24 @@ fn without_faults(annotations: &BTreeMap<String, String>, defaults: &ClusterDefa
         match parse(&rest, defaults, Reachability::Reachable) {
             Ok(parsed) => return Some(parsed),
             Err(faults) => {
-                let before = rest.len();
-                rest.retain(|key, _| faults.iter().all(|fault| fault.key != *key));
-                if rest.len() == before || !rest.contains_key(keys::SCALE_TARGET.name) {
+                let before = rest.clone();
+                drop_faults(&mut rest, &faults);
+                if rest == before || !rest.contains_key(keys::SCALE_TARGET.name) {
                     return None;
                 }
             }
         }
     }
+}
+
+/// Takes away what is at fault. Of a list of hosts only those names go that cannot be used: one slip is to cost no other.
+fn drop_faults(annotations: &mut BTreeMap<String, String>, faults: &[Fault]) {
+    let hosts = annotations.get(keys::HOSTS.name).map(|text| usable_hosts(text));
+    let is_at_fault = |key: &str| faults.iter().any(|fault| fault.key == key);
+    let usable = hosts.filter(|hosts| is_at_fault(keys::HOSTS.name) && !hosts.is_empty());
+    let usable = usable.filter(|hosts| annotations.get(keys::HOSTS.name) != Some(hosts));
+    annotations.retain(|key, _| !is_at_fault(key));
+    annotations.extend(usable.map(|hosts| (keys::HOSTS.name.to_owned(), hosts)));
 }
 
 fn claim(service: &Service, parsed: Parsed, kept: Option<Labels>) -> Result<Claim, String> {
@@ -149,7 +166,7 @@ fn claim(service: &Service, parsed: Parsed, kept: Option<Labels>) -> Result<Clai
     )?;
     let binding = parsed.binding;
     let target = binding.scale_target.ok_or("ebb.dev/scale-target is missing")?;
-    let front = Frontend::read(service, spec, binding.port.as_deref())?;
+    let front = Frontend::read(service, spec, binding.port.as_deref(), parsed.exposure)?;
     let annotations = service.metadata.annotations.as_ref();
     Ok(Claim {
         front,
@@ -168,13 +185,20 @@ fn claim(service: &Service, parsed: Parsed, kept: Option<Labels>) -> Result<Clai
 
 impl Frontend {
     /// What clients see of `service`, whose port `chosen` is Ebb's, by name or number; `None`: its first HTTP port.
-    fn read(service: &Service, spec: &ServiceSpec, chosen: Option<&str>) -> Result<Self, String> {
+    fn read(
+        service: &Service,
+        spec: &ServiceSpec,
+        chosen: Option<&str>,
+        exposure: Exposure,
+    ) -> Result<Self, String> {
         let (port, others) = ports::split(spec.ports.as_deref().unwrap_or_default(), chosen)?;
         Ok(Self {
             key: key(service),
             uid: service.metadata.uid.clone().unwrap_or_default(),
             port,
             others,
+            created: service.metadata.creation_timestamp.as_ref().map(facts::tick).unwrap_or_default(),
+            exposure,
             families: spec.ip_families.clone().unwrap_or_else(|| vec!["IPv4".to_owned()]),
         })
     }
@@ -191,6 +215,7 @@ pub(crate) fn strip(service: &mut Service) {
         namespace: service.metadata.namespace.take(),
         uid: service.metadata.uid.take(),
         resource_version: service.metadata.resource_version.take(),
+        creation_timestamp: service.metadata.creation_timestamp.take(),
         ..ObjectMeta::default()
     };
     service.spec = if kept.is_empty() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU16};
 use ebb_annotations::{Fault, RouteSpec, keys, parse_route};
 use k8s_openapi::api::core::v1::Service;
 
-use super::{Frontend, Refused, Verdict, own_selector, suits};
+use super::{Frontend, Refused, Verdict, drop_faults, own_selector, suits};
 
 /// A Service that is a route.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,10 +26,11 @@ fn last_valid(
 ) -> Option<RouteClaim> {
     let valid = annotations.get(keys::VALID_SPLIT.name)?;
     let mut rest = annotations.clone();
-    rest.retain(|key, _| faults.iter().all(|fault| fault.key != *key));
+    drop_faults(&mut rest, faults);
     rest.insert(keys::SPLIT.name.to_owned(), valid.clone());
     let parsed = parse_route(name, &rest).ok()?;
-    let (front, activator_port) = (front.clone(), parsed.activator_port);
+    let front = Frontend { exposure: parsed.exposure, ..front.clone() };
+    let activator_port = parsed.activator_port;
     Some(RouteClaim { front, spec: parsed.spec, activator_port, warnings: Vec::new() })
 }
 
@@ -37,6 +38,7 @@ fn last_valid(
 pub(super) fn read(service: &Service, annotations: &BTreeMap<String, String>) -> Verdict {
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let parsed = parse_route(name, annotations);
+    let exposure = parsed.as_ref().map(|parsed| parsed.exposure.clone()).unwrap_or_default();
     let chosen = annotations.get(keys::PORT.name).map(String::as_str);
     let front = match &service.spec {
         None => Err("the Service has no spec".to_owned()),
@@ -44,7 +46,9 @@ pub(super) fn read(service: &Service, annotations: &BTreeMap<String, String>) ->
             "the Service has a selector ({}) and ebb.dev/split: a route has no pods of its own; remove one of the two",
             super::selector::to_text(&spec.selector.clone().unwrap_or_default())
         )),
-        Some(spec) => suits(spec).map_err(str::to_owned).and_then(|()| Frontend::read(service, spec, chosen)),
+        Some(spec) => {
+            suits(spec).map_err(str::to_owned).and_then(|()| Frontend::read(service, spec, chosen, exposure))
+        }
     };
     match (parsed, front) {
         (Ok(parsed), Ok(front)) => {

@@ -209,7 +209,7 @@ fn sidecar(container: &Container) -> Option<SidecarFacts> {
     })
 }
 
-fn tick(at: &Time) -> Tick {
+pub(crate) fn tick(at: &Time) -> Tick {
     Tick::from_millis(u64::try_from(at.0.as_millisecond()).unwrap_or(0))
 }
 

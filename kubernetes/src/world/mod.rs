@@ -4,6 +4,7 @@
 //! ([`World::take_events`]), and for each service that something happened to, [`World::step`] says what is to be
 //! written next. Everybody who watches knows the same; only the leader writes.
 
+mod hosts;
 mod ledger;
 mod plan;
 #[cfg(test)]
@@ -24,17 +25,19 @@ use std::{
 
 use ebb_annotations::{ClusterDefaults, ScaleTarget};
 use ebb_cluster::Notice;
-use ebb_core::{ServiceKey, Tick};
+use ebb_core::{Host, ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
 use super::{
     allocation::Allocation,
     claim::{self, Claim, Verdict, selects},
     facts::{PodFacts, SliceFacts, TargetFacts, TargetKey},
+    hosts::Hosts,
 };
 use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::FleetEvent;
 
+pub(crate) use hosts::ALLOWED_HOSTS;
 #[cfg(test)]
 use plan::NETWORK;
 pub(crate) use plan::{Plan, Step};
@@ -46,6 +49,7 @@ pub(crate) enum Listing {
     Services,
     Pods,
     Slices,
+    Namespaces,
     /// The cluster's settings.
     Settings,
     /// Objects that are scaled, of one kind.
@@ -59,6 +63,7 @@ impl Listing {
             Self::Services => "Service",
             Self::Pods => "Pod",
             Self::Slices => "EndpointSlice",
+            Self::Namespaces => "Namespace",
             Self::Settings => "ConfigMap",
             Self::Targets(kind) => kind,
         }
@@ -81,6 +86,12 @@ pub(crate) struct World {
     /// The routes that send requests to a service, whether it is there or not.
     by_split: HashMap<ServiceKey, BTreeSet<ServiceKey>>,
     slices: HashMap<ServiceKey, BTreeMap<String, SliceFacts>>,
+    /// Who has which name at the gateway.
+    hosts: Hosts,
+    /// The names of each Service, as those who decide were told.
+    told_hosts: HashMap<ServiceKey, Vec<Host>>,
+    /// What is wrong with Namespaces, as was told.
+    told_namespaces: HashMap<String, String>,
     ports: Allocation,
     listed: HashSet<Listing>,
     /// Whether all services are being read, one after the other.
@@ -109,6 +120,9 @@ impl World {
             by_target: HashMap::new(),
             by_split: HashMap::new(),
             slices: HashMap::new(),
+            hosts: Hosts::default(),
+            told_hosts: HashMap::new(),
+            told_namespaces: HashMap::new(),
             ports: Allocation::default(),
             listed: HashSet::new(),
             reads_all: false,
@@ -123,6 +137,11 @@ impl World {
 
     /// What those who decide must hear.
     pub(crate) fn take_events(&mut self) -> Vec<FleetEvent> {
+        let news = self.host_news();
+        // What is told of all is told before it is said that it is all.
+        let last = self.events.pop_if(|event| matches!(event, FleetEvent::Complete));
+        self.events.extend(news);
+        self.events.extend(last);
         mem::take(&mut self.events)
     }
 
@@ -203,6 +222,7 @@ impl World {
         self.unclaim(key);
         self.unroute(key);
         self.services.remove(key);
+        self.read_hosts(key);
         self.touched.insert(key.clone());
         self.tell_routes_to(key);
     }
@@ -343,7 +363,7 @@ impl World {
 
     /// Objects of a kind cannot be known, because of `why`.
     pub(crate) fn unknowable(&mut self, kind: &str, why: String) {
-        if self.listed.contains(&Listing::Targets(kind.to_owned())) {
+        if self.listed.iter().any(|listing| listing.kind() == kind) {
             return; // they were known, and may change: what was last seen holds
         }
         self.unknowable.insert(kind.to_owned(), why);
@@ -413,9 +433,15 @@ impl World {
         }
         let kinds = self.kinds().filter(|kind| !self.unknowable.contains_key(*kind));
         let kinds = kinds.map(|kind| Listing::Targets(kind.to_owned()));
-        let always = [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings];
+        let is_known = |listing: &Listing| {
+            self.listed.contains(listing)
+                // Without them no name is granted, and everything else goes on.
+                || *listing == Listing::Namespaces && self.unknowable.contains_key(listing.kind())
+        };
+        let always =
+            [Listing::Services, Listing::Pods, Listing::Slices, Listing::Namespaces, Listing::Settings];
         // These first: until they are known, there is no need to look through all services.
-        if always.into_iter().chain(kinds).all(|listing| self.listed.contains(&listing)) {
+        if always.into_iter().chain(kinds).all(|listing| is_known(&listing)) {
             self.complete = true;
             self.events.push(FleetEvent::Complete);
         }
@@ -445,6 +471,7 @@ impl World {
             let is_gone = |event: &FleetEvent| matches!(event, FleetEvent::Gone(gone) if gone == key);
             self.events.extend(news.into_iter().filter(|event| !is_gone(event)));
         }
+        self.read_hosts(key);
         self.tell_routes_to(key);
         self.touch(key);
     }
@@ -563,6 +590,7 @@ impl World {
             self.ports.free(key, port);
         }
         record.forget();
+        self.read_hosts(key);
         self.events.push(FleetEvent::Gone(key.clone()));
         self.tell_routes_to(key);
     }

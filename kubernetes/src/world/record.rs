@@ -50,6 +50,8 @@ pub(super) struct Record {
     troubled_since: Option<Tick>,
     /// As its owner was told.
     told_troubles: Vec<String>,
+    /// The names at the gateway that it asks for and does not have, each with the reason of its Event.
+    refused_hosts: Vec<Warning>,
     /// It is on its way back to Kubernetes' own controllers, with that selector.
     pub(super) releasing: Option<Labels>,
     pub(super) releasing_since: Option<Tick>,
@@ -90,6 +92,7 @@ impl Record {
             troubles: Vec::new(),
             troubled_since: None,
             told_troubles: Vec::new(),
+            refused_hosts: Vec::new(),
             releasing: None,
             releasing_since: None,
             reasons: Vec::new(),
@@ -165,7 +168,8 @@ impl Record {
 
     /// What its status annotation is to say.
     pub(super) fn status(&self) -> Option<String> {
-        let all = self.reasons.iter().chain(&self.told_troubles).chain(self.ledger.missing());
+        let hosts = self.refused_hosts.iter().map(|(_, text)| text);
+        let all = self.reasons.iter().chain(&self.told_troubles).chain(hosts).chain(self.ledger.missing());
         let all: Vec<&str> = all.map(String::as_str).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
@@ -225,6 +229,13 @@ impl Record {
         }
         self.told_route = Some((split.clone(), port));
         Some(FleetEvent::Route { key: key.clone(), split, port })
+    }
+
+    /// The names at the gateway that it does not have, and why. Answers what is to be told.
+    pub(super) fn set_refused_hosts(&mut self, refused: Vec<Warning>) -> Vec<Notice> {
+        let before = std::mem::replace(&mut self.refused_hosts, refused);
+        let news = self.refused_hosts.iter().filter(|warning| !before.contains(warning));
+        news.map(|warning| self.warning(warning.clone())).collect()
     }
 
     /// What is wrong with the services that its requests go to.

@@ -10,6 +10,7 @@ use crate::facts::{PodFacts, SidecarFacts, SliceFacts, TargetFacts, TargetKey};
 use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, endpoints::Endpoints, zero::Path};
 
+mod hosts;
 mod routes;
 
 /// A cluster that does what it is told, and a [`World`] that sees it.
@@ -99,7 +100,9 @@ impl Cluster {
         cluster.world.pod("shop", "old", Some(bare("10.1.0.1", true)));
         cluster.show_slice(of_the_cluster(true));
         cluster.has_replicas(1);
-        for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings] {
+        for listing in
+            [Listing::Services, Listing::Pods, Listing::Slices, Listing::Namespaces, Listing::Settings]
+        {
             cluster.world.listed(&listing);
         }
         cluster.world.listed(&Listing::Targets("Deployment".to_owned()));
@@ -456,7 +459,8 @@ fn nothing_is_told_of_pods_before_it_is_known_how_many_are_wanted() {
     std::mem::swap(&mut world, &mut cluster.world);
     cluster.show_service();
     cluster.world.pod("shop", "old", Some(bare("10.1.0.1", true)));
-    for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings] {
+    for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Namespaces, Listing::Settings]
+    {
         cluster.world.listed(&listing);
     }
     assert!(matches!(&cluster.told()[..], [FleetEvent::Service { .. }]));
@@ -710,7 +714,8 @@ fn a_kind_that_cannot_be_known_holds_up_nobody_else() {
     let mut cluster = Cluster::new();
     cluster.world = World::new(Arc::new(ClusterDefaults::default()));
     cluster.annotate("ebb.dev/scale-target", json!("Rollout/hello"));
-    for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings] {
+    for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Namespaces, Listing::Settings]
+    {
         cluster.world.listed(&listing);
     }
     assert!(!cluster.world.is_complete());

@@ -13,8 +13,8 @@ use std::{
 };
 
 use ebb_annotations::{RouteSpec, ScalingSpec};
-use ebb_core::{Host, ServiceKey};
-use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
+use ebb_core::ServiceKey;
+use ebb_decide::platform::{EndpointSink, Exposed, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_decide::{endpoints::Endpoints, zero::bounded};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -32,9 +32,6 @@ pub(crate) use service::ServicePods;
 /// waits already makes another needless: see [`Fleet::tell`].
 const CAPACITY: usize = 1024;
 
-/// The names by which each service and each route is reached through the gateway.
-pub(crate) type Hosts = Vec<(ServiceKey, Vec<Host>)>;
-
 /// What is to run.
 pub(crate) enum Plan {
     /// A service with pods.
@@ -48,7 +45,7 @@ pub(crate) enum Plan {
 pub(crate) struct Fleet {
     services: BTreeMap<ServiceKey, Entry>,
     routes: BTreeMap<ServiceKey, Route>,
-    hosts: Hosts,
+    exposed: Vec<Exposed>,
     events: Mutex<Option<mpsc::Sender<FleetEvent>>>,
     /// The tasks of the pods.
     pub(crate) tasks: TaskTracker,
@@ -66,7 +63,7 @@ struct Entry {
 }
 
 impl Fleet {
-    pub(crate) fn new(machine: &Machine, plans: Vec<Plan>, hosts: Hosts) -> Arc<Self> {
+    pub(crate) fn new(machine: &Machine, plans: Vec<Plan>, exposed: Vec<Exposed>) -> Arc<Self> {
         let (mut services, mut routes) = (BTreeMap::new(), BTreeMap::new());
         for plan in plans {
             match plan {
@@ -86,7 +83,7 @@ impl Fleet {
                 }
             }
         }
-        Arc::new(Self { services, routes, hosts, events: Mutex::default(), tasks: TaskTracker::new() })
+        Arc::new(Self { services, routes, exposed, events: Mutex::default(), tasks: TaskTracker::new() })
     }
 
     /// Whether that is a service with pods.
@@ -226,7 +223,7 @@ impl PodSource for Platform {
         for (key, route) in &self.0.routes {
             let _ = events.try_send(route.event(key));
         }
-        let _ = events.try_send(FleetEvent::Hosts(self.0.hosts.clone()));
+        let _ = events.try_send(FleetEvent::Hosts(self.0.exposed.clone()));
         let _ = events.try_send(FleetEvent::Complete);
         *self.0.events.lock() = Some(events);
         watched.into()

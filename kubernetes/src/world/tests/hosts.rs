@@ -1,0 +1,145 @@
+//! Names at the gateway.
+
+use ebb_core::Host;
+use ebb_decide::platform::Exposed;
+
+use super::*;
+
+/// A Service beside that of most tests, created so many seconds after 2026 began.
+fn asking(namespace: &str, name: &str, created: u32, hosts: &str) -> Service {
+    let annotations = json!({"ebb.dev/scale-target": format!("Deployment/{name}"), "ebb.dev/hosts": hosts});
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": namespace, "uid": name, "resourceVersion": "1",
+            "creationTimestamp": format!("2026-01-01T00:00:{created:02}Z"), "annotations": annotations},
+        "spec": {"clusterIP": "10.0.0.2", "ipFamilies": ["IPv4"], "selector": {"app": name}, "ports": [{"port": 80}]},
+    }))
+    .unwrap()
+}
+
+impl Cluster {
+    /// The names that were told since this was last asked, by the names of their Services, if any were.
+    fn told_hosts(&mut self) -> Option<Vec<(String, Vec<String>)>> {
+        let texts = |hosts: Vec<Host>| hosts.iter().map(ToString::to_string).collect();
+        let named = |exposed: Exposed| (exposed.key.to_string(), texts(exposed.hosts));
+        let events = self.world.take_events().into_iter();
+        let of = |event| if let FleetEvent::Hosts(all) = event { Some(all) } else { None };
+        let mut news: Vec<_> = events.filter_map(of).collect();
+        assert!(news.len() <= 1, "all at once: {news:?}");
+        news.pop().map(|all| all.into_iter().map(named).collect())
+    }
+
+    fn noticed(&mut self, reason: &str) -> Vec<String> {
+        let notices = self.world.take_notices().into_iter();
+        notices.filter(|notice| notice.reason == reason).map(|notice| notice.text).collect()
+    }
+}
+
+fn has(service: &str, hosts: &[&str]) -> (String, Vec<String>) {
+    (service.to_owned(), hosts.iter().map(|&host| host.to_owned()).collect())
+}
+
+#[test]
+fn a_name_is_the_older_services_and_moves_at_once() {
+    let mut cluster = Cluster::taken();
+    cluster.world.service(asking("shop", "young", 2, "a.com, b.com"));
+    assert_eq!(cluster.told_hosts(), Some(vec![has("shop/young", &["a.com", "b.com"])]));
+    cluster.world.service(asking("bank", "old", 1, "a.com"));
+    assert_eq!(
+        cluster.told_hosts(),
+        Some(vec![has("bank/old", &["a.com"]), has("shop/young", &["b.com"])]),
+        "nobody has it twice, and it is nobody's at no time"
+    );
+    let taken =
+        "host a.com belongs to Service bank/old, which is older; ask for another one in ebb.dev/hosts";
+    assert_eq!(cluster.noticed("HostTaken"), [taken]);
+    cluster.world.service(asking("shop", "young", 2, "a.com, b.com"));
+    assert_eq!((cluster.told_hosts(), cluster.noticed("HostTaken")), (None, vec![]), "said once");
+    cluster.world.service_gone(&ServiceKey::new("bank", "old"));
+    assert_eq!(
+        cluster.told_hosts(),
+        Some(vec![has("bank/old", &[]), has("shop/young", &["a.com", "b.com"])])
+    );
+}
+
+#[test]
+fn nothing_is_told_before_all_who_may_be_older_or_kept_to_names_are_known() {
+    let mut cluster = Cluster::taken();
+    cluster.world = World::new(Arc::new(ClusterDefaults::default()));
+    cluster.world.service(asking("shop", "young", 2, "a.com"));
+    cluster.world.listed(&Listing::Services);
+    assert_eq!(cluster.told_hosts(), None);
+    cluster.world.namespace("shop", "9", Some("*.com, x y"));
+    cluster.world.listed(&Listing::Namespaces);
+    assert_eq!(cluster.told_hosts(), Some(vec![has("shop/young", &["a.com"])]));
+    let refused =
+        "ebb.dev/allowed-hosts: \"x y\" is not the name of a host; want hello.example.com, or *.example.com";
+    assert_eq!(cluster.noticed("InvalidAllowedHosts"), [refused]);
+}
+
+#[test]
+fn without_a_right_to_namespaces_no_name_is_told_and_all_else_is() {
+    let mut world = World::new(Arc::new(ClusterDefaults::default()));
+    world.service(asking("shop", "young", 2, "a.com"));
+    for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Settings] {
+        world.listed(&listing);
+    }
+    world.listed(&Listing::Targets("Deployment".to_owned()));
+    assert!(!world.is_complete());
+    world.unknowable("Namespace", "forbidden".to_owned());
+    assert!(world.is_complete());
+    let events = world.take_events();
+    assert!(events.iter().any(|event| matches!(event, FleetEvent::Service { .. })));
+    assert!(!events.iter().any(|event| matches!(event, FleetEvent::Hosts(_))), "{events:?}");
+    world.listed(&Listing::Namespaces);
+    assert!(world.take_events().iter().any(|event| matches!(event, FleetEvent::Hosts(_))));
+}
+
+#[test]
+fn a_namespace_that_is_kept_to_names_has_no_others() {
+    let mut cluster = Cluster::taken();
+    cluster.world.namespace("shop", "9", Some("*.shop.com"));
+    cluster.annotate("ebb.dev/hosts", json!("a.shop.com, bank.com"));
+    assert_eq!(cluster.told_hosts(), Some(vec![has("shop/hello", &["a.shop.com"])]));
+    cluster.settle();
+    let status = "host bank.com is none of those that ebb.dev/allowed-hosts allows in this namespace";
+    assert_eq!(cluster.annotation("ebb.dev/status"), Some(status));
+    assert_eq!(cluster.noticed("HostNotAllowed"), [status]);
+    cluster.world.namespace_gone("shop");
+    assert_eq!(cluster.told_hosts(), Some(vec![has("shop/hello", &["a.shop.com", "bank.com"])]));
+    cluster.settle();
+    assert_eq!(cluster.annotation("ebb.dev/status"), None);
+}
+
+#[test]
+fn one_slip_in_the_names_of_a_service_costs_no_other_name() {
+    let mut cluster = Cluster::taken();
+    cluster.annotate("ebb.dev/hosts", json!("a.com, b.com"));
+    cluster.told_hosts();
+    cluster.annotate("ebb.dev/hosts", json!("a.com, B.com, c.com"));
+    assert_eq!(cluster.told_hosts(), None, "it is served as it was until what is wrong is right");
+    assert!(cluster.noticed("InvalidService")[0].contains("\"B.com\" is not in lower case"));
+    // An autoscaler that is new finds it so.
+    let mut cluster = Cluster::taken();
+    let mut service: Service = serde_json::from_value(cluster.service.clone()).unwrap();
+    service.metadata.annotations.as_mut().unwrap().insert("ebb.dev/hosts".into(), "a.com, B.com".into());
+    cluster.world.service_gone(&key());
+    cluster.told_hosts();
+    cluster.world.service(service);
+    assert_eq!(cluster.told_hosts(), Some(vec![has("shop/hello", &["a.com"])]));
+}
+
+#[test]
+fn a_route_has_names_and_whoever_is_given_back_has_none() {
+    let mut cluster = Cluster::taken();
+    cluster.annotate("ebb.dev/hosts", json!("a.com"));
+    assert_eq!(cluster.told_hosts(), Some(vec![has("shop/hello", &["a.com"])]));
+    cluster.annotate("ebb.dev/scale-target", Value::Null);
+    assert_eq!(cluster.told_hosts(), Some(vec![has("shop/hello", &[])]));
+    let route = json!({"ebb.dev/split": "v1", "ebb.dev/hosts": "b.com"});
+    let route = json!({
+        "metadata": {"name": "route", "namespace": "shop", "uid": "7", "resourceVersion": "1", "annotations": route},
+        "spec": {"clusterIP": "10.0.0.3", "ipFamilies": ["IPv4"], "ports": [{"port": 80}]},
+    });
+    cluster.world.service(serde_json::from_value(route).unwrap());
+    assert_eq!(cluster.told_hosts(), Some(vec![has("shop/route", &["b.com"])]));
+}
