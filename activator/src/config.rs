@@ -39,6 +39,8 @@ pub struct Config {
 pub struct GatewayConfig {
     /// Where HTTP is spoken.
     pub http: SocketAddr,
+    /// Where it is spoken over TLS; `None`: nowhere.
+    pub https: Option<SocketAddr>,
     /// Whose word on their clients counts.
     pub trusted: Trusted,
 }
@@ -47,7 +49,8 @@ impl Config {
     /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`; without it the
     /// Service `ebb-autoscaler` as the kubelet tells of it), `EBB_TOKEN_FILE`,
     /// `EBB_REQUEST_MEMORY_BYTES` (default half of the container's limit), `EBB_METRICS_PORT` (default 9090),
-    /// `EBB_GATEWAY_PORT` (without it, there is no gateway), `EBB_GATEWAY_TRUSTED_PROXIES` (addresses and networks, separated
+    /// `EBB_GATEWAY_PORT` (without it, there is no gateway), `EBB_GATEWAY_TLS_PORT`
+    /// (without it, it speaks no TLS), `EBB_GATEWAY_TRUSTED_PROXIES` (addresses and networks, separated
     /// by commas; default none), `EBB_DRAIN_QUIET_SECONDS` (default 10) and `EBB_DRAIN_LIMIT_SECONDS` (default 300).
     ///
     /// # Errors
@@ -78,13 +81,15 @@ impl Config {
 
 fn gateway(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> Option<GatewayConfig> {
     env.text("EBB_GATEWAY_PORT")?;
-    let http = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), env.port("EBB_GATEWAY_PORT", None));
+    let at = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+    let http = at(env.port("EBB_GATEWAY_PORT", None));
+    let https = env.text("EBB_GATEWAY_TLS_PORT").map(|_| at(env.port("EBB_GATEWAY_TLS_PORT", None)));
     let trusted = env.read(
         "EBB_GATEWAY_TRUSTED_PROXIES",
         Trusted::default(),
         "addresses or networks, separated by commas",
     );
-    Some(GatewayConfig { http, trusted })
+    Some(GatewayConfig { http, https, trusted })
 }
 
 /// Names of the variables in which the kubelet tells of the Service `ebb-autoscaler`.

@@ -3,7 +3,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use ebb_core::{ServiceKey, link::Hello};
 use ebb_proxy::{
     Budget, Drain, Handler, Limits, Quiet, Reply, RequestBody, ResponseBody, WallClock, listen, metrics,
-    serve,
+    net::tls::Tls, serve, serve_over,
 };
 use http::{Request, Response, StatusCode};
 use parking_lot::Mutex;
@@ -30,9 +30,7 @@ const POKE_CAPACITY: usize = 4096;
 #[derive(Debug)]
 pub struct Activator {
     services: Arc<ServiceTable>,
-    gateway: Option<Arc<Gateway>>,
-    /// Where the gateway speaks HTTP.
-    gateway_address: Option<SocketAddr>,
+    gateway: Option<Opened>,
     beside: Drain,
     tasks: JoinSet<()>,
 }
@@ -63,22 +61,23 @@ impl Activator {
         });
         let mut tasks = JoinSet::new();
         let beside = Drain::default();
-        let (mut gateway, mut gateway_address) = (None, None);
-        if let Some(GatewayConfig { http, trusted }) = &config.gateway {
-            let listener = listen(*http).await?;
-            gateway_address = Some(listener.local_addr()?);
-            let opened = Gateway::new(trusted.clone(), metrics.clone());
-            let door = Door { gateway: opened.clone(), scheme: Scheme::Http };
-            let limits = shared.memory.limits();
-            tasks.spawn(serve(listener, Arc::new(RequestHandler(door)), opened.drain.clone(), limits));
-            gateway = Some(opened);
-        }
-        let services = ServiceTable::new(shared.clone(), config.listen, gateway.clone());
+        let gateway = match &config.gateway {
+            Some(config) => Some(Opened::open(config, &shared, &mut tasks).await?),
+            None => None,
+        };
+        let services = ServiceTable::new(
+            shared.clone(),
+            config.listen,
+            gateway.as_ref().map(|opened| opened.gateway.clone()),
+        );
         if let Some(address) = config.metrics {
             let listener = listen(address).await?;
             tasks.spawn(serve(
                 listener,
-                Arc::new(Observe { shared: shared.clone(), gateway: gateway.clone() }),
+                Arc::new(Observe {
+                    shared: shared.clone(),
+                    gateway: gateway.as_ref().map(|opened| opened.gateway.clone()),
+                }),
                 beside.clone(),
                 Limits::default(),
             ));
@@ -87,17 +86,22 @@ impl Activator {
         let hello = Hello { name, address, heartbeats: true };
         let (seed, token_file) = (config.autoscaler, config.token_file.clone());
         tasks.spawn(Links::new(seed, token_file, hello, services.clone(), shared, pokes).run());
-        Ok(Self { services, gateway, gateway_address, beside, tasks })
+        Ok(Self { services, gateway, beside, tasks })
     }
 
     /// Where the gateway speaks HTTP; `None` if there is none.
     pub fn gateway(&self) -> Option<SocketAddr> {
-        self.gateway_address
+        self.gateway.as_ref().map(|opened| opened.http)
+    }
+
+    /// Where the gateway speaks HTTP over TLS; `None` if it does not.
+    pub fn tls_gateway(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref()?.https
     }
 
     /// Resolves once the gateway knows all hosts that there are; at once if there is no gateway.
     pub async fn knows_all_hosts(&self) {
-        if let Some(gateway) = &self.gateway {
+        if let Some(Opened { gateway, .. }) = &self.gateway {
             gateway.completed().await;
         }
     }
@@ -121,7 +125,9 @@ impl Activator {
     pub async fn drain(mut self, plan: Quiet) -> usize {
         let of_gateway = async {
             match &self.gateway {
-                Some(gateway) => gateway.drain.run(plan).await.err().unwrap_or_default().connections,
+                Some(Opened { gateway, .. }) => {
+                    gateway.drain.run(plan).await.err().unwrap_or_default().connections
+                }
                 None => 0,
             }
         };
@@ -136,11 +142,38 @@ impl Activator {
 /// Whoever did not drain it wants it to end at once, connections included.
 impl Drop for Activator {
     fn drop(&mut self) {
-        if let Some(gateway) = &self.gateway {
+        if let Some(Opened { gateway, .. }) = &self.gateway {
             gateway.drain.abort();
         }
         self.services.abort();
         self.beside.abort();
+    }
+}
+
+/// The gateway, and where its ports are.
+#[derive(Debug)]
+struct Opened {
+    gateway: Arc<Gateway>,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+}
+
+impl Opened {
+    async fn open(config: &GatewayConfig, shared: &Common, tasks: &mut JoinSet<()>) -> io::Result<Self> {
+        let gateway = Gateway::new(config.trusted.clone(), shared.metrics.clone());
+        let door = |scheme| Arc::new(RequestHandler(Door { gateway: gateway.clone(), scheme }));
+        let (drain, limits) = (&gateway.drain, shared.memory.limits());
+        let listener = listen(config.http).await?;
+        let http = listener.local_addr()?;
+        tasks.spawn(serve(listener, door(Scheme::Http), drain.clone(), limits.clone()));
+        let mut https = None;
+        if let Some(address) = config.https {
+            let listener = listen(address).await?;
+            https = Some(listener.local_addr()?);
+            let tls = Tls::new(gateway.clone());
+            tasks.spawn(serve_over(tls, listener, door(Scheme::Https), drain.clone(), limits));
+        }
+        Ok(Self { gateway, http, https })
     }
 }
 

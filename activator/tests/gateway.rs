@@ -29,14 +29,15 @@ async fn world() -> (World, SocketAddr) {
 async fn world_that_trusts(networks: &str) -> (World, SocketAddr) {
     let trusted: Trusted = networks.parse().unwrap();
     let http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let world = World::with(|config| config.gateway = Some(GatewayConfig { http, trusted })).await;
+    let world =
+        World::with(|config| config.gateway = Some(GatewayConfig { http, https: None, trusted })).await;
     let gateway = world.activator.gateway().expect("it is the gateway");
     (world, gateway)
 }
 
 fn hosts(name: &str, hosts: &[&str]) -> HostsEntry {
     let hosts = hosts.iter().map(ToString::to_string).collect();
-    HostsEntry { namespace: "default".into(), name: name.into(), hosts }
+    HostsEntry { namespace: "default".into(), name: name.into(), hosts, ..HostsEntry::default() }
 }
 
 /// Says that the names are all there are.
@@ -292,7 +293,7 @@ async fn the_gateway_is_ready_once_it_knows_all_hosts_and_a_drain_finishes_what_
     let http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut world = World::with(|config| {
         config.metrics = Some(metrics);
-        config.gateway = Some(GatewayConfig { http, trusted: Trusted::default() });
+        config.gateway = Some(GatewayConfig { http, https: None, trusted: Trusted::default() });
     })
     .await;
     let gateway = world.activator.gateway().unwrap();

@@ -57,6 +57,11 @@ impl CallError {
         self.has_code(404)
     }
 
+    /// Whether we have no right to it.
+    pub fn is_forbidden(&self) -> bool {
+        self.has_code(403)
+    }
+
     fn has_code(&self, code: u16) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == code)
     }

@@ -6,7 +6,7 @@
 //! which one leads: its tables count, and what pods announce counts whoever heard it. Messages are protobuf, each preceded by its length
 //! ([`frame`], [`Frames`]).
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
@@ -16,8 +16,8 @@ use crate::{ServiceKey, stat::WireStatMessages};
 
 /// The path of the stream on the autoscaler.
 pub const PATH: &str = "/v1/activators";
-/// Longest message that is read, in bytes: a table of 1 000 pods has some 100 KiB.
-pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Longest message that is read, in bytes: a table of 1 000 pods has some 100 KiB, one of 1 000 certificates some 6 MiB.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// An activator that has nothing to say says so this often, by a message with nothing in it, if it promised that in its
 /// [`Hello`].
@@ -98,7 +98,7 @@ pub struct Down {
     /// Whether these are all services and routes there are: others are to be forgotten.
     #[prost(bool, tag = "3")]
     pub complete: bool,
-    /// Whether the sender leads. Tables (the three above, the routes and the hosts) of one that does not are not obeyed. An autoscaler of
+    /// Whether the sender leads. Tables (the three above, the routes, the hosts and the certificates) of one that does not are not obeyed. An autoscaler of
     /// before there were several says nothing, and leads.
     #[prost(bool, optional, tag = "4")]
     pub leads: Option<bool>,
@@ -115,6 +115,10 @@ pub struct Down {
     /// is nobody's at no time. With a complete table those that are not among them have none.
     #[prost(message, repeated, tag = "8")]
     pub hosts: Vec<HostsEntry>,
+    /// Certificates that are new or changed. With a complete table those are forgotten that are neither among
+    /// them nor named by any hosts.
+    #[prost(message, repeated, tag = "9")]
+    pub certificates: Vec<CertificateEntry>,
 }
 
 /// The names by which the gateway knows a service or a route; each name is that of one at most.
@@ -129,6 +133,50 @@ pub struct HostsEntry {
     /// Its names at the gateway, as [`crate::Host`] writes them; without any, the gateway does not know it.
     #[prost(string, repeated, tag = "3")]
     pub hosts: Vec<String>,
+    /// The certificate of its names, by the name of its Secret in the same namespace; empty: no TLS is spoken for them.
+    #[prost(string, tag = "4")]
+    pub tls_secret: String,
+    /// Whether requests that come without TLS are sent to the same address with it.
+    #[prost(bool, tag = "5")]
+    pub https_redirect: bool,
+}
+
+/// A certificate, as a Secret of type `kubernetes.io/tls` has it. One that cannot be used any more comes without a chain.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+#[prost(skip_debug)]
+pub struct CertificateEntry {
+    /// The Secret's namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// The Secret's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The chain of certificates, in PEM form.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub chain: Bytes,
+    /// The private key of the first of them, in PEM form.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub key: Bytes,
+}
+
+impl fmt::Debug for CertificateEntry {
+    /// The key is nobody's to read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, chain, .. } = self;
+        let chain = chain.len();
+        f.debug_struct("CertificateEntry")
+            .field("namespace", namespace)
+            .field("name", name)
+            .field("chain", &chain)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CertificateEntry {
+    /// The Secret that it is in.
+    pub fn secret(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
+    }
 }
 
 /// A pod that announced itself.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ebb_annotations::ScalingSpec;
-use ebb_core::{Host, ServiceKey};
+use ebb_core::{Host, ServiceKey, link::CertificateEntry};
 use futures_core::Stream;
 use thiserror::Error;
 
@@ -38,6 +38,8 @@ pub enum FleetEvent {
     /// The names by which services and routes are reached through the gateway changed: all that changed at once, so that a name
     /// that moves is nobody's at no time. Each name is that of one service or route.
     Hosts(Vec<Exposed>),
+    /// A certificate is there, or changed; one without a chain is not to be shown any more.
+    Certificate(CertificateEntry),
     /// A service or a route is no longer ours.
     Gone(ServiceKey),
     /// The pods of a service changed.
@@ -73,6 +75,17 @@ pub struct Exposed {
     pub key: ServiceKey,
     /// Its names; without any, the gateway does not know it.
     pub hosts: Vec<Host>,
+    /// The Secret in its namespace that has their certificate; `None`: the gateway speaks no TLS for them.
+    pub tls_secret: Option<String>,
+    /// Whether requests that come without TLS are sent to the same address with it.
+    pub https_redirect: bool,
+}
+
+impl Exposed {
+    /// The Secret that has the certificate of its names; `None`: the gateway speaks no TLS for them.
+    pub fn secret(&self) -> Option<ServiceKey> {
+        Some(ServiceKey::new(self.key.namespace.clone(), self.tls_secret.clone()?))
+    }
 }
 
 /// Tells which services and pods there are.

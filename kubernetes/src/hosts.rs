@@ -55,6 +55,11 @@ impl Hosts {
         self.stale.insert(key.clone());
     }
 
+    /// Something else about a Service changed that goes with its names.
+    pub(crate) fn look_again(&mut self, key: &ServiceKey) {
+        self.stale.insert(key.clone());
+    }
+
     /// From now on the Services of `namespace` may ask for `allowed` alone; `None`: for any name.
     pub(crate) fn allow(&mut self, namespace: &str, allowed: Option<Vec<Host>>) {
         if self.allowed.get(namespace) == allowed.as_ref() {

@@ -13,6 +13,7 @@ mod hosts;
 pub mod injector;
 mod kinds;
 mod rival;
+mod secrets;
 mod settings;
 mod shell;
 mod slices;

@@ -26,7 +26,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Directory, Identity, Known, kinds,
+    Directory, Identity, Known, kinds, secrets,
     settings::{self, Refused},
     watch::{self, Fact},
     world::{Listing, Plan, Step, World},
@@ -99,6 +99,8 @@ pub(super) struct Shell {
     work: JoinSet<Done>,
     watches: JoinSet<()>,
     incoming: Option<mpsc::Receiver<Fact>>,
+    /// The Secrets whose certificates are to be shown.
+    secrets: observed::Sender<HashMap<ServiceKey, u64>>,
 }
 
 /// Something that was done.
@@ -141,6 +143,7 @@ impl Shell {
             work: JoinSet::new(),
             watches,
             incoming: Some(incoming),
+            secrets: observed::Sender::default(),
         }
     }
 
@@ -203,6 +206,11 @@ impl Shell {
         self.keep_watching(watch::pods);
         self.keep_watching(watch::slices);
         self.keep_watching(watch::namespaces);
+        let (calls, wanted, told) =
+            (self.writer.calls.clone(), self.secrets.subscribe(), self.seen.to.clone());
+        self.watches.spawn(kept(self.seen.metrics.clone(), move || {
+            secrets::follow(calls.clone(), wanted.clone(), told.clone())
+        }));
         let namespace = self.identity.namespace.clone();
         self.keep_watching(move |client, seen| {
             watch::settings(client, seen, namespace.clone(), settings::NAME)
@@ -227,6 +235,7 @@ impl Shell {
             Fact::Slice(service, name, None) => world.slice_gone(&service, &name),
             Fact::Target(target, facts) => world.target_seen(&target, facts.as_ref()),
             Fact::Namespace(name, uid, allowed) => world.namespace(&name, &uid, allowed.as_deref()),
+            Fact::Certificate(secret, read) => world.certificate(&secret, read),
             Fact::NamespaceGone(name) => world.namespace_gone(&name),
             Fact::Listed(listing, names) => {
                 self.forget_others(&listing, &names);
@@ -382,7 +391,16 @@ impl Shell {
     /// Passes on what followed from what happened.
     async fn settle(&mut self) -> Result<(), mpsc::error::SendError<FleetEvent>> {
         self.watch_kinds();
-        for event in self.world.take_events() {
+        let events = self.world.take_events();
+        let secrets = self.world.wanted_secrets();
+        self.secrets.send_if_modified(|wanted| {
+            let is_news = wanted != secrets;
+            if is_news {
+                wanted.clone_from(secrets);
+            }
+            is_news
+        });
+        for event in events {
             self.outlets.fleet.send(event).await?;
         }
         let replicas = self.world.addresses(&self.identity.namespace, OWN_LABEL, self.identity.link.port());

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, future::ready};
 
 use ebb_cluster::watches::{Follow, Name, Seen, config, is_refused, name_of, watch_error};
-use ebb_core::ServiceKey;
+use ebb_core::{ServiceKey, link::CertificateEntry};
 use k8s_openapi::api::{
     core::v1::{self, ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
@@ -38,6 +38,8 @@ pub(crate) enum Fact {
     /// A Namespace, its uid, and the names of hosts that it is kept to, as they are written.
     Namespace(String, String, Option<String>),
     NamespaceGone(String),
+    /// The certificate of a Secret, or why it has none that could be shown.
+    Certificate(ServiceKey, Result<CertificateEntry, String>),
     /// The cluster's settings; `None` if there are none.
     Settings(Option<Box<ConfigMap>>),
 }

@@ -193,7 +193,9 @@ impl Cluster {
                 .map_err(|source| StartError::Port { service: service.name.clone(), source })?;
             addresses.push((key.clone(), listener.local_addr()?));
             if !exposure.hosts.is_empty() {
-                exposed.push(Exposed { key: key.clone(), hosts: exposure.hosts });
+                // There are no Secrets on one machine, and so no TLS.
+                let (key, hosts) = (key.clone(), exposure.hosts);
+                exposed.push(Exposed { key, hosts, tls_secret: None, https_redirect: false });
             }
             let front = Front::start(listener);
             plans.push(match role {
@@ -246,6 +248,7 @@ impl Cluster {
             metrics: None,
             gateway: options.gateway.map(|port| GatewayConfig {
                 http: SocketAddr::new(options.host, port),
+                https: None,
                 trusted: Trusted::default(),
             }),
             drain: options.drain,

@@ -3,10 +3,16 @@
 use std::{fmt::Write, net::SocketAddr};
 
 use ebb_core::headers;
-use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
+use ebb_proxy::ResponseBody;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri,
+    header::{FORWARDED, LOCATION},
+    uri::PathAndQuery,
+};
 use rand::RngExt;
 
 use super::trusted::Trusted;
+use crate::handler::Guard;
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -68,6 +74,19 @@ pub(crate) fn enter(
     {
         fields.insert(REQUEST_ID, id);
     }
+}
+
+/// Sends a client to the same address over TLS. The method and the body stay what they are, and port 443 is meant.
+pub(super) fn redirect(authority: &[u8], target: &Uri) -> Response<ResponseBody<Guard>> {
+    let host = authority.split(|byte| *byte == b':').next().unwrap_or_default();
+    let path = target.path_and_query().map_or("/", PathAndQuery::as_str);
+    let location = [b"https://", host, path.as_bytes()].concat();
+    let mut response = Response::new(ResponseBody::own("requests for this host are to come over https\n"));
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(location) = HeaderValue::from_bytes(&location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
 }
 
 /// Appends an element for this hop (RFC 7239). Where a proxy in front speaks by `X-Forwarded-For` alone, elements are made

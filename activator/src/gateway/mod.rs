@@ -1,5 +1,6 @@
 //! The gateway: one port for all services and routes, which are told apart by the host that a request names.
 
+mod certificates;
 mod edge;
 mod hosts;
 mod trusted;
@@ -20,6 +21,10 @@ use ebb_core::{
 use ebb_proxy::{ConnectionLimits, Drain, RequestBody};
 use http::{HeaderValue, Request, StatusCode, header, uri::Authority};
 use parking_lot::Mutex;
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -35,6 +40,7 @@ use crate::{
     service::Service,
 };
 
+use certificates::Certificates;
 pub(crate) use edge::Scheme;
 use hosts::HostTable;
 pub use trusted::Trusted;
@@ -47,6 +53,7 @@ pub(crate) struct Gateway {
     metrics: Arc<Metrics>,
     /// Who is behind each name.
     table: ArcSwap<HostTable<Arc<Destination>>>,
+    certificates: Certificates,
     destinations: Mutex<HashMap<ServiceKey, Arc<Destination>>>,
     /// All names that there are have been told once.
     is_complete: watch::Sender<bool>,
@@ -59,6 +66,9 @@ pub(crate) struct Gateway {
 struct Destination {
     key: ServiceKey,
     hosts: Vec<Host>,
+    /// The Secret of their certificate; `None`: no TLS is spoken for them.
+    tls_secret: Option<ServiceKey>,
+    https_redirect: bool,
     /// `None` if it is not known here.
     kind: ArcSwapOption<Kind>,
 }
@@ -71,6 +81,7 @@ impl Gateway {
             trusted,
             metrics,
             table: ArcSwap::default(),
+            certificates: Certificates::default(),
             destinations: Mutex::default(),
             is_complete: watch::Sender::new(false),
             changed: Notify::new(),
@@ -90,6 +101,7 @@ impl Gateway {
 
     /// Takes over what the leader says of names, all of it at once. `find` finds what is served by its key.
     pub(crate) fn obey(&self, down: &Down, find: &impl Fn(&ServiceKey) -> Option<Arc<Kind>>) {
+        self.certificates.take(down);
         let mut destinations = self.destinations.lock();
         let before = destinations.len();
         if down.complete {
@@ -128,6 +140,11 @@ impl Gateway {
         self.changed.notify_waiters();
     }
 
+    /// Whether a request for `authority` that came without TLS is to come with it.
+    fn wants_https(&self, authority: &[u8]) -> bool {
+        self.table.load().find(authority).is_some_and(|destination| destination.https_redirect)
+    }
+
     /// What a request for `authority` is for; `None` if nobody asks for that name, or whoever does is not known here.
     fn find(&self, authority: &[u8]) -> Option<Arc<Kind>> {
         self.table.load().find(authority)?.kind.load_full()
@@ -146,6 +163,21 @@ impl Gateway {
     }
 }
 
+/// For a connection over TLS the name that its client asks for decides.
+impl ResolvesServerCert for Gateway {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let table = self.table.load();
+        let found = hello.server_name().and_then(|name| {
+            let destination = table.find(name.as_bytes())?;
+            self.certificates.find(destination.tls_secret.as_ref()?)
+        });
+        if found.is_none() {
+            self.metrics.gateway_no_certificate.inc();
+        }
+        found
+    }
+}
+
 fn destination(
     entry: &HostsEntry,
     key: ServiceKey,
@@ -159,7 +191,10 @@ fn destination(
         }
     };
     let hosts = entry.hosts.iter().filter_map(parsed).collect();
-    Destination { kind: ArcSwapOption::new(find(&key)), hosts, key }
+    let tls_secret = (!entry.tls_secret.is_empty())
+        .then(|| ServiceKey::new(entry.namespace.clone(), entry.tls_secret.clone()));
+    let (kind, https_redirect) = (ArcSwapOption::new(find(&key)), entry.https_redirect);
+    Destination { key, hosts, tls_secret, https_redirect, kind }
 }
 
 /// One of the gateway's ports.
@@ -238,6 +273,9 @@ impl Entrance for Door {
 
     fn receive(&self, request: &mut Request<RequestBody>, peer: SocketAddr) -> Result<Asked, Answer> {
         let host = Named::by(request);
+        if self.scheme == Scheme::Http && self.gateway.wants_https(host.as_bytes()) {
+            return Err(Box::new(edge::redirect(host.as_bytes(), request.uri())));
+        }
         let kind = self.gateway.find(host.as_bytes());
         let user = kind.as_ref().and_then(|kind| kind.route()?.user(request.headers()));
         edge::enter(request.headers_mut(), peer, self.scheme, host.as_bytes(), &self.gateway.trusted);

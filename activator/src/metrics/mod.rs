@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     pub(super) route_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     pub(crate) gateway_hosts: Gauge,
     pub(crate) gateway_no_route: Counter,
+    pub(crate) gateway_no_certificate: Counter,
     pub(crate) unbound_ports: Gauge,
     pub(crate) lost_pokes: Counter,
     pub(crate) lost_observations: Counter,
@@ -152,6 +153,11 @@ impl Metrics {
                 &mut registry,
                 "gateway_no_route_requests",
                 "Requests to the gateway for a host that no service asks for; answered with 404",
+            ),
+            gateway_no_certificate: registered(
+                &mut registry,
+                "gateway_no_certificate_connections",
+                "Connections to the gateway over TLS for a name without a certificate; they fail",
             ),
             unbound_ports: registered(
                 &mut registry,

@@ -2,7 +2,7 @@
 
 use ebb_core::{
     ServiceKey,
-    link::{Down, HostsEntry},
+    link::{CertificateEntry, Down, HostsEntry},
 };
 use ebb_decide::platform::{EndpointSink, Exposed, ScaleTarget};
 
@@ -31,6 +31,18 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
+    /// A certificate is there, or changed.
+    pub(super) fn on_certificate(&mut self, certificate: CertificateEntry) {
+        if self.leads {
+            self.activators.send(Down { certificates: vec![certificate.clone()], ..Down::default() });
+        }
+        if certificate.chain.is_empty() {
+            self.certificates.remove(&certificate.secret());
+        } else {
+            self.certificates.insert(certificate.secret(), certificate);
+        }
+    }
+
     /// All names there are.
     pub(super) fn all_hosts(&self) -> Vec<HostsEntry> {
         self.exposed.values().map(hosts_entry).collect()
@@ -48,5 +60,7 @@ fn hosts_entry(exposed: &Exposed) -> HostsEntry {
         namespace: exposed.key.namespace.clone(),
         name: exposed.key.name.clone(),
         hosts: exposed.hosts.iter().map(ToString::to_string).collect(),
+        tls_secret: exposed.tls_secret.clone().unwrap_or_default(),
+        https_redirect: exposed.https_redirect,
     }
 }

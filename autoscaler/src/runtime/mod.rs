@@ -18,7 +18,7 @@ use std::{
 
 use ebb_core::{
     ServiceKey,
-    link::{Down, Up},
+    link::{CertificateEntry, Down, Up},
     stat::Stat,
 };
 use ebb_proxy::{Drain, Limits, WallClock, net::Liveness, serve};
@@ -96,6 +96,7 @@ impl Autoscaler {
             services: ServiceTable::new(periods),
             routes: RouteTable::default(),
             exposed: HashMap::new(),
+            certificates: HashMap::new(),
             complete: false,
             leads: false,
             activators: Activators::default(),
@@ -149,6 +150,8 @@ struct Runtime<P> {
     routes: RouteTable,
     /// How services and routes are reached through the gateway; those that are not are not among them.
     exposed: HashMap<ServiceKey, Exposed>,
+    /// The certificates that the gateway shows, by their Secrets.
+    certificates: HashMap<ServiceKey, CertificateEntry>,
     /// Whether the platform has told of all services and routes that there are.
     complete: bool,
     /// Whether anything is decided and written here.
@@ -330,6 +333,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 key
             }
             FleetEvent::Hosts(changed) => return self.on_hosts(changed),
+            FleetEvent::Certificate(certificate) => return self.on_certificate(certificate),
             FleetEvent::Gone(key) => return self.on_gone(&key),
             FleetEvent::Leadership { leads } => return self.on_leadership(leads),
             FleetEvent::Replicas(replicas) => return self.activators.tell_replicas(&replicas),

@@ -88,6 +88,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             services: known.map(entry).collect(),
             routes: routes.map(route_entry).collect(),
             hosts: self.all_hosts(),
+            certificates: self.certificates.values().cloned().collect(),
             complete: self.complete,
             ..Down::default()
         }

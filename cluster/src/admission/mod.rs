@@ -6,11 +6,11 @@
 mod certificate;
 mod metrics;
 mod review;
-mod tls;
+mod served;
 
 use std::{sync::Arc, time::Duration};
 
-use ebb_proxy::{Drain, Limits, Quiet, WallClock, serve_over};
+use ebb_proxy::{Drain, Limits, Quiet, WallClock, net::tls::Tls, serve_over};
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tracing::{error, warn};
@@ -19,7 +19,7 @@ use certificate::Keeper;
 pub use metrics::{AdmissionMetrics, Outcome};
 use review::Reviewer;
 pub use review::{Admission, Answer, Hook, Unreadable, hook_at, read, review};
-use tls::{Served, Tls};
+use served::Served;
 
 /// An API server that asks no more has heard that we leave; what it asks meanwhile is answered, because an object whose
 /// question is not gets nothing of what it should have.
@@ -73,7 +73,7 @@ impl Server {
         let reviewer = Arc::new(Reviewer { admission, metrics });
         let mut tasks = JoinSet::new();
         tasks.spawn(keeper.run());
-        tasks.spawn(serve_over(Tls::new(served), listener, reviewer, drain.clone(), few()));
+        tasks.spawn(serve_over(Tls::new(Arc::new(served)), listener, reviewer, drain.clone(), few()));
         Self { drain, ready: is_ready, tasks }
     }
 

@@ -21,7 +21,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{certificate::Material, review::MAX_QUESTION_BYTES, tls::provider, *};
+use ebb_proxy::net::tls::provider;
+
+use super::{certificate::Material, review::MAX_QUESTION_BYTES, *};
 
 const NAME: &str = "ebb-autoscaler.ebb-system.svc";
 
@@ -84,7 +86,7 @@ impl Server {
         let (served, drain) = (Served::default(), Drain::default());
         let reviewer = Arc::new(Reviewer { admission: Labels, metrics });
         tokio::spawn(serve_over(
-            Tls::new(served.clone()),
+            Tls::new(Arc::new(served.clone())),
             listener,
             reviewer,
             drain.clone(),

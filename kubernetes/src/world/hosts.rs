@@ -1,15 +1,20 @@
-//! Names at the gateway: who asks for them, and what those who decide and the owners hear of that.
+//! Names at the gateway and their certificates: who asks for them, and what those who decide and the owners hear of that.
+
+use std::collections::{BTreeSet, HashMap};
 
 use ebb_annotations::parse_allowed_hosts;
 use ebb_cluster::Notice;
-use ebb_core::ServiceKey;
+use ebb_core::{Host, ServiceKey, Tick, link::CertificateEntry};
 use ebb_decide::platform::{Exposed, FleetEvent};
 
-use super::{Listing, World};
+use super::{Listing, World, forget};
 use crate::hosts::{Outcome, Refused};
 
 /// Where a Namespace says to which names it is kept.
 pub(crate) const ALLOWED_HOSTS: &str = "ebb.dev/allowed-hosts";
+
+/// Most Secrets whose certificates are shown; the table of them is one message to each activator.
+const MOST_SECRETS: usize = 1000;
 
 impl World {
     /// A Namespace is there, with the uid and the names that it is kept to, as they are written; `None`: it is not kept.
@@ -48,43 +53,125 @@ impl World {
         self.hosts.kept_namespaces()
     }
 
+    /// The Secrets whose certificates are to be shown, each with a number that is another one when it was not to be shown
+    /// meanwhile.
+    pub(crate) fn wanted_secrets(&self) -> &HashMap<ServiceKey, u64> {
+        &self.secrets_named
+    }
+
+    /// The certificate of a Secret was read, or why there is none. The one before goes on being shown.
+    pub(crate) fn certificate(&mut self, secret: &ServiceKey, read: Result<CertificateEntry, String>) {
+        if !self.by_secret.contains_key(secret) {
+            return;
+        }
+        let trouble = read.as_ref().err().cloned();
+        if let Ok(certificate) = read {
+            self.events.push(FleetEvent::Certificate(certificate));
+        }
+        match trouble {
+            Some(trouble) => self.secret_troubles.insert(secret.clone(), trouble),
+            None => self.secret_troubles.remove(secret),
+        };
+        for service in self.by_secret.get(secret).into_iter().flatten() {
+            self.hosts.look_again(service);
+        }
+    }
+
     /// Reads anew for which names a Service asks.
     pub(super) fn read_hosts(&mut self, key: &ServiceKey) {
         let record = self.services.get(key);
         let stays = record.filter(|record| record.releasing.is_none() && !record.route_ends);
         match stays.and_then(|record| record.front()) {
-            Some(front) => self.hosts.ask(key, front.created, &front.exposure.hosts),
-            None => self.hosts.ask(key, ebb_core::Tick::ZERO, &[]),
+            Some(front) => {
+                self.hosts.ask(key, front.created, &front.exposure.hosts);
+                let told = self.exposed.get(key);
+                if told.is_some_and(|told| *told != exposed(key, told.hosts.clone(), Some(&front.exposure))) {
+                    self.hosts.look_again(key);
+                }
+            }
+            None => self.hosts.ask(key, Tick::ZERO, &[]),
         }
     }
 
     /// What those who decide must hear of names, all at once; and what is wrong with them is put down. Nothing, as long as an
     /// older Service may still come, or a Namespace that is kept to others.
-    pub(super) fn host_news(&mut self) -> Option<FleetEvent> {
+    pub(super) fn host_news(&mut self) -> Vec<FleetEvent> {
         let are_known =
             self.listed.contains(&Listing::Services) && self.listed.contains(&Listing::Namespaces);
         if !are_known {
-            return None;
+            return Vec::new();
         }
-        let mut news = Vec::new();
+        let (mut news, mut left) = (Vec::new(), BTreeSet::new());
         for key in self.hosts.take_stale() {
             let Outcome { granted, refused } = self.hosts.outcome(&key);
+            let front = self.services.get(&key).and_then(|record| record.front());
+            let now = exposed(&key, granted, front.map(|front| &front.exposure));
+            let mut warnings: Vec<_> = refused.iter().map(warning).collect();
+            let secret = now.secret();
+            if let Some(secret) = &secret {
+                self.name_secret(secret);
+            }
+            warnings.extend(
+                secret.as_ref().and_then(|secret| self.secret_troubles.get(secret)).map(no_certificate),
+            );
+            let before = if now.hosts.is_empty() {
+                self.exposed.remove(&key)
+            } else {
+                self.exposed.insert(key.clone(), now.clone())
+            };
+            let former =
+                before.as_ref().and_then(Exposed::secret).filter(|former| Some(former) != secret.as_ref());
+            if let Some(former) = former {
+                forget(&mut self.by_secret, &former, &key);
+                left.insert(former);
+            }
+            if let Some(secret) = secret {
+                self.by_secret.entry(secret).or_default().insert(key.clone());
+            }
             if let Some(record) = self.services.get_mut(&key) {
-                let told = record.set_refused_hosts(refused.iter().map(warning).collect());
+                let told = record.set_refused_hosts(warnings);
                 self.notices.extend(told);
                 self.touched.insert(key.clone());
             }
-            let before = if granted.is_empty() {
-                self.told_hosts.remove(&key).unwrap_or_default()
-            } else {
-                self.told_hosts.insert(key.clone(), granted.clone()).unwrap_or_default()
-            };
-            if before != granted {
-                news.push(Exposed { key, hosts: granted });
-            }
+            let is_news = before.map_or(!now.hosts.is_empty(), |before| before != now);
+            news.extend(is_news.then_some(now));
         }
-        (!news.is_empty()).then_some(FleetEvent::Hosts(news))
+        let hosts = (!news.is_empty()).then_some(FleetEvent::Hosts(news));
+        let left: Vec<ServiceKey> =
+            left.into_iter().filter(|secret| !self.by_secret.contains_key(secret)).collect();
+        hosts.into_iter().chain(left.into_iter().map(|secret| self.leave_secret(&secret))).collect()
     }
+
+    /// A Service names that Secret. Of too many the last are not read, and their Services hear of it.
+    fn name_secret(&mut self, secret: &ServiceKey) {
+        if self.secrets_named.contains_key(secret) {
+            return;
+        }
+        if self.secrets_named.len() < MOST_SECRETS {
+            self.last_named += 1;
+            self.secrets_named.insert(secret.clone(), self.last_named);
+        } else {
+            let why =
+                format!("Secret {} is one too many: Ebb shows {MOST_SECRETS} certificates", secret.name);
+            self.secret_troubles.insert(secret.clone(), why);
+        }
+    }
+
+    /// Nobody names that Secret any more.
+    fn leave_secret(&mut self, secret: &ServiceKey) -> FleetEvent {
+        self.secrets_named.remove(secret);
+        self.secret_troubles.remove(secret);
+        let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
+        FleetEvent::Certificate(CertificateEntry { namespace, name, ..CertificateEntry::default() })
+    }
+}
+
+fn exposed(key: &ServiceKey, hosts: Vec<Host>, exposure: Option<&ebb_annotations::Exposure>) -> Exposed {
+    // Without a name there is nothing to show a certificate for.
+    let exposure = exposure.filter(|_| !hosts.is_empty());
+    let tls_secret = exposure.and_then(|exposure| exposure.tls_secret.clone());
+    let https_redirect = exposure.is_some_and(|exposure| exposure.https_redirect);
+    Exposed { key: key.clone(), hosts, tls_secret, https_redirect }
 }
 
 /// The reason of an Event, and its text.
@@ -101,4 +188,8 @@ fn warning(refused: &Refused) -> (&'static str, String) {
             format!("host {host} is none of those that {ALLOWED_HOSTS} allows in this namespace"),
         ),
     }
+}
+
+fn no_certificate(why: &String) -> (&'static str, String) {
+    ("NoCertificate", format!("{why}; ebb.dev/tls-secret names it"))
 }

@@ -25,7 +25,7 @@ use std::{
 
 use ebb_annotations::{ClusterDefaults, ScaleTarget};
 use ebb_cluster::Notice;
-use ebb_core::{Host, ServiceKey, Tick};
+use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
 use super::{
@@ -35,7 +35,7 @@ use super::{
     hosts::Hosts,
 };
 use ebb_decide::endpoints::Endpoints;
-use ebb_decide::platform::FleetEvent;
+use ebb_decide::platform::{Exposed, FleetEvent};
 
 pub(crate) use hosts::ALLOWED_HOSTS;
 #[cfg(test)]
@@ -88,8 +88,15 @@ pub(crate) struct World {
     slices: HashMap<ServiceKey, BTreeMap<String, SliceFacts>>,
     /// Who has which name at the gateway.
     hosts: Hosts,
-    /// The names of each Service, as those who decide were told.
-    told_hosts: HashMap<ServiceKey, Vec<Host>>,
+    /// How each Service is reached through the gateway, as those who decide were told.
+    exposed: HashMap<ServiceKey, Exposed>,
+    /// The Services that name a Secret for their certificate.
+    by_secret: HashMap<ServiceKey, BTreeSet<ServiceKey>>,
+    /// When each Secret was first named, in the order of their naming: one that is named again is to be told of again.
+    secrets_named: HashMap<ServiceKey, u64>,
+    last_named: u64,
+    /// What is wrong with such a Secret.
+    secret_troubles: HashMap<ServiceKey, String>,
     /// What is wrong with Namespaces, as was told.
     told_namespaces: HashMap<String, String>,
     ports: Allocation,
@@ -121,7 +128,11 @@ impl World {
             by_split: HashMap::new(),
             slices: HashMap::new(),
             hosts: Hosts::default(),
-            told_hosts: HashMap::new(),
+            exposed: HashMap::new(),
+            by_secret: HashMap::new(),
+            secrets_named: HashMap::new(),
+            last_named: 0,
+            secret_troubles: HashMap::new(),
             told_namespaces: HashMap::new(),
             ports: Allocation::default(),
             listed: HashSet::new(),
@@ -138,10 +149,7 @@ impl World {
     /// What those who decide must hear.
     pub(crate) fn take_events(&mut self) -> Vec<FleetEvent> {
         let news = self.host_news();
-        // What is told of all is told before it is said that it is all.
-        let last = self.events.pop_if(|event| matches!(event, FleetEvent::Complete));
         self.events.extend(news);
-        self.events.extend(last);
         mem::take(&mut self.events)
     }
 
@@ -443,6 +451,9 @@ impl World {
         // These first: until they are known, there is no need to look through all services.
         if always.into_iter().chain(kinds).all(|listing| is_known(&listing)) {
             self.complete = true;
+            // Whoever hears that it is all forgets what was not told before.
+            let news = self.host_news();
+            self.events.extend(news);
             self.events.push(FleetEvent::Complete);
         }
     }

@@ -7,6 +7,8 @@ mod connect;
 mod listen;
 pub mod liveness;
 mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use connect::connect;
 pub(crate) use listen::accepted_already;

@@ -8,7 +8,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Empty, ReadBuf},
     net::TcpStream,
 };
 
@@ -23,14 +23,31 @@ pub enum Stream {
 }
 
 /// What else HTTP can be spoken over: TLS, and pipes in tests.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The TCP connection that carries it; `None` if none does.
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+/// In the place of a connection that was taken away.
+impl Duplex for Empty {}
+
+#[cfg(test)]
+impl Duplex for tokio::io::DuplexStream {}
 
 impl Stream {
     /// A connection inside `stream`.
-    pub fn wrapped(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+    pub fn wrapped(stream: impl Duplex + 'static) -> Self {
         Self::Wrapped(Box::new(stream))
+    }
+
+    /// The TCP connection that it is, or that carries it.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Wrapped(stream) => stream.tcp(),
+        }
     }
 
     /// Whether a connection that should be silent is: nothing came on it, and its partner has not closed it. Asks the
@@ -58,15 +75,12 @@ impl Stream {
 
     /// Whether the connection has failed, though its partner had closed its half of it before: reading says no more.
     pub(crate) fn has_failed(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => !matches!(SockRef::from(stream).take_error(), Ok(None)),
-            Self::Wrapped(_) => false,
-        }
+        self.tcp().is_some_and(|stream| !matches!(SockRef::from(stream).take_error(), Ok(None)))
     }
 
     /// Changes only how long sent bytes may wait to be taken.
     pub(crate) fn limit_unacknowledged(&self, liveness: Liveness) {
-        if let Self::Tcp(stream) = self {
+        if let Some(stream) = self.tcp() {
             // Where it fails the connection is lost, and the next read says so.
             let _ = liveness.limit_unacknowledged(stream);
         }
@@ -75,7 +89,7 @@ impl Stream {
     /// Closing it from now on tells the partner that something was cut off, by a reset. Without that, an answer that ends
     /// with the connection would look whole.
     pub(crate) fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
+        if let Some(stream) = self.tcp() {
             // Where it fails there is no connection that could mislead anybody.
             let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
         }

@@ -36,7 +36,7 @@ use super::{
     due::{Due, due},
     material::Material,
 };
-use crate::admission::{Place, tls::Served};
+use crate::admission::{Place, served::Served};
 
 /// How often is looked at what is due, where nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);

@@ -15,7 +15,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::admission::tls::provider;
+use ebb_proxy::net::tls::provider;
 
 /// How long an authority is believed.
 pub(super) const AUTHORITY_LIFE: Duration = days(3650);

@@ -1,6 +1,6 @@
 //! Names at the gateway.
 
-use ebb_core::Host;
+use ebb_core::{Host, link::CertificateEntry};
 use ebb_decide::platform::Exposed;
 
 use super::*;
@@ -126,6 +126,65 @@ fn one_slip_in_the_names_of_a_service_costs_no_other_name() {
     cluster.told_hosts();
     cluster.world.service(service);
     assert_eq!(cluster.told_hosts(), Some(vec![has("shop/hello", &["a.com"])]));
+}
+
+fn certificate(secret: &str) -> CertificateEntry {
+    let (chain, key) = ("chain".into(), "key".into());
+    CertificateEntry { namespace: "shop".into(), name: secret.into(), chain, key }
+}
+
+/// The certificates that were told since this was last asked, each with whether it is to be shown.
+fn told_certificates(cluster: &mut Cluster) -> Vec<(String, bool)> {
+    let of = |event| if let FleetEvent::Certificate(one) = event { Some(one) } else { None };
+    let events = cluster.world.take_events().into_iter();
+    events.filter_map(of).map(|one: CertificateEntry| (one.name, !one.chain.is_empty())).collect()
+}
+
+#[test]
+fn a_certificate_is_wanted_as_long_as_a_name_is_to_have_it() {
+    let mut cluster = Cluster::taken();
+    cluster.annotate("ebb.dev/hosts", json!("a.com"));
+    cluster.annotate("ebb.dev/tls-secret", json!("a-tls"));
+    cluster.world.take_events();
+    let secret = ServiceKey::new("shop", "a-tls");
+    let named = cluster.world.wanted_secrets()[&secret];
+    cluster.world.certificate(&secret, Ok(certificate("a-tls")));
+    assert_eq!(told_certificates(&mut cluster), [("a-tls".to_owned(), true)]);
+    assert_eq!(cluster.world.exposed[&key()].tls_secret.as_deref(), Some("a-tls"));
+
+    cluster.annotate("ebb.dev/https-redirect", json!("true"));
+    let hosts = cluster.told_hosts();
+    assert_eq!(hosts, Some(vec![has("shop/hello", &["a.com"])]), "a change of what goes with names is told");
+
+    cluster.annotate("ebb.dev/https-redirect", Value::Null);
+    cluster.annotate("ebb.dev/tls-secret", Value::Null);
+    assert_eq!(told_certificates(&mut cluster), [("a-tls".to_owned(), false)]);
+    assert!(cluster.world.wanted_secrets().is_empty());
+    cluster.annotate("ebb.dev/tls-secret", json!("a-tls"));
+    cluster.world.take_events();
+    assert!(cluster.world.wanted_secrets()[&secret] > named, "it is to be read anew");
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_told_and_the_one_before_stays() {
+    let mut cluster = Cluster::taken();
+    cluster.annotate("ebb.dev/hosts", json!("a.com"));
+    cluster.annotate("ebb.dev/tls-secret", json!("a-tls"));
+    cluster.world.take_events();
+    let secret = ServiceKey::new("shop", "a-tls");
+    cluster.world.certificate(&secret, Err("there is no Secret a-tls".to_owned()));
+    assert_eq!(told_certificates(&mut cluster), []);
+    cluster.settle();
+    let status = "there is no Secret a-tls; ebb.dev/tls-secret names it";
+    assert_eq!(cluster.annotation("ebb.dev/status"), Some(status));
+    assert_eq!(cluster.noticed("NoCertificate"), [status]);
+    cluster.world.certificate(&secret, Ok(certificate("a-tls")));
+    assert_eq!(told_certificates(&mut cluster), [("a-tls".to_owned(), true)]);
+    cluster.settle();
+    assert_eq!(cluster.annotation("ebb.dev/status"), None);
+    // Of one that nobody names nothing is told, however late it is read.
+    cluster.world.certificate(&ServiceKey::new("shop", "other"), Ok(certificate("other")));
+    assert_eq!(told_certificates(&mut cluster), []);
 }
 
 #[test]
