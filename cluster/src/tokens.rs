@@ -77,10 +77,10 @@ impl TokenGate {
             Ok(review) => self.judge(&review),
             // The API server's word is wanted, and cannot be had: who was good may come back.
             Err(error) if self.known.lock().iter().any(|known| known == token) => {
-                tracing::warn!(%error, "letting somebody in by what was known of it");
+                tracing::warn!(%error, "cannot review a token; admitting it by an earlier review");
                 return Ok(());
             }
-            Err(error) => return Err(format!("cannot ask who this is: {error}")),
+            Err(error) => return Err(format!("cannot review the token: {error}")),
         };
         if verdict.is_err() {
             sleep(PENALTY).await;

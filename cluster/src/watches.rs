@@ -81,7 +81,7 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
         let read = |guard: DeserializeGuard<K>| match guard.0 {
             Ok(object) => Some((self.fact)(object)),
             Err(error) => {
-                warn!(kind, object = ?error.metadata.name, namespace = ?error.metadata.namespace, %error.error, "an object cannot be read; it is as if it were not there");
+                warn!(kind, object = ?error.metadata.name, namespace = ?error.metadata.namespace, %error.error, "cannot read an object; ignoring it");
                 None
             }
         };
@@ -94,7 +94,7 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
                     continue;
                 }
                 Ok(Event::InitDone) => {
-                    info!(kind, objects = names.len(), "all are known");
+                    info!(kind, objects = names.len(), "read the initial list");
                     Some((self.listed)(std::mem::take(&mut names)))
                 }
                 Ok(Event::InitApply(guard)) => {
@@ -105,7 +105,7 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
                 Ok(Event::Delete(guard)) => Some((self.gone)(guard.meta())),
                 Err(error) => {
                     seen.metrics.watch_failed(&kind);
-                    warn!(kind, error = watch_error(&error), "the watch broke; beginning it anew");
+                    warn!(kind, error = watch_error(&error), "the watch ended; restarting it");
                     (self.refused)(&error)
                 }
             };
@@ -122,7 +122,7 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
 pub async fn kept<W: Future<Output = ()>>(metrics: Arc<ApiMetrics>, watch: impl Fn() -> W) {
     while let Err(panicked) = caught(watch()).await {
         metrics.panicked("watch");
-        error!(%panicked, "a watch failed; beginning it anew");
+        error!(%panicked, "a watch failed; restarting it");
         sleep(PANIC_PAUSE).await;
     }
 }

@@ -27,7 +27,7 @@ pub enum FetchError {
     #[error("no whole answer within {0:?}")]
     TimedOut(Duration),
     /// It switched protocols, which nobody asked for.
-    #[error("the answer switches protocols, unasked")]
+    #[error("the answer switches protocols although nobody asked for it")]
     Switched,
 }
 

@@ -72,10 +72,10 @@ impl Hop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TimedOut {
     /// The whole request's.
-    #[error("no answer within the request time-out")]
+    #[error("no response within the request timeout")]
     Request,
     /// That of the answer's beginning.
-    #[error("the answer did not begin within the response start time-out")]
+    #[error("the response did not start within the response start timeout")]
     ResponseStart,
 }
 

@@ -59,7 +59,7 @@ async fn tunnel(
     tokio::select! {
         ended = copy_both_ways((client, client_said), (upstream, upstream_said), &watch) => ended,
         why = watch.over() => {
-            debug!(why, "ended a tunnel");
+            debug!(why, "closed an upgraded connection");
             Ok(())
         }
     }

@@ -12,9 +12,9 @@ use crate::breaker::Full;
 pub(crate) enum Refused {
     #[error(transparent)]
     Full(#[from] Full),
-    #[error("waited for its turn until the request time-out")]
+    #[error("no slot became free within the request timeout")]
     WaitedTooLong,
-    #[error("the request broke off while it waited for its turn")]
+    #[error("the request broke off while it waited for a slot")]
     BrokenOff,
     #[error("{error}")]
     Forward { fate: Fate, error: ForwardError },

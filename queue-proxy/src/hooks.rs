@@ -42,7 +42,7 @@ impl Handler for AdminHandler {
         let drain = &self.sidecar.drain;
         if request.uri().path() == DRAIN {
             if !knows_secret(request.headers(), self.sidecar.config.nonce.as_deref()) {
-                warn!(%peer, "a stranger wants the pod to drain");
+                warn!(%peer, "refused to drain: the nonce is missing or wrong");
                 let text = format!("want {} with EBB_POD_NONCE, which must be set", headers::POD_NONCE);
                 return Reply::new(StatusCode::FORBIDDEN, "stranger", text).into_response();
             }

@@ -60,6 +60,6 @@ async fn leave_by_hook(stop: &mut Stop, draining: impl Future<Output = ()>, limi
     if timeout(limit, stop.told()).await.is_ok() {
         return ExitCode::SUCCESS;
     }
-    warn!("drained by a hook, and never told to stop: starting anew");
+    warn!("drained by a hook, but got no SIGTERM: exiting to be restarted");
     ExitCode::FAILURE
 }

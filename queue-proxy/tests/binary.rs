@@ -122,7 +122,7 @@ async fn a_second_wish_ends_it_at_once_and_the_same_signal_twice_at_once_is_one(
     line_with(&mut lines, "draining").await;
     // A process manager tells the group, and the group's leader passes it on.
     signal(&child, "TERM");
-    line_with(&mut lines, "counts once").await;
+    line_with(&mut lines, "repeated signal").await;
     signal(&child, "INT");
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(1));
     assert!(within(answer).await.unwrap().is_err());
@@ -162,7 +162,7 @@ async fn a_hook_that_nothing_follows_ends_in_a_new_start() {
     let app = App::http1().await;
     let (Program { mut child, admin, .. }, mut lines) = listening(&app, 1).await;
     assert_eq!(Client::connect(admin).await.send(hook()).await.status(), StatusCode::OK);
-    line_with(&mut lines, "starting anew").await;
+    line_with(&mut lines, "exiting to be restarted").await;
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(1));
 }
 

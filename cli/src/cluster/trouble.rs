@@ -130,7 +130,7 @@ pub(crate) fn of_target(object: &Value) -> Option<Trouble> {
     } else {
         "change what refuses them, or the pod template"
     };
-    Some(Trouble { what: format!("no pod can be made: {message}"), todo: todo.to_owned() })
+    Some(Trouble { what: format!("no pod can be created: {message}"), todo: todo.to_owned() })
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ impl Server {
     /// Answers what is still asked, and ends.
     pub async fn shut_down(mut self) {
         if let Err(cut) = self.drain.run(LEAVING).await {
-            warn!(connections = cut.connections, "questions of the API server were cut");
+            warn!(connections = cut.connections, "requests of the API server were cut");
         }
         self.tasks.shutdown().await;
     }

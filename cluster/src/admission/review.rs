@@ -135,8 +135,8 @@ pub fn review<A: Admission>(
         Err(error) => return (Outcome::Malformed, malformed(error)),
     };
     let answer = admission.answer(hook, &request).unwrap_or_else(|Unreadable(why)| {
-        warn!(?hook, why, "let through what cannot be read");
-        Answer { warnings: vec![format!("Ebb: not looked at: {why}")], undone: true, ..Answer::default() }
+        warn!(?hook, why, "cannot read an object; admitted it unchanged");
+        Answer { warnings: vec![format!("Ebb: not checked: {why}")], undone: true, ..Answer::default() }
     });
     answered(&request, answer)
 }
@@ -187,7 +187,7 @@ fn answered(
 }
 
 fn malformed(why: impl Display) -> Response<ResponseBody<()>> {
-    warn!(%why, "an admission review that cannot be answered");
+    warn!(%why, "cannot answer an admission review");
     Reply::new(StatusCode::BAD_REQUEST, "malformed", format!("want an AdmissionReview: {why}"))
         .into_response()
 }

@@ -204,7 +204,7 @@ async fn what_cannot_be_read_is_let_through_with_the_reason() {
     for object in [unreadable, json!({"spec": {}})] {
         let answer = server.ask(&material, "/label/pods", &question("CREATE", &Value::Null, &object)).await;
         assert_eq!((&answer["allowed"], answer.get("patch")), (&json!(true), None));
-        assert!(answer["warnings"][0].as_str().unwrap().contains("not looked at"), "{answer}");
+        assert!(answer["warnings"][0].as_str().unwrap().contains("not checked"), "{answer}");
     }
     assert_eq!(server.count("label-pods", "undone"), 2);
 }

@@ -170,7 +170,7 @@ impl Candidate {
         let before = self.seen.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let spec = LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..before };
         if self.replace(spec).await.is_some() {
-            info!(lease = self.name, "gave the lease up");
+            info!(lease = self.name, "released the lease");
         }
     }
 

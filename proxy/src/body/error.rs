@@ -21,7 +21,7 @@ pub enum BodyError {
     #[error("body cannot be read: {0}")]
     Malformed(#[from] Fault),
     /// The request took longer than its time-out.
-    #[error("request exceeded its time-out")]
+    #[error("request exceeded its timeout")]
     RequestTimeout,
     /// Nothing came for longer than the idle time-out.
     #[error("response was idle for {0:?}")]

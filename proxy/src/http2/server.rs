@@ -118,11 +118,11 @@ where
             }
             () = &mut silent, if is_unused => return Ok(()),
             () = &mut late => {
-                debug!("a head did not come to its end in time");
+                debug!("the head was not complete in time");
                 return Ok(());
             }
             () = &mut lost => {
-                debug!("the client does not answer any more");
+                debug!("the client does not respond");
                 return Ok(());
             }
         }
@@ -188,7 +188,7 @@ async fn respond_with<G>(
             }
             may_follow -= 1;
             if let Err(error) = respond.send_informational(Response::from_parts(interim, ())) {
-                debug!(%error, "an interim answer was not sent");
+                debug!(%error, "failed to send an interim response");
             }
         }
         match answered {
@@ -208,7 +208,7 @@ async fn respond_with<G>(
     let stream = match respond.send_response(Response::from_parts(head, ()), is_whole) {
         Ok(stream) => stream,
         Err(error) => {
-            debug!(%error, "an answer was not sent");
+            debug!(%error, "failed to send a response");
             return respond.send_reset(Reason::INTERNAL_ERROR);
         }
     };
@@ -229,7 +229,7 @@ async fn respond_with<G>(
         () = sleep(OWN_WITHIN), if is_own => return out.reset(Reason::CANCEL),
     };
     if let Some(Stopped::Body(error)) = stopped {
-        debug!(%error, "an answer broke off");
+        debug!(%error, "a response broke off");
         // A reset overtakes what is still to be written.
         sleep(WRITTEN_WITHIN).await;
         out.reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));

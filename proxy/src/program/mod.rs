@@ -101,7 +101,7 @@ impl Stop {
             if self.heard.means_something(kind, Instant::now()) {
                 return;
             }
-            warn!(signal = kind.as_raw_value(), "the same signal once more within 2 s counts once");
+            warn!(signal = kind.as_raw_value(), "ignoring a repeated signal within 2 s");
         }
     }
 
@@ -122,7 +122,7 @@ impl Stop {
         tokio::select! {
             () = draining => ExitCode::SUCCESS,
             () = self.told() => {
-                warn!("told to stop twice: ending at once");
+                warn!("second signal: stopping at once");
                 ExitCode::FAILURE
             }
         }

@@ -243,7 +243,7 @@ impl<H: Handler> Connection<H> {
             // Larger by far, and rarer.
             Ok(Ok((Protocol::Http2, io))) => Box::pin(self.http2(io)).await.map_err(io::Error::other),
             Ok(Err(error)) => return debug!(%error, "connection lost before its first byte"),
-            Err(_) => return debug!(peer = %self.peer, "no byte came in time"),
+            Err(_) => return debug!(peer = %self.peer, "no byte arrived in time"),
         };
         if let Err(error) = ended {
             debug!(%error, peer = %self.peer, "connection ended");

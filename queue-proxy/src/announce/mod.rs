@@ -113,7 +113,7 @@ impl Announcer {
         let why = answer.map_or_else(|error| error, |(status, text)| format!("{status}: {}", text.trim()));
         warn!(
             autoscaler = %self.upstream.address(), what, outcome, tries, why,
-            "could not announce the pod; it will be found through the API server, later"
+            "failed to announce the pod; it will be found through the API server later"
         );
     }
 

@@ -189,7 +189,7 @@ fn target(bound: &Bound) -> Option<Finding> {
         TargetState::Found(_) => None,
         TargetState::Missing => Some(Finding::fault(
             CHECK,
-            format!("{name}: {named} does not exist, which ebb.dev/scale-target names"),
+            format!("{name}: ebb.dev/scale-target: {named} does not exist"),
             "create it in the Service's namespace, or name one that is there",
         )),
         TargetState::NoSuchKind => Some(Finding::fault(

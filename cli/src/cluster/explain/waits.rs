@@ -64,7 +64,7 @@ fn of_target(bound: &Bound) -> Option<Trouble> {
     match &target.state {
         TargetState::Found(object) => trouble::of_target(&object.data),
         TargetState::Missing => Some(trouble(
-            &format!("{named} does not exist, which ebb.dev/scale-target names"),
+            &format!("ebb.dev/scale-target: {named} does not exist"),
             "create it in the Service's namespace, or name one that is there",
         )),
         TargetState::NoSuchKind => Some(trouble(

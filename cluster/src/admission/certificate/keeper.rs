@@ -116,11 +116,13 @@ impl Keeper {
                 match timeout(ACT_WITHIN, self.act(&mut seen)).await {
                     Ok(Ok(pause)) => pause,
                     Ok(Err(error)) => {
-                        warn!(%error, "the webhooks' certificate is not as it should be");
+                        warn!(%error, "cannot keep the webhooks' certificate up to date");
                         TRY_AGAIN
                     }
                     Err(_) => {
-                        warn!("the webhooks' certificate is not written: no answer within {ACT_WITHIN:?}");
+                        warn!(
+                            "cannot keep the webhooks' certificate up to date: no answer within {ACT_WITHIN:?}"
+                        );
                         TRY_AGAIN
                     }
                 }
@@ -191,7 +193,7 @@ impl Keeper {
         let configuration = self.place.configuration;
         let told = api.patch(configuration, &self.parameters(), &Patch::Json::<()>(patch)).await;
         let told = told.map_err(|error| WriteError::Api(K::kind(&()), configuration, error))?;
-        info!(kind = %K::kind(&()), "told the API server whom to believe");
+        info!(kind = %K::kind(&()), "wrote the webhooks' authority");
         Ok(told)
     }
 
@@ -219,7 +221,7 @@ impl Keeper {
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                debug!("somebody else wrote it; that is on its way to us");
+                debug!("another autoscaler wrote the certificate first");
                 Ok(())
             }
             Err(error) => Err(WriteError::Api("Secret".into(), name, error)),
