@@ -39,22 +39,18 @@ impl ApiMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "api_writes",
-            "Writes to the Kubernetes API, by what was written and how it went",
+            "Writes to the Kubernetes API, by object and outcome",
             self.writes.clone(),
         );
         registry.register(
             "watch_failures",
-            "Watches of the Kubernetes API that broke, by the kind that they follow",
+            "Watches of the Kubernetes API that ended and were restarted, by kind",
             self.watch_failures.clone(),
         );
-        registry.register(
-            "notices",
-            "What owners of services were told by Events, by reason",
-            self.notices.clone(),
-        );
+        registry.register("notices", "Events written, by reason", self.notices.clone());
         registry.register(
             "api_task_panics",
-            "Tasks that speak to the Kubernetes API, panicked, and were begun anew: any rise is a bug in Ebb",
+            "Tasks for the Kubernetes API that panicked and were restarted: any rise is a bug in Ebb",
             self.panics.clone(),
         );
     }

@@ -38,23 +38,25 @@ impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("ebb_queue_proxy");
         Arc::new(Self {
-            requests: registered(&mut registry, "requests", "Requests that came in, probes apart"),
+            requests: registered(&mut registry, "requests", "Requests that arrived, excluding probes"),
             refused: registered(
                 &mut registry,
                 "refused_requests",
-                "Requests that did not get the app's answer; a rise of queue-full means pods are too few or too slow, of app-refused that the app is down",
+                "Requests that did not get a response from the app; a rise of queue-full means too few or too slow \
+                 pods, of app-refused that the app is down",
             ),
             announced: registered(
                 &mut registry,
                 "announcements",
-                "What became of telling the autoscaler that the pod comes or leaves; if not taken, it is told by the API server, later",
+                "Announcements to the autoscaler that the pod comes or leaves, by outcome; if not taken, the \
+                 autoscaler learns it from the API server later",
             ),
             pending: registered(&mut registry, "pending_requests", "Requests that wait for a slot"),
             executing: registered(&mut registry, "executing_requests", "Requests that hold a slot"),
             in_flight: registered(
                 &mut registry,
                 "in_flight_requests",
-                "Requests that came in and have not ended",
+                "Requests that arrived and have not ended",
             ),
             registry,
         })

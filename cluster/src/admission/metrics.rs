@@ -53,8 +53,9 @@ impl AdmissionMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "admissions",
-            "Questions of the API server. A rise of undone: pods or Services are let through without what they should \
-             get; of malformed or late: the API server or the network is in trouble",
+            "Requests of the API server, by outcome. A rise of undone means that pods or Services are admitted \
+             without the changes that they need; of malformed or late, that the API server or the network has \
+             problems",
             self.admissions.clone(),
         );
     }

@@ -120,7 +120,7 @@ async fn answers(cluster: &Cluster, namespace: &str) -> Finding {
             ANSWERS,
             format!("the autoscaler does not answer through its Service: {}", failure.text.trim()),
             format!(
-                "see that its pods are ready, and that the API server can reach their port {PORT}: {}",
+                "check that its pods are ready, and that the API server can reach their port {PORT}: {}",
                 logs(namespace)
             ),
         ),
@@ -173,13 +173,13 @@ async fn activators(cluster: &Cluster, namespace: &str) -> Finding {
 
 fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &str) -> Finding {
     let todo = format!(
-        "see that port {PORT} of the autoscalers can be reached from the activators (network policies); their log \
-         says what they meet: kubectl --namespace {namespace} logs deployment/{ACTIVATOR}"
+        "check that the activators can reach port {PORT} of the autoscalers (network policies); their log has the \
+         error: kubectl --namespace {namespace} logs deployment/{ACTIVATOR}"
     );
     if heard.is_empty() {
         return Finding::fault(
             ACTIVATORS,
-            "no autoscaler is ready that could hear activators",
+            "no autoscaler is ready, so activators cannot connect",
             format!("see above, and {}", logs(namespace)),
         );
     }
@@ -187,7 +187,7 @@ fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &s
         .iter()
         .map(|(name, number)| (name, number.unwrap_or(0.0)))
         .filter(|(_, number)| *number < ready as f64)
-        .map(|(name, number)| format!("{name} hears {number}"))
+        .map(|(name, number)| format!("{number} are connected to {name}"))
         .collect();
     let none = heard.iter().all(|(_, number)| number.unwrap_or(0.0) == 0.0);
     if none {
