@@ -4,7 +4,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// What Ebb and the API server have to do with one another.
+/// Metrics of the communication with the API server.
 #[derive(Debug, Default)]
 pub struct ApiMetrics {
     writes: Family<WriteLabels, Counter>,
@@ -35,7 +35,7 @@ struct TaskLabels {
 }
 
 impl ApiMetrics {
-    /// Shows them in `registry`.
+    /// Registers them in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "api_writes",
@@ -55,7 +55,7 @@ impl ApiMetrics {
         );
     }
 
-    /// A task that speaks to it panicked.
+    /// Counts a panic of a task.
     pub fn panicked(&self, task: &'static str) {
         self.panics.get_or_create_owned(&TaskLabels { task }).inc();
     }
@@ -68,7 +68,7 @@ impl ApiMetrics {
         };
         let outcome = match code {
             200 => "done",
-            // What was to go had gone.
+            // The object to delete did not exist.
             404 => "gone",
             409 => "conflict",
             _ => "failed",

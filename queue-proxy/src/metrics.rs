@@ -9,20 +9,20 @@ use prometheus_client::{
 
 use crate::breaker::Occupancy;
 
-/// Why a request did not get the app's answer: one of a fixed set of words.
+/// Why a request did not get a response from the app: one of a fixed set of words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
 
-/// What was announced, and what became of it.
+/// The kind of an announcement, and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnnounceLabels {
     what: &'static str,
     outcome: &'static str,
 }
 
-/// What the sidecar tells of itself.
+/// The metrics of the sidecar.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -74,7 +74,7 @@ impl Metrics {
         self.announced.get_or_create_owned(&AnnounceLabels { what, outcome }).inc();
     }
 
-    /// What a scrape reads. Gauges are read off their source at this moment.
+    /// Returns the reply to a scrape. Gauges are read from their source at this moment.
     pub(crate) fn scraped(&self, occupancy: Occupancy, in_flight: f64) -> &Registry {
         self.pending.set(i64::try_from(occupancy.pending).unwrap_or(i64::MAX));
         self.executing.set(i64::try_from(occupancy.executing).unwrap_or(i64::MAX));

@@ -1,4 +1,4 @@
-//! What the webhooks tell of themselves.
+//! Metrics of the webhooks.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Counts of what was asked and answered.
+/// Counts requests by outcome.
 #[derive(Clone, Debug, Default)]
 pub struct AdmissionMetrics {
     admissions: Family<Labels, Counter>,
@@ -18,20 +18,20 @@ struct Labels {
     outcome: &'static str,
 }
 
-/// What became of a question of the API server's.
+/// The outcome of a request of the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Let through as it is.
+    /// Admitted unchanged.
     Allowed,
-    /// Let through with a change.
+    /// Admitted with a change.
     Changed,
-    /// Let through without what should have been done.
+    /// Admitted without a change that was needed.
     Undone,
-    /// Not let through.
+    /// Refused.
     Refused,
-    /// Not understood.
+    /// Not parsed.
     Malformed,
-    /// Not there in time.
+    /// Not received in time.
     Late,
 }
 
@@ -49,7 +49,7 @@ impl Outcome {
 }
 
 impl AdmissionMetrics {
-    /// Shows them in `registry`.
+    /// Registers them in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "admissions",

@@ -25,7 +25,7 @@ use super::{certificate::Material, review::MAX_QUESTION_BYTES, tls::provider, *}
 
 const NAME: &str = "ebb-autoscaler.ebb-system.svc";
 
-/// Labels pods, except those that are labelled.
+/// Labels pods, except those with a label.
 struct Labels;
 
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +100,7 @@ impl Server {
         (server, material)
     }
 
-    /// How often a webhook answered so.
+    /// Returns how often a webhook had that outcome.
     fn count(&self, webhook: &str, outcome: &str) -> u64 {
         let mut all = String::new();
         text::encode(&mut all, &self.registry).unwrap();
@@ -146,7 +146,7 @@ impl Server {
 }
 
 fn material() -> Material {
-    // The clock of the client's rustls is the machine's.
+    // The client's rustls uses the machine's clock.
     let now = ebb_proxy::WallClock::start().now();
     assert!(now > Tick::ZERO);
     Material::generate(&[NAME.to_owned()], now).unwrap()
@@ -157,7 +157,7 @@ fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     request.body(Full::new(body.into())).unwrap()
 }
 
-/// The question that the API server asks about an object.
+/// Returns the API server's request about an object.
 fn question(operation: &str, old: &Value, object: &Value) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",

@@ -1,4 +1,4 @@
-//! TLS for the webhooks: all of rustls' server side is here.
+//! TLS for the webhooks. All use of rustls as a server is here.
 
 use std::{io, sync::Arc};
 
@@ -13,8 +13,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-/// The certificate that is shown from now on; clones show the same. Nothing is shown as long as there is none, and
-/// connections fail.
+/// The certificate for new connections; clones share it. As long as there is none, connections fail.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Served(Arc<ArcSwapOption<CertifiedKey>>);
 
@@ -30,13 +29,13 @@ impl ResolvesServerCert for Served {
     }
 }
 
-/// The one provider of cryptography. Named where it is used, so that nothing depends on which one the process has
-/// installed.
+/// Returns the cryptography provider. It is passed explicitly, so that nothing depends on the provider installed in
+/// the process.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// HTTP over TLS, with the certificate that is served at the time.
+/// HTTP over TLS, with the current certificate.
 pub(super) struct Tls(TlsAcceptor);
 
 impl Tls {

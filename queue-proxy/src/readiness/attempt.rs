@@ -1,4 +1,4 @@
-//! One attempt, as the kubelet would make it: on a connection of its own, which ends with it.
+//! One attempt of a probe, as the kubelet would make it: on its own connection.
 
 use std::{io, net::SocketAddr};
 
