@@ -184,7 +184,7 @@ impl Forwarded {
                 answer.map(|()| ResponseBody::switched(upstream, guard))
             }
             Answered::Switched(..) => {
-                let text = "upstream switched protocols unasked";
+                let text = "upstream switched protocols although nobody asked for it";
                 Reply::new(StatusCode::BAD_GATEWAY, "unasked-upgrade", text).into_response()
             }
         }

@@ -179,7 +179,7 @@ fn service(args: &Args, name: &str) -> Service {
 }
 
 fn target(address: SocketAddr) -> anyhow::Result<Target> {
-    let authority = address.to_string().parse().context("the service's address is no authority")?;
+    let authority = address.to_string().parse().context("the service's address is not an authority")?;
     Ok(Target { address, authority, path: http::uri::PathAndQuery::from_static("/") })
 }
 

@@ -22,7 +22,7 @@ const EVENT_WITHIN: Duration = Duration::from_secs(300);
 
 /// An answer got stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the API server's answer did not go on within {0:?}")]
+#[error("the API server's answer stopped for more than {0:?}")]
 pub(super) struct Stuck(Duration);
 
 /// A body whose next piece must arrive in time.

@@ -44,7 +44,7 @@ pub(super) fn of_request(version: Version, fields: &HeaderMap) -> Result<Length,
             Err(Fault {
                 status: StatusCode::NOT_IMPLEMENTED,
                 reason: "transfer-coding",
-                text: "only the transfer coding chunked is understood".into(),
+                text: "only the transfer coding chunked is supported".into(),
             })
         }
         _ => Err(Fault::framing("Transfer-Encoding does not end with chunked, once")),
@@ -68,7 +68,7 @@ pub(super) fn of_answer(method: &Method, status: StatusCode, fields: &HeaderMap)
         return match &*codings {
             [only] if only.eq_ignore_ascii_case(b"chunked") => Ok(Length::Chunked),
             [only] if only.eq_ignore_ascii_case(b"identity") => Ok(Length::UntilClose),
-            _ => Err(Fault::framing("a transfer coding other than chunked, which nobody asked for")),
+            _ => Err(Fault::framing("a transfer coding other than chunked, which was not requested")),
         };
     }
     Ok(content_length(fields)?.map_or(Length::UntilClose, |length| match length {

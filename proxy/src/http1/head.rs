@@ -111,7 +111,7 @@ fn check_target(method: &Method, target: &[u8]) -> Result<(), Fault> {
         return Err(Fault::malformed("the target has control characters"));
     }
     if target.contains(&b'#') {
-        return Err(Fault::malformed("the target has a fragment, which is the client's alone"));
+        return Err(Fault::malformed("the target has a fragment, which must not be sent"));
     }
     let is_any = *method == Method::OPTIONS && target == b"*";
     let is_tunnel = *method == Method::CONNECT;
@@ -162,8 +162,8 @@ fn request_fields(head: &Bytes, from: usize) -> Result<(HeaderMap, Spelling), Fa
 
 const fn field_fault(error: httparse::Error) -> &'static str {
     match error {
-        httparse::Error::HeaderName => "a field's name has a character that none may have",
-        httparse::Error::HeaderValue => "a field's value has a character that none may have, or is folded",
+        httparse::Error::HeaderName => "a field's name has an invalid character",
+        httparse::Error::HeaderValue => "a field's value has an invalid character, or is folded",
         _ => "the fields cannot be read",
     }
 }

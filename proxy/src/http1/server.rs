@@ -468,7 +468,7 @@ fn too_large(unread: &[u8]) -> Fault {
 }
 
 fn short() -> Fault {
-    let text = "heads that are not complete fill all the memory that there is for them".into();
+    let text = "incomplete heads use all the memory that is reserved for them".into();
     Fault { status: StatusCode::SERVICE_UNAVAILABLE, reason: "memory-short", text }
 }
 

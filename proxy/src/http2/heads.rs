@@ -117,7 +117,7 @@ impl Heads {
         let (untaken, mut fits) = (&self.untaken, true);
         let open = self.position.follow(bytes, |stream| fits &= untaken.came(stream));
         if !fits {
-            return Err(io::Error::other("no memory for so many frames of data that nobody has taken"));
+            return Err(io::Error::other("no memory for more data frames that were not read"));
         }
         if open == 0 {
             (self.reserved, self.counted) = (None, 0);

@@ -309,7 +309,7 @@ impl<H: Handler> Connection<H> {
 /// hops could see different requests, or it asks for a tunnel to anywhere.
 fn unacceptable<B>(request: &Request<B>) -> Option<Reply> {
     if request.method() == Method::CONNECT {
-        let text = "CONNECT is for forward proxies; this is none";
+        let text = "CONNECT is for forward proxies; this is not one";
         return Some(Reply::new(StatusCode::METHOD_NOT_ALLOWED, "connect", text));
     }
     if let (Some(authority), Some(host)) = (request.uri().authority(), request.headers().get(header::HOST))
@@ -332,7 +332,7 @@ fn unacceptable<B>(request: &Request<B>) -> Option<Reply> {
     let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
     let named = authority.map(|authority| authority.as_str().as_bytes()).or(host)?;
     (!named.iter().all(|byte| is_of_a_host(*byte)))
-        .then(|| Reply::new(StatusCode::BAD_REQUEST, "host", "the Host header is no host and port"))
+        .then(|| Reply::new(StatusCode::BAD_REQUEST, "host", "the Host header is not a host and port"))
 }
 
 /// Returns the reply to a head that is too large. Over HTTP/1, it is not even read.

@@ -132,7 +132,7 @@ impl From<h2::Error> for Cause {
             return Self::Http2(error);
         }
         let of_all =
-            if error.is_go_away() { "; what the app speaks is not HTTP/2, or not properly" } else { "" };
+            if error.is_go_away() { "; the app does not speak HTTP/2, or not correctly" } else { "" };
         Self::Unreadable(Fault::malformed(format!("{error}{of_all}")))
     }
 }

@@ -140,8 +140,9 @@ fn judge_lease(lease: Option<&LeaseSpec>, now: Timestamp, namespace: &str) -> Fi
     let good = SignedDuration::from_secs(lease.lease_duration_seconds.unwrap_or(LEASE_SECONDS).into());
     let seconds = age.as_secs().max(0);
     if age > good.saturating_add(SKEW) {
-        let what =
-            format!("nobody leads: {holder} had the lease and renewed it {seconds} s ago; nothing is scaled");
+        let what = format!(
+            "no autoscaler leads: {holder} held the lease and renewed it {seconds} s ago; nothing is scaled"
+        );
         return Finding::fault(LEADER, what, todo);
     }
     Finding::ok(LEADER, format!("{holder} leads, and renewed its lease {seconds} s ago"))
