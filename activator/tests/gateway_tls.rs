@@ -1,4 +1,5 @@
 //! The gateway over TLS.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 
@@ -205,14 +206,14 @@ async fn a_websocket_goes_through_tls_both_ways() {
     }
     assert!(head.starts_with(b"HTTP/1.1 101"), "{head:?}");
     let mut server = TokioIo::new(soon("the pod's side", upgraded).await.unwrap());
-    let mut heard = [0; 4];
+    let mut four = [0; 4];
     client.write_all(b"ping").await.unwrap();
-    soon("ping", server.read_exact(&mut heard)).await.unwrap();
-    assert_eq!(&heard, b"ping");
+    soon("ping", server.read_exact(&mut four)).await.unwrap();
+    assert_eq!(&four, b"ping");
     server.write_all(b"pong").await.unwrap();
     server.flush().await.unwrap();
-    soon("pong", client.read_exact(&mut heard)).await.unwrap();
-    assert_eq!(&heard, b"pong");
+    soon("pong", client.read_exact(&mut four)).await.unwrap();
+    assert_eq!(&four, b"pong");
     drop(server);
     let mut rest = Vec::new();
     soon("the end", client.read_to_end(&mut rest)).await.unwrap();

@@ -39,7 +39,7 @@ pub(super) fn faults(annotations: &Annotations<'_>, defaults: &ClusterDefaults) 
 fn class(annotations: &Annotations<'_>) -> Option<Fault> {
     let class = annotations.class.as_ref()?;
     let is_known = [KPA_CLASS, HPA_CLASS].contains(&class.text) || !class.text.ends_with(OWN_CLASS_SUFFIX);
-    (!is_known).then(|| class.fault(FaultKind::Invalid, "is no class", KPA_CLASS))
+    (!is_known).then(|| class.fault(FaultKind::Invalid, "is not a class", KPA_CLASS))
 }
 
 fn metric(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Option<Fault> {
@@ -49,7 +49,7 @@ fn metric(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Option<F
         HPA_CLASS => metric.text.is_empty(),
         _ => false,
     };
-    refused.then(|| metric.fault(FaultKind::Invalid, "is no metric to scale by", "concurrency or rps"))
+    refused.then(|| metric.fault(FaultKind::Invalid, "is not a metric to scale by", "concurrency or rps"))
 }
 
 /// The reference looks at the algorithm only where the class is spelled out.
@@ -63,7 +63,7 @@ pub(super) fn aggregation(annotations: &Annotations<'_>) -> Option<Fault> {
     let algorithm = annotations.aggregation.as_ref()?;
     let is_known = ["", "linear", "weighted-exponential", "weightedExponential"].contains(&algorithm.text);
     let want = "linear or weighted-exponential";
-    (!is_known).then(|| algorithm.fault(FaultKind::Invalid, "is no way to average", want))
+    (!is_known).then(|| algorithm.fault(FaultKind::Invalid, "is not an aggregation algorithm", want))
 }
 
 fn scale_bounds(annotations: &Annotations<'_>) -> Vec<Fault> {

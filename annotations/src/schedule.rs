@@ -148,7 +148,7 @@ impl Entry {
     fn read(text: &str, faults: &mut Vec<Fault>) -> Option<Self> {
         let words: Vec<_> = text.split_whitespace().collect();
         let Some((fields, zone, [duration, pods])) = parts(&words) else {
-            faults.push(fault(text, "is no entry", FORM));
+            faults.push(fault(text, "is not an entry", FORM));
             return None;
         };
         let mut note = |bad: BadPart| faults.push(fault(text, bad.problem, bad.want));

@@ -179,7 +179,7 @@ mod tests {
             ),
             (
                 &[("metric", "cpu"), ("target-concurrency", "1"), ("target-rps", "1")],
-                r#"autoscaling.knative.dev/metric: "cpu" is no metric to scale by; want concurrency or rps"#,
+                r#"autoscaling.knative.dev/metric: "cpu" is not a metric to scale by; want concurrency or rps"#,
             ),
         ] {
             assert_eq!(refusal(pairs), want);

@@ -92,33 +92,34 @@ impl Metrics {
         let insane_reports = registered(
             &mut registry,
             "insane_reports",
-            "Reports with numbers that cannot be; a pod is faulty or hostile",
+            "Reports that were ignored because their numbers are impossible; a pod is faulty or hostile",
         );
         let activators = registered(&mut registry, "activators", "Activators whose stream is open");
         let doubtful_activators = registered(
             &mut registry,
             "doubtful_activators",
-            "Activators among them that are silent, or not ready: they get no connections as long as others do",
+            "Connected activators that are silent or not ready: they get no connections as long as others do",
         );
         let leads = registered(
             &mut registry,
             "leads",
-            "Whether this autoscaler leads; a sum over all other than 1 for long: nobody scales, or two do",
+            "Whether this autoscaler leads; if the sum over all is not 1 for long, none or several scale",
         );
         let refused_streams = registered(
             &mut registry,
             "refused_streams",
-            "Streams that were not opened; a rise: activators whose token is not valid, or strangers",
+            "Streams that were refused; a rise means activators with an invalid token, or unauthorized clients",
         );
         let announcements = registered(
             &mut registry,
             "announcements",
-            "What became of what pods said of themselves; a rise of forged: strangers, or pods with another's nonce",
+            "Announcements of pods, by outcome; a rise of forged means unauthorized clients, or pods with another \
+             pod's nonce",
         );
         let panics = registered(
             &mut registry,
             "panics",
-            "Work that panicked, and was begun anew: any rise is a bug in Ebb; the log says which",
+            "Work that panicked and was restarted: any rise is a bug in Ebb; the log says which",
         );
         registry.register_collector(Box::new(views.clone()));
         more(&mut registry);
@@ -194,11 +195,15 @@ impl Views {
 type Series<T> = (&'static str, &'static str, fn(&Shown) -> T);
 
 const COUNTS: [Series<i64>; 6] = [
-    ("desired_pods", "Pods that were decided, within the bounds", |shown| shown.view.desired_pods.into()),
-    ("ready_pods", "Pods that take traffic", |shown| shown.view.ready_pods.into()),
-    ("excess_burst_capacity", "Requests that could come on top before pods are full", |shown| {
-        shown.view.excess_burst_capacity
+    ("desired_pods", "Pods that were decided, between minimum and maximum", |shown| {
+        shown.view.desired_pods.into()
     }),
+    ("ready_pods", "Pods that take traffic", |shown| shown.view.ready_pods.into()),
+    (
+        "excess_burst_capacity",
+        "Requests that the pods could take in addition before they are full",
+        |shown| shown.view.excess_burst_capacity,
+    ),
     ("panicking", "Whether the panic average rules", |shown| shown.view.panicking.into()),
     ("no_data", "Whether a service has no fresh data: while it is 1, no pod of it goes", |shown| {
         (!shown.view.fresh).into()
@@ -220,14 +225,12 @@ const LOADS: [Series<f64>; 4] = [
 const FAILURES: [Series<u64>; 2] = [
     (
         "scrape_failures",
-        "Seconds for which too few pods answered; a rise means pods are overloaded or cannot be reached",
+        "Seconds in which too few pods answered; a rise means pods are overloaded or cannot be reached",
         |shown| shown.scrape_failures,
     ),
-    (
-        "write_failures",
-        "Times that a scale target or endpoints could not be written; they are written again",
-        |shown| shown.write_failures,
-    ),
+    ("write_failures", "Failed writes of scales or endpoints; they are tried again", |shown| {
+        shown.write_failures
+    }),
 ];
 
 impl Collector for Views {

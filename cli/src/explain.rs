@@ -18,12 +18,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const THERE_WITHIN: Duration = Duration::from_millis(500);
 
 const HELP: &str = "\
-Where it looks: with --api, at the Ebb of this machine that answers there. With -n, --context or --kubeconfig, at the \
-cluster. With none of these, at this machine's Ebb if one answers at 127.0.0.1:8079, where `ebb run` and `ebb up` do by \
-themselves, else at the cluster of the kubeconfig. The first line says which.
+With --api, ebb asks the autoscaler of this machine at that address. With -n, --context or --kubeconfig, it asks the \
+cluster. With none of these, it asks this machine's autoscaler if one answers at 127.0.0.1:8079, the default of `ebb run` \
+and `ebb up`, and otherwise the cluster of the kubeconfig. The first line says which.
 
-On a cluster it says besides why requests wait (pods that cannot start, activators or webhook that are away), what Ebb \
-wrote on the Service, its latest Events, and what in its pods' shape makes cold starts slower than they need be.";
+On a cluster, it also shows why requests wait (pods that cannot start, activators or a webhook that are unavailable), \
+what Ebb wrote on the Service, its latest Events, and what in its pods' spec slows down cold starts.";
 
 /// `ebb explain SERVICE [-n NAMESPACE | --api ADDRESS] [--json]`
 #[derive(ClapArgs, Debug)]
@@ -31,7 +31,7 @@ wrote on the Service, its latest Events, and what in its pods' shape makes cold 
 pub(crate) struct Args {
     /// The service: its name, or NAMESPACE/NAME
     service: String,
-    /// Where the autoscaler of this machine answers, as `ebb run` says when it starts
+    /// Address of the autoscaler on this machine, as printed by `ebb run`
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["namespace", "kubeconfig", "context"])]
     api: Option<SocketAddr>,
     /// The Service's namespace, on a cluster [default: that of the context]
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     namespace: Option<String>,
     #[command(flatten)]
     connection: Connection,
-    /// Everything that is known, as JSON
+    /// Print everything as JSON
     #[arg(long)]
     json: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) async fn explain(args: &Args) -> anyhow::Result<ExitCode> {
                 return explained;
             }
             explained.with_context(|| {
-                format!("no Ebb of this machine answers at {DEFAULT_API}, and on the cluster")
+                format!("no Ebb on this machine answers at {DEFAULT_API}, and on the cluster")
             })
         }
     }
@@ -95,15 +95,16 @@ async fn local(args: &Args, api: SocketAddr) -> anyhow::Result<ExitCode> {
     let request = Request::get(format!("/explain/{service}"))
         .header(header::HOST, api.to_string())
         .body(())
-        .with_context(|| format!("{:?} is no name of a service", args.service))?;
+        .with_context(|| format!("{:?} is not a service name", args.service))?;
     let upstream = Upstream::new(api, UpstreamLimits::default());
     let answer = fetch(&upstream, request, MAX_ANSWER_BYTES, ANSWER_WITHIN).await.with_context(|| {
-        format!("no autoscaler answers at {api}; `ebb run` says where its own does (--api)")
+        format!("no autoscaler answers at {api}; use --api with the address that `ebb run` prints")
     })?;
     let text = String::from_utf8_lossy(answer.body());
     if answer.status() != StatusCode::OK {
         bail!(
-            "{} (asked at {api}; `ebb run` says where its own autoscaler answers: --api; a cluster's: -n NAMESPACE)",
+            "{} (asked at {api}; for another `ebb run`, use --api with the address that it prints; for a cluster, -n \
+             NAMESPACE)",
             text.trim(),
         );
     }
@@ -135,7 +136,7 @@ pub(crate) fn lines(answer: &Value, now: f64) -> Vec<String> {
         state["desired_pods"],
     )];
     if state["fresh"] == false {
-        lines.push("no fresh data: as long as it is missing, no pod goes".to_owned());
+        lines.push("no fresh data: until there is some, no pod is removed".to_owned());
     }
     if let Some(startup) = state["startup_seconds"].as_f64() {
         lines.push(format!("its pods take {startup:.1} s to start"));
@@ -215,7 +216,7 @@ mod tests {
             lines(&answer, 100.0),
             [
                 "local/hello: 1 ready, 3 wanted; the activator answers",
-                "no fresh data: as long as it is missing, no pod goes",
+                "no fresh data: until there is some, no pod is removed",
                 "its pods take 1.2 s to start",
                 "   10.0 s ago  panic: concurrency stable 20.00 … → scaled to 3",
                 "    1.5 s ago  stable: concurrency stable 21.00 …",

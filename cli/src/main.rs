@@ -32,21 +32,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Scale a sample app from zero to N and back, under load, before your eyes
+    /// Scale a sample app from zero to N and back, under load
     Demo(demo::Args),
     /// Run a command as a service that scales from zero to N and back
     Run(run::Args),
     /// Run the services of an ebb.yaml
     Up(run::UpArgs),
-    /// Bring Ebb to a Kubernetes cluster
+    /// Install Ebb on a Kubernetes cluster
     Install(cluster::InstallArgs),
-    /// Take Ebb from a Kubernetes cluster, without an outage of what it scales
+    /// Uninstall Ebb from a Kubernetes cluster, without an outage of its services
     Uninstall(cluster::UninstallArgs),
-    /// Verify a cluster's Ebb: versions, rights, webhooks, reachability, each Service; and say what to do
+    /// Check Ebb on a cluster: versions, rights, webhooks, reachability, each Service
     Check(cluster::check::Args),
-    /// Say why a service has the pods it has: its last decisions, and what they were made from
+    /// Show why a service has its current number of pods: its last decisions and the data behind them
     Explain(explain::Args),
-    /// The app of the demo: an HTTP server that starts and answers as slowly as it is told
+    /// The app of the demo: an HTTP server with a configurable start-up and response time
     #[command(hide = true)]
     SampleApp(sample_app::Args),
 }
@@ -160,11 +160,11 @@ mod tests {
             ("ebb run --port 80 ./app --port 5", "ebb run --port 80 -- ./app --port 5\n"),
             ("ebb run -f a.yaml app -x", "ebb run -f a.yaml -- app -x\n"),
         ] {
-            let tip = format!("tip: the command of a pod stands after `--`: {meant}");
+            let tip = format!("tip: put the command of a pod after `--`: {meant}");
             assert!(said(line).contains(&tip), "{}", said(line));
         }
         for line in ["ebb run", "ebb run --prot 80 app", "ebb run more -- app", "ebb up app"] {
-            assert!(!said(line).contains("stands after"), "{}", said(line));
+            assert!(!said(line).contains("put the command"), "{}", said(line));
         }
     }
 }

@@ -106,11 +106,13 @@ fn a_command_without_its_dashes_is_refused_with_the_line_that_was_meant() {
 #[test]
 fn a_command_that_ends_at_once_again_and_again_is_given_up() {
     let ebb = Ebb::start(&["run", "--name=brief", "--port=0", "--", "true"]);
-    ebb.line("word on what is wrong", |line| line.contains("brief: the command ended again").then_some(()));
+    ebb.line("word on what is wrong", |line| {
+        line.contains("brief: the command exited repeatedly").then_some(())
+    });
     let ended = ebb.end();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.errors);
     let last = ended.errors.lines().last();
-    assert_eq!(last, Some("ebb: gave up: the command was never ready, and nobody waits for it"));
+    assert_eq!(last, Some("ebb: gave up: the command was never ready, and no request is held for it"));
 }
 
 #[test]

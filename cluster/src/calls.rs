@@ -1,4 +1,4 @@
-//! Questions to the API server, and writes: each with a deadline, and counted.
+//! Requests to the API server, each with a deadline and counted.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -8,15 +8,15 @@ use tokio::time::timeout;
 
 use crate::ApiMetrics;
 
-/// The API server must have answered by then.
+/// Time limit for an answer of the API server.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Asks the API server.
+/// Sends requests to the API server.
 #[derive(Clone)]
 pub struct Calls {
-    /// Speaks to it.
+    /// The client.
     pub client: Client,
-    /// Counts what came of it.
+    /// Counts the outcomes.
     pub metrics: Arc<ApiMetrics>,
 }
 
@@ -26,33 +26,33 @@ impl fmt::Debug for Calls {
     }
 }
 
-/// What did not come about.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The API server refused it.
     #[error("{what}: {}", in_words(source))]
     Api {
-        /// What was asked for.
+        /// What was requested.
         what: &'static str,
-        /// What it said.
+        /// The API server's error.
         #[source]
         source: kube::Error,
     },
-    /// It did not answer.
+    /// There was no answer.
     #[error("{0}: no answer within {ANSWER_WITHIN:?}")]
     TimedOut(&'static str),
-    /// It was not carried out.
+    /// It panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
 }
 
 impl CallError {
-    /// Whether the object is another by now: to be read again, and no fault of anybody's.
+    /// Returns whether the object has changed meanwhile. It must be read again, which is not a failure.
     pub fn is_conflict(&self) -> bool {
         self.has_code(409)
     }
 
-    /// Whether there is no such object.
+    /// Returns whether the object does not exist.
     pub fn is_missing(&self) -> bool {
         self.has_code(404)
     }
@@ -68,11 +68,11 @@ impl CallError {
 }
 
 impl Calls {
-    /// What comes of `call`; `what` names it in metrics and errors.
+    /// Awaits `call`; `what` is its name in metrics and errors.
     ///
     /// # Errors
     ///
-    /// When the API server refuses it, or does not answer in time.
+    /// Returns an error if the API server refuses the request, or does not answer in time.
     pub async fn call<T>(
         &self,
         what: &'static str,
@@ -84,7 +84,7 @@ impl Calls {
     }
 }
 
-/// What went wrong, as the API server says it.
+/// Returns the text of an error, as the API server words it.
 pub fn in_words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),

@@ -1,8 +1,8 @@
-//! What a program on Kubernetes needs, whatever it is there for: nothing here knows what a scale target or a sidecar is.
+//! What any program on Kubernetes needs. Nothing here knows about scale targets or sidecars.
 //!
-//! [`connect`] makes the one connection to the API server. [`watches`] follows objects on it, [`Calls`] asks and writes
-//! with a deadline, [`Notices`] tells owners by Events, and [`lease`] says which of several programs may write at all.
-//! [`admission`] is the other direction: the API server asks. [`pacing`] says when to try again.
+//! [`connect`] opens the single connection to the API server. [`watches`] follows objects on it, [`Calls`] sends
+//! requests with a deadline, [`Notices`] writes Events, and [`lease`] elects the program that may write.
+//! [`admission`] serves requests from the API server. [`pacing`] decides when to try again.
 
 pub mod admission;
 mod calls;

@@ -4,7 +4,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// What Ebb and the API server have to do with one another.
+/// Metrics of the communication with the API server.
 #[derive(Debug, Default)]
 pub struct ApiMetrics {
     writes: Family<WriteLabels, Counter>,
@@ -35,31 +35,27 @@ struct TaskLabels {
 }
 
 impl ApiMetrics {
-    /// Shows them in `registry`.
+    /// Registers them in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "api_writes",
-            "Writes to the Kubernetes API, by what was written and how it went",
+            "Writes to the Kubernetes API, by object and outcome",
             self.writes.clone(),
         );
         registry.register(
             "watch_failures",
-            "Watches of the Kubernetes API that broke, by the kind that they follow",
+            "Watches of the Kubernetes API that ended and were restarted, by kind",
             self.watch_failures.clone(),
         );
-        registry.register(
-            "notices",
-            "What owners of services were told by Events, by reason",
-            self.notices.clone(),
-        );
+        registry.register("notices", "Events written, by reason", self.notices.clone());
         registry.register(
             "api_task_panics",
-            "Tasks that speak to the Kubernetes API, panicked, and were begun anew: any rise is a bug in Ebb",
+            "Tasks for the Kubernetes API that panicked and were restarted: any rise is a bug in Ebb",
             self.panics.clone(),
         );
     }
 
-    /// A task that speaks to it panicked.
+    /// Counts a panic of a task.
     pub fn panicked(&self, task: &'static str) {
         self.panics.get_or_create_owned(&TaskLabels { task }).inc();
     }
@@ -72,7 +68,7 @@ impl ApiMetrics {
         };
         let outcome = match code {
             200 => "done",
-            // What was to go had gone.
+            // The object to delete did not exist.
             404 => "gone",
             409 => "conflict",
             _ => "failed",

@@ -1,4 +1,4 @@
-//! What owners of objects are told: by Events, and in the log.
+//! Notices for owners of objects, written as Events and to the log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,33 +12,33 @@ use tracing::{info, warn};
 
 use crate::ApiMetrics;
 
-/// Notices that may wait for the API server; those beyond are in the log only.
+/// Maximum number of pending Events; further ones are only logged.
 const CAPACITY: usize = 256;
-/// The API server must have taken an Event by then: others wait behind it.
+/// Time limit for writing an Event, because others wait behind it.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
-/// Longest text that an Event may have, in bytes.
+/// Maximum length of an Event's text, in bytes.
 const MAX_TEXT: usize = 1024;
 
-/// Something that the owner of an object should know.
+/// A notice for the owner of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The object's kind, of the core API.
+    /// The object's kind, in the core API.
     pub kind: &'static str,
-    /// Where it is.
+    /// The object's namespace.
     pub namespace: String,
-    /// What it is called.
+    /// The object's name.
     pub name: String,
-    /// Which of that name.
+    /// The object's UID.
     pub uid: String,
-    /// Whether something is to be done about it.
+    /// Whether somebody should act on it.
     pub is_warning: bool,
-    /// In one word, as Events have it.
+    /// The Event's reason, in one word.
     pub reason: &'static str,
-    /// In a sentence.
+    /// The text, in a sentence.
     pub text: String,
 }
 
-/// Where notices go.
+/// Sends notices.
 #[derive(Debug)]
 pub struct Notices {
     to: mpsc::Sender<Notice>,
@@ -46,7 +46,7 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Notices of `controller`, which runs in `pod` and does `action`, and the task that writes them.
+    /// Returns the notices of `controller`, which runs in `pod` and does `action`, and the task that writes them.
     pub fn new(
         client: Client,
         controller: &str,
@@ -59,7 +59,7 @@ impl Notices {
         (Self { to, metrics }, write(Recorder::new(client, reporter), action, noticed))
     }
 
-    /// Tells; `writes` says whether by an Event as well as in the log.
+    /// Logs a notice, and if `writes` is true, writes it as an Event, too.
     pub fn tell(&self, notice: Notice, writes: bool) {
         let Notice { kind, namespace, name, reason, text, .. } = &notice;
         if notice.is_warning {

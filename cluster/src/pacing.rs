@@ -1,4 +1,4 @@
-//! When to look at what, and when to try again what failed.
+//! Schedules checks, and retries of what failed.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,7 +8,7 @@ use std::{
 
 use ebb_core::{Tick, backoff::Backoff};
 
-/// When to look at what: for each key the next time only.
+/// When to check what. Each key has only its next time.
 #[derive(Debug)]
 pub struct Agenda<K> {
     in_order: BTreeSet<(Tick, K)>,
@@ -22,7 +22,7 @@ impl<K> Default for Agenda<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
-    /// Looks at `key` at `at`, and no more when it was to be looked at before.
+    /// Schedules a check of `key` at `at`, replacing an earlier schedule.
     pub fn set(&mut self, key: K, at: Tick) {
         if let Some(before) = self.by_key.insert(key.clone(), at) {
             self.in_order.remove(&(before, key.clone()));
@@ -30,12 +30,12 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         self.in_order.insert((at, key));
     }
 
-    /// When there is something to look at.
+    /// Returns when the next check is due.
     pub fn next(&self) -> Option<Tick> {
         self.in_order.first().map(|(at, _)| *at)
     }
 
-    /// What is to be looked at by `now`; it is on the agenda no more.
+    /// Returns a check that is due at `now`, and removes it.
     pub fn pop(&mut self, now: Tick) -> Option<K> {
         if self.next()? > now {
             return None;
@@ -46,19 +46,19 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
     }
 }
 
-/// What failed, and before when it is not to be tried again.
+/// What failed, and when it may be tried again.
 #[derive(Debug)]
 pub struct Retries<K> {
     bounds: [Duration; 2],
     failed: HashMap<K, (Backoff, Tick)>,
 }
 
-/// What follows from a failure.
+/// The result of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// How many there were in a row.
+    /// Number of failures in a row.
     pub times: u32,
-    /// When it may be tried again.
+    /// When the next attempt is allowed.
     pub again: Tick,
 }
 
@@ -68,30 +68,30 @@ impl<K: Eq + Hash> Retries<K> {
         Self { bounds, failed: HashMap::new() }
     }
 
-    /// `key` failed at `now`. `part` of the pause is waited for: a random one keeps those that fail together from being tried
-    /// together.
+    /// Records that `key` failed at `now`. The pause is multiplied by `part`: a random part spreads the retries of
+    /// failures that occurred together.
     pub fn failed(&mut self, key: K, now: Tick, part: f64) -> Failed {
         let (backoff, again) = self.failed.entry(key).or_insert((Backoff::new(self.bounds), now));
         *again = now.after(backoff.failed().mul_f64(part));
         Failed { times: backoff.failures(), again: *again }
     }
 
-    /// `key` succeeded, or need not be tried any more.
+    /// Records that `key` succeeded, or is not needed any more.
     pub fn settled(&mut self, key: &K) {
         self.failed.remove(key);
     }
 
-    /// Whether `key` may be tried at `now`.
+    /// Returns whether `key` may be tried at `now`.
     pub fn may_try(&self, key: &K, now: Tick) -> bool {
         self.failed.get(key).is_none_or(|(_, again)| *again <= now)
     }
 
-    /// Nothing failed.
+    /// Forgets all failures.
     pub fn clear(&mut self) {
         self.failed.clear();
     }
 
-    /// Whether nothing failed.
+    /// Returns whether there are no failures.
     pub fn is_empty(&self) -> bool {
         self.failed.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Who somebody is: whoever the API server says has the token that they bring.
+//! Authenticates clients: the API server says whom their token belongs to.
 
 use std::time::Duration;
 
@@ -12,51 +12,53 @@ use tokio::{
 
 use crate::Calls;
 
-/// Tokens that are remembered, for times when the API server cannot be asked.
+/// Number of tokens to remember, for when the API server is unavailable.
 const REMEMBERED: usize = 64;
 
-/// Questions to the API server at once.
+/// Maximum number of concurrent requests to the API server.
 const AT_ONCE: usize = 8;
-/// Whoever is refused keeps its place for so long.
+/// A refused client keeps its place for this long.
 const PENALTY: Duration = Duration::from_millis(500);
-/// A place must be free by then.
+/// Time limit for getting a place.
 const PLACE_WITHIN: Duration = Duration::from_secs(2);
-/// Longest token that is looked at, in bytes; those of Kubernetes have about one thousand.
+/// Maximum length of a token, in bytes; those of Kubernetes have about one thousand.
 const MAX_TOKEN: usize = 8192;
 
-/// Whose tokens are good.
+/// The tokens to accept.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Whom a token must be for.
+    /// The audience that a token must be for.
     pub audience: &'static str,
-    /// The ServiceAccount that it must be of, ...
+    /// The ServiceAccount that a token must belong to.
     pub account: &'static str,
-    /// ... and its namespace.
+    /// The namespace of that ServiceAccount.
     pub namespace: String,
 }
 
-/// Lets those in who bring a token of one ServiceAccount.
+/// Admits clients with a token of one ServiceAccount.
 #[derive(Debug)]
 pub struct TokenGate {
     calls: Calls,
     wanted: Wanted,
-    /// Whoever is refused keeps a place for a while: strangers do not make us ask the API server without end.
+    /// A refused client keeps its place for a while, so that unauthorized clients cannot cause unlimited requests to
+    /// the API server.
     places: Semaphore,
-    /// Tokens that were good when they were last asked about, the oldest first.
+    /// Tokens that were valid when they were last reviewed, the oldest first.
     known: Mutex<Vec<String>>,
 }
 
 impl TokenGate {
-    /// For those who are `wanted`.
+    /// Returns a gate for the tokens in `wanted`.
     pub fn new(calls: Calls, wanted: Wanted) -> Self {
         Self { calls, wanted, places: Semaphore::new(AT_ONCE), known: Mutex::default() }
     }
 
-    /// Whether whoever brings `token` may come in. Whoever did before may while the API server cannot be asked.
+    /// Admits a client with `token`. While the API server is unavailable, a token that was admitted before is
+    /// admitted again.
     ///
     /// # Errors
     ///
-    /// Why not, in words for the log and for who asked.
+    /// Returns why not, as a text for the log and for the client.
     pub async fn admit(&self, token: Option<&str>) -> Result<(), String> {
         let token = token
             .filter(|token| token.len() <= MAX_TOKEN)
@@ -75,12 +77,12 @@ impl TokenGate {
         let params = PostParams::default();
         let verdict = match self.calls.call("tokenreview", api.create(&params, &review)).await {
             Ok(review) => self.judge(&review),
-            // The API server's word is wanted, and cannot be had: who was good may come back.
+            // The API server is needed but unavailable: admit tokens that were valid before.
             Err(error) if self.known.lock().iter().any(|known| known == token) => {
-                tracing::warn!(%error, "letting somebody in by what was known of it");
+                tracing::warn!(%error, "cannot review a token; admitting it by an earlier review");
                 return Ok(());
             }
-            Err(error) => return Err(format!("cannot ask who this is: {error}")),
+            Err(error) => return Err(format!("cannot review the token: {error}")),
         };
         if verdict.is_err() {
             sleep(PENALTY).await;

@@ -1,4 +1,4 @@
-//! Follows objects. Each watch begins anew, with back-off, whenever it ends; what was known stays.
+//! Follows objects. A watch that ends is restarted with back-off; objects that are already known stay known.
 
 use std::{collections::HashSet, pin::pin, sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ use crate::{ApiMetrics, in_words};
 /// A namespace and a name.
 pub type Name = (String, String);
 
-/// Where what is seen goes.
+/// The destination of events.
 #[derive(Debug)]
 pub struct Seen<T> {
-    /// To whom.
+    /// The channel for events.
     pub to: mpsc::Sender<T>,
-    /// Counts watches that broke.
+    /// Counts watches that ended with an error.
     pub metrics: Arc<ApiMetrics>,
 }
 
@@ -36,35 +36,35 @@ impl<T> Clone for Seen<T> {
     }
 }
 
-/// The watch ends, and begins again, after so many seconds, or soon after where the API server does not end it. A connection
-/// that died without a word is noticed earlier, where it speaks HTTP/2.
+/// The API server ends a watch after this many seconds, or the client does soon after; then it restarts. With HTTP/2,
+/// a connection that died silently is detected earlier.
 const WATCH_SECONDS: u32 = 120;
-/// Objects of a list that are read at once: a page of them is in memory as a whole.
+/// Number of objects per page of a list, because a whole page is in memory.
 const PAGE: u32 = 100;
-/// Between the panic of a watch and its next begin.
+/// Pause before restarting a watch that panicked.
 const PANIC_PAUSE: Duration = Duration::from_secs(5);
 
-/// How every watch is asked for.
+/// Returns the configuration of every watch.
 pub fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
 }
 
-/// What follows from what happens to the objects of one kind.
+/// What to do when objects of one kind change.
 pub struct Follow<Fact, Gone, Listed, Refused> {
-    /// What the API calls them.
+    /// The kind's name in the API.
     pub kind: String,
-    /// One is there, or changed.
+    /// Called for an object that exists or has changed.
     pub fact: Fact,
-    /// One is gone.
+    /// Called for an object that was deleted.
     pub gone: Gone,
-    /// These are all that there are.
+    /// Called with the names of all objects.
     pub listed: Listed,
-    /// The watch cannot even begin.
+    /// Called if the watch cannot even start.
     pub refused: Refused,
 }
 
 impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
-    /// Passes on what `events` tell. An object that cannot be read stops none of the others.
+    /// Handles `events`. An object that cannot be parsed does not affect others.
     pub async fn run<K, T, F>(
         self,
         events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>>,
@@ -81,7 +81,7 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
         let read = |guard: DeserializeGuard<K>| match guard.0 {
             Ok(object) => Some((self.fact)(object)),
             Err(error) => {
-                warn!(kind, object = ?error.metadata.name, namespace = ?error.metadata.namespace, %error.error, "an object cannot be read; it is as if it were not there");
+                warn!(kind, object = ?error.metadata.name, namespace = ?error.metadata.namespace, %error.error, "cannot read an object; ignoring it");
                 None
             }
         };
@@ -94,7 +94,7 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
                     continue;
                 }
                 Ok(Event::InitDone) => {
-                    info!(kind, objects = names.len(), "all are known");
+                    info!(kind, objects = names.len(), "read the initial list");
                     Some((self.listed)(std::mem::take(&mut names)))
                 }
                 Ok(Event::InitApply(guard)) => {
@@ -105,7 +105,7 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
                 Ok(Event::Delete(guard)) => Some((self.gone)(guard.meta())),
                 Err(error) => {
                     seen.metrics.watch_failed(&kind);
-                    warn!(kind, error = watch_error(&error), "the watch broke; beginning it anew");
+                    warn!(kind, error = watch_error(&error), "the watch ended; restarting it");
                     (self.refused)(&error)
                 }
             };
@@ -118,26 +118,26 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
     }
 }
 
-/// Keeps watching: a watch that panicked begins anew, and lists all there is again. Ends with it.
+/// Keeps a watch running: if it panics, it is restarted and lists all objects again. Returns when the watch ends.
 pub async fn kept<W: Future<Output = ()>>(metrics: Arc<ApiMetrics>, watch: impl Fn() -> W) {
     while let Err(panicked) = caught(watch()).await {
         metrics.panicked("watch");
-        error!(%panicked, "a watch failed; beginning it anew");
+        error!(%panicked, "a watch failed; restarting it");
         sleep(PANIC_PAUSE).await;
     }
 }
 
-/// What an object is called; the namespace is empty where it has none.
+/// Returns the name of an object; the namespace is empty if it has none.
 pub fn name_of(object: &ObjectMeta) -> Name {
     (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default())
 }
 
-/// Whether the API server answered, with one of `codes`, that there is no list to be had.
+/// Returns whether the API server refused the list with one of `codes`.
 pub fn is_refused(error: &watcher::Error, codes: &[u16]) -> bool {
     matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if codes.contains(&status.code))
 }
 
-/// Why a watch broke.
+/// Returns why a watch ended.
 pub fn watch_error(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error)

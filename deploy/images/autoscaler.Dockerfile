@@ -1,16 +1,17 @@
 # The autoscaler: decides how many pods, publishes endpoints, injects sidecars.
 #
-# From the sources, in the repository's root:
+# From source, in the root of the repository:
 #   docker build --target from-source -f deploy/images/autoscaler.Dockerfile -t ebb/autoscaler:0.1.0 .
-# From a static binary that is there already, in the folder that it lies in:
+# From an existing static binary, with its folder as the context:
 #   docker build -f deploy/images/autoscaler.Dockerfile -t ebb/autoscaler:0.1.0 target/x86_64-unknown-linux-gnu/dist
 #
-# The images' files differ in this head and in three names (image, program, package); deploy/check sees to it.
+# The images' files differ only in this header and in three names (image, program, package); deploy/check verifies that.
 
-# The compiler runs on the builder's own architecture and compiles for the image's: under emulation it would take hours.
+# The compiler runs on the builder's own architecture and cross-compiles for the image's: under emulation it would take
+# hours.
 FROM --platform=$BUILDPLATFORM rust:1.95.0-slim AS build
 ARG TARGETARCH
-# The toolchain of this image, not another one that rust-toolchain.toml would have downloaded with its components.
+# Use the toolchain of this image, so that rust-toolchain.toml does not download another one with its components.
 ENV RUSTUP_TOOLCHAIN=1.95.0 \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
@@ -28,13 +29,14 @@ RUN set -eu; \
     fi
 WORKDIR /src
 COPY . .
-# Static, so that the image needs no C library. One program at a time, so that it has only the features that it asks for.
+# Static, so that the image needs no C library. One program at a time, so that each has only the features that it
+# enables.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     RUSTFLAGS='-C target-feature=+crt-static' \
     cargo build --profile dist --locked --target "$(cat /triple)" --package autoscaler --bin autoscaler && \
     cp "target/$(cat /triple)/dist/autoscaler" /autoscaler
 
-# What both ways have in common. No shell, no libraries, no user but a number that Kubernetes can tell is not root.
+# Common to both ways. No shell, no libraries; the user is a number, which Kubernetes can verify is not root.
 FROM scratch AS base
 LABEL org.opencontainers.image.title="ebb/autoscaler" org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
@@ -43,6 +45,6 @@ ENTRYPOINT ["/autoscaler"]
 FROM base AS from-source
 COPY --from=build /autoscaler /autoscaler
 
-# The last stage, and so the one that is built where none is named: no compiler, nothing to download.
+# The last stage, which is the default target: no compiler, nothing to download.
 FROM base
 COPY autoscaler /autoscaler

@@ -14,6 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 
+use crate::place::{Io, Place};
+
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -74,8 +76,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 ///
 /// When there is no whole answer within a minute.
-pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Lost> {
-    get_within(address, path, PATIENCE).await
+pub async fn get(place: impl Into<Place>, path: &str) -> Result<Answer, Lost> {
+    get_within(place, path, PATIENCE).await
 }
 
 /// A GET that is answered with 200.
@@ -83,8 +85,9 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Lost> {
 /// # Panics
 ///
 /// When it is not.
-pub async fn served(address: SocketAddr, path: &str) -> Answer {
-    let answer = get(address, path).await.unwrap_or_else(|lost| panic!("{address}{path}: {lost}"));
+pub async fn served(place: impl Into<Place>, path: &str) -> Answer {
+    let place = place.into();
+    let answer = get(place.clone(), path).await.unwrap_or_else(|lost| panic!("{place}{path}: {lost}"));
     answer.assert_ok();
     answer
 }
@@ -94,13 +97,14 @@ pub async fn served(address: SocketAddr, path: &str) -> Answer {
 /// # Errors
 ///
 /// When there is no whole answer by then.
-pub async fn get_within(address: SocketAddr, path: &str, within: Duration) -> Result<Answer, Lost> {
+pub async fn get_within(place: impl Into<Place>, path: &str, within: Duration) -> Result<Answer, Lost> {
+    let place = place.into();
     timeout(within, async {
-        let stream = connect(address).await?;
+        let stream = place.connect("http/1.1").await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unanswered)?;
         let connection = tokio::spawn(connection);
         let request = Request::get(path)
-            .header(header::HOST, "e2e")
+            .header(header::HOST, &place.host)
             .header(header::CONNECTION, "close")
             .body(Full::<Bytes>::default())
             .map_err(|error| Lost::Unanswered(error.to_string()))?;
@@ -112,14 +116,15 @@ pub async fn get_within(address: SocketAddr, path: &str, within: Duration) -> Re
     .unwrap_or(Err(Lost::TimedOut))
 }
 
-/// A gRPC call as far as a proxy can tell: HTTP/2 without TLS, its content type, a message both ways, trailers.
+/// A gRPC call as far as a proxy can tell: HTTP/2, its content type, a message both ways, trailers.
 ///
 /// # Errors
 ///
 /// When there is no whole answer within a minute.
-pub async fn grpc(address: SocketAddr, path: &str, message: &'static str) -> Result<Answer, Lost> {
+pub async fn grpc(place: impl Into<Place>, path: &str, message: &'static str) -> Result<Answer, Lost> {
+    let place = place.into();
     timeout(PATIENCE, async {
-        let stream = connect(address).await?;
+        let stream = place.connect("h2").await?;
         let io = TokioIo::new(stream);
         let (mut sender, connection) =
             http2::handshake(TokioExecutor::new(), io).await.map_err(unanswered)?;
@@ -128,7 +133,7 @@ pub async fn grpc(address: SocketAddr, path: &str, message: &'static str) -> Res
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
         let frames = [Frame::data(Bytes::from(message)), Frame::trailers(trailers)];
         let frames = futures_util::stream::iter(frames.map(Ok::<_, std::convert::Infallible>));
-        let request = Request::post(format!("http://e2e{path}"))
+        let request = Request::post(format!("{}://{}{path}", place.scheme(), place.host))
             .header(header::CONTENT_TYPE, "application/grpc")
             .header(header::TE, "trailers")
             .body(StreamBody::new(frames))
@@ -147,14 +152,15 @@ pub async fn grpc(address: SocketAddr, path: &str, message: &'static str) -> Res
 ///
 /// When the handshake fails, or nothing comes back within a minute.
 pub async fn websocket(
-    address: SocketAddr,
+    place: impl Into<Place>,
     path: &str,
     text: &'static str,
-) -> Result<(String, WebSocketStream<TcpStream>), Lost> {
+) -> Result<(String, WebSocketStream<Box<dyn Io>>), Lost> {
+    let place = place.into();
     let torn = |error: tungstenite::Error| Lost::Torn(error.to_string());
     timeout(PATIENCE, async {
-        let stream = connect(address).await?;
-        let opened = client_async(format!("ws://e2e{path}"), stream).await;
+        let stream = place.connect("http/1.1").await?;
+        let opened = client_async(format!("ws://{}{path}", place.host), stream).await;
         let (mut socket, _) = opened.map_err(|error| Lost::Unanswered(error.to_string()))?;
         socket.send(tungstenite::Message::text(text)).await.map_err(torn)?;
         let back = socket.next().await.ok_or_else(|| Lost::Torn("closed".to_owned()))?.map_err(torn)?;
@@ -167,13 +173,6 @@ pub async fn websocket(
 /// Whether somebody takes connections there.
 pub async fn is_reachable(address: SocketAddr) -> bool {
     timeout(Duration::from_secs(1), TcpStream::connect(address)).await.is_ok_and(|opened| opened.is_ok())
-}
-
-async fn connect(address: SocketAddr) -> Result<TcpStream, Lost> {
-    let stream = TcpStream::connect(address).await.map_err(|error| Lost::Connect(error.kind()))?;
-    // Only costs latency when it fails, and then the connection is about to fail as well.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
 }
 
 /// Reads an answer to its end.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header};
 use http_body_util::Full;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -26,6 +25,7 @@ use tokio::{
 
 use crate::{
     http::{Answer, Lost, cause, get_within, whole},
+    place::Place,
     wait::LATE,
 };
 
@@ -37,7 +37,7 @@ const KEPT: Duration = Duration::from_secs(2);
 /// What is to be asked, and how often.
 #[derive(Clone, Debug)]
 pub struct Load {
-    address: SocketAddr,
+    place: Place,
     path: String,
     per_second: u32,
     keeps: bool,
@@ -45,8 +45,8 @@ pub struct Load {
 
 impl Load {
     /// So many GETs a second, each on a connection of its own.
-    pub fn of(per_second: u32, address: SocketAddr, path: &str) -> Self {
-        Self { address, path: path.to_owned(), per_second, keeps: false }
+    pub fn of(per_second: u32, place: impl Into<Place>, path: &str) -> Self {
+        Self { place: place.into(), path: path.to_owned(), per_second, keeps: false }
     }
 
     /// By a client that keeps its connections, as most do, and repeats what was never sent.
@@ -78,12 +78,12 @@ impl Load {
                 break;
             }
             sleep_until(start + due).await;
-            let (kept, address, path) = (kept.clone(), self.address, self.path.clone());
+            let (kept, place, path) = (kept.clone(), self.place.clone(), self.path.clone());
             clients.spawn(async move {
                 let sent = Instant::now();
                 let answer = match kept {
-                    None => get_within(address, &path, PATIENCE).await,
-                    Some(kept) => ask(&kept, address, &path).await,
+                    None => get_within(place, &path, PATIENCE).await,
+                    Some(kept) => ask(&kept, &place, &path).await,
                 };
                 let said = answer.as_ref().map(|answer| answer.body.clone()).unwrap_or_default();
                 Shot {
@@ -117,9 +117,10 @@ fn kept() -> Kept {
         .build(connector)
 }
 
-async fn ask(client: &Kept, address: SocketAddr, path: &str) -> Result<Answer, Lost> {
+async fn ask(client: &Kept, place: &Place, path: &str) -> Result<Answer, Lost> {
     timeout(PATIENCE, async {
-        let request = Request::get(format!("http://{address}{path}"))
+        let request = Request::get(format!("http://{}{path}", place.address))
+            .header(header::HOST, &place.host)
             .body(Full::default())
             .map_err(|error| Lost::Unanswered(error.to_string()))?;
         let response = client.request(request).await.map_err(|error| Lost::Unanswered(cause(&error)))?;

@@ -235,6 +235,18 @@ impl Scenario {
         patched.expect("the annotations are taken");
     }
 
+    /// Writes an annotation on the namespace.
+    ///
+    /// # Panics
+    ///
+    /// When that is refused.
+    pub async fn annotate_namespace(&self, key: &str, value: &str) {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        let patched = namespaces.patch(&self.namespace, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        patched.expect("the annotation is taken");
+    }
+
     /// The Service as it is now.
     ///
     /// # Panics

@@ -1,4 +1,4 @@
-//! An app that does with each request what its script says, and remembers what it saw.
+//! An app that handles each request as its script says, and records what it received.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,31 +20,31 @@ use crate::{
     wire::{Tape, Wire},
 };
 
-/// What the app does once it has read the head of a request.
+/// What the app does after it has read the head of a request.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Reads the body.
     Read,
     /// Writes bytes.
     Write(Vec<u8>),
-    /// Waits until the client has told so often that it goes on.
+    /// Waits until the client has told it to continue, this many times in total.
     UntilTold(usize),
-    /// Closes the connection at once. What was not read of the request makes that a reset.
+    /// Closes the connection at once. If a part of the request was not read, this sends a reset.
     Close,
-    /// Closes its own side, and reads until the other closes too.
+    /// Closes its sending half, and reads until the other side closes, too.
     Linger,
-    /// Crashes: all connections break, and others are refused.
+    /// Crashes: all connections break, and new ones are refused.
     Die,
-    /// From here on sends back whatever comes.
+    /// From now on sends back whatever arrives.
     Echo,
 }
 
-/// What the app does with requests. After the acts it reads the rest of the request and waits for the next one.
+/// What the app does with requests. After the acts, it reads the rest of the request and waits for the next one.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
-    /// With all that are not named below.
+    /// For all requests except those below.
     pub acts: Vec<Act>,
-    /// With those of a path.
+    /// For requests to a path.
     pub at: Vec<(&'static str, Vec<Act>)>,
 }
 
@@ -54,12 +54,12 @@ impl Script {
         Self::of([Act::Read, write(answer)])
     }
 
-    /// These acts for every request.
+    /// Returns a script with these acts for every request.
     pub fn of(acts: impl Into<Vec<Act>>) -> Self {
         Self { acts: acts.into(), at: Vec::new() }
     }
 
-    /// Other acts for requests of `path`.
+    /// Uses other acts for requests to `path`.
     #[must_use]
     pub fn at(mut self, path: &'static str, acts: impl Into<Vec<Act>>) -> Self {
         self.at.push((path, acts.into()));
@@ -73,31 +73,31 @@ impl Script {
     }
 }
 
-/// [`Act::Write`].
+/// Returns [`Act::Write`].
 pub fn write(bytes: impl AsRef<[u8]>) -> Act {
     Act::Write(bytes.as_ref().to_vec())
 }
 
-/// A request that reached the app.
+/// A request that the app received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Its head.
+    /// The head.
     pub head: Head,
-    /// Its body, as far as it was read.
+    /// The body, as far as it was read.
     pub body: Text,
-    /// Its trailers.
+    /// The trailers.
     pub trailers: Vec<Field>,
-    /// What was wrong with it, if anything was; [`UNREAD`] until it was read to its end.
+    /// What was wrong with the request, if anything; [`UNREAD`] until it was read completely.
     pub fault: Option<String>,
 }
 
-/// The fault of a request that the app has not read to its end, or not yet.
+/// The fault of a request that the app has not read completely.
 pub const UNREAD: &str = "not read to its end";
 
-/// A scripted app. When it is dropped, it is as if it had crashed.
+/// A scripted app. Dropping it has the effect of a crash.
 #[derive(Debug)]
 pub struct App {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinSet<()>,
@@ -114,7 +114,7 @@ struct Shared {
 }
 
 impl App {
-    /// Begins to serve.
+    /// Starts to serve.
     pub async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -131,50 +131,50 @@ impl App {
         app
     }
 
-    /// Breaks all connections and refuses others.
+    /// Breaks all connections and refuses new ones.
     pub async fn crash(&mut self) {
         self.serving.shutdown().await;
         let address = self.address;
         until("the port is closed", || std::net::TcpStream::connect(address).is_err()).await;
     }
 
-    /// Takes connections again, at the same address.
+    /// Accepts connections again, at the same address.
     pub async fn restart(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the port is still free");
         self.serve(listener);
     }
 
-    /// Tells the app that waits for it to go on.
+    /// Tells an app that waits for it to continue.
     pub fn tell(&self) {
         self.shared.told.send_modify(|told| *told += 1);
     }
 
-    /// The requests of which it has read at least the head.
+    /// Returns the requests of which it has read at least the head.
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.seen.borrow().clone()
     }
 
-    /// How many of them were for `path`.
+    /// Returns how many of them were for `path`.
     pub fn deliveries(&self, path: &str) -> usize {
         let is_it =
             |seen: &&Seen| seen.head.line.0.split(|byte| *byte == b' ').nth(1) == Some(path.as_bytes());
         self.shared.seen.borrow().iter().filter(is_it).count()
     }
 
-    /// Waits until it has seen so many requests.
+    /// Waits until it has received this many requests.
     pub async fn has_seen(&self, count: usize) {
         let mut seen = self.shared.seen.subscribe();
         let waited = seen.wait_for(|seen| seen.len() >= count);
         soon("a request at the app", waited).await.expect("the app lives");
     }
 
-    /// Waits until it has done with every request what it will. One that hangs shows elsewhere.
+    /// Waits until it has finished every request. One that hangs is detected elsewhere.
     pub async fn idle(&self) {
         let mut busy = self.shared.busy.subscribe();
         let _ = timeout(Duration::from_secs(5), busy.wait_for(|busy| *busy == 0)).await;
     }
 
-    /// What came on each connection on which anything came.
+    /// Returns the bytes of each connection on which any arrived.
     pub fn received(&self) -> Vec<Text> {
         let tapes = self.shared.tapes.borrow();
         let all = tapes.iter().map(|tape| Text(tape.borrow().clone()));
@@ -213,7 +213,7 @@ struct Connection {
     shared: Arc<Shared>,
 }
 
-/// Counts a request as being served.
+/// Counts a request that is being served.
 struct Busy(Arc<Shared>);
 
 impl Busy {
@@ -229,14 +229,14 @@ impl Drop for Busy {
     }
 }
 
-/// The body of a request that the app has begun to serve.
+/// The body of a request that the app has started to serve.
 struct Unread {
     index: usize,
     framing: Framing,
 }
 
 impl Connection {
-    /// Serves one request; `None` if it was the last.
+    /// Serves one request; returns `None` if it was the last.
     async fn request(&mut self) -> Option<()> {
         let bytes = self.wire.head().await.ok()??;
         let _busy = Busy::new(&self.shared);

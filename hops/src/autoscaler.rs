@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
 use crate::soon;
 
-/// The other end of an activator's link: it says what pods there are.
+/// The other end of an activator's link, which tells it about pods.
 #[derive(Debug)]
 pub(crate) struct Autoscaler {
     pub(crate) address: SocketAddr,
@@ -33,7 +33,7 @@ impl Autoscaler {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        // One activator, which says a few things only.
+        // There is one activator, which sends few messages.
         let (session, sessions) = mpsc::channel(16);
         let (listens, listening) = mpsc::channel(16);
         let mut serving = JoinSet::new();
@@ -44,7 +44,7 @@ impl Autoscaler {
                 let service = service_fn(move |request| stream_of(request, session.clone(), listens.clone()));
                 connections.spawn(async move {
                     let io = TokioIo::new(stream);
-                    // How it ends is the test's business.
+                    // The test checks how it ends.
                     let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
                 });
             }
@@ -57,14 +57,14 @@ impl Autoscaler {
         self.down = soon("the activator's stream", self.sessions.recv()).await;
     }
 
-    /// Says all there is to know of a service.
+    /// Sends all information about a service.
     pub(crate) async fn tell(&self, entry: ServiceEntry) {
         let message = frame(&Down { services: vec![entry], ..Down::default() });
         let down = self.down.as_ref().expect("a session is open");
         soon("room in the stream", down.send(message)).await.expect("the stream is open");
     }
 
-    /// The port that the activator has taken.
+    /// Returns the port that the activator has bound.
     pub(crate) async fn listening(&mut self) -> u16 {
         let news = soon("news of a port", self.listening.recv()).await.expect("the handler lives");
         assert_eq!(news.error, "");

@@ -16,68 +16,67 @@ use crate::{
     wire::Tape,
 };
 
-/// One thing that must be the same on every path.
+/// One exchange whose result must be the same on every path.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// What the client does.
     pub client: Vec<Step>,
-    /// When it reads.
+    /// When the client reads.
     pub reads: Reads,
     /// What the app does.
     pub app: Script,
-    /// What must come of it.
+    /// The expected result.
     pub want: Want,
 }
 
-/// What the client does, one after the other.
+/// The steps of the client, in order.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Sends bytes. A client that is refused while it sends gives up sending, and reads.
+    /// Sends bytes. If sending fails because the client is refused, it stops sending and reads.
     Send(Vec<u8>),
-    /// Sends so many bytes of filling.
+    /// Sends this many bytes of padding.
     Flood(usize),
-    /// Waits until the app has seen so many requests.
+    /// Waits until the app has received this many requests.
     UntilAppSaw(usize),
-    /// Waits until it has heard a text.
+    /// Waits until it has received a text.
     UntilHeard(&'static str),
-    /// Tells the app to go on.
+    /// Tells the app to continue.
     Tell,
-    /// Closes its sending side.
+    /// Closes its sending half.
     Shut,
 }
 
 /// When the client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// All the time, as browsers do.
+    /// All the time, like browsers.
     Meanwhile,
-    /// Once it has sent all, as simple libraries do.
+    /// After it has sent everything, like simple libraries.
     AfterSending,
 }
 
-/// A way in which what comes of a case is other than directly, and the reason.
+/// A difference from the direct result, and its reason.
 pub type Difference = (&'static str, fn(&mut Observed));
 
-/// What must come of a case.
+/// The expected result of a case.
 #[derive(Clone, Debug)]
 pub enum Want {
-    /// What comes of it directly, but for these differences.
+    /// The same as directly, except for these differences.
     AsDirect(Vec<Difference>),
-    /// This status and this body, at the client, whatever becomes of the connection to the app.
+    /// This status and body at the client, whatever happens to the connection to the app.
     Answer(u16, &'static str),
-    /// One of these from Ebb itself, with its reason, and not a byte of it at the app.
+    /// One of these statuses from Ebb itself, with its reason; the app receives nothing.
     Refused(&'static [u16]),
-    /// The app's answer in part: an answer that is told to be broken.
+    /// A part of the app's response, which is marked as incomplete.
     BrokenOff(u16),
-    /// The app's answer with this status and body, or a 502 of Ebb's own that tells the reason; the app saw the request
-    /// so often.
+    /// The app's response with this status and body, or a 502 of Ebb's own with the reason.
     RepairedOrBadGateway {
-        /// The answer's status and body, if it is repaired.
+        /// The status and body, if the response is repaired.
         repaired: Option<(u16, &'static str)>,
-        /// How often the app sees the request.
+        /// How often the app receives the request.
         deliveries: usize,
     },
-    /// What the function accepts; it panics with what is wrong.
+    /// A function that panics if the result is wrong.
     Judged(fn(&Observed, &Run)),
 }
 
@@ -86,36 +85,37 @@ pub enum Want {
 pub struct Run {
     /// On which path.
     pub path: Path,
-    /// What was heard while the request was held.
+    /// What the client received while the request was held.
     pub heard_while_held: Vec<u8>,
-    /// From the first byte that was sent until the answer was whole.
+    /// Time from the first sent byte to the complete response.
     pub took: Duration,
-    /// What the app received, over all connections.
+    /// Number of bytes that the app received, over all connections.
     pub app_received: usize,
-    /// What the client heard, as it came.
+    /// What the client received.
     pub heard: Vec<u8>,
 }
 
 impl Case {
-    /// A client that sends `request` and reads all the time, an app that reads it and writes `answer`.
+    /// Returns a case whose client sends `request` and reads all the time, and whose app reads it and writes
+    /// `answer`.
     pub fn plain(request: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> Self {
         Self::new([Step::Send(request.as_ref().to_vec())], Script::answering(answer))
     }
 
-    /// A client that reads all the time; what comes of it must be as directly.
+    /// Returns a case whose client reads all the time; the result must be the same as directly.
     pub fn new(client: impl Into<Vec<Step>>, app: Script) -> Self {
         let want = Want::AsDirect(Vec::new());
         Self { client: client.into(), reads: Reads::Meanwhile, app, want }
     }
 
-    /// The same, with something else to come of it.
+    /// Expects another result.
     #[must_use]
     pub fn wants(mut self, want: Want) -> Self {
         self.want = want;
         self
     }
 
-    /// The same as directly, but for one more difference; `why` says what demands it.
+    /// Expects one more difference from the direct result; `why` gives the reason.
     #[must_use]
     pub fn but(mut self, why: &'static str, difference: fn(&mut Observed)) -> Self {
         let Want::AsDirect(differences) = &mut self.want else { panic!("it is not as directly") };
@@ -123,13 +123,13 @@ impl Case {
         self
     }
 
-    /// Runs the client alone, towards whatever listens at `address`; its steps have nothing to do with the app.
+    /// Runs only the client, with the server at `address`; its steps must not involve the app.
     pub async fn send_to(&self, address: SocketAddr) -> Answer {
         let client = Client::connect(address).await;
         start(self, client, None).await.expect("the client does not panic")
     }
 
-    /// With a client that reads at another time.
+    /// Makes the client read at another time.
     #[must_use]
     pub fn reading(mut self, reads: Reads) -> Self {
         self.reads = reads;
@@ -137,12 +137,12 @@ impl Case {
     }
 }
 
-/// A request that must be refused with 400, and of which the app must see nothing.
+/// Returns a case with a request that must be refused with 400, and of which the app must receive nothing.
 pub fn refused(request: impl AsRef<[u8]>) -> Case {
     Case::plain(request, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").wants(Want::Refused(&[400]))
 }
 
-/// Runs `case` on `path`, and fails if what comes of it is not what must.
+/// Runs `case` on `path`, and fails if the result is wrong.
 pub async fn check(case: &Case, path: Path) {
     let (observed, run) = observe(case, path).await;
     assert_eq!(String::from_utf8_lossy(&run.heard_while_held), "", "heard while the request was held");
@@ -204,14 +204,14 @@ fn repaired_or_bad_gateway(observed: &Observed, repaired: Option<(u16, &'static 
     }
 }
 
-/// Fails unless it is an answer of Ebb's own that says so.
+/// Fails unless it is a reply of Ebb's own with a reason.
 pub fn has_a_reason(answer: &Answer) {
     assert_ne!(answer.field("ebb-reason"), "", "it says which rule made it: {answer:#?}");
     assert_ne!(answer.body, "", "it says what is wrong: {answer:#?}");
     assert_eq!(answer.fault, None, "it is whole");
 }
 
-/// Runs `case` on `path`.
+/// Runs `case` on `path`, and returns the result.
 pub(crate) async fn observe(case: &Case, path: Path) -> (Observed, Run) {
     let app = Arc::new(App::start(case.app.clone()).await);
     let hops = Hops::start(path, &[app.address]).await;
@@ -221,7 +221,7 @@ pub(crate) async fn observe(case: &Case, path: Path) -> (Observed, Run) {
     let running = start(case, client, Some(app.clone()));
     let mut heard_while_held = Vec::new();
     if path == Path::Held {
-        // What is refused at once is never held.
+        // A request that is refused at once is never held.
         until("the request is held, or answered", || hops.held() > 0 || running.is_finished()).await;
         if !running.is_finished() {
             heard_while_held.clone_from(&tape.borrow());
@@ -236,7 +236,7 @@ pub(crate) async fn observe(case: &Case, path: Path) -> (Observed, Run) {
     (observed, Run { path, heard_while_held, took, app_received, heard })
 }
 
-/// What the app saw. Its answer may come before it has read all of the request.
+/// Returns what the app received. Its response may arrive before it has read the whole request.
 async fn settled(app: &App) -> Vec<crate::app::Seen> {
     app.idle().await;
     app.seen()
@@ -256,12 +256,13 @@ fn start(case: &Case, client: Client, app: Option<Arc<App>>) -> JoinHandle<Answe
             write
         });
         if reads == Reads::AfterSending {
-            // A sender that is gone has sent all that it will.
+            // If the sender is gone, it has sent everything.
             let _ = soon("all is sent", is_done.wait_for(|done| *done)).await;
         }
         let answer = answers.next(to_head).await;
         if answer.fault.is_none() {
-            // What it has still to send it sends: the app is to see all of it. After a switch it hears on.
+            // Let the client send the rest, because the app should receive all of it. After a switch of protocols,
+            // keep reading.
             let sent = timeout(PATIENCE, is_done.wait_for(|done| *done));
             let hears_on = async {
                 if answer.status == 101 {
@@ -275,7 +276,7 @@ fn start(case: &Case, client: Client, app: Option<Arc<App>>) -> JoinHandle<Answe
             }
         }
         sending.abort();
-        // A step that was in vain is a fault of the path.
+        // A step that waited in vain is a fault of the path.
         if let Err(error) = sending.await
             && error.is_panic()
         {
@@ -311,7 +312,7 @@ async fn send(
             Step::UntilHeard(text) => Answers::have(&tape, text).await,
             Step::Tell => app().tell(),
             Step::Shut => {
-                // Whoever has closed already hears it too.
+                // The other side may have closed already.
                 let _ = write.shutdown().await;
             }
         }

@@ -1,4 +1,4 @@
-//! A client that sends the bytes it is given, and reads answers strictly.
+//! A client that sends given bytes, and parses responses strictly.
 
 use std::net::SocketAddr;
 
@@ -20,40 +20,40 @@ use crate::{
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
-    /// Where bytes go out.
+    /// The sending half.
     pub write: OwnedWriteHalf,
-    /// Where answers come in.
+    /// The receiving half.
     pub answers: Answers,
 }
 
-/// The reading half of a [`Client`].
+/// The receiving half of a [`Client`].
 #[derive(Debug)]
 pub struct Answers {
-    /// What comes, piece by piece.
+    /// The received bytes, piece by piece.
     pub wire: Wire<OwnedReadHalf>,
-    /// All that has come.
+    /// All received bytes.
     pub tape: Tape,
 }
 
-/// An answer, those before the final one included.
+/// A response, including its interim responses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The informational ones.
+    /// The interim responses.
     pub interim: Vec<Head>,
-    /// The final one's status; 0 if it never came.
+    /// The status of the final response; 0 if it never arrived.
     pub status: u16,
-    /// The final one's head.
+    /// The head of the final response.
     pub head: Head,
-    /// Its body.
+    /// The body.
     pub body: Text,
-    /// Its trailers.
+    /// The trailers.
     pub trailers: Vec<Field>,
-    /// Why it is not whole, if it is not.
+    /// Why the response is incomplete, if it is.
     pub fault: Option<String>,
 }
 
 impl Answer {
-    /// The value of the only field of that name; empty if there is none.
+    /// Returns the value of the only field with that name; empty if there is none.
     pub fn field(&self, name: &str) -> Text {
         match &self.head.all(name)[..] {
             [] => Text::default(),
@@ -73,12 +73,12 @@ impl Client {
         Self { write, answers: Answers { wire: Wire::new(read, tape.clone()), tape } }
     }
 
-    /// Sends bytes that the other side takes.
+    /// Sends bytes that the other side must accept.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon("room to send", self.write.write_all(bytes.as_ref())).await.expect("the other side takes it");
     }
 
-    /// Sends a request without a body and reads its answer.
+    /// Sends a request without a body and reads the response.
     pub async fn ask(&mut self, request: &str) -> Answer {
         self.send(request).await;
         self.answers.next(request.starts_with("HEAD ")).await
@@ -86,7 +86,7 @@ impl Client {
 }
 
 impl Answers {
-    /// Reads the next answer, or as much of it as comes.
+    /// Reads the next response, or as much of it as arrives.
     pub async fn next(&mut self, to_head: bool) -> Answer {
         let mut answer = Answer::default();
         let read = tokio::time::timeout(crate::PATIENCE, self.read(to_head, &mut answer)).await;
@@ -114,7 +114,7 @@ impl Answers {
         }
     }
 
-    /// Waits until `text` has come.
+    /// Waits until `text` has been received.
     pub async fn have(tape: &Tape, text: &str) {
         let mut heard = tape.subscribe();
         let has = |heard: &Vec<u8>| heard.windows(text.len()).any(|window| window == text.as_bytes());

@@ -1,9 +1,9 @@
-//! The hops are transparent: what a client gets through them is what the app would have given it directly.
+//! Tests that the hops are transparent: a client gets the same through them as from the app directly.
 //!
-//! A [`Case`] is data: what a client sends, what a scripted app ([`app::App`]) does, what must come of it. [`check`]
-//! runs it on a [`Path`]: straight to the app, through a queue-proxy, through an activator and a queue-proxy, and
-//! through both while no pod is ready yet. Client and app speak in bytes over TCP, so that nothing of the code under
-//! test has a part in the judgement; what is sent and heard is read by the strict reader of [`message`].
+//! A [`Case`] is data: what a client sends, what a scripted app ([`app::App`]) does, and the expected result.
+//! [`check`] runs it on a [`Path`]: directly to the app, through a queue-proxy, through an activator and a
+//! queue-proxy, and through both while no pod is ready yet. Client and app exchange bytes over TCP and use the strict
+//! parser in [`message`], so that the code under test does not judge itself.
 //!
 //! Read first: [`Case`], then `tests/`.
 #![allow(clippy::missing_panics_doc, reason = "whatever goes wrong here fails the test, and says where")]
@@ -26,10 +26,10 @@ pub use observed::Observed;
 pub use path::{Hops, Path, pod_at};
 pub use text::Text;
 
-/// So long a test waits for anything. Far beyond what it takes, so that only a fault reaches it.
+/// Maximum time that a test waits for anything. It is far more than needed, so only a fault reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Awaits what must come.
+/// Waits for something that must happen.
 #[track_caller]
 pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
@@ -39,7 +39,7 @@ pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output>
     }
 }
 
-/// Awaits a state that nobody announces.
+/// Waits for a condition without an event.
 #[track_caller]
 pub fn until(what: &str, mut reached: impl FnMut() -> bool) -> impl Future<Output = ()> {
     soon(what, async move {
@@ -50,7 +50,7 @@ pub fn until(what: &str, mut reached: impl FnMut() -> bool) -> impl Future<Outpu
     })
 }
 
-/// A module of tests for each case: one for each path, the direct one included.
+/// Defines a module for each case, with one test for each path, including the direct one.
 #[macro_export]
 macro_rules! on_every_path {
     ($($name:ident => $case:expr;)*) => { $(
@@ -62,7 +62,7 @@ macro_rules! on_every_path {
     )* };
 }
 
-/// The same without the direct path, for what a hop does otherwise than the app itself.
+/// The same without the direct path, for what a hop does differently from the app.
 #[macro_export]
 macro_rules! through_the_hops {
     ($($name:ident => $case:expr;)*) => { $(
@@ -74,7 +74,7 @@ macro_rules! through_the_hops {
     )* };
 }
 
-/// One test of `$case` for each path.
+/// Defines one test of `$case` for each path.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! on_paths {
@@ -86,7 +86,7 @@ macro_rules! on_paths {
     )* };
 }
 
-/// A module of tests for each `async fn(Path)` of a file: one for each of its paths.
+/// Defines a module for each `async fn(Path)` of a file, with one test for each of its paths.
 #[macro_export]
 macro_rules! each_on_paths {
     ($($test:ident: $($name:ident $path:ident),*;)*) => { $(
@@ -101,7 +101,7 @@ macro_rules! each_on_paths {
     )* };
 }
 
-/// Two tests for each async function of a path: of the sidecar alone, and of both hops with a pod that is ready.
+/// Defines two tests for each async function of a path: with the sidecar alone, and with both hops and a ready pod.
 #[macro_export]
 macro_rules! on_both_ways {
     ($($name:ident => $test:expr;)*) => { $(

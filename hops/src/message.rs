@@ -1,4 +1,4 @@
-//! HTTP/1.1 messages, read as strictly as RFC 9112 has them written. Whatever a hop sends must pass here.
+//! HTTP/1.1 messages, parsed as strictly as RFC 9112 specifies. Everything that a hop sends must pass.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::Text;
 /// A header or trailer field: name and value.
 pub type Field = (Text, Text);
 
-/// The head of a request or of an answer.
+/// The head of a request or a response.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Head {
     /// The request line or the status line.
@@ -16,14 +16,14 @@ pub struct Head {
     pub fields: Vec<Field>,
 }
 
-/// How the end of a body is found.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     Nothing,
-    /// It has so many bytes.
+    /// The body has this many bytes.
     Length(u64),
-    /// It comes in chunks.
+    /// The body is chunked.
     Chunked,
     /// It ends with the connection.
     UntilClose,
@@ -37,11 +37,11 @@ impl fmt::Debug for Head {
 }
 
 impl Head {
-    /// Reads a head, the empty line at its end included.
+    /// Parses a head, including the empty line at its end.
     ///
     /// # Errors
     ///
-    /// What about it is not as the RFC has it.
+    /// Returns what violates the RFC.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let lines = bytes.strip_suffix(b"\r\n\r\n").ok_or("no empty line at the end")?;
         let mut lines = split_lines(lines)?.into_iter();
@@ -50,11 +50,11 @@ impl Head {
         Ok(Self { line: line.into(), fields })
     }
 
-    /// Reads a trailer section, its empty line included.
+    /// Parses a trailer section, including its empty line.
     ///
     /// # Errors
     ///
-    /// What about it is not as the RFC has it.
+    /// Returns what violates the RFC.
     pub fn parse_trailers(bytes: &[u8]) -> Result<Vec<Field>, String> {
         if bytes == b"\r\n" {
             return Ok(Vec::new());
@@ -63,17 +63,17 @@ impl Head {
         split_lines(lines)?.into_iter().map(field).collect()
     }
 
-    /// The values of all fields of that name, in any spelling.
+    /// Returns the values of all fields with that name, in any spelling.
     pub fn all(&self, name: &str) -> Vec<&[u8]> {
         let same = |field: &&Field| field.0.0.eq_ignore_ascii_case(name.as_bytes());
         self.fields.iter().filter(same).map(|(_, value)| &*value.0).collect()
     }
 
-    /// Checks the request line and what must be there once, and answers how the body ends.
+    /// Checks the request line and the fields that must occur once, and returns how the body ends.
     ///
     /// # Errors
     ///
-    /// What about it is not as the RFC has it.
+    /// Returns what violates the RFC.
     pub fn request_framing(&self) -> Result<Framing, String> {
         let parts: Vec<&[u8]> = self.line.0.split(|byte| *byte == b' ').collect();
         let [method, target, version] = parts[..] else {
@@ -93,11 +93,11 @@ impl Head {
         }
     }
 
-    /// The status of an answer.
+    /// Returns the status of a response.
     ///
     /// # Errors
     ///
-    /// What about the status line is not as the RFC has it.
+    /// Returns what in the status line violates the RFC.
     pub fn status(&self) -> Result<u16, String> {
         let line = &self.line.0;
         let rest = line.strip_prefix(b"HTTP/1.1 ").or(line.strip_prefix(b"HTTP/1.0 "));
@@ -107,11 +107,11 @@ impl Head {
             .ok_or_else(|| format!("no status line: {:?}", self.line))
     }
 
-    /// How the body of this answer ends; `to_head` if it answers a HEAD.
+    /// Returns how the body of this response ends; `to_head` says that it answers a HEAD.
     ///
     /// # Errors
     ///
-    /// What about it is not as the RFC has it.
+    /// Returns what violates the RFC.
     pub fn answer_framing(&self, to_head: bool) -> Result<Framing, String> {
         let status = self.status()?;
         let framing = self.framing()?;
@@ -140,11 +140,11 @@ impl Head {
     }
 }
 
-/// Reads the line before a chunk, its line end included: how many bytes follow.
+/// Parses the line before a chunk, including its line end. Returns the number of bytes that follow.
 ///
 /// # Errors
 ///
-/// What about it is not as the RFC has it.
+/// Returns what violates the RFC.
 pub fn chunk_size(line: &[u8]) -> Result<u64, String> {
     let text = line.strip_suffix(b"\r\n").ok_or("no line end")?;
     let extended = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
@@ -169,7 +169,7 @@ fn digits(text: &[u8]) -> Option<u64> {
     plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
 
-/// Lines without their ends; CR, LF and NUL occur nowhere else.
+/// Returns the lines without their ends; CR, LF and NUL must not occur elsewhere.
 fn split_lines(bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
     let mut lines = Vec::new();
     let mut rest = bytes;

@@ -1,9 +1,9 @@
-//! Networks of a test's own, whose links can be cut without a word: nobody gets an end, a reset or an error, as when a
-//! node loses its power.
+//! Private networks for tests. Their links can be cut silently, without a FIN, a reset or an error, as when a node
+//! loses power.
 //!
-//! A [`Net`] is a star. The test runs in its middle, at [`Spoke::here`]; what is to vanish runs at the other end of a
-//! link, by [`Spoke::run`]. Each has a network namespace, and a thread that has moved into it: a socket belongs to the
-//! namespace of the thread that opens it. The machine's own network is not touched.
+//! A [`Net`] is a star. The test runs in the middle, at [`Spoke::here`]. What should vanish runs at the other end of
+//! a link, with [`Spoke::run`]. Each end has a network namespace and a thread that has entered it, because a socket
+//! belongs to the namespace of the thread that opens it. The machine's own network is not changed.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -17,32 +17,32 @@ use tokio::{
     sync::oneshot,
 };
 
-/// The networks of this process so far: their names must differ.
+/// Number of networks that this process has created, which makes their names unique.
 static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// A network with the test in its middle.
 #[derive(Debug)]
 pub struct Net {
-    /// What can be reached from there.
+    /// The ends of its links.
     pub spokes: Vec<Spoke>,
 }
 
 /// The far end of a link, and what runs there.
 #[derive(Debug)]
 pub struct Spoke {
-    /// The address of the middle, for those at the far end.
+    /// The address of the middle, as seen from the far end.
     pub here: IpAddr,
     /// The address of the far end.
     pub there: IpAddr,
     runtime: Handle,
-    /// The near one, and the far one.
+    /// The near end and the far end.
     ends: [End; 2],
     namespace: Namespace,
-    /// What runs there ends when this is dropped.
+    /// Stops what runs there when this is dropped.
     _stop: oneshot::Sender<()>,
 }
 
-/// One end of a link, and whom it leads to.
+/// One end of a link, and its peer.
 #[derive(Debug)]
 struct End {
     namespace: String,
@@ -56,11 +56,11 @@ impl End {
     }
 }
 
-/// A network namespace, until it is dropped.
+/// A network namespace, which is deleted when this is dropped.
 #[derive(Debug)]
 struct Namespace(String);
 
-/// Runs `test` in a network with so many links; where none can be made it says why, and that is all.
+/// Runs `test` in a network with this many links. If no network can be created, only prints why.
 pub fn in_a_net(links: u8, test: impl AsyncFnOnce(Net) + Send + 'static) {
     if let Some(why) = why_not() {
         println!("skipped: {why}");
@@ -116,7 +116,7 @@ impl Spoke {
             enter(&name);
             let runtime = runtime();
             handles.0.send(runtime.handle().clone()).expect("the test waits");
-            // Ends when its sender is dropped, which is no message.
+            // Ends when its sender is dropped.
             let _ = runtime.block_on(stop.1);
         });
         let runtime = handles.1.recv().expect("the thread has moved");
@@ -126,18 +126,18 @@ impl Spoke {
         spoke
     }
 
-    /// Runs `work` at the far end. What it leaves behind there goes on.
+    /// Runs `work` at the far end. Tasks that it spawns there keep running.
     pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         self.runtime.spawn(work).await.expect("what runs there does not panic")
     }
 
-    /// From now on every packet is lost, both ways. Neither end can know: for its kernel each was sent, as to a router
-    /// that drops it. (One that is told that its link is down finds out sooner.)
+    /// From now on drops every packet, both ways. Neither end can notice: for its kernel, each packet was sent, as to
+    /// a router that drops it. (A kernel that is told that its link is down would notice sooner.)
     pub fn cut(&self) {
         self.send_to([NO_MAC, NO_MAC]);
     }
 
-    /// And from now on none is any more.
+    /// From now on drops no packets.
     pub fn mend(&self) {
         self.send_to([FAR_MAC, NEAR_MAC]);
     }
@@ -149,7 +149,7 @@ impl Spoke {
         }
     }
 
-    /// Packets from the far end take so long; answers whether this machine can do that.
+    /// Delays packets from the far end. Returns whether this machine supports it.
     #[must_use]
     pub fn delay(&self, millis: u32) -> bool {
         let arguments = format!("-n {} qdisc add dev {FAR} root netem delay {millis}ms", self.namespace.0);
@@ -158,11 +158,11 @@ impl Spoke {
     }
 }
 
-/// The link's end at each spoke.
+/// The name of the link at each spoke.
 const FAR: &str = "far";
 const NEAR_MAC: &str = "02:00:00:00:00:01";
 const FAR_MAC: &str = "02:00:00:00:00:02";
-/// Who gets a packet for another drops it.
+/// A receiver drops packets for another MAC address.
 const NO_MAC: &str = "02:00:00:00:00:03";
 
 impl Namespace {
@@ -184,7 +184,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // A test that fails already does not need another panic; the name is gone with the machine at the latest.
+        // A failing test does not need a second panic; the name disappears with the machine at the latest.
         let _ = Command::new("ip").args(["netns", "delete", &self.0]).output();
     }
 }
@@ -195,7 +195,7 @@ fn ip(arguments: &str) {
     assert!(ended.status.success(), "ip {arguments}: {said}");
 }
 
-/// Moves this thread, and those that it starts, into a namespace.
+/// Moves this thread, and threads that it starts, into a namespace.
 #[cfg(target_os = "linux")]
 fn enter(name: &str) {
     use std::os::fd::AsFd;

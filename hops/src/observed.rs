@@ -1,26 +1,26 @@
 use crate::{Text, app::Seen, client::Answer, message::Field, message::Head};
 
-/// What came of a case at both ends, without what is each connection's own.
+/// The result of a case at both ends, without what is specific to each connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// What the client heard.
+    /// What the client received.
     pub answer: Answer,
-    /// What the app saw.
+    /// What the app received.
     pub requests: Vec<Seen>,
-    /// The values of `X-Forwarded-For` that it saw, one for each request.
+    /// The values of `X-Forwarded-For` that the app received, one for each request.
     pub forwarded_for: Vec<Text>,
 }
 
-/// What concerns one connection only, and is each hop's own.
+/// Fields that concern one connection only, and are set by each hop.
 const OF_THE_CONNECTION: [&str; 4] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding"];
 
 impl Observed {
-    /// Takes away what is each connection's own, and puts the addresses of those who forwarded aside.
+    /// Removes what is specific to each connection, and stores the forwarded addresses separately.
     pub(crate) fn new(mut answer: Answer, mut requests: Vec<Seen>) -> Self {
         let dated = answer.head.all("date").len();
         tidy(&mut answer.head);
         answer.interim.iter_mut().for_each(tidy);
-        // The version is each connection's own, and so is how its end is told.
+        // The version and the marking of the end are specific to each connection.
         answer.head.line = reason(&answer.head.line);
         answer.interim.iter_mut().for_each(|head| head.line = reason(&head.line));
         assert!(dated <= 1, "{dated} dates");
@@ -36,7 +36,7 @@ impl Observed {
         Self { answer, requests, forwarded_for }
     }
 
-    /// What it is once so many hops have added their client's address, all of them on loopback.
+    /// Adds the client addresses that this many hops would have added, all of them on loopback.
     pub(crate) fn through(mut self, hops: usize) -> Self {
         for line in &mut self.forwarded_for {
             for _ in 0..hops {
@@ -49,19 +49,19 @@ impl Observed {
         self
     }
 
-    /// Removes fields of the answer.
+    /// Removes fields from the response.
     pub fn answer_lacks(&mut self, name: &str) {
         remove(&mut self.answer.head.fields, name);
     }
 
-    /// Removes fields of what the app saw.
+    /// Removes fields from the requests that the app received.
     pub fn requests_lack(&mut self, name: &str) {
         for request in &mut self.requests {
             remove(&mut request.head.fields, name);
         }
     }
 
-    /// Gives the fields of that name that the app saw another value.
+    /// Sets the fields with that name in the requests that the app received.
     pub fn requests_have(&mut self, name: &str, value: &str) {
         for (given, before) in self.requests.iter_mut().flat_map(|request| &mut request.head.fields) {
             if given.0.eq_ignore_ascii_case(name.as_bytes()) {
@@ -70,7 +70,7 @@ impl Observed {
         }
     }
 
-    /// Changes the request lines that the app saw.
+    /// Sets the request lines that the app received.
     pub fn request_line_is(&mut self, line: &str) {
         for request in &mut self.requests {
             request.head.line = line.into();
@@ -78,7 +78,7 @@ impl Observed {
     }
 }
 
-/// The status line without the version.
+/// Returns the status line without the version.
 fn reason(line: &Text) -> Text {
     line.0.get(9..).unwrap_or_default().into()
 }
@@ -94,7 +94,7 @@ fn remove(fields: &mut Vec<Field>, name: &str) {
     fields.retain(|(given, _)| !given.0.eq_ignore_ascii_case(name.as_bytes()));
 }
 
-/// By name: only the order of equal names means anything.
+/// Sorts by name, because only the order of equal names has a meaning.
 fn sort(fields: &mut [Field]) {
     fields.sort_by_key(|(name, _)| name.0.to_ascii_lowercase());
 }

@@ -13,21 +13,21 @@ use queue_proxy::{Listeners, QueueProxy};
 
 use crate::{PATIENCE, autoscaler::Autoscaler, until};
 
-/// The way of a request to the app.
+/// The path of a request to the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// None of Ebb's programs in between.
+    /// Directly, without any of Ebb's programs.
     Direct,
-    /// A queue-proxy.
+    /// Through a queue-proxy.
     Sidecar,
-    /// An activator, which knows that the pod is ready, and the pod's queue-proxy.
+    /// Through an activator, which knows that the pod is ready, and the pod's queue-proxy.
     Both,
-    /// The same; the pod becomes ready when the activator holds the request.
+    /// The same, but the pod becomes ready only after the activator holds the request.
     Held,
 }
 
 impl Path {
-    /// How many of Ebb's programs a request passes.
+    /// Returns how many of Ebb's programs a request passes.
     pub const fn hops(self) -> usize {
         match self {
             Self::Direct => 0,
@@ -37,10 +37,10 @@ impl Path {
     }
 }
 
-/// The programs on a path, running until they are dropped.
+/// The programs on a path. They run until they are dropped.
 #[derive(Debug)]
 pub struct Hops {
-    /// Where clients go.
+    /// The address for clients.
     pub entry: SocketAddr,
     activation: Option<Activation>,
     sidecars: Vec<QueueProxy>,
@@ -54,12 +54,13 @@ struct Activation {
 }
 
 impl Hops {
-    /// Starts what is on `path`, with a pod for each of `apps`; a path without an activator leads to the first of them.
+    /// Starts the programs on `path`, with a pod for each of `apps`. A path without an activator leads to the first
+    /// of them.
     pub async fn start(path: Path, apps: &[SocketAddr]) -> Self {
         Self::starting(path, apps, &|_| None).await
     }
 
-    /// The same, with queue-proxies that try whether their app takes connections, as most do.
+    /// The same, with queue-proxies that check whether their app accepts connections, as most do.
     pub async fn start_probing(path: Path, apps: &[SocketAddr]) -> Self {
         let probe = r#"{"tcpSocket":{"host":"127.0.0.1"}}"#;
         Self::starting(path, apps, &|name| (name == "SERVING_READINESS_PROBE").then(|| probe.to_owned()))
@@ -93,7 +94,8 @@ impl Hops {
         hops
     }
 
-    /// An activator that listens at `here`, and knows that the sidecars at `pods`, which are others', are ready.
+    /// Starts an activator that listens at `here`, and knows that the sidecars at `pods`, which the caller has
+    /// started, are ready.
     pub async fn before(here: IpAddr, pods: &[SocketAddr]) -> Self {
         let entries = pods.iter().enumerate().map(|(index, address)| pod(index, *address)).collect();
         let (activation, entry) = Activation::start(here, entries).await;
@@ -103,51 +105,51 @@ impl Hops {
         hops
     }
 
-    /// The pods become ready.
+    /// Makes the pods ready.
     pub async fn release(&self) {
         if let Some(Activation { autoscaler, pods, .. }) = &self.activation {
             autoscaler.tell(ServiceEntry { pods: pods.clone(), ..service() }).await;
         }
     }
 
-    /// Requests that the activator holds.
+    /// Returns the number of requests that the activator holds.
     pub fn held(&self) -> usize {
         self.load().held
     }
 
-    /// Pods that take requests.
+    /// Returns the number of pods that take requests.
     pub fn ready_pods(&self) -> usize {
         self.load().ready_pods
     }
 
-    /// Waits until so many pods take requests.
+    /// Waits until this many pods take requests.
     pub async fn has_ready_pods(&self, pods: usize) {
         until("ready pods", || self.ready_pods() == pods).await;
     }
 
-    /// Waits until the sidecar of the pod of that index has found its app ready, or gone.
+    /// Waits until the sidecar of the pod with that index has found its app ready, or not ready.
     pub async fn app_is_ready(&self, pod: usize, ready: bool) {
         let is = || self.sidecars[pod].ready_at().is_some();
         until("what the sidecar knows of its app", || is() == ready).await;
     }
 
-    /// Waits until the request that was sent is known where it waits: at the activator where there is one, else at the
-    /// sidecar of the pod of that index.
+    /// Waits until the request that was sent is in flight: at the activator if there is one, otherwise at the sidecar
+    /// of the pod with that index.
     pub async fn has_in_flight(&self, pod: usize, path: Path) {
         let at_sidecar = || path == Path::Sidecar && self.sidecars[pod].in_flight() > 0.0;
         until("the request is in flight", || self.held() > 0 || at_sidecar()).await;
     }
 
-    /// Waits until the sidecar of the pod of that index has so many requests in flight.
+    /// Waits until the sidecar of the pod with that index has this many requests in flight.
     pub async fn has_in_flight_at(&self, pod: usize, count: u32) {
         until("requests in flight", || self.sidecars[pod].in_flight() == f64::from(count)).await;
     }
 
-    /// Drains the sidecar of the pod of that index.
+    /// Drains the sidecar of the pod with that index.
     ///
     /// # Errors
     ///
-    /// If it had to cut connections.
+    /// Returns an error if it had to cut connections.
     pub async fn drain(&mut self, pod: usize) -> Result<(), Cut> {
         self.drain_within(pod, PATIENCE).await
     }
@@ -156,7 +158,7 @@ impl Hops {
     ///
     /// # Errors
     ///
-    /// If it had to cut connections.
+    /// Returns an error if it had to cut connections.
     pub async fn drain_within(&mut self, pod: usize, limit: Duration) -> Result<(), Cut> {
         self.sidecars.remove(pod).drain(Quiet { limit, ..quick() }).await
     }
@@ -192,10 +194,10 @@ impl Activation {
 /// The secret of every pod here.
 const NONCE: &str = "nonce-of-the-pod";
 
-/// Where programs listen that nobody else asks.
+/// The address for programs that only the tests use.
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The sidecar of a pod that others than [`Hops`] ask, at `here`.
+/// Starts the sidecar of a pod at `here` that is not used by [`Hops`].
 pub async fn pod_at(here: IpAddr, app: SocketAddr) -> (QueueProxy, SocketAddr) {
     sidecar(here, app, &|_| None).await
 }
@@ -226,7 +228,7 @@ fn pod(index: usize, address: SocketAddr) -> PodEntry {
     PodEntry { name, address: address.to_string(), nonce, direct: false }
 }
 
-/// A service without pods, on a port that the activator picks.
+/// Returns a service without pods, on a port that the activator chooses.
 fn service() -> ServiceEntry {
     ServiceEntry {
         namespace: "default".into(),

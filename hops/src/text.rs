@@ -1,10 +1,10 @@
 use std::fmt;
 
-/// Bytes that are mostly text, and are shown as such.
+/// Bytes that are mostly text, and are printed as text.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(pub Vec<u8>);
 
-/// What is longer is shown by its beginning and its length.
+/// Longer texts are printed as their beginning and their length.
 const SHOWN: usize = 300;
 
 impl fmt::Debug for Text {

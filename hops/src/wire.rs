@@ -1,4 +1,4 @@
-//! Messages off a socket.
+//! Reads messages from a socket.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use tokio::{
 
 use crate::message::{Field, Framing, Head, chunk_size};
 
-/// Bytes of one connection that are kept to be looked at; a body of megabytes is not.
+/// Maximum number of bytes of a connection that are recorded; a body of megabytes is not.
 const KEPT: usize = 4 * 1024 * 1024;
-/// A head that does not end before is none.
+/// A head that is longer than this is invalid.
 const LONGEST_HEAD: usize = 8 * 1024 * 1024;
 
-/// All that was read from a connection, so far.
+/// All bytes that were read from a connection so far.
 pub type Tape = watch::Sender<Vec<u8>>;
 
 /// The reading half of a connection.
@@ -31,11 +31,11 @@ impl<R: AsyncRead + Unpin> Wire<R> {
         Self { io, buffer: Vec::new(), tape }
     }
 
-    /// The next head as it came, its empty line included; `None` if the connection ends before it.
+    /// Returns the next head, including its empty line; `None` if the connection ends before it.
     ///
     /// # Errors
     ///
-    /// How it broke off.
+    /// Returns how the connection broke.
     pub async fn head(&mut self) -> Result<Option<Vec<u8>>, String> {
         loop {
             if let Some(end) = end_of(&self.buffer, b"\r\n\r\n") {
@@ -53,11 +53,11 @@ impl<R: AsyncRead + Unpin> Wire<R> {
         }
     }
 
-    /// Reads a body into `body`, and answers its trailers.
+    /// Reads a body into `body`, and returns its trailers.
     ///
     /// # Errors
     ///
-    /// How it broke off.
+    /// Returns how the connection broke.
     pub async fn body(&mut self, framing: Framing, body: &mut Vec<u8>) -> Result<Vec<Field>, String> {
         match framing {
             Framing::Nothing => {}
@@ -126,18 +126,18 @@ impl<R: AsyncRead + Unpin> Wire<R> {
         }
     }
 
-    /// Reads and drops whatever comes, until the other side closes.
+    /// Reads and discards data until the other side closes.
     pub async fn drain(&mut self) {
         while self.fill().await.is_ok_and(|read| read > 0) {
             self.buffer.clear();
         }
     }
 
-    /// Bytes that were read and not yet asked for, or the next that come; empty at the end.
+    /// Returns bytes that were read and not consumed yet, or the next that arrive; empty at the end.
     ///
     /// # Errors
     ///
-    /// If the connection broke.
+    /// Returns an error if the connection broke.
     pub async fn some(&mut self) -> io::Result<Vec<u8>> {
         if self.buffer.is_empty() {
             self.fill().await?;

@@ -20,13 +20,13 @@ fn chunked(method: &str) -> Case {
     Case::plain(head + "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", OK)
 }
 
-/// An answer of some megabytes.
+/// A response of some megabytes.
 fn large(framing: &str, pieces: impl Fn(&str) -> String) -> Case {
     let body: String = (0..200).map(|_| pieces(&"y".repeat(16 * 1024))).collect();
     Case::plain(GET, format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{body}"))
 }
 
-/// The app closes after what it has said.
+/// The app closes the connection after its response.
 fn breaking_off(answer: &str) -> Case {
     Case::new([Step::Send(GET.as_bytes().to_vec())], Script::of([Act::Read, write(answer), Act::Close]))
         .wants(Want::BrokenOff(200))
@@ -95,12 +95,12 @@ through_the_hops! {
     chunks_beside_a_length_that_is_right => Case::plain(
         GET, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     ).wants(Want::Answer(200, "hello"));
-    // RFC 9110, section 8.6: a 204 has no length; a hop that passes the app's on would be at fault itself.
+    // RFC 9110, section 8.6: a 204 has no length; a hop that passed the app's length on would violate it, too.
     a_204_that_tells_a_length => Case::plain(
         GET, "HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n").wants(Want::Answer(204, ""));
 }
 
-/// Requests that a client sends without waiting for answers are answered in their order.
+/// Requests that a client sends without waiting for responses are answered in order.
 async fn pipelined(path: Path) {
     let app = App::start(
         Script::answering(OK)

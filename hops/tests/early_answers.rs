@@ -1,4 +1,4 @@
-//! Answers that come before the request's body has: the client gets all of them, and never a reset.
+//! Responses that arrive before the request's body was read: the client gets them completely, and never a reset.
 
 use ebb_hops::{
     Case, Reads, Step, Want,
@@ -19,18 +19,18 @@ fn upload(acts: impl Into<Vec<Act>>) -> Case {
     Case::new([Step::Send(head.into_bytes()), Step::Flood(UPLOAD)], Script::of(acts))
 }
 
-/// Closes at once; a reset follows, because most of the upload was not read.
+/// Closes at once, which sends a reset, because most of the upload was not read.
 fn closing(answer: &str) -> Vec<Act> {
     vec![write(answer), Act::Close]
 }
 
-/// Says that it ends, and reads on until the client closes.
+/// Closes its sending half, and reads until the client closes.
 fn lingering(answer: &str) -> Vec<Act> {
     let answer = answer.replacen("\r\n", "\r\nconnection: close\r\n", 1);
     vec![write(answer), Act::Linger]
 }
 
-/// Reads the whole upload after its answer, and waits for the next request.
+/// Reads the whole upload after its response, and waits for the next request.
 fn keeping(answer: &str) -> Vec<Act> {
     vec![write(answer)]
 }

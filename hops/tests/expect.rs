@@ -1,4 +1,4 @@
-//! `Expect: 100-continue` is the app's to answer (RFC 9110, section 10.1.1).
+//! The app answers `Expect: 100-continue` (RFC 9110, section 10.1.1).
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ on_every_path! {
     an_app_that_answers_413_at_once_is_heard_and_no_body_is_asked_for => refusal("413 Content Too Large");
     an_app_that_answers_401_at_once_is_heard_and_no_body_is_asked_for => refusal("401 Unauthorized");
     an_app_that_says_100_is_heard_once => asked([write(GO_ON), Act::Read, write(OK)]);
-    // A 100 of the hop's own would come before the 102.
+    // A 100 of the hop's own would arrive before the 102.
     nothing_is_asked_for_before_the_app_asks => asked(
         [write("HTTP/1.1 102 Processing\r\n\r\n"), write(GO_ON), Act::Read, write(OK)]);
     an_app_that_says_100_and_refuses_after_it_has_read => asked(
@@ -54,7 +54,7 @@ on_every_path! {
         ],
         Script::of([write(GO_ON), Act::Read, write(OK)]),
     );
-    // RFC 9110, section 10.1.1: who has the content already need not ask for it.
+    // RFC 9110, section 10.1.1: a server that already has the content need not ask for it.
     a_client_that_does_not_wait_is_not_asked => Case::new(
         [send(&HEAD.replace("\r\n\r\n", "\r\n\r\nhello"))], Script::answering(OK));
 }

@@ -1,13 +1,13 @@
-//! Requests whose end is not clear, or whose bytes two readers could take for different things, are refused, and the app
-//! sees nothing of them.
+//! Requests with an unclear end, or that two parsers could interpret differently, are refused, and the app receives
+//! nothing of them.
 
 use ebb_hops::{Case, Observed, Run, Want, has_a_reason, refused, through_the_hops};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-/// What an attacker would want the app to take for a request of its own.
+/// What an attacker wants the app to take for a separate request.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// A POST with these fields, and what follows it.
+/// A POST with these fields, and the bytes after it.
 fn post(fields: &str) -> Case {
     refused(format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n{SMUGGLED}"))
 }
@@ -16,8 +16,8 @@ fn get(fields: impl AsRef<[u8]>) -> Case {
     refused([b"GET / HTTP/1.1\r\nhost: a\r\n", fields.as_ref(), b"\r\n\r\n"].concat())
 }
 
-/// A body that is wrong somewhere behind its head. The head may have gone to the app by then: what must not be is
-/// that the app takes it for whole, or sees what follows.
+/// A body with a fault somewhere after its head. The head may have reached the app by then, but the app must not take
+/// the request for complete, or receive what follows.
 fn chunks(chunks: &str) -> Case {
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
     Case::plain(format!("{head}{chunks}{SMUGGLED}"), OK).wants(Want::Judged(never_whole))
@@ -31,7 +31,7 @@ fn never_whole(observed: &Observed, _: &Run) {
     has_a_reason(&observed.answer);
 }
 
-/// Refused, or read as one thing and written as that, without doubt.
+/// The request is refused, or forwarded with one clear meaning.
 fn clear(request: impl AsRef<[u8]>) -> Case {
     Case::plain(request, OK).wants(Want::Judged(refused_or_clear))
 }

@@ -1,4 +1,4 @@
-//! A client that has said all, and says so, gets its answer.
+//! A client that closes its half of the connection after its request gets the response.
 
 use ebb_hops::{
     Case, Step,
@@ -8,7 +8,7 @@ use ebb_hops::{
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// The app answers once it is sure that the end has come too.
+/// The app responds when it is certain that the end has arrived, too.
 fn shut_after(request: &str) -> Case {
     Case::new(
         [Step::Send(request.as_bytes().to_vec()), Step::Shut, Step::UntilAppSaw(1), Step::Tell],
@@ -22,7 +22,7 @@ on_every_path! {
     after_a_get_of_http_1_0 => shut_after("GET / HTTP/1.0\r\nhost: a\r\n\r\n")
         .but("RFC 9112, section 2.3: a hop sends its own version", |want| want.request_line_is("GET / HTTP/1.1"));
     after_a_post => shut_after("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
-    // Its end is seen late, because its body is not read before the app has had its second to ask for it.
+    // The end is noticed late, because the body is not read before the app has had a second to ask for it.
     after_a_post_that_did_not_wait_to_be_asked => shut_after(
         "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\nhello");
     after_a_post_of_http_1_0_that_expects => shut_after(

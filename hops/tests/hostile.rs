@@ -1,5 +1,4 @@
-//! Valid requests with random faults: whatever the app receives is exactly what the hop has answered, and reads without
-//! doubt.
+//! Valid requests with random faults: the app receives exactly what the hop has answered, and nothing ambiguous.
 
 use std::cell::RefCell;
 
@@ -22,7 +21,7 @@ const REQUESTS: [&str; 7] = [
     "DELETE http://a/d HTTP/1.1\r\nhost: a\r\nx-long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n",
 ];
 
-/// What attackers put in.
+/// Pieces that attackers use.
 const PIECES: [&str; 32] = [
     "\r",
     "\n",
@@ -58,7 +57,7 @@ const PIECES: [&str; 32] = [
     "GET /x HTTP/1.1\r\nhost: a\r\n\r\n",
 ];
 
-/// One change to the bytes of some requests.
+/// One change of the bytes of some requests.
 #[derive(Clone, Debug)]
 enum Fault {
     Insert(Index, &'static str),
@@ -115,7 +114,7 @@ fn hostile() -> impl Strategy<Value = Text> {
     })
 }
 
-/// Cases for one path. Each has a connection of its own to the hop; the hop keeps those to the app.
+/// Runs cases on one path. Each has its own connection to the hop; the hop keeps its connections to the app.
 fn never_in_doubt(path: Path, cases: u32) {
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let way = RefCell::new(Way::new(path));

@@ -1,4 +1,4 @@
-//! Clients and apps of HTTP/1.0.
+//! HTTP/1.0 clients and apps.
 
 use ebb_hops::{
     Case, Hops, Observed, Path, Run, Step, Want,
@@ -16,7 +16,7 @@ fn without_an_empty_host(observed: &Observed, _: &Run) {
     assert!(!request.head.all("host").contains(&&b""[..]), "{request:?}");
 }
 
-/// RFC 9112, section 6.1: no chunks to a client of HTTP/1.0; the end of the connection is the answer's.
+/// RFC 9112, section 6.1: an HTTP/1.0 client gets no chunks; the end of the connection marks the end of the response.
 fn without_chunks(observed: &Observed, run: &Run) {
     let heard = String::from_utf8_lossy(&run.heard);
     assert!(!heard.to_ascii_lowercase().contains("transfer-encoding"), "{heard}");

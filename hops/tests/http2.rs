@@ -1,4 +1,4 @@
-//! The same over HTTP/2, by prior knowledge: clients and apps of gRPC.
+//! HTTP/2 by prior knowledge: gRPC clients and apps.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ use tokio::{
 
 type AnyBody = BoxBody<Bytes, Infallible>;
 
-/// What came of a request at one end.
+/// The result of a request at one end.
 #[derive(Debug)]
 struct Whole<H> {
     head: H,
@@ -36,7 +36,7 @@ struct Whole<H> {
     trailers: Option<HeaderMap>,
 }
 
-/// An app that answers when it has read the request, or `early`.
+/// An app that responds when it has read the request, or `early`.
 struct App {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Whole<Parts>>>>,
@@ -48,7 +48,7 @@ impl App {
         Self::serving(answer, &[]).await
     }
 
-    /// Answers requests of these paths before it has read them.
+    /// The paths of requests that are answered before they are read.
     async fn serving(answer: fn() -> Response<AnyBody>, early: &'static [&'static str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -73,7 +73,7 @@ impl App {
                     let mut builder = server::conn::http2::Builder::new(TokioExecutor::new());
                     // More than any test sends.
                     builder.max_header_list_size(4 * 1024 * 1024);
-                    // How it ends is the test's business.
+                    // The test checks how it ends.
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
@@ -92,7 +92,7 @@ async fn whole<H>((head, body): (H, Incoming)) -> Result<Whole<H>, hyper::Error>
     Ok(Whole { head, body: body.to_bytes(), trailers })
 }
 
-/// Sends one request through `path`, and answers what comes.
+/// Sends one request through `path`, and returns the result.
 async fn ask(
     path: Path,
     app: SocketAddr,
@@ -106,7 +106,7 @@ async fn ask(
         soon("a handshake", builder.handshake(TokioIo::new(stream))).await.expect("it speaks HTTP/2");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        // How it ends shows in the answer.
+        // Its end shows in the response.
         let _ = connection.await;
     });
     let asked = tokio::spawn(async move { whole(sender.send_request(request).await?.into_parts()).await });
@@ -134,7 +134,7 @@ fn with_trailers(data: &'static str, name: &'static str) -> AnyBody {
     Full::new(Bytes::from_static(data.as_bytes())).with_trailers(async move { Some(Ok(trailers)) }).boxed()
 }
 
-/// So many bytes, as fast as they are taken.
+/// This many bytes, as fast as they are accepted.
 struct Filling(usize);
 
 impl Body for Filling {
@@ -252,10 +252,10 @@ async fn a_host_alone(path: Path) {
     );
 }
 
-/// Refused by the hop itself: with a status and its reason, or as a stream that is no request.
+/// The hop itself refuses the request, with a status and a reason, or by resetting the stream.
 async fn is_refused(path: Path, sent: Request<AnyBody>, statuses: &[u16]) {
     let app = App::start(ok).await;
-    // A stream that is reset is refused too: RFC 9113, section 8.1.1.
+    // A stream that is reset is also refused: RFC 9113, section 8.1.1.
     if let Ok(answer) = ask(path, app.address, sent).await {
         assert!(statuses.contains(&answer.head.status.as_u16()), "{answer:?}");
         assert!(answer.head.headers.contains_key("ebb-reason"), "{answer:?}");
@@ -278,7 +278,8 @@ async fn a_tunnel(path: Path) {
     is_refused(path, sent, &[400, 405, 501]).await;
 }
 
-/// RFC 8441 needs a setting of the server's, which is not sent; who asks all the same is refused, and no app hears of it.
+/// RFC 8441 requires a server setting, which is not sent. A client that asks anyway is refused, and the app receives
+/// nothing.
 async fn a_websocket(path: Path) {
     let app = App::start(|| Response::new(empty())).await;
     let hops = Hops::start(path, &[app.address]).await;
@@ -286,7 +287,7 @@ async fn a_websocket(path: Path) {
     let (mut sender, connection) = soon("a handshake", h2::client::handshake(stream)).await.expect("HTTP/2");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        // How it ends shows in the answer.
+        // Its end shows in the response.
         let _ = connection.await;
     });
     let get = Request::get("http://hello/").body(()).expect("a request");
@@ -309,7 +310,7 @@ async fn an_app_that_is_gone_from_a_client_of_grpc(path: Path) {
     is_unavailable_to_grpc(path, gone).await;
 }
 
-/// A call of gRPC that is not answered over HTTP/2 is told so in gRPC's words, and in Ebb's.
+/// A gRPC call that is not answered over HTTP/2 gets an error in gRPC's terms, and Ebb's reason.
 async fn is_unavailable_to_grpc(path: Path, app: SocketAddr) {
     let call =
         request(Method::POST, "/s/M").header("content-type", "application/grpc").header("te", "trailers");
@@ -320,7 +321,7 @@ async fn is_unavailable_to_grpc(path: Path, app: SocketAddr) {
     assert!(answer.head.headers.contains_key("ebb-reason"), "{answer:?}");
 }
 
-/// An app that writes `said` to whoever connects, and closes.
+/// An app that writes `said` to each client, and closes.
 async fn saying(said: &'static [u8]) -> (SocketAddr, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -328,7 +329,7 @@ async fn saying(said: &'static [u8]) -> (SocketAddr, JoinSet<()>) {
     serving.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut asked = [0; 24];
-            // Whoever asks may have gone.
+            // The client may have disconnected.
             let _ = stream.read_exact(&mut asked).await;
             let _ = stream.write_all(said).await;
             let _ = stream.shutdown().await;
@@ -348,7 +349,7 @@ async fn an_app_that_closes_from_a_client_of_grpc(path: Path) {
     is_unavailable_to_grpc(path, app).await;
 }
 
-/// It has fewer bytes than are taken, and more fields.
+/// The head has fewer bytes than the limit, but more fields.
 async fn a_head_of_too_many_fields(path: Path) {
     let mut sent = request(Method::GET, "/");
     for n in 0..10_001 {

@@ -1,4 +1,4 @@
-//! Answers before the answer over HTTP/2: Early Hints, and `Expect: 100-continue`, which is the app's to answer.
+//! Interim responses over HTTP/2: Early Hints, and `Expect: 100-continue`, which the app answers.
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
@@ -19,11 +19,11 @@ use tokio::{
 /// What the app does with a request.
 #[derive(Clone, Copy, Debug)]
 enum Script {
-    /// Says 103 twice, and answers when it is told to.
+    /// Sends 103 twice, and responds when it is told to.
     Hints,
-    /// Says 100, reads the body, answers.
+    /// Sends 100, reads the body, responds.
     Asks,
-    /// Answers 417 without a look at the body.
+    /// Responds with 417 without reading the body.
     Refuses,
 }
 
@@ -49,7 +49,7 @@ impl App {
     }
 }
 
-/// How a connection ends is the test's business.
+/// The test checks how a connection ends.
 async fn serve(stream: TcpStream, script: Script, told: Arc<Notify>) {
     let Ok(mut connection) = server::handshake(stream).await else { return };
     let mut streams = JoinSet::new();
@@ -102,7 +102,7 @@ async fn read(mut body: RecvStream) -> Vec<u8> {
     read
 }
 
-/// A request on its way, through hops that stay while it lives.
+/// A request that was sent, through hops that live as long as this.
 struct Asked {
     answer: ResponseFuture,
     upload: SendStream<Bytes>,
@@ -118,7 +118,7 @@ impl Asked {
         let (mut sender, connection) = soon("a handshake", client::handshake(stream)).await.expect("HTTP/2");
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            // How it ends shows in the answer.
+            // Its end shows in the response.
             let _ = connection.await;
         });
         let mut request = Request::post("http://shop.example/").body(()).expect("a request");
@@ -140,7 +140,7 @@ impl Asked {
         interim.expect("the answer does not come first").expect("the stream lives")
     }
 
-    /// The status of the answer, whose body must be whole.
+    /// Returns the status of the response, whose body must be complete.
     async fn answered(mut self) -> StatusCode {
         let more = soon("the answer", poll_fn(|cx| self.answer.poll_informational(cx))).await;
         assert!(more.is_none(), "{more:?}");

@@ -1,5 +1,5 @@
-//! What passes over HTTP/2: each case runs directly, through the sidecar, and through both hops, with a pod that is ready
-//! and with one that becomes so while the request is held. Client and app see the same on every way.
+//! What passes over HTTP/2. Each case runs directly, through the sidecar, and through both hops, with a ready pod and
+//! with one that becomes ready while the request is held. Client and app see the same on each path.
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
@@ -15,7 +15,7 @@ use tokio::{
 
 /// More than any case sends.
 const MAX_HEADER_BYTES: u32 = 4 * 1024 * 1024;
-/// What a client sends at a time of an upload that has no end.
+/// What a client sends at once of an endless upload.
 const PIECE: &[u8] = &[b'x'; 16 * 1024];
 
 type Fields = Vec<(String, Vec<u8>)>;
@@ -27,24 +27,24 @@ struct Asks {
     target: String,
     fields: Fields,
     body: Body,
-    /// Whether it looks for the answer only when it has sent all, or can send no more.
+    /// Whether it reads the response only when it has sent everything, or can send no more.
     reads_last: bool,
 }
 
 /// A body of a client or an app.
 #[derive(Clone)]
 enum Body {
-    /// The head is the end.
+    /// There is no body.
     None,
     /// These bytes, and then the end.
     Data(Vec<u8>),
     /// These bytes, and then these trailers.
     Trailed(Vec<u8>, Fields),
-    /// As much as is taken, without an end.
+    /// As much as is accepted, without an end.
     Endless,
     /// These bytes, and then a reset.
     Reset(Vec<u8>, Reason),
-    /// These bytes, and then the connection is gone.
+    /// These bytes, and then the connection breaks.
     Gone(Vec<u8>),
 }
 
@@ -60,17 +60,17 @@ struct Does {
 /// What the app does with the body of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reads {
-    /// It answers when it has read all of it.
+    /// It responds when it has read all of it.
     First,
-    /// It answers, and wants none of it: its stream is reset.
+    /// It responds, and resets the stream without reading the body.
     Nothing,
-    /// It answers, and throws away what still comes.
+    /// It responds, and then reads and discards the body.
     Afterwards,
-    /// The same, and it takes no more requests on the connection.
+    /// The same, and it accepts no more requests on the connection.
     Lingering,
 }
 
-/// What one side has seen of the other's message.
+/// What one side has received of the other's message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
     /// Method, target and authority, or the status.
@@ -78,7 +78,7 @@ struct Seen {
     fields: Fields,
     body: Bytes,
     trailers: Fields,
-    /// Whether it did not come to its end.
+    /// Whether it ended early.
     is_broken: bool,
 }
 
@@ -104,7 +104,7 @@ fn map(fields: &Fields) -> HeaderMap {
     map
 }
 
-/// In order of their names; those that a hop adds are left out.
+/// Returns the fields ordered by name, without those that a hop adds.
 fn unmapped(map: &HeaderMap) -> Fields {
     let added = ["x-forwarded-for", "date"];
     let mut fields: Fields = map
@@ -116,7 +116,7 @@ fn unmapped(map: &HeaderMap) -> Fields {
     fields
 }
 
-/// Sends `data` as it is taken; the error is that nobody takes any.
+/// Sends `data` as it is accepted; returns an error if the other side accepts no more.
 async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, ends: bool) -> Result<(), h2::Error> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
@@ -154,14 +154,14 @@ async fn send_body(stream: &mut SendStream<Bytes>, body: Body) -> Result<(), h2:
     }
 }
 
-/// A reset overtakes what is not written yet; the connection writes when its task runs.
+/// A reset would overtake data that is not written yet; the connection writes when its task runs.
 async fn drained(_: &SendStream<Bytes>) {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
 }
 
-/// The rest of a message.
+/// Receives the rest of a message.
 async fn receive(mut stream: RecvStream, seen: &mut Seen) {
     let mut body = BytesMut::new();
     while let Some(data) = stream.data().await {
@@ -170,7 +170,7 @@ async fn receive(mut stream: RecvStream, seen: &mut Seen) {
             break;
         };
         body.extend_from_slice(&data);
-        // A stream that has ended needs none.
+        // A stream that has ended needs no capacity.
         let _ = stream.flow_control().release_capacity(data.len());
     }
     seen.body = body.freeze();
@@ -182,10 +182,10 @@ async fn receive(mut stream: RecvStream, seen: &mut Seen) {
     }
 }
 
-/// As [`receive`], of a body that nobody wants.
+/// Like [`receive`], but discards the body.
 async fn thrown_away(mut stream: RecvStream) {
     while let Some(Ok(data)) = stream.data().await {
-        // A stream that has ended needs none.
+        // A stream that has ended needs no capacity.
         let _ = stream.flow_control().release_capacity(data.len());
     }
 }
@@ -236,7 +236,7 @@ async fn serve(stream: TcpStream, does: Does, saw: Arc<Mutex<Vec<Seen>>>) {
     }
 }
 
-/// Answers whether the connection goes on.
+/// Handles a request. Returns whether the connection continues.
 async fn answer(
     request: Request<RecvStream>,
     mut respond: server::SendResponse<Bytes>,
@@ -261,7 +261,7 @@ async fn answer(
     let ends = matches!(does.body, Body::None);
     let goes_on = !matches!(does.body, Body::Gone(_));
     if let Ok(mut stream) = respond.send_response(response, ends) {
-        // Whoever asked may have gone.
+        // The client may have disconnected.
         let _ = send_body(&mut stream, does.body).await;
     }
     if matches!(does.reads, Reads::Afterwards | Reads::Lingering)
@@ -280,7 +280,7 @@ async fn ask(entry: SocketAddr, asks: Asks) -> Seen {
     let (mut sender, connection) = builder.handshake(stream).await.expect("HTTP/2");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        // How it ends shows in the answer.
+        // Its end shows in the response.
         let _ = connection.await;
     });
     let uri = Uri::builder().scheme("http").authority("hello.example").path_and_query(asks.target.as_str());
@@ -291,7 +291,7 @@ async fn ask(entry: SocketAddr, asks: Asks) -> Seen {
     let ends = matches!(asks.body, Body::None);
     let (answer, mut stream) = sender.send_request(request, ends).expect("it is sent");
     let sending = async {
-        // An early answer makes an end of it.
+        // An early response may stop this.
         let _ = send_body(&mut stream, asks.body).await;
     };
     let receiving = async {
@@ -310,7 +310,7 @@ async fn ask(entry: SocketAddr, asks: Asks) -> Seen {
         sending.await;
         receiving.await
     } else {
-        // Who has the whole answer need not send on.
+        // A client that has the complete response need not continue sending.
         let mut sending = std::pin::pin!(sending);
         let mut receiving = std::pin::pin!(receiving);
         tokio::select! {
@@ -334,7 +334,7 @@ async fn outcome(path: Path, asks: Asks, does: Does) -> Outcome {
     Outcome { client, app }
 }
 
-/// Whether it is as directly on `path`.
+/// Checks that the result on `path` is the same as directly.
 async fn is_as_directly(path: Path, asks: Asks, does: Does) {
     let directly = outcome(Path::Direct, asks.clone(), does.clone()).await;
     assert_eq!((directly.client.line.as_str(), directly.app.len()), (does.status.to_string().as_str(), 1));
@@ -342,7 +342,7 @@ async fn is_as_directly(path: Path, asks: Asks, does: Does) {
     assert_eq!(through, directly);
 }
 
-/// Modules of a test for each path.
+/// Defines modules with one test for each path.
 macro_rules! on_every_way {
     ($($name:ident => $asks:expr, $does:expr;)*) => { $(
         mod $name {
@@ -390,12 +390,12 @@ fn ok() -> Does {
     says(200, &[], Body::Data(b"ok".to_vec()))
 }
 
-/// An answer to a request that is not read.
+/// A response to a request that is not read.
 fn early(status: u16, of: &[(&str, &str)]) -> Does {
     Does { reads: Reads::Nothing, ..says(status, of, Body::Data(b"no".to_vec())) }
 }
 
-/// More than what is on its way at once, whatever lies between the client and the app.
+/// More than can be in flight at once, whatever is between the client and the app.
 fn long_upload_that_reads_last() -> Asks {
     Asks { reads_last: true, ..post(Body::Data(vec![b'x'; 4 * 1024 * 1024])) }
 }

@@ -1,5 +1,5 @@
-//! What becomes of a request over HTTP/2 that its app refuses, goes away from, or breaks off: a gRPC call is a POST, and is
-//! sent again only where the app has said that it has not begun with it.
+//! What happens over HTTP/2 to a request that its app refuses, abandons or breaks off. A gRPC call is a POST, and is
+//! sent again only if the app has said that it has not started it.
 
 use std::{
     collections::VecDeque,
@@ -32,29 +32,29 @@ const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
 const END_STREAM_AND_HEADERS: u8 = 1 | 4;
 
-/// What an app does when a request's head has come.
+/// What an app does when the head of a request has arrived.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     /// 200, without a body.
     Answer,
-    /// It resets the stream with that reason, and serves on.
+    /// Resets the stream with that reason, and continues to serve.
     Reset(Reason),
-    /// It says that it goes, and that it has not begun with this one; then it closes.
+    /// Sends GOAWAY, which says that it has not started this request; then closes.
     GoAway,
-    /// It closes without a word.
+    /// Closes the connection.
     Break,
 }
 
-/// An app that is no library's: it says of each request what it is told to say, and then answers.
+/// An app without a library: for each request it does what it is told, and then responds.
 struct App {
     address: SocketAddr,
-    /// Heads that have come.
+    /// Number of heads that have arrived.
     deliveries: Arc<AtomicUsize>,
     _serving: JoinSet<()>,
 }
 
 impl App {
-    /// After `acts` it does `then` for ever.
+    /// Starts an app that does `acts`, and then always `then`.
     async fn start(acts: &[Act], then: Act) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -71,7 +71,7 @@ impl App {
                         count.fetch_add(1, Ordering::Relaxed);
                         acts.lock().pop_front().unwrap_or(then)
                     };
-                    // Where it ends, the connection does.
+                    // The connection ends with it.
                     let _ = serve(stream, next).await;
                 });
             }
@@ -84,7 +84,7 @@ impl App {
     }
 }
 
-/// Frames as they come; `next` says what to do about a request.
+/// Reads frames; `next` returns what to do about a request.
 async fn serve(mut stream: TcpStream, next: impl Fn() -> Act) -> std::io::Result<()> {
     let mut preface = [0; PREFACE.len()];
     stream.read_exact(&mut preface).await?;
@@ -118,7 +118,7 @@ async fn serve(mut stream: TcpStream, next: impl Fn() -> Act) -> std::io::Result
                         let payload =
                             [last.to_be_bytes(), u32::from(Reason::NO_ERROR).to_be_bytes()].concat();
                         stream.write_all(&frame(GOAWAY, 0, 0, &payload)).await?;
-                        // Orderly: what has come is read, so that nothing is reset.
+                        // Close gracefully: read what has arrived, so that nothing is reset.
                         stream.shutdown().await?;
                         while stream.read(&mut [0; 1024]).await? > 0 {}
                         return Ok(());
@@ -140,13 +140,13 @@ fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What a client sees of a request of `method`, with a body of five bytes.
+/// Returns what a client gets for a `method` request with a body of five bytes.
 async fn ask(entry: SocketAddr, method: Method) -> StatusCode {
     let stream = TcpStream::connect(entry).await.expect("it listens");
     let (mut sender, connection) = soon("a handshake", client::handshake(stream)).await.expect("HTTP/2");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        // How it ends shows in the answer.
+        // Its end shows in the response.
         let _ = connection.await;
     });
     let request = Request::builder().method(method).uri("http://hello/call").body(()).expect("a request");
@@ -155,7 +155,8 @@ async fn ask(entry: SocketAddr, method: Method) -> StatusCode {
     soon("an answer", answer).await.expect("an answer, not a reset").status()
 }
 
-/// One that is delivered `times` before there is an answer with `status`, over a connection that has served before.
+/// Checks that a request is delivered `times` before a response with `status`, over a connection that was used
+/// before.
 async fn delivered(path: Path, act: Act, method: Method, status: StatusCode, times: usize) {
     let app = App::start(&[Act::Answer, act], Act::Answer).await;
     let hops = Hops::start(path, &[app.address]).await;
@@ -164,7 +165,7 @@ async fn delivered(path: Path, act: Act, method: Method, status: StatusCode, tim
     assert_eq!(app.deliveries(), 1 + times, "the first is the one before");
 }
 
-/// Of one request, however often its app refuses it: three by each hop.
+/// Maximum number of deliveries of one request that its app keeps refusing: three by each hop.
 const MOST_DELIVERIES: usize = 9;
 
 const OK: StatusCode = StatusCode::OK;

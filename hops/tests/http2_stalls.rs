@@ -1,4 +1,4 @@
-//! HTTP/2 clients and apps that are slow, or talk in small pieces: what they do is theirs alone.
+//! HTTP/2 clients and apps that are slow, or send small pieces, do not affect others.
 
 use std::{
     future::poll_fn,
@@ -48,7 +48,7 @@ impl App {
     }
 }
 
-/// How a connection ends is the test's business.
+/// The test checks how a connection ends.
 async fn serve(stream: TcpStream, deliveries: Arc<AtomicUsize>) {
     // Windows that no test fills.
     let mut builder = server::Builder::new();
@@ -95,7 +95,7 @@ async fn play(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
             answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("5"));
             respond.send_response(answer, true).expect("it is open");
         }
-        // Reads nothing.
+        // Does not read.
         _ => {
             std::future::pending::<()>().await;
             drop(body);
@@ -103,7 +103,7 @@ async fn play(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     }
 }
 
-/// Sends as soon as there is room. One that has gone is the test's business.
+/// Sends as soon as there is room. The test checks whether the receiver is gone.
 async fn send(out: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) {
     loop {
         out.reserve_capacity(data.len());
@@ -116,7 +116,7 @@ async fn send(out: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) {
     }
 }
 
-/// Reads to the end, and answers how much it was.
+/// Reads to the end, and returns the number of bytes.
 async fn read(mut body: RecvStream) -> usize {
     let mut count = 0;
     while let Some(data) = body.data().await {
@@ -133,7 +133,7 @@ struct Client {
 }
 
 impl Client {
-    /// One that lets each stream bring so much unasked.
+    /// Returns a client whose streams accept this many bytes unread.
     async fn with_window(entry: SocketAddr, window: usize) -> Self {
         let stream = TcpStream::connect(entry).await.expect("it listens");
         let mut builder = client::Builder::new();
@@ -141,7 +141,7 @@ impl Client {
         let (sender, connection) = soon("a handshake", builder.handshake(stream)).await.expect("HTTP/2");
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            // How it ends shows in the answers.
+            // Its end shows in the responses.
             let _ = connection.await;
         });
         Self { sender, _connection: tasks }

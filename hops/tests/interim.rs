@@ -1,4 +1,4 @@
-//! Informational answers reach the client as the app gives them.
+//! Interim responses reach the client as the app sends them.
 
 use ebb_hops::{
     Case, Observed, Run, Step, Want,

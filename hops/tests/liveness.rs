@@ -1,7 +1,8 @@
-//! Who vanishes without a word is noticed in time: pods, clients, and strangers that only take up room.
+//! Peers that vanish silently are detected in time: pods, clients, and strangers that only occupy places.
 //!
-//! Real links are cut here and real time passes, because TCP is a part of what is tried. The bounds are those that
-//! `ebb_proxy::net::liveness` promises; what it took is printed. Links need root: without it those tests are skipped.
+//! These tests cut real links and take real time, because TCP is part of what is tested. The limits are those that
+//! `ebb_proxy::net::liveness` promises; the measured times are printed. Links require root; without it, the tests are
+//! skipped.
 
 #[path = "liveness/clients.rs"]
 mod clients;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-/// Awaits what must come in time, and says how long it took.
+/// Waits for something that must happen in time, and prints how long it took.
 async fn within<T>(bound: Duration, what: &str, future: impl Future<Output = T>) -> (T, Duration) {
     let began = Instant::now();
     let come = timeout(bound, future).await;
@@ -27,7 +28,7 @@ async fn within<T>(bound: Duration, what: &str, future: impl Future<Output = T>)
     (come.unwrap_or_else(|_| panic!("{what}: not within {bound:?}")), took)
 }
 
-/// Awaits a state that nobody announces.
+/// Waits for a condition without an event.
 async fn reached(mut is: impl FnMut() -> bool) {
     let mut looks = tokio::time::interval(Duration::from_millis(10));
     while !is() {

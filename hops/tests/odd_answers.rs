@@ -1,4 +1,4 @@
-//! Answers that are odd are repaired, or are a 502 that says why; in no case is the request sent again.
+//! Irregular responses are repaired, or result in a 502 that says why. The request is never sent again.
 
 use ebb_hops::{
     Case, Step, Want,
@@ -12,19 +12,19 @@ fn asked(method: &str, acts: impl Into<Vec<Act>>) -> Case {
     Case::new([Step::Send(request.into_bytes())], Script::of(acts))
 }
 
-/// May be repaired; the answer's body is `ok`.
+/// May be repaired; the body of the response is `ok`.
 fn odd(answer: impl AsRef<[u8]>) -> Case {
     let repaired = Some((200, "ok"));
     asked("GET", [Act::Read, write(answer)]).wants(Want::RepairedOrBadGateway { repaired, deliveries: 1 })
 }
 
-/// Cannot be read.
+/// Is unreadable.
 fn broken(method: &str, answer: impl AsRef<[u8]>) -> Case {
     let want = Want::RepairedOrBadGateway { repaired: None, deliveries: 1 };
     asked(method, [Act::Read, write(answer)]).wants(want)
 }
 
-/// Cannot be read, and the connection ends.
+/// Is unreadable, and the connection ends.
 fn broken_off(method: &str, answer: impl AsRef<[u8]>) -> Case {
     let want = Want::RepairedOrBadGateway { repaired: None, deliveries: 1 };
     asked(method, [Act::Read, write(answer), Act::Close]).wants(want)

@@ -1,4 +1,4 @@
-//! Real apps and clients. Each test says so and ends where a program that it needs cannot be had.
+//! Real apps and clients. If a program that a test needs is not available, the test says so and ends.
 
 #[path = "real/dialogue.rs"]
 mod dialogue;
@@ -23,7 +23,7 @@ use programs::{Kind, Program, free_port, have, installed};
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const UPLOAD: usize = 30 * 1024 * 1024;
 
-/// Starts `program` at a port of its own, and waits until it listens.
+/// Starts `program` on a free port, and waits until it listens.
 async fn listening(program: &Program) -> (Child, SocketAddr) {
     let address = free_port();
     let running = program.start(address);
@@ -31,7 +31,7 @@ async fn listening(program: &Program) -> (Child, SocketAddr) {
     (running, address)
 }
 
-/// A request that comes before the app has started waits for it.
+/// A request that arrives before the app has started waits for it.
 async fn cold_start(kind: Kind) {
     let Some(program) = have(kind).await else { return };
     let address = free_port();
@@ -46,7 +46,7 @@ async fn cold_start(kind: Kind) {
     assert_eq!(answer.body, "hello");
 }
 
-/// An app that refuses an upload without reading it is heard, by curl and by a plain client.
+/// If an app refuses an upload without reading it, curl and a plain client get its response.
 async fn early_answers(kind: Kind, path: Path) {
     let Some(program) = have(kind).await else { return };
     let (_running, address) = listening(&program).await;
@@ -60,7 +60,7 @@ async fn early_answers(kind: Kind, path: Path) {
     assert_eq!(curl.unwrap_or_else(|| vec!["413".into(); 20]), vec!["413"; 20]);
 }
 
-/// The status of the answer to an upload, if all of it came.
+/// Returns the status of the response to an upload, if the response was complete.
 async fn refused_upload(hops: &Hops) -> Result<u16, String> {
     let head = format!("POST /upload HTTP/1.1\r\nhost: a\r\ncontent-length: {UPLOAD}\r\n\r\n");
     let case = Case::new([Step::Send(head.into_bytes()), Step::Flood(UPLOAD)], Script::default());
@@ -68,7 +68,7 @@ async fn refused_upload(hops: &Hops) -> Result<u16, String> {
     answer.fault.map_or(Ok(answer.status), Err)
 }
 
-/// What curl says of twenty uploads; `None` if there is no curl.
+/// Returns what curl reports for twenty uploads; `None` if there is no curl.
 async fn refused_uploads_of_curl(hops: &Hops) -> Option<Vec<String>> {
     let curl = installed("curl")?;
     let file = programs::folder().join(format!("upload-{}", hops.entry.port()));
@@ -86,12 +86,12 @@ async fn refused_uploads_of_curl(hops: &Hops) -> Option<Vec<String>> {
     Some(statuses)
 }
 
-/// The sidecar at `entry` takes no connection any more.
+/// Waits until the sidecar at `entry` accepts no more connections.
 async fn takes_nobody(entry: SocketAddr) {
     until("nobody listens", || std::net::TcpStream::connect(entry).is_err()).await;
 }
 
-/// Requests that are under way when the sidecar drains get their answers.
+/// Requests in flight when the sidecar drains get their responses.
 async fn drain(kind: Kind) {
     let Some(program) = have(kind).await else { return };
     let (_running, address) = listening(&program).await;
@@ -111,7 +111,7 @@ async fn drain(kind: Kind) {
     }
 }
 
-/// A module of tests for each app.
+/// Defines a module of tests for each app.
 macro_rules! with_apps {
     ($($app:ident $kind:ident),*) => { $(
         mod $app {
@@ -145,7 +145,7 @@ with_apps! {
     http_server HttpServer, nginx Nginx
 }
 
-/// Streams of many HTTP/2 clients at once, each answered.
+/// Streams of many HTTP/2 clients at once are all answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h2load_loses_nothing_through_both() {
     let Some(load) = installed("h2load") else { return };

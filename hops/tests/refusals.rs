@@ -1,4 +1,5 @@
-//! What a hop refuses itself, it says so: with a reason for machines and a text for people, in the client's words.
+//! When a hop itself refuses a request, it says so: with a reason for programs and a text for people, in the client's
+//! protocol.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +25,7 @@ fn in_the_words_of_grpc(observed: &Observed, _: &Run) {
     assert_ne!(answer.field("grpc-message"), "", "{answer:?}");
 }
 
-/// One that is refused; after it the connection is closed, because nobody knows where the next request begins.
+/// The request is refused. Then the connection is closed, because nobody knows where the next request starts.
 fn closed_after(observed: &Observed, run: &Run) {
     has_a_reason(&observed.answer);
     assert_eq!((observed.answer.status, run.app_received), (400, 0));
@@ -58,7 +59,7 @@ through_the_hops! {
     };
 }
 
-/// What an app says of Ebb's own reasons is not believed, and not passed on.
+/// If an app sends Ebb's own reasons, they are neither trusted nor passed on.
 async fn reasons_are_ours(path: Path) {
     let answer = "HTTP/1.1 502 Bad Gateway\r\nebb-reason: app-refused\r\ncontent-length: 2\r\n\r\nno";
     let app = App::start(Script::answering(answer)).await;
@@ -78,13 +79,13 @@ async fn an_app_cannot_speak_for_either() {
     reasons_are_ours(Path::Both).await;
 }
 
-/// A client that leaves its request half said hears of it when its time is over.
+/// A client that sends only a part of its request is told when its time is over.
 async fn half_a_head(path: Path) {
     let app = App::start(Script::answering(OK)).await;
     let hops = Hops::start(path, &[app.address]).await;
     let mut stream = TcpStream::connect(hops.entry).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    // All of it is there before the hop looks for the first time: this thread is the runtime's only one.
+    // All of it arrives before the hop reads for the first time, because this thread is the runtime's only one.
     stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx-half").expect("room to send");
     tokio::time::pause();
     for _ in 0..12 {

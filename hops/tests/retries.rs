@@ -1,4 +1,5 @@
-//! What becomes of a request whose app fails: it is never sent twice unless that does no harm, and then once more.
+//! What happens to a request whose app fails: it is never sent twice unless that does no harm, and then only once
+//! more.
 
 use ebb_hops::{
     Hops, Path,
@@ -29,7 +30,7 @@ fn deliveries(apps: &[App]) -> usize {
     apps.iter().map(|app| app.deliveries("/die")).sum()
 }
 
-/// Asks once all pods have served: connections to them are kept.
+/// Sends a request after all pods have served, so that connections to them are kept.
 async fn ask_warm(path: Path, apps: &[App], request: &str) -> Answer {
     let hops = Hops::start(path, &addresses(apps)).await;
     for _ in 0..8 * apps.len() {
@@ -40,12 +41,12 @@ async fn ask_warm(path: Path, apps: &[App], request: &str) -> Answer {
 }
 
 fn is_a_failure_of_the_apps(answer: &Answer) {
-    // A 503 where it was to be sent once more, and no app came back to take it.
+    // 503 if it should be sent once more, and no app came back to take it.
     assert!([502, 503].contains(&answer.status), "{answer:?}");
     has_a_reason(answer);
 }
 
-/// A request that kills whatever app gets it.
+/// A request that kills any app that receives it.
 async fn query_of_death(path: Path, pods: usize, acts: &[Act], request: &str, most: usize) {
     let apps = apps(pods, acts).await;
     let answer = ask_warm(path, &apps, request).await;
@@ -114,9 +115,9 @@ async fn sent_when_the_app_is_back(path: Path) {
     back(path, POST).await;
 }
 
-/// Asks while the app is down; it comes back once the sidecar knows that it is.
+/// Sends a request while the app is down; the app comes back when the sidecar has noticed.
 async fn back(path: Path, request: &'static str) {
-    // No connection is kept: what is written to one whose app has just crashed may have been read.
+    // No connection is kept: what is written to an app that has just crashed may have been read.
     let close = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
     let script = Script::answering(OK).at("/warm", [Act::Read, write(close), Act::Close]);
     let mut app = App::start(script).await;
@@ -133,11 +134,11 @@ async fn back(path: Path, request: &'static str) {
     assert_eq!(app.deliveries("/die"), 1);
 }
 
-/// Asks before the app has ever listened, as Kubernetes lets clients of pods without a readiness probe.
+/// Sends a request before the app has ever listened, which Kubernetes allows for pods without a readiness probe.
 async fn sent_when_the_app_is_there(path: Path) {
     let mut app = App::start(Script::answering(OK)).await;
     app.crash().await;
-    // The activator asks the pod first, and holds the request while it is not ready.
+    // The activator probes the pod first, and holds the request while it is not ready.
     let hops = Hops::start_probing(if path == Path::Both { Path::Held } else { path }, &[app.address]).await;
     hops.release().await;
     let mut client = Client::connect(hops.entry).await;
@@ -150,7 +151,7 @@ async fn sent_when_the_app_is_there(path: Path) {
     assert_eq!(app.seen()[0].body, "hello");
 }
 
-/// Its close and the next request may meet: a request that the app did not begin to read is not lost for that.
+/// The app's close and the next request may cross: a request that the app has not read is not lost.
 async fn closed_after_each_answer(path: Path) {
     let close = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
     let app = App::start(Script::of([Act::Read, write(close), Act::Close])).await;

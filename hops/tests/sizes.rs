@@ -1,4 +1,4 @@
-//! Heads of any size up to a mebibyte pass; beyond it they are refused with the limit in words.
+//! Heads of any size up to a mebibyte pass; larger ones are refused, and the text gives the limit.
 
 use ebb_hops::{Case, Observed, Run, Want, has_a_reason, on_every_path, through_the_hops};
 
@@ -6,7 +6,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const KIB: usize = 1024;
 
-/// So many fields with values of so many bytes.
+/// This many fields with values of this many bytes.
 fn fields(count: usize, bytes: usize) -> String {
     let value = "v".repeat(bytes);
     let lines: Vec<String> = (0..count).map(|index| format!("x-{index}: {value}\r\n")).collect();

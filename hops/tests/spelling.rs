@@ -1,4 +1,4 @@
-//! Names, values and their order are the sender's.
+//! The names, values and order of fields are preserved.
 
 use ebb_hops::{Case, on_every_path};
 

@@ -1,4 +1,4 @@
-//! Targets pass as they came.
+//! Request targets pass unchanged.
 
 use ebb_hops::{Case, Want, on_every_path, through_the_hops};
 

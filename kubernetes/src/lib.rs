@@ -166,7 +166,7 @@ impl ScaleTarget for Kubernetes {
         if !first_to_go.is_empty() {
             // Without a mark another pod goes, which drains as well.
             if let Err(error) = self.writer.mark(&target.namespace, first_to_go, marked).await {
-                warn!(%service, %error, "cannot say which pods are to go first");
+                warn!(%service, %error, "cannot mark the pods to remove first");
             }
         }
         let scaled = self.writer.scale(&resource, &target.namespace, &target.name, pods).await;
@@ -201,7 +201,7 @@ impl Gate for Kubernetes {
     async fn admit(&self, token: Option<&str>) -> Result<(), String> {
         if token.is_none() {
             return Err(
-                "no token; an activator brings that of its ServiceAccount (EBB_TOKEN_FILE)".to_owned()
+                "no token; an activator must send that of its ServiceAccount (EBB_TOKEN_FILE)".to_owned()
             );
         }
         self.gate.admit(token).await

@@ -4,7 +4,7 @@
 const A_HABIT: u32 = 2;
 
 /// What is said of a writer of whom the API server kept no record.
-const SOMEBODY: &str = "somebody (an autoscaler, or kubectl scale)";
+const SOMEBODY: &str = "another program (an autoscaler, or kubectl scale)";
 
 /// Follows who writes the replicas of one object.
 #[derive(Debug, Default)]

@@ -305,7 +305,7 @@ impl Shell {
             Err(Refused { faults, releases }) => {
                 // To leave is not to be made impossible by what is wrong elsewhere.
                 self.world.set_defaults(self.outlets.defaults.load_full(), releases);
-                let text = format!("{}; what was last good holds", faults.join("; "));
+                let text = format!("{}; the last valid settings stay in effect", faults.join("; "));
                 let notice = Notice {
                     kind: "ConfigMap",
                     namespace: self.identity.namespace.clone(),
@@ -374,7 +374,7 @@ impl Shell {
         let failed = self.retries.failed(key.clone(), self.clock.now(), rand::random_range(0.5..1.0));
         if error.is_conflict() {
             // The watch tells what it is by now.
-            debug!(service = %key, %error, "somebody else wrote first");
+            debug!(service = %key, %error, "another client wrote first");
         } else {
             warn!(service = %key, %error, tries = failed.times, "cannot write; trying again");
             if failed.times == TRIES {

@@ -1,35 +1,38 @@
-//! Whether a request that was not served may be sent once more. Nothing else decides that.
+//! Decides whether a request that was not served may be sent again. No other code decides that.
 
 use ebb_core::fate::Fate;
 use http::{Method, request};
 
 use crate::body::RequestBody;
 
-/// A peer that refuses this often refuses for good: it is asked no more.
+/// After this many refusals by a peer, the request is not sent to it again: a peer that refuses this often usually
+/// keeps refusing.
 const MOST_REFUSALS: u32 = 3;
 
-/// What was tried for one request.
+/// The attempts for one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempts {
-    /// How often it may have reached an app.
+    /// How often the request may have reached an app.
     maybe_sent: u32,
     refused: u32,
-    /// How often it may reach one in all.
+    /// How often the request may reach an app in total.
     most: u32,
 }
 
 impl Attempts {
-    /// Of a hop that sees to repeats: a request that is safe to repeat is sent at most twice.
+    /// Attempts of a hop that repeats requests itself: a request that is safe to repeat is sent at most twice.
     pub const fn here() -> Self {
         Self { maybe_sent: 0, refused: 0, most: 2 }
     }
 
-    /// Of a hop behind another that sees to them: whatever may have reached the app is its to decide on.
+    /// Attempts of a hop behind another hop that repeats requests: only the hop in front repeats a request that may
+    /// have reached the app.
     pub const fn before_another() -> Self {
         Self { maybe_sent: 0, refused: 0, most: 1 }
     }
 
-    /// What became of the request in all: what may have been sent once may have been sent, whatever came after.
+    /// Returns the fate of the request over all attempts. If any attempt may have been sent, the request may have
+    /// been sent.
     pub const fn fate(&self, last: Fate) -> Fate {
         match last {
             Fate::NeverSent | Fate::RefusedByPeer if self.maybe_sent > 0 => Fate::MaybeSent,
@@ -37,7 +40,7 @@ impl Attempts {
         }
     }
 
-    /// Whether the request of `head` and `body`, of which one try ended so, may be sent once more.
+    /// Returns whether the request of `head` and `body` may be sent again after an attempt that ended with `fate`.
     pub fn again(&mut self, fate: Fate, head: &request::Parts, body: &RequestBody) -> bool {
         match fate {
             Fate::Answered => return false,
@@ -50,8 +53,8 @@ impl Attempts {
     }
 }
 
-/// Whether sending a request twice does no harm (RFC 9110, section 9.2.1). A switch of protocols is none that could be
-/// repeated.
+/// Returns whether it does no harm to send a request twice (RFC 9110, section 9.2.1). A request to switch protocols
+/// cannot be repeated.
 fn is_safe(head: &request::Parts) -> bool {
     let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     safe && !head.headers.contains_key(http::header::UPGRADE)
@@ -67,7 +70,7 @@ mod tests {
         Request::builder().method(method).body(()).unwrap().into_parts().0
     }
 
-    /// How often `method` is sent, where each try ends as `fates` says.
+    /// Returns how often a `method` request is sent if its attempts end with `fates`.
     fn sent(mut attempts: Attempts, method: Method, fates: &[Fate]) -> (usize, Fate) {
         let (head, body) = (head(method), RequestBody::empty());
         let mut last = Fate::Answered;

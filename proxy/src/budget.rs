@@ -1,8 +1,8 @@
-//! How much of our memory strangers may fill. What is counted is what is kept for them, not what they sent.
+//! Limits the memory that clients can fill. It counts what is kept for them, not what they sent.
 //!
-//! A budget may have a parent, of which it is a part: what is reserved in the part is reserved in the whole. When the
-//! whole runs short, its parts get no more than an equal share each, so that one that takes all that it can get leaves
-//! the others theirs.
+//! A budget can be a part of a parent budget: bytes reserved in the part are also reserved in the parent. When the
+//! parent runs short, each part gets at most an equal share, so that a part that takes all it can get leaves the
+//! others their share.
 
 use std::{
     fs,
@@ -12,12 +12,12 @@ use std::{
     },
 };
 
-/// Above this part of a whole, its parts are held to their shares.
+/// When more than this fraction of a budget is used, its parts are limited to equal shares.
 const SHORT: [u64; 2] = [3, 4];
-/// Above this part nothing is reserved that one can do without.
+/// When more than this fraction is used, only necessary reservations succeed.
 const FOR_NEEDS: [u64; 2] = [1, 2];
 
-/// A number of bytes, some of which are taken.
+/// A limited number of bytes, some of which are reserved.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Level>);
 
@@ -26,11 +26,11 @@ struct Level {
     limit: u64,
     used: AtomicU64,
     parent: Option<Budget>,
-    /// Parts of this that have taken something.
+    /// Number of parts that have reserved something.
     busy_parts: AtomicU64,
 }
 
-/// Bytes that are taken while this lives.
+/// Reserved bytes. Dropping this releases them.
 #[derive(Debug)]
 pub struct Reserved {
     budget: Budget,
@@ -38,24 +38,24 @@ pub struct Reserved {
 }
 
 impl Budget {
-    /// A whole of `limit` bytes.
+    /// Returns a budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
         Self::level(limit, None)
     }
 
-    /// A whole that has no end.
+    /// Returns a budget without a limit.
     pub fn unlimited() -> Self {
         Self::new(u64::MAX)
     }
 
-    /// Half of the memory that this process may have by its cgroup; the rest is for what it does by itself. Without a
-    /// cgroup that says so it has no end.
+    /// Returns a budget of half of the memory that the cgroup of this process allows. The rest is for the process
+    /// itself. Without a cgroup limit, the budget is unlimited.
     pub fn of_process() -> Self {
         memory_limit(|file| fs::read_to_string(file).ok())
             .map_or_else(Self::unlimited, |limit| Self::new(limit / 2))
     }
 
-    /// A part of this, that may take `limit` bytes of it.
+    /// Returns a part of this budget, which may use `limit` bytes of it.
     #[must_use]
     pub fn part(&self, limit: u64) -> Self {
         Self::level(limit, Some(self.clone()))
@@ -65,28 +65,29 @@ impl Budget {
         Self(Arc::new(Level { limit, used: AtomicU64::new(0), parent, busy_parts: AtomicU64::new(0) }))
     }
 
-    /// So much of its limit, as a numerator and a denominator.
+    /// Returns a fraction of the limit, given as numerator and denominator.
     pub fn share(&self, [numerator, denominator]: [u64; 2]) -> u64 {
         self.0.limit / denominator * numerator
     }
 
-    /// Bytes that may be taken.
+    /// Returns the limit, in bytes.
     pub fn limit(&self) -> u64 {
         self.0.limit
     }
 
-    /// Bytes that are taken.
+    /// Returns the number of reserved bytes.
     pub fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Takes `bytes`; `None` where there are not so many left.
+    /// Reserves `bytes`. Returns `None` if there are not enough left.
     pub fn reserve(&self, bytes: u64) -> Option<Reserved> {
         let mut reserved = Reserved { budget: self.clone(), bytes: 0 };
         reserved.grow(bytes).then_some(reserved)
     }
 
-    /// Takes `bytes` more into `reserved`, which begins as a part of its own: a share like others, when this runs short.
+    /// Reserves `bytes` more in `reserved`, which starts as a part of its own, so that it is limited to an equal
+    /// share when this budget runs short.
     pub(crate) fn grow(&self, reserved: &mut Option<Reserved>, bytes: u64) -> bool {
         if let Some(reserved) = reserved {
             return reserved.grow(bytes);
@@ -114,7 +115,7 @@ impl Budget {
         fits
     }
 
-    /// Whether a part that has `used` with the `bytes` that it wants may have them.
+    /// Returns whether a part may use `used` bytes, which includes the `bytes` that it asks for.
     fn leaves(&self, bytes: u64, used: u64) -> bool {
         let level = &*self.0;
         let is_short = self.used().saturating_add(bytes) > self.share(SHORT);
@@ -128,7 +129,7 @@ impl Budget {
         }
     }
 
-    /// `counts` where the parent was told that this part has taken something.
+    /// Releases `bytes`. `counts` says whether the parent counts this part as busy.
     fn give_back_here(&self, bytes: u64, counts: bool) {
         let left = self.0.used.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes);
         if left == 0
@@ -140,19 +141,19 @@ impl Budget {
         }
     }
 
-    /// Whether so little is left, here or above, that one does without what one can do without.
+    /// Returns whether so much is used, here or in a parent, that only necessary reservations succeed.
     fn is_scarce(&self) -> bool {
         self.used() > self.share(FOR_NEEDS) || self.0.parent.as_ref().is_some_and(Self::is_scarce)
     }
 }
 
 impl Reserved {
-    /// How many they are.
+    /// Returns the number of reserved bytes.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes `bytes` more; or none of them, where there are not so many left.
+    /// Reserves `bytes` more, or none if there are not enough left. Returns whether it did.
     pub fn grow(&mut self, bytes: u64) -> bool {
         let taken = self.budget.take(bytes);
         if taken {
@@ -161,7 +162,7 @@ impl Reserved {
         taken
     }
 
-    /// The same, of what one can do without: it is the first that there is no more of.
+    /// Like [`Self::grow`], for optional bytes: fails first when memory runs short.
     pub fn grow_if_plenty(&mut self, bytes: u64) -> bool {
         !self.budget.is_scarce() && self.grow(bytes)
     }
@@ -173,10 +174,10 @@ impl Drop for Reserved {
     }
 }
 
-/// Bytes of memory that the cgroup of this process allows, of either version, as `read` finds its files; `None` where it
-/// sets no limit.
+/// Returns the number of bytes that the cgroup (version 1 or 2) of this process allows, or `None` without a limit.
+/// `read` returns the content of a file.
 fn memory_limit(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
-    /// What version 1 says where it sets none: the largest number of whole pages.
+    /// The value of version 1 without a limit: the largest number of whole pages.
     const NONE: u64 = 1 << 62;
     ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
         .into_iter()

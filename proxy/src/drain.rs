@@ -1,10 +1,9 @@
-//! Leaving without losing a request.
+//! Shuts down a server without losing a request.
 //!
-//! HTTP/1 has no way to say "not another one on this connection" to a client that is silent: a server that
-//! closes an idle connection may close it over a request that is on its way. So a drain has two steps.
-//! *Leaving*: every answer says `Connection: close` (HTTP/2 gets GOAWAY at once, which is safe), and what
-//! is idle stays open. *Closing*, once nothing came for a while: idle connections are closed, and what is
-//! in flight is finished.
+//! HTTP/1 cannot tell a silent client to send no further request on a connection: if a server closes an idle
+//! connection, a request may already be on its way. A drain therefore has two steps. *Leaving*: every response has
+//! `Connection: close` (HTTP/2 gets GOAWAY at once, which is safe), and idle connections stay open. *Closing*, after
+//! some time without a request: idle connections are closed, and requests in flight finish.
 
 use std::{
     sync::{
@@ -28,24 +27,24 @@ pub(crate) enum Stage {
     Aborted,
 }
 
-/// What a drain that ran out of time cut off.
+/// What was cut when a drain timed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
-    /// Connections, upgraded ones among them, that were still open.
+    /// Number of connections that were still open, including upgraded ones.
     pub connections: usize,
 }
 
-/// When *leaving* may become *closing*.
+/// When *leaving* becomes *closing*.
 #[derive(Clone, Copy, Debug)]
 pub struct Quiet {
-    /// So long must no new request have come. It covers the time until the last client has heard that we
-    /// leave, and the time for which clients keep idle connections.
+    /// Time without a new request. It covers the time until the last client knows that the server leaves, and the
+    /// time for which clients keep idle connections.
     pub quiet: Duration,
-    /// After so long it is over, whatever is still open.
+    /// Time after which the drain ends, whatever is still open.
     pub limit: Duration,
 }
 
-/// The state of one server, shared by its listeners and connections.
+/// The drain state of one server, shared by its listeners and connections.
 #[derive(Clone, Debug)]
 pub struct Drain {
     state: Arc<State>,
@@ -73,23 +72,23 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Whether a drain has begun: probes answer so, and answers close their connections.
+    /// Returns whether a drain has started. Probes then report it, and responses close their connections.
     pub fn is_leaving(&self) -> bool {
         *self.state.stage.borrow() >= Stage::Leaving
     }
 
-    /// Resolves when a drain begins.
+    /// Resolves when a drain starts.
     pub async fn leaving(&self) {
         self.reached(Stage::Leaving).await;
     }
 
-    /// Resolves when a drain has come so far that nothing new is expected.
+    /// Resolves when a drain has reached *closing*.
     pub async fn ended(&self) {
         self.reached(Stage::Closing).await;
         self.state.tasks.wait().await;
     }
 
-    /// The tasks that a drain waits for: connections and upgraded streams.
+    /// Returns the tasks that a drain waits for: connections and upgraded streams.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.state.tasks
     }
@@ -100,32 +99,32 @@ impl Drain {
         OpenConnection { drain: self.clone() }
     }
 
-    /// A request has come.
+    /// Records that a request arrived.
     pub(crate) fn request(&self) {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) async fn reached(&self, stage: Stage) {
         let mut watched = self.state.stage.subscribe();
-        // The sender lives as long as `self`.
+        // This cannot fail: the sender lives as long as `self`.
         let _ = watched.wait_for(|current| *current >= stage).await;
     }
 
-    /// Begins to leave: answers say so from now on, connections stay.
+    /// Starts *leaving*: from now on responses close their connections; idle connections stay open.
     pub fn leave(&self) {
         self.advance(Stage::Leaving);
     }
 
-    /// Ends at once: every connection is cut.
+    /// Ends at once and cuts every connection.
     pub fn abort(&self) {
         self.advance(Stage::Aborted);
     }
 
-    /// Leaves, closes and waits until the last request has ended, within `plan`'s limit.
+    /// Runs a complete drain: leaves, closes, and waits until the last request has ended, within `plan`'s limit.
     ///
     /// # Errors
     ///
-    /// [`Cut`] if the limit passed first; what was open then is cut.
+    /// Returns [`Cut`] if the limit passed first. What was open then is cut.
     pub async fn run(&self, plan: Quiet) -> Result<(), Cut> {
         let deadline = Instant::now() + plan.limit;
         self.leave();
@@ -141,7 +140,7 @@ impl Drain {
         Err(cut)
     }
 
-    /// Resolves when no request came for `quiet`.
+    /// Resolves when no request has arrived for `quiet`.
     async fn quiet(&self, quiet: Duration) {
         loop {
             let seen = self.state.requests.load(Ordering::Relaxed);
@@ -163,7 +162,7 @@ impl Drain {
     }
 }
 
-/// A connection that is counted while this lives.
+/// Counts a connection until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
     drain: Drain,

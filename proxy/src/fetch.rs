@@ -11,31 +11,31 @@ use crate::{
     upstream::{Answered, SendError, Upstream},
 };
 
-/// A small answer that could not be fetched.
+/// Why a small response could not be fetched.
 #[derive(Debug, Error)]
 pub enum FetchError {
-    /// The request got no answer.
+    /// The request got no response.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The answer broke off.
+    /// The response ended early.
     #[error("the answer broke off: {0}")]
     Body(String),
-    /// The answer was longer than its bound.
+    /// The response was longer than the limit.
     #[error("the answer has more than {0} bytes")]
     TooLong(usize),
-    /// It all took too long.
+    /// The request and the response took too long.
     #[error("no whole answer within {0:?}")]
     TimedOut(Duration),
-    /// It switched protocols, which nobody asked for.
-    #[error("the answer switches protocols, unasked")]
+    /// The response switched protocols although nobody asked for it.
+    #[error("the answer switches protocols although nobody asked for it")]
     Switched,
 }
 
-/// Sends `request`, one of our own with a small body or none, and reads an answer of at most `max_bytes`.
+/// Sends `request`, one of Ebb's own with a small body or none, and reads a response of at most `max_bytes`.
 ///
 /// # Errors
 ///
-/// [`FetchError`] says how far it came.
+/// Returns [`FetchError`], which says how far the exchange got.
 pub async fn fetch<B: Into<RequestBody>>(
     upstream: &Arc<Upstream>,
     request: Request<B>,

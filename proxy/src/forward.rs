@@ -1,4 +1,4 @@
-//! One request on its way through: what is changed in its head, and what its time-outs are.
+//! Forwards one request: changes its head and applies its timeouts.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,36 +14,36 @@ use crate::{
     upstream::{Answered, SendError, Upstream},
 };
 
-/// How long one request may take.
+/// The timeouts of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// When the whole request must have ended.
     pub deadline: Instant,
-    /// When the answer must have begun, where that is limited.
+    /// When the response must have started, if that is limited.
     pub response_start: Option<Instant>,
-    /// Longest gap between two frames of the answer.
+    /// Longest allowed gap between two frames of the response.
     pub idle: Option<Duration>,
 }
 
-/// A request made ready to be sent, as often as that is allowed.
+/// A request that is ready to be sent, as often as that is allowed.
 #[derive(Debug)]
 pub struct Hop {
-    /// Its head.
+    /// The head.
     pub head: request::Parts,
-    /// Its body. What is sent is a copy, so that it can be sent once more.
+    /// The body. Copies of it are sent, so that it can be sent again.
     pub body: RequestBody,
 }
 
 impl Timeouts {
-    /// When the head of the answer must have come.
+    /// Returns when the head of the response must have arrived.
     pub fn head_due(&self) -> Instant {
         self.response_start.unwrap_or(self.deadline).min(self.deadline)
     }
 }
 
 impl Hop {
-    /// Takes a client's request: removes what concerns only the client's connection, and appends the
-    /// client's address to `X-Forwarded-For`.
+    /// Prepares a client's request: removes what concerns only the client's connection, and appends the client's
+    /// address to `X-Forwarded-For`.
     pub fn new(request: Request<RequestBody>, peer: SocketAddr) -> Self {
         let (mut head, body) = request.into_parts();
         let upgrade = wanted_upgrade(&head);
@@ -56,10 +56,11 @@ impl Hop {
         if head.version < Version::HTTP_2 {
             to_origin_form(&mut head);
             if head.version == Version::HTTP_10 {
-                // It is no expectation there (RFC 9110, section 10.1.1), and would be one in what is sent on.
+                // HTTP/1.0 has no expectations (RFC 9110, section 10.1.1), but the request that is sent on would have
+                // one.
                 head.headers.remove(header::EXPECT);
             }
-            // What has no host has it neither at the app, which has one for such requests.
+            // Send a request without a host on without one: the app has a default for it.
             if head.headers.contains_key(header::HOST) {
                 head.version = Version::HTTP_11;
             }
@@ -68,21 +69,21 @@ impl Hop {
     }
 }
 
-/// Which limit a request ran into before its answer began.
+/// Which limit passed before the response started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TimedOut {
-    /// The whole request's.
-    #[error("no answer within the request time-out")]
+    /// The limit of the whole request.
+    #[error("no response within the request timeout")]
     Request,
-    /// That of the answer's beginning.
-    #[error("the answer did not begin within the response start time-out")]
+    /// The limit until the response starts.
+    #[error("the response did not start within the response start timeout")]
     ResponseStart,
 }
 
-/// A request that did not get its answer's head.
+/// Why a request got no response head.
 #[derive(Debug, Error)]
 pub enum ForwardError {
-    /// The upstream did not answer.
+    /// The upstream did not respond.
     #[error(transparent)]
     Send(#[from] SendError),
     /// A limit passed.
@@ -91,7 +92,7 @@ pub enum ForwardError {
 }
 
 impl ForwardError {
-    /// What became of the request. What was sent and had to wait for too long may have been seen.
+    /// Returns what became of the request. A request that timed out after it was sent may have been seen.
     pub const fn fate(&self) -> Fate {
         match self {
             Self::Send(error) => error.fate,
@@ -100,7 +101,7 @@ impl ForwardError {
     }
 }
 
-/// An answer whose head has come.
+/// A response whose head has arrived.
 #[derive(Debug)]
 pub struct Forwarded {
     answered: Answered,
@@ -109,11 +110,11 @@ pub struct Forwarded {
     timeouts: Timeouts,
 }
 
-/// Sends the request of `head` and `body` to `upstream`, and waits for the head of its answer.
+/// Sends the request of `head` and `body` to `upstream`, and waits for the head of the response.
 ///
 /// # Errors
 ///
-/// [`ForwardError::fate`] says what became of the request.
+/// Returns [`ForwardError`]; its [`ForwardError::fate`] says what became of the request.
 pub async fn forward(
     upstream: &Arc<Upstream>,
     head: &request::Parts,
@@ -131,7 +132,7 @@ pub async fn forward(
 }
 
 impl Forwarded {
-    /// The status of the answer.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         match &self.answered {
             Answered::Whole(answer, _) => answer.status(),
@@ -139,7 +140,7 @@ impl Forwarded {
         }
     }
 
-    /// The headers of the answer.
+    /// Returns the headers of the response.
     pub fn headers(&self) -> &HeaderMap {
         match &self.answered {
             Answered::Whole(answer, _) => answer.headers(),
@@ -147,7 +148,7 @@ impl Forwarded {
         }
     }
 
-    /// The headers of the answer, to be changed before the client sees them.
+    /// Returns the headers of the response, to change them before the client sees them.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         match &mut self.answered {
             Answered::Whole(answer, _) => answer.headers_mut(),
@@ -155,21 +156,22 @@ impl Forwarded {
         }
     }
 
-    /// Removes what an app says in Ebb's name.
+    /// Removes headers from the app that are reserved for Ebb.
     pub fn strip_claims(&mut self) {
         for name in [headers::REASON, headers::FATE] {
             self.headers_mut().remove(name);
         }
     }
 
-    /// The answer, for the client. `guard` is dropped when the request has ended: with the last byte of
-    /// the body, or when both sides of an upgraded connection have closed.
+    /// Returns the response for the client. `guard` is dropped when the request has ended: with the last byte of the
+    /// body, or when both sides of an upgraded connection have closed.
     pub fn into_response<G: Send + 'static>(self, guard: G) -> Response<ResponseBody<G>> {
         let Self { answered, may_switch, timeouts } = self;
         match answered {
             Answered::Whole(mut answer, borrowed) => {
                 if answer.version() < Version::HTTP_2 {
-                    // The version is each connection's own: an app's 1.0 would close the client's connection too.
+                    // The version is a property of each connection: 1.0 from the app would close the client's
+                    // connection, too.
                     *answer.version_mut() = Version::HTTP_11;
                 }
                 strip_hop_by_hop(answer.headers_mut());
@@ -182,15 +184,15 @@ impl Forwarded {
                 answer.map(|()| ResponseBody::switched(upstream, guard))
             }
             Answered::Switched(..) => {
-                let text = "upstream switched protocols unasked";
+                let text = "upstream switched protocols although nobody asked for it";
                 Reply::new(StatusCode::BAD_GATEWAY, "unasked-upgrade", text).into_response()
             }
         }
     }
 }
 
-/// Headers that concern one connection only (RFC 9110, section 7.6.1).
-/// `Trailer` is not among them: it announces trailers, which are relayed.
+/// Headers that concern one connection only (RFC 9110, section 7.6.1). `Trailer` is not one of them: it announces
+/// trailers, which are relayed.
 static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -199,9 +201,10 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
-    // With `Upgrade: h2c`, which ends here: such a tunnel would carry any number of requests past every limit.
+    // It comes with `Upgrade: h2c`, which is not passed on: such a tunnel would carry any number of requests past
+    // every limit.
     HeaderName::from_static("http2-settings"),
-    // Never standard, still sent by some clients.
+    // Never standardized, but still sent by some clients.
     HeaderName::from_static("proxy-connection"),
 ];
 
@@ -239,20 +242,19 @@ fn strip_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
-/// Whether any line of the list `name` has `token` as a member.
+/// Returns whether any line of the list header `name` contains `token`.
 pub(crate) fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     members(headers, name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// The members of all lines of the list `name`. One that is not ASCII is not what anybody asks about, and makes no
-/// difference to those beside it.
+/// Returns the members of all lines of the list header `name`. Members that are not ASCII are skipped.
 fn members<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
     let lines = headers.get_all(name).into_iter();
     lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
-/// The protocol that an HTTP/1.1 request asks to switch to, if it asks for one properly. HTTP/2 is none of them: who
-/// wants to speak it to us says so with its first byte.
+/// Returns the protocol that an HTTP/1.1 request properly asks to switch to. HTTP/2 does not count: clients that want
+/// it send its preface.
 fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     let asks = head.version == Version::HTTP_11 && names_token(&head.headers, &header::CONNECTION, "upgrade");
     let protocol = head.headers.get(header::UPGRADE).filter(|_| asks)?;
@@ -262,7 +264,7 @@ fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     if others.is_empty() { None } else { HeaderValue::try_from(others.join(", ")).ok() }
 }
 
-/// Lines before are kept byte for byte, whatever they are: who reads them knows what it was given.
+/// Existing lines are kept byte for byte, because only their reader knows what they contain.
 fn append_forwarded_for(headers: &mut HeaderMap, peer: SocketAddr) {
     let address = peer.ip().to_canonical().to_string();
     let line = if headers.contains_key(&X_FORWARDED_FOR) {

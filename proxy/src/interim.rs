@@ -1,26 +1,26 @@
-//! Answers before the answer: 100 Continue, 103 Early Hints.
+//! Interim responses: 100 Continue, 103 Early Hints.
 
 use std::{sync::Arc, task::Waker};
 
 use http::{Response, StatusCode, response};
 use parking_lot::Mutex;
 
-/// So many may wait to be written for one request; an app that sends more has those dropped.
+/// Maximum number of interim responses pending for one request; further ones are dropped.
 const MOST: usize = 16;
 
-/// The way of interim answers to a client.
+/// The channel of interim responses to a client.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interims(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<response::Parts>,
-    /// Who writes them.
+    /// The task that writes them.
     writer: Option<Waker>,
 }
 
 impl Interims {
-    /// Has `interim` written before the answer.
+    /// Queues `interim` to be written before the response.
     pub(crate) fn push(&self, interim: response::Parts) {
         let mut state = self.0.lock();
         if state.waiting.len() < MOST {
@@ -38,12 +38,12 @@ impl Interims {
         self.push(interim.into_parts().0);
     }
 
-    /// Forgets what came too late for the request before.
+    /// Discards interim responses that came too late for the previous request.
     pub(crate) fn clear(&self) {
         self.0.lock().waiting.clear();
     }
 
-    /// What is to be written now; `writer` is woken when there is more.
+    /// Returns the interim responses to write now. `writer` is woken when there are more.
     pub(crate) fn take(&self, writer: &Waker) -> Vec<response::Parts> {
         let mut state = self.0.lock();
         if !state.writer.as_ref().is_some_and(|known| known.will_wake(writer)) {

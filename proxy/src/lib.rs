@@ -1,11 +1,10 @@
-//! One HTTP hop, written once: queue-proxy and activator differ only in what admits a request.
+//! One HTTP hop. Queue-proxy and activator share it, and differ only in how they admit requests.
 //!
-//! [`net::listen`] binds a port; [`serve`] accepts connections (HTTP/1.1, and h2c by prior knowledge, on one port) and hands each request
-//! to a [`Handler`]; [`forward()`] sends it on through an [`Upstream`] and streams the answer back; [`Drain`]
-//! ends all of it without losing a request. Nothing here decides who may pass: admission is the caller's.
+//! [`net::listen`] binds a port. [`serve`] accepts connections (HTTP/1.1, and h2c by prior knowledge, on one port)
+//! and hands each request to a [`Handler`]. [`forward()`] sends the request on through an [`Upstream`] and streams
+//! the response back. [`Drain`] shuts all of this down without losing a request. Admission is up to the caller.
 //!
-//! Read first: [`Handler`], `attempts`, `http1`, `http2`. Sockets are opened, accepted and
-//! watched in [`net`] alone.
+//! Read first: [`Handler`], `attempts`, `http1`, `http2`. Only [`net`] opens, accepts and monitors sockets.
 
 mod attempts;
 mod body;

@@ -1,4 +1,4 @@
-//! Metrics as each program has them: registered where they are made, and read by Prometheus.
+//! Metrics of a program: registered where they are created, and read by Prometheus.
 
 use http::{HeaderValue, Response, header};
 use prometheus_client::{
@@ -8,10 +8,10 @@ use prometheus_client::{
 
 use crate::body::ResponseBody;
 
-/// Content type of the text that Prometheus reads.
+/// Content type of the text format that Prometheus reads.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A new metric that `registry` shows. `help` says what a change of it means.
+/// Returns a new metric in `registry`. `help` says what a change of it means.
 pub fn registered<M: Metric + Clone + Default>(
     registry: &mut Registry,
     name: &'static str,
@@ -22,10 +22,10 @@ pub fn registered<M: Metric + Clone + Default>(
     metric
 }
 
-/// The answer to a scrape: all of `registry` in the `OpenMetrics` format.
+/// Returns the reply to a scrape: all of `registry` in the `OpenMetrics` format.
 pub fn reply<G>(registry: &Registry) -> Response<ResponseBody<G>> {
     let mut encoded = String::new();
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = text::encode(&mut encoded, registry);
     let mut response = Response::new(ResponseBody::own(encoded));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));

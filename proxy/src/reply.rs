@@ -1,4 +1,4 @@
-//! Answers that Ebb itself gives: errors, mostly.
+//! Ebb's own replies, which are mostly errors.
 
 use bytes::Bytes;
 use ebb_core::{fate::Fate, headers};
@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::{body::ResponseBody, http1::Fault};
 
-/// An answer of our own: a status, a reason in one word for machines, and a text for people.
+/// A reply of Ebb's own: a status, a reason for programs (one word), and a text for people.
 #[derive(Clone, Debug)]
 pub struct Reply {
     status: StatusCode,
@@ -17,17 +17,17 @@ pub struct Reply {
     fate: Option<Fate>,
 }
 
-/// What a client speaks. Asked of a request before it is sent on, for the reply if that fails.
+/// What a client speaks. It is read from a request before the request is sent on, for the reply if that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
-    /// HTTP and no more.
+    /// Plain HTTP.
     Http,
     /// gRPC.
     Grpc,
 }
 
 impl Speaks {
-    /// What the client speaks that sent a request with these headers.
+    /// Returns what the client speaks that sent a request with these headers.
     pub fn of(request: &HeaderMap) -> Self {
         match request.get(header::CONTENT_TYPE) {
             Some(kind) if kind.as_bytes().starts_with(b"application/grpc") => Self::Grpc,
@@ -44,26 +44,26 @@ const GRPC_DEADLINE_EXCEEDED: u8 = 4;
 const GRPC_INTERNAL: u8 = 13;
 
 impl Reply {
-    /// An error. `reason` goes into the header `ebb-reason`.
+    /// Returns an error reply. `reason` goes into the header `ebb-reason`.
     pub fn new(status: StatusCode, reason: &'static str, text: impl Into<String>) -> Self {
         Self { status, reason, text: text.into(), retry_after: None, grpc: None, fate: None }
     }
 
-    /// Tells the client to come again after so many seconds.
+    /// Tells the client to try again after this many seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// Tells the hop in front what became of the request, which is for it to repeat.
+    /// Tells the hop in front what became of the request, so that it can repeat it.
     #[must_use]
     pub const fn fate(mut self, fate: Fate) -> Self {
         self.fate = Some(fate);
         self
     }
 
-    /// Says it in the client's words: one of gRPC looks at `grpc-status`, not at the HTTP status.
+    /// Uses the client's protocol: gRPC clients read `grpc-status`, not the HTTP status.
     #[must_use]
     pub fn speaking(mut self, client: Speaks) -> Self {
         self.grpc = match client {
@@ -77,7 +77,7 @@ impl Reply {
         self
     }
 
-    /// The answer. For gRPC it is one without a body, whose status is in the headers ("trailers-only").
+    /// Returns the response. For gRPC, it has no body, and the status is in the headers ("trailers-only").
     pub fn into_response<G>(self) -> Response<ResponseBody<G>> {
         let mut response = Response::new(ResponseBody::own(Bytes::new()));
         let headers = response.headers_mut();
@@ -105,7 +105,7 @@ impl Reply {
     }
 }
 
-/// What is wrong with a client's request, said to it.
+/// Tells a client what is wrong with its request.
 impl From<Fault> for Reply {
     fn from(fault: Fault) -> Self {
         let reply = Self::new(fault.status, fault.reason, fault.text);
@@ -113,14 +113,14 @@ impl From<Fault> for Reply {
     }
 }
 
-/// `grpc-message` is percent-encoded ASCII (gRPC over HTTP/2, "Responses").
+/// Encodes `grpc-message`, which is percent-encoded ASCII (gRPC over HTTP/2, "Responses").
 fn percent_encoded(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
         if (b' '..=b'~').contains(&byte) && byte != b'%' {
             out.push(char::from(byte));
         } else {
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = write!(out, "%{byte:02X}");
         }
         out

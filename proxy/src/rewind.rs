@@ -1,4 +1,4 @@
-//! Which protocol a client speaks is in its first bytes; they are read here, and given back.
+//! Detects a client's protocol from the first bytes of its connection, and puts the bytes back.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 /// What every HTTP/2 client with prior knowledge sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -21,7 +21,7 @@ pub(crate) enum Protocol {
 }
 
 pin_project! {
-    /// A stream whose first bytes were already looked at.
+    /// A stream whose first bytes were already read.
     #[derive(Debug)]
     pub(crate) struct Rewind<S> {
         #[pin]
@@ -32,7 +32,7 @@ pin_project! {
     }
 }
 
-/// Reads until the protocol is certain. The caller bounds the time.
+/// Reads until the protocol is certain. The caller limits the time.
 pub(crate) async fn detect<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol, Rewind<S>)> {
     let mut first = [0; PREFACE.len()];
     let mut filled = 0;
@@ -50,7 +50,7 @@ pub(crate) async fn detect<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(P
 }
 
 impl<S> Rewind<S> {
-    /// The stream, and its first bytes.
+    /// Returns the stream and its first bytes.
     pub(crate) fn into_parts(self) -> (S, BytesMut) {
         let first = BytesMut::from(&self.first[self.given..self.filled]);
         (self.stream, first)

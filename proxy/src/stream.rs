@@ -31,7 +31,7 @@ pub struct ChannelBody {
 }
 
 impl ChannelBody {
-    /// A body, and the sender of its pieces: `capacity` of them wait at most.
+    /// Returns a sender of pieces and the body; at most `capacity` pieces are pending.
     pub fn new(capacity: usize) -> (mpsc::Sender<Bytes>, Self) {
         let (sender, pieces) = mpsc::channel(capacity);
         (sender, Self { pieces })
@@ -50,25 +50,25 @@ impl Body for ChannelBody {
     }
 }
 
-/// A stream that could not be opened.
+/// Why a stream could not be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// No connection.
+    /// There was no connection.
     #[error("cannot connect to {0}: {1}")]
     Connect(SocketAddr, std::io::Error),
-    /// No HTTP/2, or the stream was refused midway.
+    /// The peer does not speak HTTP/2, or the stream failed.
     #[error("cannot open a stream to {0}: {1}")]
     Http(SocketAddr, h2::Error),
-    /// No head of an answer in time.
+    /// The head of the response did not arrive in time.
     #[error("no answer from {0} within {1:?}")]
     TimedOut(SocketAddr, Duration),
 }
 
-/// Opens a stream of pieces both ways: a POST over HTTP/2 whose answer begins before its request ends.
+/// Opens a bidirectional stream of pieces: a POST over HTTP/2 whose response starts before its request ends.
 ///
 /// # Errors
 ///
-/// [`OpenError`] if the head of the answer did not come `within` the time.
+/// Returns [`OpenError`] if the head of the response did not arrive `within` the time.
 pub async fn open(
     address: SocketAddr,
     request: Request<ChannelBody>,
@@ -92,7 +92,7 @@ async fn open_over(
     let mut sender = http2::client::begin(io, room, Some(PING)).await?.ready().await?;
     let (head, mut pieces) = request.into_parts();
     let (answer, out) = sender.send_request(Request::from_parts(head, ()), false)?;
-    // It ends with the stream. Whoever reads the answer need not do so for the pieces to go out.
+    // The task ends with the stream. Pieces are sent even if nobody polls the response.
     tokio::spawn(async move {
         let mut out = Outgoing::new(out);
         let _ = poll_fn(|cx| out.poll_send(Pin::new(&mut pieces), cx)).await;
@@ -126,7 +126,7 @@ mod tests {
             let (sender, body) = ChannelBody::new(1);
             tokio::spawn(async move {
                 let _sender = sender;
-                // As long as the other side has something to say, so have we.
+                // Keep the response open as long as the other side sends.
                 let _ = request.into_body().collect().await;
             });
             Ok::<_, Infallible>(Response::new(body))
@@ -135,7 +135,7 @@ mod tests {
             server::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(far), service_fn(answer)),
         );
-        // What lies between carries every byte, until it carries none and says nothing of that.
+        // This relay carries every byte until it is cut, and then stays silent.
         let (cut, is_cut) = oneshot::channel::<()>();
         tokio::spawn(async move {
             tokio::select! {

@@ -1,5 +1,5 @@
-//! After `101 Switching Protocols` the hop only copies bytes. When one side closes, the other is told and has
-//! a moment to finish what it says; then the tunnel is closed whatever it does, because it holds a slot.
+//! After `101 Switching Protocols`, the hop only copies bytes. When one side closes, the other is told and has a
+//! moment to finish; then the tunnel is closed in any case, because it holds a slot.
 
 mod stalls;
 mod term;
@@ -22,10 +22,11 @@ use stalls::Watched;
 pub(crate) use term::Term;
 use term::Watch;
 
-/// Bytes buffered in each direction of an upgraded connection. They are resident for each idle socket.
+/// Buffer size for each direction of an upgraded connection, in bytes. The buffers stay allocated for each idle
+/// tunnel.
 const BUFFER: usize = 4 * 1024;
-/// How long one side may go on after the other has closed. A WebSocket's closing handshake is over by then;
-/// an app that never closes its half would keep the slot for ever.
+/// How long one side may continue after the other has closed. That is enough for a WebSocket's closing handshake; an
+/// app that never closes its half would keep the slot for ever.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// One end of a tunnel.
@@ -34,11 +35,11 @@ pub(crate) struct End {
     pub(crate) stream: Stream,
     /// How soon it is found to be gone.
     pub(crate) liveness: Liveness,
-    /// What came after the head, and is the tunnel's already.
+    /// Bytes after the head, which already belong to the tunnel.
     pub(crate) unread: BytesMut,
 }
 
-/// Joins two ends until both have said all, their term is over, or the drain has lasted too long.
+/// Joins two ends until both have finished, their term is over, or the drain has taken too long.
 pub(crate) async fn join(client: End, upstream: End, term: Term, drain: &Drain) -> io::Result<()> {
     let [client, upstream] =
         [client, upstream].map(|end| (Watched::new(end.stream, end.liveness), end.unread.freeze()));
@@ -48,8 +49,8 @@ pub(crate) async fn join(client: End, upstream: End, term: Term, drain: &Drain) 
     }
 }
 
-/// Copies both ways until both sides have closed, one has and the other goes on for too long, or their term is over. Each
-/// side comes with what it has said already.
+/// Copies in both directions until both sides have closed, one side continues for too long after the other has
+/// closed, or the term is over. Each side comes with the bytes that it has already sent.
 async fn tunnel(
     (client, client_said): (impl AsyncRead + AsyncWrite, Bytes),
     (upstream, upstream_said): (impl AsyncRead + AsyncWrite, Bytes),
@@ -59,7 +60,7 @@ async fn tunnel(
     tokio::select! {
         ended = copy_both_ways((client, client_said), (upstream, upstream_said), &watch) => ended,
         why = watch.over() => {
-            debug!(why, "ended a tunnel");
+            debug!(why, "closed an upgraded connection");
             Ok(())
         }
     }
@@ -86,7 +87,7 @@ async fn copy_both_ways(
     }
 }
 
-/// Copies what was `said` already and then all that follows, and tells `to` of the end.
+/// Copies the bytes in `said` and then all that follow, and tells `to` about the end.
 async fn relay(
     said: Bytes,
     from: impl AsyncRead + Unpin,
@@ -96,7 +97,7 @@ async fn relay(
     let mut from = BufReader::with_capacity(BUFFER, AsyncReadExt::chain(&*said, from));
     loop {
         if from.buffer().is_empty() {
-            // TLS keeps what is written until it is told; for TCP this is nothing.
+            // TLS keeps written data until it is flushed; for TCP this does nothing.
             to.flush().await?;
         }
         let read = from.fill_buf().await?;
@@ -124,7 +125,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// The two ends of a tunnel, and the tunnel, which is for ever.
+    /// Returns the two ends of a tunnel, and the tunnel, which has no term.
     fn open() -> (DuplexStream, DuplexStream, JoinHandle<io::Result<()>>) {
         open_for(Term::default())
     }
@@ -135,7 +136,7 @@ mod tests {
         (client, app, tokio::spawn(tunnel((near, Bytes::new()), (far, Bytes::new()), term)))
     }
 
-    /// Says one byte, and waits until it is heard.
+    /// Sends one byte, and waits until it is received.
     async fn say(from: &mut DuplexStream, to: &mut DuplexStream) {
         from.write_all(b"x").await.unwrap();
         assert_eq!(to.read_u8().await.unwrap(), b'x');

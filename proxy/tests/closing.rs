@@ -1,4 +1,4 @@
-//! A connection that the kernel has accepted belongs to us, whatever we are about to do.
+//! A connection that the kernel has accepted must be served, even if the server is about to close.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
@@ -44,7 +44,7 @@ async fn having_asked(address: SocketAddr) -> TcpStream {
     client
 }
 
-/// Which of several things that are true the server sees first is chance: it is tried often.
+/// It is up to chance which of several true conditions the server sees first, so this is tried often.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_came_before_the_port_closed_is_answered() {
     for round in 0..100 {
@@ -52,7 +52,7 @@ async fn a_request_that_came_before_the_port_closed_is_answered() {
         let address = listener.local_addr().unwrap();
         let (handler, drain) = (Arc::new(Counting::default()), Drain::default());
         let serving = tokio::spawn(serve(listener, handler.clone(), drain.clone(), Limits::default()));
-        // It serves.
+        // Now it serves.
         let mut first = having_asked(address).await;
         first.read_exact(&mut [0; 12]).await.unwrap();
         let mut clients = Vec::new();
@@ -60,7 +60,7 @@ async fn a_request_that_came_before_the_port_closed_is_answered() {
             clients.push(having_asked(address).await);
         }
         drain.run(AT_ONCE).await.unwrap();
-        // Whoever waited for that ends now.
+        // Everything that waited for this ends now.
         serving.abort();
         assert_eq!(handler.0.load(Ordering::Relaxed), 4, "round {round}");
         for mut client in clients {

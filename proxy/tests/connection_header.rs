@@ -1,4 +1,4 @@
-//! Fields as clients and attackers write them: nearly right.
+//! Fields as clients and attackers write them: almost valid.
 
 use ebb_properties::connection_header::{fields, hold};
 use proptest::{collection::vec, prelude::*, sample::select};

@@ -1,4 +1,4 @@
-//! A client that asks and then does not read its answer.
+//! A client that sends a request and then does not read its response.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,13 +20,13 @@ use tokio::{
 
 const GENEROUS: Duration = Duration::from_secs(20);
 
-/// Forwards everything, and tells when a request has ended.
+/// Forwards everything, and reports when a request has ended.
 struct Forwarder {
     upstream: Arc<Upstream>,
     ended: mpsc::Sender<()>,
 }
 
-/// What a slot would be.
+/// Stands for a slot.
 struct Slot(mpsc::Sender<()>);
 
 impl Drop for Slot {
@@ -40,7 +40,7 @@ impl Handler for Forwarder {
 
     async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<ResponseBody<Slot>> {
         let Hop { head, body } = Hop::new(request, peer);
-        // The request's own time-out is far away: it is not what ends this.
+        // The request's own timeout is far away and does not end this.
         let timeouts = Timeouts {
             deadline: Instant::now() + Duration::from_secs(600),
             response_start: None,
@@ -51,7 +51,7 @@ impl Handler for Forwarder {
     }
 }
 
-/// Answers without end.
+/// Responds without end.
 async fn endless_app(listener: TcpListener) {
     let (mut stream, _) = listener.accept().await.expect("the hop connects");
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n";

@@ -1,4 +1,4 @@
-//! What an upstream promises to who forwards through it, over real connections.
+//! What an upstream guarantees to its users, over real connections.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -56,7 +56,7 @@ async fn answer(stream: &mut TcpStream, answer: &str) -> String {
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// Whether the other side closed.
+/// Returns whether the other side closed.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     matches!(within(stream.read(&mut [0; 1])).await, Ok(0) | Err(_))
 }
@@ -179,7 +179,7 @@ async fn one_connection_more_takes_the_place_of_one_that_asks_nothing() {
     assert!(answer.ends_with(b"ok"), "its answer is whole before it goes");
     drain.abort();
     within(serving).await.unwrap();
-    // An answer may have been written before it was cut.
+    // A response may have been written before it was cut.
     let _ = within(second.read_to_end(&mut Vec::new())).await;
 }
 

@@ -1,4 +1,5 @@
-//! The environment, read once. Names are the reference's (`docs/programs.md` lists them with units).
+//! The configuration, read once from the environment. The names are the reference's (`docs/programs.md` lists them
+//! with units).
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -17,45 +18,45 @@ use crate::{
     readiness::{self, Probe},
 };
 
-/// Requests that may wait in a pod, for each one that may execute.
+/// Maximum number of pending requests in a pod, for each request that may execute.
 const QUEUE_DEPTH_PER_SLOT: usize = 10;
 
-/// Everything that the sidecar must know.
+/// The configuration of the sidecar.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Takes the requests.
+    /// Address for requests.
     pub serving: SocketAddr,
-    /// Answers scrapes: the `Stat`, or metrics as text.
+    /// Address for scrapes: the `Stat`, or metrics as text.
     pub stats: SocketAddr,
-    /// Answers `/wait-for-drain` and `/drain`.
+    /// Address for `/wait-for-drain` and `/drain`.
     pub admin: SocketAddr,
-    /// The app.
+    /// Address of the app.
     pub app: SocketAddr,
-    /// The pod's name, as its reports give it.
+    /// The pod's name in its reports.
     pub pod: String,
-    /// Requests that the app may execute at once; `None` is unlimited.
+    /// Maximum number of requests that the app executes at once; `None` is unlimited.
     pub container_concurrency: Option<NonZeroUsize>,
-    /// From a request's arrival to its last byte.
+    /// Time from a request's arrival to the last byte of its response.
     pub request_timeout: Duration,
-    /// From a request's arrival to the head of its answer; `None` is off.
+    /// Time from a request's arrival to the head of its response; `None` is off.
     pub response_start_timeout: Option<Duration>,
-    /// Longest gap between two frames of an answer; `None` is off.
+    /// Longest gap between two frames of a response; `None` is off.
     pub idle_timeout: Option<Duration>,
-    /// How long clients' connections may stay.
+    /// How long clients' connections may last.
     pub connections: ConnectionLimits,
-    /// How the app is asked whether it is ready.
+    /// The probes that find out whether the app is ready.
     pub probes: Vec<Probe>,
-    /// Who sends it speaks for Ebb. Without one, everybody's word about where a request came from is
-    /// believed, as by the reference.
+    /// A request with this nonce speaks for Ebb. Without a nonce, headers about the origin of a request are trusted
+    /// from everyone, as by the reference.
     pub nonce: Option<String>,
-    /// To whom it announces the pod; `None` where nobody wants to know, as with the reference.
+    /// What to announce, and to which autoscaler; `None` announces nothing, as the reference does.
     pub announce: Option<Announcing>,
-    /// How it leaves.
+    /// How to drain.
     pub drain: Quiet,
 }
 
 impl Config {
-    /// Requests that may wait beyond those that execute, where executing is limited.
+    /// Returns the maximum number of pending requests if `slots` requests may execute at once.
     pub fn queue_depth(slots: NonZeroUsize) -> usize {
         slots.get().saturating_mul(QUEUE_DEPTH_PER_SLOT)
     }
@@ -64,7 +65,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All faults at once.
+    /// Returns all faults at once.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
         let mut env = Environment::new(lookup);
         let everywhere = |port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
@@ -117,7 +118,7 @@ impl Config {
     }
 }
 
-/// What `EBB_ANNOUNCE` wants said; without it nothing is.
+/// Reads what `EBB_ANNOUNCE` requires; without it, nothing is announced.
 fn announcing(
     env: &mut Environment<impl Fn(&str) -> Option<String>>,
     serving: u16,
@@ -132,7 +133,7 @@ fn announcing(
     let pod = Announcement {
         namespace: env.required("SERVING_NAMESPACE", String::new(), "the pod's namespace"),
         services: services.split(',').map(|name| name.trim().to_owned()).collect(),
-        // That it must be there is said where it is read.
+        // If it is missing, the fault was already reported.
         pod: env.text("SERVING_POD").unwrap_or_default(),
         address: address.to_string(),
         serving_port: u32::from(serving),
@@ -147,7 +148,7 @@ fn limit_of(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-/// The pod's own probes; none if they cannot be read, which is a fault.
+/// Returns the pod's own probes, or none if they are invalid, which is a fault.
 fn probes(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> Vec<Probe> {
     let name = "SERVING_READINESS_PROBE";
     let text = env.text(name).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a client sees when the sidecar cannot serve it. One match; nothing else writes an error reply.
+//! The replies to requests that the sidecar cannot serve. No other code writes error replies.
 
 use ebb_core::fate::Fate;
 use ebb_proxy::{BodyError, Cause, ForwardError, Reply, TimedOut};
@@ -7,21 +7,21 @@ use thiserror::Error;
 
 use crate::breaker::Full;
 
-/// A request that did not get the app's answer.
+/// Why a request did not get a response from the app.
 #[derive(Debug, Error)]
 pub(crate) enum Refused {
     #[error(transparent)]
     Full(#[from] Full),
-    #[error("waited for its turn until the request time-out")]
+    #[error("no slot became free within the request timeout")]
     WaitedTooLong,
-    #[error("the request broke off while it waited for its turn")]
+    #[error("the request broke off while it waited for a slot")]
     BrokenOff,
     #[error("{error}")]
     Forward { fate: Fate, error: ForwardError },
 }
 
 impl Refused {
-    /// The word for the header `ebb-reason` and for the metric's label.
+    /// Returns the value of the header `ebb-reason` and of the metric's label.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::Full(_) => "queue-full",
@@ -40,11 +40,11 @@ impl Refused {
         }
     }
 
-    /// What became of the request.
+    /// Returns what became of the request.
     pub(crate) const fn fate(&self) -> Fate {
         match self {
             Self::Full(_) => Fate::NeverSent,
-            // Who waited so long, or has gone, is not to be sent anywhere.
+            // A request that waited this long, or whose client disconnected, must not be sent anywhere else.
             Self::WaitedTooLong
             | Self::BrokenOff
             | Self::Forward { error: ForwardError::TimedOut(_), .. } => Fate::Answered,

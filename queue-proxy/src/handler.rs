@@ -1,4 +1,4 @@
-//! The life of a request in the pod: probe or request, whose word counts, a slot, the app, the end.
+//! Handles a request in the pod: probe or request, its origin, a slot, the app, the end.
 
 use std::{
     net::SocketAddr,
@@ -57,18 +57,18 @@ impl Sidecar {
     }
 }
 
-/// Takes the requests of the pod.
+/// Handles the requests of the pod.
 #[derive(Debug)]
 pub(crate) struct RequestHandler {
     pub(crate) sidecar: Arc<Sidecar>,
 }
 
-/// A request in flight: it counts until this is dropped.
+/// A request in flight. It counts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     sidecar: Arc<Sidecar>,
     origin: Origin,
-    /// Held for its drop alone: it hands the slot to the next waiter.
+    /// Dropping it hands the slot to the next pending request.
     slot: Option<Slot>,
 }
 
@@ -107,7 +107,7 @@ impl Handler for RequestHandler {
             Err(refused) => {
                 sidecar.metrics.refused(refused.reason());
                 let reply = refused.reply().speaking(speaks);
-                // What became of it is for an activator, that can send it elsewhere.
+                // Only an activator needs the fate of the request, because it can send the request elsewhere.
                 let told = if origin == Origin::Proxied { reply.fate(refused.fate()) } else { reply };
                 told.into_response()
             }
@@ -146,7 +146,7 @@ impl RequestHandler {
             sidecar.first_request.get_or_init(|| sidecar.clock.now());
             let error = match forward(&sidecar.app, &head, body.from_the_beginning(), timeouts).await {
                 Ok(mut forwarded) => {
-                    // Only Ebb gives Ebb's reasons: an activator acts on them.
+                    // Only Ebb may send Ebb's reasons, because an activator acts on them.
                     forwarded.strip_claims();
                     return Ok(forwarded.into_response(in_flight));
                 }
@@ -164,7 +164,7 @@ impl RequestHandler {
         }
     }
 
-    /// Whether another try, which is allowed, can come to more than the last. Waits until that is so, where it may.
+    /// Returns whether another allowed attempt can succeed. It waits for the app if it may.
     async fn is_worth_it(
         &self,
         error: &ForwardError,
@@ -182,7 +182,8 @@ impl RequestHandler {
                     Ok(may_come_back && self.wait_for_app(patience, body).await?)
                 }
                 Fate::RefusedByPeer => Ok(true),
-                // The app was just closing a connection that it had kept. On a new one it is the request that breaks it.
+                // The app was just closing an old connection. If this happens on a new connection, the request itself
+                // breaks it.
                 Fate::MaybeSent => Ok(failed.on_used),
                 Fate::Answered => Ok(false),
             },
@@ -190,9 +191,10 @@ impl RequestHandler {
         }
     }
 
-    /// Kubernetes sends clients to a pod without a readiness probe as soon as it runs, and to one whose app crashed until
-    /// it has seen that: those that come before the app listens wait for it, and hear whether it does. Those that are
-    /// too many, or have waited too long, hear what the app says, as do all when the pod leaves.
+    /// Kubernetes sends clients to a pod without a readiness probe as soon as it runs, and to a pod whose app crashed
+    /// until Kubernetes notices. Requests that arrive before the app listens wait for it, and this returns whether it
+    /// does. Requests that are too many, or have waited too long, get the app's result, and so do all requests while
+    /// the pod leaves.
     async fn wait_for_app(&self, until: Instant, body: &mut RequestBody) -> Result<bool, Refused> {
         let sidecar = &self.sidecar;
         let Ok(_place) = sidecar.early.try_acquire() else { return Ok(false) };
@@ -214,12 +216,13 @@ impl RequestHandler {
     }
 }
 
-/// Requests that may wait for the app to listen, each with what it has brought along.
+/// Maximum number of requests that wait for the app to listen; each keeps what it has sent.
 pub(crate) const MOST_EARLY: usize = 256;
-/// They wait no longer than apps usually need to start.
+/// Maximum time that they wait: as long as apps usually need to start.
 const EARLY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Waits for `turn`, and reads on meanwhile: only so is it seen that the client has gone.
+/// Waits for `turn`, and reads the body ahead meanwhile, which is the only way to notice that the client has
+/// disconnected.
 async fn reading_on<T>(turn: impl Future<Output = T>, body: &mut RequestBody) -> Result<T, Refused> {
     let mut turn = pin!(turn);
     loop {
@@ -234,7 +237,7 @@ async fn reading_on<T>(turn: impl Future<Output = T>, body: &mut RequestBody) ->
     }
 }
 
-/// Where a request came from, by the word of someone who may give it; what only Ebb may say is removed.
+/// Returns where a request came from, if the sender may say so, and removes headers that are reserved for Ebb.
 fn take_origin<B>(request: &mut Request<B>, nonce: Option<&str>) -> Origin {
     let given = request.headers_mut();
     if !headers::has_any(given, &headers::FOR_EBB_ALONE) {
@@ -253,7 +256,7 @@ fn take_origin<B>(request: &mut Request<B>, nonce: Option<&str>) -> Origin {
     if proxied { Origin::Proxied } else { Origin::Direct }
 }
 
-/// In HTTP/2 the host is a part of the target.
+/// In HTTP/2, the host is part of the target.
 fn restore_host<B>(request: &mut Request<B>, host: HeaderValue) {
     if request.version() < Version::HTTP_2 {
         request.headers_mut().insert(header::HOST, host);
@@ -292,7 +295,7 @@ mod tests {
             (Some("secret"), Some("secret"), Origin::Proxied, "shop.example"),
             (Some("secret"), Some("guess"), Origin::Direct, "10.0.0.1:8012"),
             (Some("secret"), None, Origin::Direct, "10.0.0.1:8012"),
-            // Without a nonce of our own we are in the reference's cluster, and trust as it does.
+            // Without its own nonce, the sidecar is in the reference's cluster, and trusts as the reference does.
             (None, None, Origin::Proxied, "shop.example"),
         ];
         for (ours, given, origin, host) in cases {

@@ -1,12 +1,12 @@
-//! The kubelet's `preStop` hooks, by which containers stop in the right order.
+//! The kubelet's `preStop` hooks, which make containers stop in the right order.
 //!
-//! The kubelet calls the hooks of all containers at once when a pod is deleted, and sends each its SIGTERM when its
-//! hook has been answered. An ordinary sidecar has no hook, so that SIGTERM comes to it first of all. A native one gets
-//! SIGTERM only when all others have ended: `/drain` is its own hook, and tells it in time. Containers of the pod have
-//! `/wait-for-drain` for theirs, in either case.
+//! When a pod is deleted, the kubelet calls the hooks of all containers at once, and sends SIGTERM to each container
+//! when its hook has returned. An ordinary sidecar has no hook, so it gets SIGTERM first. A native sidecar gets
+//! SIGTERM only after all other containers have ended: its own hook calls `/drain`, which tells it in time. In both
+//! cases, the other containers of the pod use `/wait-for-drain`.
 //!
-//! That one never begins a drain: the kubelet calls it just so when it restarts the app alone, because of its liveness
-//! probe.
+//! `/wait-for-drain` never starts a drain, because the kubelet also calls it when it restarts only the app, after its
+//! liveness probe failed.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,15 +18,16 @@ use tracing::warn;
 
 use crate::{handler::Sidecar, observe::wrong_target};
 
-/// The app's.
+/// For the app's hook.
 const WAIT_FOR_DRAIN: &str = "/wait-for-drain";
-/// A native sidecar's own.
+/// For a native sidecar's own hook.
 const DRAIN: &str = "/drain";
 
-/// A container's hook before which, and for so long after which, no drain began, was a restart of that container alone.
+/// If no drain started before a container's hook was called, or within this time after it, only that container is
+/// being restarted.
 const RESTART_ONLY: Duration = Duration::from_secs(1);
 
-/// Answers hooks when the drain has come so far that the app may stop.
+/// Answers hooks when the drain has reached the point at which the app may stop.
 #[derive(Debug)]
 pub(crate) struct AdminHandler {
     pub(crate) sidecar: Arc<Sidecar>,
@@ -42,7 +43,7 @@ impl Handler for AdminHandler {
         let drain = &self.sidecar.drain;
         if request.uri().path() == DRAIN {
             if !knows_secret(request.headers(), self.sidecar.config.nonce.as_deref()) {
-                warn!(%peer, "a stranger wants the pod to drain");
+                warn!(%peer, "refused to drain: the nonce is missing or wrong");
                 let text = format!("want {} with EBB_POD_NONCE, which must be set", headers::POD_NONCE);
                 return Reply::new(StatusCode::FORBIDDEN, "stranger", text).into_response();
             }
@@ -55,9 +56,9 @@ impl Handler for AdminHandler {
     }
 }
 
-/// Whether a request brings the pod's secret. The kubelet calls from its node and every pod of the cluster can reach the
-/// port: only what was said to the kubelet, or to Ebb, alone tells them from others. Without a secret there is no telling:
-/// nobody may.
+/// Returns whether a request contains the pod's secret. The kubelet calls from its node, and every pod of the cluster
+/// can reach the port, so only a secret that was given to the kubelet or to Ebb identifies them. Without a secret,
+/// nobody is allowed.
 pub(crate) fn knows_secret(given: &HeaderMap, nonce: Option<&str>) -> bool {
     nonce.is_some_and(|nonce| given.get(headers::POD_NONCE).is_some_and(|given| given == nonce))
 }

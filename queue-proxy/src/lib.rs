@@ -1,11 +1,10 @@
 //! The sidecar: the last HTTP hop before the app, in every pod.
 //!
-//! It counts the requests in flight ([`stats`]), lets no more of them run at once than the app declares
-//! ([`breaker`]), knows when the app is ready ([`readiness`]) and leaves without losing a request. It knows
-//! nothing of Kubernetes. It is scraped and probed, and says on its own no more than that it is there and that it
-//! leaves ([`announce`]), if it was told to whom.
+//! It counts the requests in flight ([`stats`]), limits how many of them execute at once ([`breaker`]), detects when
+//! the app is ready ([`readiness`]) and shuts down without losing a request. It does not use the Kubernetes API. It
+//! is scraped and probed, and announces only that it comes and that it leaves ([`announce`]), if it is configured to.
 //!
-//! It reads the reference's environment contract ([`config`]) and can stand in for the reference's sidecar.
+//! It reads the reference's environment variables ([`config`]) and can replace the reference's sidecar.
 //!
 //! Read first: [`QueueProxy`], then `handler.rs`.
 

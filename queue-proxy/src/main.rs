@@ -1,4 +1,4 @@
-//! The sidecar as a program: environment in, drain on SIGTERM or by its `preStop` hook.
+//! The sidecar as a program: configuration from the environment, drain on SIGTERM or by its `preStop` hook.
 
 use std::{io, pin::pin, process::ExitCode, time::Duration};
 
@@ -48,9 +48,10 @@ async fn run(config: Config) -> io::Result<ExitCode> {
     Ok(stop.drain(draining).await)
 }
 
-/// A hook comes before SIGTERM, and SIGTERM when all other containers have stopped. Until then we stay: a sidecar that
-/// ends may be started anew, in a pod that is about to go. A pod that is still there when its grace period is over
-/// (the drain has had its quiet time, and the rest is within `limit`) did not go: starting anew serves it again.
+/// The hook comes before SIGTERM, and SIGTERM comes when all other containers have stopped. Until then, the program
+/// keeps running, because a sidecar that exits may be restarted in a pod that is about to go. If the pod is still
+/// there when its grace period is over (the drain had its quiet time, and the rest is within `limit`), it was not
+/// deleted, and a restart makes it serve again.
 async fn leave_by_hook(stop: &mut Stop, draining: impl Future<Output = ()>, limit: Duration) -> ExitCode {
     let mut draining = pin!(draining);
     tokio::select! {
@@ -60,6 +61,6 @@ async fn leave_by_hook(stop: &mut Stop, draining: impl Future<Output = ()>, limi
     if timeout(limit, stop.told()).await.is_ok() {
         return ExitCode::SUCCESS;
     }
-    warn!("drained by a hook, and never told to stop: starting anew");
+    warn!("drained by a hook, but got no SIGTERM: exiting to be restarted");
     ExitCode::FAILURE
 }

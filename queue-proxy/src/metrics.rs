@@ -9,20 +9,20 @@ use prometheus_client::{
 
 use crate::breaker::Occupancy;
 
-/// Why a request did not get the app's answer: one of a fixed set of words.
+/// Why a request did not get a response from the app: one of a fixed set of words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
 
-/// What was announced, and what became of it.
+/// The kind of an announcement, and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnnounceLabels {
     what: &'static str,
     outcome: &'static str,
 }
 
-/// What the sidecar tells of itself.
+/// The metrics of the sidecar.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -38,23 +38,25 @@ impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("ebb_queue_proxy");
         Arc::new(Self {
-            requests: registered(&mut registry, "requests", "Requests that came in, probes apart"),
+            requests: registered(&mut registry, "requests", "Requests that arrived, excluding probes"),
             refused: registered(
                 &mut registry,
                 "refused_requests",
-                "Requests that did not get the app's answer; a rise of queue-full means pods are too few or too slow, of app-refused that the app is down",
+                "Requests that did not get a response from the app; a rise of queue-full means too few or too slow \
+                 pods, of app-refused that the app is down",
             ),
             announced: registered(
                 &mut registry,
                 "announcements",
-                "What became of telling the autoscaler that the pod comes or leaves; if not taken, it is told by the API server, later",
+                "Announcements to the autoscaler that the pod comes or leaves, by outcome; if not taken, the \
+                 autoscaler learns it from the API server later",
             ),
             pending: registered(&mut registry, "pending_requests", "Requests that wait for a slot"),
             executing: registered(&mut registry, "executing_requests", "Requests that hold a slot"),
             in_flight: registered(
                 &mut registry,
                 "in_flight_requests",
-                "Requests that came in and have not ended",
+                "Requests that arrived and have not ended",
             ),
             registry,
         })
@@ -72,7 +74,7 @@ impl Metrics {
         self.announced.get_or_create_owned(&AnnounceLabels { what, outcome }).inc();
     }
 
-    /// What a scrape reads. Gauges are read off their source at this moment.
+    /// Returns the reply to a scrape. Gauges are read from their source at this moment.
     pub(crate) fn scraped(&self, occupancy: Occupancy, in_flight: f64) -> &Registry {
         self.pending.set(i64::try_from(occupancy.pending).unwrap_or(i64::MAX));
         self.executing.set(i64::try_from(occupancy.executing).unwrap_or(i64::MAX));

@@ -1,4 +1,4 @@
-//! The port that answers scrapes, and takes the autoscaler's word.
+//! The port for scrapes and for commands of the autoscaler.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -39,7 +39,7 @@ impl Handler for StatsHandler {
 }
 
 impl StatsHandler {
-    /// Has all clients asked to connect anew, if whoever wants that speaks for Ebb.
+    /// Asks all clients to reconnect, if the sender speaks for Ebb.
     fn renew(&self, given: &HeaderMap) -> Response<ResponseBody<()>> {
         if !knows_secret(given, self.sidecar.config.nonce.as_deref()) {
             let text = format!("want {} with the pod's own", headers::POD_NONCE);
@@ -53,7 +53,7 @@ impl StatsHandler {
 }
 
 impl Sidecar {
-    /// The report about the last whole second; before there is one, only who reports.
+    /// Returns the report about the last whole second. Before there is one, it contains only the name of the pod.
     pub(crate) fn stat(&self) -> Stat {
         let now = self.clock.now();
         let Some(report) = self.stats.lock().last(now) else {
@@ -71,8 +71,8 @@ impl Sidecar {
     }
 }
 
-/// Prometheus names its text formats; the reference's autoscaler asks for protobuf, and so does who says
-/// nothing.
+/// Prometheus names its text formats in `Accept`. The reference's autoscaler asks for protobuf, which is also the
+/// default.
 fn wants_text(request: &HeaderMap) -> bool {
     let accepts = |kind: &str| {
         request.get_all(header::ACCEPT).iter().any(|line| line.to_str().is_ok_and(|line| line.contains(kind)))
@@ -80,7 +80,7 @@ fn wants_text(request: &HeaderMap) -> bool {
     !accepts(stat::CONTENT_TYPE) && (accepts("openmetrics-text") || accepts("text/plain"))
 }
 
-/// The answer to who asks for something else than one of `paths`.
+/// Returns the reply to a request for anything other than one of `paths`.
 pub(crate) fn wrong_target(
     request: &Request<RequestBody>,
     paths: &[&str],

@@ -8,13 +8,13 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::readiness::Readiness;
 
-/// A probe is held at most this long, whatever it asks for: the kubelet and proxies cut silent connections.
+/// Maximum time to hold a probe, because the kubelet and proxies cut silent connections.
 const MAX_HOLD: Duration = Duration::from_secs(30);
 
-/// Who asks what.
+/// The kinds of probes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Probing {
-    /// Is the pod ready? Answered after up to so long.
+    /// Asks whether the pod is ready.
     Component {
         /// How long the answer may wait for readiness; zero asks for one attempt.
         hold: Duration,
@@ -25,7 +25,7 @@ pub(crate) enum Probing {
     Echo(Option<HeaderValue>),
 }
 
-/// Whether a request is a probe, and which.
+/// Returns the kind of probe, or `None` if the request is not a probe.
 pub(crate) fn classify(request: &HeaderMap) -> Option<Probing> {
     let agent = request.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
     let component =

@@ -1,8 +1,8 @@
-//! When clients were last asked to connect anew.
+//! Records when clients were last asked to reconnect.
 //!
-//! Who is connected to a pod stays, wherever new connections are sent meanwhile. Where a route that led to this pod's
-//! service alone leads elsewhere, the autoscaler has the pod ask all its clients to come again: those who came by the
-//! service's own name come back here, the others go where the route leads now.
+//! A client that is connected to a pod stays there, wherever new connections are sent meanwhile. When a route that
+//! led to this pod's service alone changes, the autoscaler makes the pod ask all its clients to reconnect: clients
+//! that use the service's own name come back here, the others follow the route.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -11,11 +11,11 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The moment; there is none at first.
+/// The time of the last renewal, if there was one.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     began: Instant,
-    /// In microseconds since then, one added; 0: never.
+    /// Microseconds since then, plus one; 0 means never.
     at: AtomicU64,
 }
 
@@ -26,13 +26,13 @@ impl Default for Renewal {
 }
 
 impl Renewal {
-    /// Connections that there are now are to go.
+    /// Asks the clients of all current connections to reconnect.
     pub(crate) fn renew(&self) {
         let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
         self.at.store(micros + 1, Ordering::Relaxed);
     }
 
-    /// Those from before are to go.
+    /// Returns the time of the last renewal. Connections from before it are asked to go.
     pub(crate) fn at(&self) -> Option<Instant> {
         let micros = self.at.load(Ordering::Relaxed).checked_sub(1)?;
         self.began.checked_add(Duration::from_micros(micros))

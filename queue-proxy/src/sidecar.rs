@@ -28,14 +28,14 @@ use crate::{
     stats::PeriodStats,
 };
 
-/// The ports, bound.
+/// The bound ports.
 #[derive(Debug)]
 pub struct Listeners {
-    /// Takes the requests.
+    /// For requests.
     pub serving: TcpListener,
-    /// Answers scrapes.
+    /// For scrapes.
     pub stats: TcpListener,
-    /// Answers `/wait-for-drain` and `/drain`; `None` where nobody stops the app but who drains us.
+    /// For `/wait-for-drain` and `/drain`; `None` if the caller of the drain also stops the app.
     pub admin: Option<TcpListener>,
 }
 
@@ -44,7 +44,7 @@ impl Listeners {
     ///
     /// # Errors
     ///
-    /// Which address could not be bound, and why.
+    /// Returns which address failed to bind, and why.
     pub async fn bind(config: &Config) -> io::Result<Self> {
         Ok(Self {
             serving: listen(config.serving).await?,
@@ -54,14 +54,14 @@ impl Listeners {
     }
 }
 
-/// An app that does not listen refuses at once. One that accepts slowly lets its backlog overflow, and the
-/// kernel tries again after 1, 3, 7 and 15 s: it is busy, not gone. The reference waits as long.
+/// An app that does not listen refuses at once. If an app accepts slowly, its backlog overflows, and the kernel
+/// retries after 1, 3, 7 and 15 s: it is busy, not gone. The reference waits as long.
 const APP_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Scrapes that run when the sidecar stops, and hooks that wait for it, are answered within this time.
+/// Time limit for scrapes that run, and hooks that wait, when the sidecar stops.
 const LAST_ANSWERS: Quiet = Quiet { quiet: Duration::ZERO, limit: Duration::from_secs(1) };
 
-/// The sidecar of one pod, running until it is drained or dropped.
+/// The sidecar of one pod. It runs until it is drained or dropped.
 #[derive(Debug)]
 pub struct QueueProxy {
     sidecar: Arc<Sidecar>,
@@ -70,13 +70,13 @@ pub struct QueueProxy {
 }
 
 impl QueueProxy {
-    /// Begins to serve on `listeners`.
+    /// Starts to serve on `listeners`.
     pub fn start(config: Config, listeners: Listeners, clock: WallClock) -> Self {
         let sidecar = Sidecar::new(config, clock);
         let beside = Drain::default();
         let mut tasks = JoinSet::new();
-        // First of all: whoever waits for this pod waits for this. Connections that come from now on are accepted by
-        // the kernel, and answered when the rest has begun.
+        // Announce first, because others wait for this pod. The kernel accepts connections from now on, and they are
+        // answered when everything has started.
         if let Some(announcing) = &sidecar.config.announce {
             let announcer = Announcer::new(announcing, sidecar.metrics.clone());
             let drain = sidecar.drain.clone();
@@ -95,12 +95,12 @@ impl QueueProxy {
         Self { sidecar, beside, tasks }
     }
 
-    /// Follows whether the app is ready.
+    /// Returns a receiver of the app's readiness.
     pub fn readiness(&self) -> watch::Receiver<Phase> {
         self.sidecar.readiness.subscribe()
     }
 
-    /// When the app was last found to answer; `None` while it does not.
+    /// Returns since when the app has been ready, or `None` while it is not.
     pub fn ready_at(&self) -> Option<Tick> {
         match self.sidecar.readiness.phase() {
             Phase::Ready { since } => Some(self.sidecar.clock.tick(since)),
@@ -108,32 +108,32 @@ impl QueueProxy {
         }
     }
 
-    /// The app's process has ended: it is not ready until it is found to answer again.
+    /// Records that the app's process has ended: it is not ready until it answers again.
     pub fn app_gone(&self) {
         self.sidecar.readiness.lost();
     }
 
-    /// Requests in flight.
+    /// Returns the number of requests in flight.
     pub fn in_flight(&self) -> f64 {
         self.sidecar.stats.lock().in_flight()
     }
 
-    /// When the first request was sent to the app.
+    /// Returns when the first request was sent to the app.
     pub fn first_request_at(&self) -> Option<Tick> {
         self.sidecar.first_request.get().copied()
     }
 
-    /// Resolves when a `preStop` hook of the sidecar's own has told it to leave. It says so from then on to whoever asks,
-    /// and [`Self::drain`] is to be called.
+    /// Resolves when the sidecar's own `preStop` hook has told it to leave. From then on, probes report that it is
+    /// leaving, and the caller must call [`Self::drain`].
     pub async fn told_to_leave(&self) {
         self.sidecar.drain.leaving().await;
     }
 
-    /// Leaves without losing a request, within `plan`'s limit; then everything has ended.
+    /// Shuts down without losing a request, within `plan`'s limit.
     ///
     /// # Errors
     ///
-    /// [`Cut`] if requests were still in flight when the limit passed.
+    /// Returns [`Cut`] if requests were still in flight when the limit passed.
     pub async fn drain(mut self, plan: Quiet) -> Result<(), Cut> {
         let drained = self.sidecar.drain.run(plan).await;
         if let Err(cut) = self.beside.run(LAST_ANSWERS).await {
@@ -145,7 +145,7 @@ impl QueueProxy {
 }
 
 impl Drop for QueueProxy {
-    /// Connections have tasks of their own, that would go on.
+    /// Connections have their own tasks, which would continue.
     fn drop(&mut self) {
         self.sidecar.drain.abort();
         self.beside.abort();
@@ -162,10 +162,10 @@ impl Sidecar {
                 max_concurrency: capacity,
                 initial_capacity: capacity,
             };
-            // At least one slot and at least ten places: such bounds are always accepted.
+            // These bounds are always valid: at least one slot and at least ten places.
             Breaker::new(bounds).ok()
         });
-        // On loopback nobody vanishes without a word; an app may be too busy to take what is sent to it.
+        // On loopback, no peer vanishes silently; but an app may be too busy to read.
         let limits = UpstreamLimits {
             connect_timeout: APP_CONNECT_TIMEOUT,
             liveness: Liveness::CLIENT.may_stall(),
@@ -189,7 +189,7 @@ impl Sidecar {
     }
 }
 
-/// Scrapers and hooks are few, and ask often or once. Strangers that ask nothing make room for them.
+/// Scrapers and hooks need few connections. Idle connections of others make room for them.
 fn few() -> Limits {
     let seconds = Duration::from_secs;
     Limits {

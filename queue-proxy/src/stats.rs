@@ -1,7 +1,7 @@
-//! What the pod reports: the last whole second, as the reference's sidecar does, without its timer.
+//! What the pod reports: the last whole second, like the reference's sidecar, but without its timer.
 //!
-//! The reference refreshes its report with a ticker. Here the second is closed by whoever comes next, an
-//! event or a reader: the numbers are the same and an idle pod does nothing.
+//! The reference updates its report with a ticker. Here, the next event or reader closes the second: the numbers are
+//! the same, and an idle pod does nothing.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use ebb_core::{
     request_stats::{Origin, Report, RequestStats},
 };
 
-/// How long one report covers.
+/// The period of one report.
 pub const PERIOD: Duration = Duration::from_secs(1);
 
-/// Request statistics, cut into periods of one second.
+/// Request statistics in periods of one second.
 #[derive(Clone, Debug)]
 pub struct PeriodStats {
     stats: RequestStats,
@@ -22,29 +22,29 @@ pub struct PeriodStats {
 }
 
 impl PeriodStats {
-    /// Begins to count at `now`.
+    /// Starts to count at `now`.
     pub fn new(now: Tick) -> Self {
         Self { stats: RequestStats::new(now), period_ends: now.after(PERIOD), last: None }
     }
 
-    /// A request begins.
+    /// Records the start of a request.
     pub fn begin(&mut self, now: Tick, origin: Origin) {
         self.advance(now);
         self.stats.begin(now, origin);
     }
 
-    /// A request ends.
+    /// Records the end of a request.
     pub fn end(&mut self, now: Tick, origin: Origin) {
         self.advance(now);
         self.stats.end(now, origin);
     }
 
-    /// Requests in flight.
+    /// Returns the number of requests in flight.
     pub const fn in_flight(&self) -> f64 {
         self.stats.in_flight()
     }
 
-    /// The last whole period; `None` within the first.
+    /// Returns the last whole period, or `None` within the first.
     pub fn last(&mut self, now: Tick) -> Option<Report> {
         self.advance(now);
         self.last
@@ -57,7 +57,7 @@ impl PeriodStats {
         self.last = Some(self.stats.report(self.period_ends));
         let silent = now.since(self.period_ends).as_nanos() / PERIOD.as_nanos();
         if let Some(skipped) = u32::try_from(silent).unwrap_or(u32::MAX).checked_sub(1) {
-            // Of whole periods without an event, only the last can still be asked for.
+            // Of the periods without an event, only the last one can still be requested.
             let starts = self.period_ends.after(PERIOD * skipped);
             self.stats.report(starts);
             self.period_ends = starts.after(PERIOD);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     proptest! {
-        /// Closing the periods late gives the same reports as a ticker that closes them in time.
+        /// Closing the periods late results in the same reports as closing them in time.
         #[test]
         fn late_is_as_good_as_in_time(events in prop::collection::vec((0_u64..3_000, any::<bool>()), 0..40)) {
             let (mut lazy, mut eager) = (PeriodStats::new(ms(0)), PeriodStats::new(ms(0)));

@@ -1,5 +1,5 @@
-//! What strangers can make the program keep in memory. Each test has a program of its own, whose resident size is what
-//! the kernel says of it.
+//! How much memory clients can make the program use. Each test has its own program, whose resident size is read from
+//! the kernel.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -28,13 +28,13 @@ const MIB: usize = 1024 * KIB;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-/// Bodies consist of it.
+/// The content of all bodies.
 const BODY: u8 = b'#';
 
-/// An app that answers every GET, and reads every POST to its end without ever answering.
+/// An app that answers every GET, and reads every POST to its end without ever responding.
 struct App {
     address: SocketAddr,
-    /// Bytes of bodies that it has read.
+    /// Number of bytes of bodies that it has read.
     read: Arc<AtomicUsize>,
     _serving: JoinSet<()>,
 }
@@ -71,7 +71,8 @@ async fn connection(mut stream: TcpStream, reads: Arc<AtomicUsize>) {
     }
 }
 
-/// One program after the other: thousands of connections take thousands of ports, and a size is nobody else's business.
+/// Runs one program at a time, because thousands of connections need thousands of ports, and memory must be measured
+/// undisturbed.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// The program in front of an app.
@@ -79,7 +80,7 @@ struct Program {
     _alone: MutexGuard<'static, ()>,
     child: Child,
     serving: SocketAddr,
-    /// Read from as long as it runs, so that it can write.
+    /// Is read as long as the program runs, so that the program can write.
     _told: BufReader<ChildStderr>,
 }
 
@@ -108,7 +109,7 @@ impl Program {
             assert!(within(told.read_line(&mut line)).await.unwrap() > 0, "it ended at once");
         }
         let program = Self { _alone: alone, child, serving, _told: told };
-        // What the first requests make it keep is nobody's abuse.
+        // The first requests allocate memory that does not count.
         for _ in 0..50 {
             program.serves_the_honest().await;
         }
@@ -123,12 +124,12 @@ impl Program {
         answered(&mut self.connect().await).await;
     }
 
-    /// One whose head comes in two segments.
+    /// Sends a request whose head arrives in two segments.
     async fn serves_the_halting(&self) {
         let mut client = self.connect().await;
         let (begin, rest) = GET.split_at(20);
         within(client.write_all(begin)).await.unwrap();
-        // By then the beginning is read.
+        // By then, the first part has been read.
         self.serves_the_honest().await;
         within(client.write_all(rest)).await.unwrap();
         let mut answer = [0; 12];
@@ -136,7 +137,7 @@ impl Program {
         assert_eq!(&answer, b"HTTP/1.1 200");
     }
 
-    /// Bytes of memory that it has now.
+    /// Returns the current resident size in bytes.
     fn resident(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it runs");
@@ -144,7 +145,8 @@ impl Program {
     }
 }
 
-/// A port that is free at every address of this machine: thousands of connections that were just closed still have theirs.
+/// Returns a port that is free at every address of this machine: connections that were just closed still occupy
+/// theirs.
 async fn free_port() -> SocketAddr {
     let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).await {
         Ok(listener) => listener,
@@ -153,7 +155,7 @@ async fn free_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into()
 }
 
-/// Asks once, and reads the answer.
+/// Sends a request and reads the response.
 async fn answered(stream: &mut TcpStream) {
     within(stream.write_all(GET)).await.unwrap();
     let mut answer = Vec::new();
@@ -202,7 +204,7 @@ async fn heads_that_never_end_take_no_more_than_there_is_for_them() {
         held.push(client);
         program.serves_the_honest().await;
     }
-    // What there is room for was read, and what there is none for was refused.
+    // Bodies for which there is room were read, and all others were refused.
     let refused = async {
         let mut answer = vec![0; 12];
         let last = held.last_mut().expect("some were sent");
@@ -233,7 +235,7 @@ mod http2 {
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
-    /// Whether a frame among `bytes` says that the connection ends.
+    /// Returns whether a frame in `bytes` is a GOAWAY.
     pub(super) fn says_goaway(mut bytes: &[u8]) -> bool {
         while let [a, b, c, kind, rest @ ..] = bytes {
             if *kind == GOAWAY {
@@ -246,13 +248,13 @@ mod http2 {
     }
 }
 
-/// Writes `pieces` for as long as they are taken, while honest requests are served on other connections. Answers how
-/// much was taken, and whether the connection was ended: by a GOAWAY, or altogether.
+/// Writes `pieces` for as long as they are accepted, while honest requests are served on other connections. Returns
+/// how much was accepted, and whether the connection was ended, by GOAWAY or otherwise.
 async fn flood(program: &Program, pieces: impl Iterator<Item = Vec<u8>>) -> (usize, bool) {
     let (mut reader, mut writer) = program.connect().await.into_split();
     let heard = tokio::spawn(async move {
         let mut heard = Vec::new();
-        // A reset ends it just as well.
+        // A reset also ends it.
         while reader.read_buf(&mut heard).await.is_ok_and(|read| read > 0) {
             if http2::says_goaway(&heard) {
                 return true;
@@ -312,7 +314,7 @@ async fn heads_over_http2_that_do_not_end_take_no_more_than_there_is_for_them() 
     let app = App::start().await;
     let program = Program::start(&app).await;
     let before = program.resident();
-    // A value of 600 KiB, in frames that do not end it.
+    // A value of 600 KiB, in frames that do not end the head.
     let value = [&b"\0\x01a\x7f\x81\xbf\x24"[..], &vec![b'v'; 600 * KIB]].concat();
     let mut frames = [http2::BEGIN, &http2::frame(http2::HEADERS, 0x01, 1, http2::GET)].concat();
     for piece in value.chunks(16 * KIB) {
@@ -321,7 +323,7 @@ async fn heads_over_http2_that_do_not_end_take_no_more_than_there_is_for_them() 
     let mut held = Vec::new();
     for _ in 0..HEADS {
         let mut client = program.connect().await;
-        // It may be closed before all is taken.
+        // The connection may be closed before all is accepted.
         let _ = within(client.write_all(&frames)).await;
         held.push(client);
         program.serves_the_honest().await;
@@ -332,10 +334,10 @@ async fn heads_over_http2_that_do_not_end_take_no_more_than_there_is_for_them() 
     program.serves_the_halting().await;
 }
 
-/// Nearly all of it is the connection's task; its buffers are empty.
+/// Most of it is the connection's task; its buffers are empty.
 const MOST_OF_AN_IDLE_CONNECTION: usize = 6 * KIB;
 
-/// How many connections this process may open, and ten thousand at most.
+/// Returns how many connections this process may open, up to ten thousand.
 fn many() -> usize {
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
@@ -351,11 +353,11 @@ async fn an_idle_connection_takes_a_few_kibibytes() {
     let mut idle = Vec::new();
     for index in 0..many() {
         let socket = TcpSocket::new_v4().unwrap();
-        // As many sources as a network has.
+        // Use many source addresses, as in a network.
         let source = Ipv4Addr::new(127, 0, 0, u8::try_from(2 + index % 16).unwrap());
         socket.bind((source, 0).into()).unwrap();
         let mut client = within(socket.connect(program.serving)).await.unwrap();
-        // Closed by a reset: thousands of ports that wait for their last packets would be missing elsewhere.
+        // Close by a reset: thousands of ports in TIME-WAIT would be missing in other tests.
         client.set_zero_linger().unwrap();
         answered(&mut client).await;
         idle.push(client);

@@ -1,4 +1,4 @@
-//! Connections that are older than they may be: they go, and no request with them.
+//! Connections that reach their maximum age are closed without losing a request.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -56,7 +56,7 @@ async fn an_http2_connection_past_its_age_gets_goaway_and_its_streams_are_finish
     pod.until_in_flight(0).await;
 }
 
-/// Says at the port of the stats that clients are to connect anew; answers with the status.
+/// Sends a renewal to the stats port; returns the status.
 async fn renew(pod: &Pod, nonce: &str) -> String {
     let mut client = RawClient::connect(pod.stats).await;
     let head = format!("POST /renew-connections HTTP/1.1\r\nhost: a\r\nebb-pod-nonce: {nonce}\r\n");

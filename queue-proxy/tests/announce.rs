@@ -1,4 +1,4 @@
-//! The pod announces itself, and says when it leaves.
+//! The pod announces that it comes and that it leaves.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -21,7 +21,7 @@ fn announcement() -> Announcement {
     }
 }
 
-/// A pod that announces itself to `autoscaler`.
+/// Starts a pod that announces itself to `autoscaler`.
 async fn pod(app: &App, autoscaler: &App) -> Pod {
     pod_ready_by(ReadyBy::Sidecar, app, autoscaler).await
 }
@@ -31,7 +31,7 @@ async fn pod_ready_by(ready_by: ReadyBy, app: &App, autoscaler: &App) -> Pod {
     Pod::start(app.address, |config| config.announce = Some(announcing)).await
 }
 
-/// The next announcement, answered with `status`.
+/// Returns the next announcement, and answers it with `status`.
 async fn announced(autoscaler: &mut App, status: StatusCode) -> Announced {
     let Exchange { request, reply } = autoscaler.next().await;
     assert_eq!((request.method(), request.uri().path()), (&Method::POST, PATH));
@@ -85,7 +85,7 @@ async fn a_pod_that_drains_says_so_at_once_and_nothing_waits_for_it() {
     let mut autoscaler = App::http1().await;
     let app = App::http1().await;
     let pod = pod(&app, &autoscaler).await;
-    // Nobody answers it: it says that it leaves all the same.
+    // Although nobody answers this one, the pod also announces that it leaves.
     let unanswered = autoscaler.next().await;
     let drained = tokio::spawn(pod.proxy.drain(quick()));
     let said = autoscaler.next().await;

@@ -1,4 +1,4 @@
-//! Apps that refuse, crash, or close a kept connection.
+//! Apps that refuse, crash, or close an idle connection.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -24,7 +24,7 @@ async fn an_app_that_refuses_is_not_ready_and_waited_for_until_it_is_back() {
         let mut readiness = pod.proxy.readiness();
         within(readiness.wait_for(|phase| phase.is_ready())).await.unwrap();
         drop(app);
-        // The listener is gone when its task is.
+        // The listener is closed when its task has ended.
         until(|| std::net::TcpListener::bind(address).is_ok()).await;
         let mut client = Client::connect(pod.serving).await;
         let mut request = post("/", full("body"));
@@ -54,7 +54,7 @@ async fn what_an_activator_sends_to_an_app_that_refuses_goes_back_to_it() {
     let answer = client.send(request).await;
     assert_bad_gateway(&answer, "app-refused");
     assert_eq!(answer.headers()[headers::FATE], "never-sent");
-    // Others have nothing to do with it. Without a probe there is nothing that could be waited for.
+    // Other requests are not affected. Without a probe, there is nothing to wait for.
     client.ready().await.unwrap();
     let answer = client.send(post("/", full("body"))).await;
     assert_bad_gateway(&answer, "app-refused");
@@ -86,7 +86,7 @@ async fn one_more_than_may_wait_for_an_app_does_not_end_the_waiting_of_those_tha
     assert_eq!(text(within(late_answer).await.unwrap().unwrap()).await, "here");
 }
 
-/// As Kubernetes sends them to a pod without a readiness probe.
+/// Kubernetes sends requests early to a pod without a readiness probe.
 #[tokio::test]
 async fn requests_that_come_before_the_app_has_ever_listened_wait_for_it() {
     let address = free_port().await;
@@ -112,7 +112,7 @@ async fn requests_that_come_before_the_app_has_ever_listened_wait_for_it() {
     assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "hello");
 }
 
-/// Answers one request on each of `count` connections, so that so many are kept.
+/// Sends one request on each of `count` connections, so that they are kept.
 async fn kept_connections(app: &mut App, pod: &Pod, count: usize) {
     let mut clients = Vec::new();
     for _ in 0..count {
@@ -142,7 +142,7 @@ async fn kept_connections_that_the_app_closed_between_requests_cost_nobody_an_er
             app.next().await.answer_with("ok");
             assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "ok");
             app.hang_up();
-            // The close reaches the sidecar before the next request does: here nothing else is to be done.
+            // The close must reach the sidecar before the next request; there is no event to wait for.
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
@@ -207,11 +207,11 @@ async fn an_app_that_is_slow_to_accept_is_waited_for() {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let pod = Pod::start(address, |_| {}).await;
-    // The kernel lets one more wait than it was told.
+    // The kernel queues one connection more than the backlog.
     let _backlog = [RawClient::connect(address).await, RawClient::connect(address).await];
     let mut client = Client::connect(pod.serving).await;
     let mut answer = client.start(get("/"));
-    // Longer than a connection takes that is made at the first attempt, or the second.
+    // Longer than a connection takes that is established at the first or second attempt.
     let early = tokio::time::timeout(std::time::Duration::from_millis(1_100), &mut answer).await;
     assert!(early.is_err(), "{early:?}");
     let mut app = App::on(listener);

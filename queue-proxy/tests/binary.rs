@@ -1,4 +1,4 @@
-//! The program itself: its environment, its exit status, its signals.
+//! Tests the program itself: its environment, exit status and signals.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -42,9 +42,9 @@ struct Program {
     admin: SocketAddr,
 }
 
-/// The program in front of `app`, listening, and what it says.
+/// Starts the program in front of `app`; returns it when it listens, with its log.
 async fn listening(app: &App, drain_limit: u32) -> (Program, Lines<BufReader<ChildStderr>>) {
-    // Free a moment ago: the program cannot tell which ports it was given.
+    // These ports were free a moment ago: the program does not report which ports it uses.
     let [serving, stats, admin] = [free_port().await, free_port().await, free_port().await];
     let mut child = program(&[
         ("USER_PORT", app.address.port().to_string()),
@@ -62,7 +62,7 @@ async fn listening(app: &App, drain_limit: u32) -> (Program, Lines<BufReader<Chi
     (Program { child, serving, admin }, lines)
 }
 
-/// The sidecar's own `preStop`, as the kubelet calls it.
+/// Calls the sidecar's own `preStop` hook, like the kubelet.
 fn hook() -> http::Request<AnyBody> {
     http::Request::get("/drain").header("ebb-pod-nonce", "secret").body(empty()).unwrap()
 }
@@ -120,9 +120,9 @@ async fn a_second_wish_ends_it_at_once_and_the_same_signal_twice_at_once_is_one(
     let _never_answered = app.next().await;
     signal(&child, "TERM");
     line_with(&mut lines, "draining").await;
-    // A process manager tells the group, and the group's leader passes it on.
+    // A process manager signals the group, and the group's leader forwards the signal.
     signal(&child, "TERM");
-    line_with(&mut lines, "counts once").await;
+    line_with(&mut lines, "repeated signal").await;
     signal(&child, "INT");
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(1));
     assert!(within(answer).await.unwrap().is_err());
@@ -149,7 +149,7 @@ async fn the_sigterm_that_follows_a_hook_is_the_first() {
     let mut kubelet = Client::connect(admin).await;
     let hook = kubelet.start(hook());
     line_with(&mut lines, "draining").await;
-    // The kubelet does not wait for a hook beyond the grace period.
+    // The kubelet does not wait for a hook after the grace period.
     signal(&child, "TERM");
     exchange.answer_with("to the end");
     assert_eq!(text(within(answer).await.unwrap().unwrap()).await, "to the end");
@@ -162,7 +162,7 @@ async fn a_hook_that_nothing_follows_ends_in_a_new_start() {
     let app = App::http1().await;
     let (Program { mut child, admin, .. }, mut lines) = listening(&app, 1).await;
     assert_eq!(Client::connect(admin).await.send(hook()).await.status(), StatusCode::OK);
-    line_with(&mut lines, "starting anew").await;
+    line_with(&mut lines, "exiting to be restarted").await;
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(1));
 }
 
@@ -170,7 +170,7 @@ async fn a_hook_that_nothing_follows_ends_in_a_new_start() {
 async fn a_port_that_is_taken_is_named() {
     let app = App::http1().await;
     let taken = tokio::net::TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).await;
-    // Without IPv6 the program takes 0.0.0.0.
+    // Without IPv6, the program uses 0.0.0.0.
     let taken = match taken {
         Ok(listener) => listener,
         Err(_) => tokio::net::TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)).await.unwrap(),

@@ -1,4 +1,5 @@
-//! The limit to concurrency, over real connections: who waits, who is refused, and when a slot is freed.
+//! The concurrency limit, over real connections: which requests wait, which are refused, and when a slot becomes
+//! free.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -17,7 +18,7 @@ fn one_slot(config: &mut Config) {
 
 type Answer = JoinHandle<hyper::Result<Response<hyper::body::Incoming>>>;
 
-/// A pod with one slot, which the first exchange holds, and `waiting` clients behind it in their order.
+/// Returns a pod with one slot, held by the first exchange, and `waiting` clients in their order.
 async fn queue_of(waiting: u32) -> (App, Pod, Exchange, Vec<(Client, Answer)>) {
     let mut app = App::http1().await;
     let pod = Pod::start(app.address, one_slot).await;
@@ -169,7 +170,7 @@ async fn the_slot_is_freed_by_the_last_byte_and_not_by_the_head() {
         if !known_length {
             drop(sender);
         }
-        // Nobody has read the rest yet: it is the app that is done.
+        // Nobody has read the rest yet, but the app has finished.
         app.next().await.answer_with("ok");
         assert_eq!(text(answer).await, "half");
         pod.until_in_flight(0).await;

@@ -1,4 +1,4 @@
-//! Leaving: nothing is lost, and what does not end is cut at the limit and counted.
+//! Draining: no request is lost, and what does not end is cut at the limit and counted.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -16,7 +16,7 @@ const NEVER: Duration = Duration::from_secs(600);
 /// Leaves, and does not close before the test ends.
 const LEAVING: Quiet = Quiet { quiet: NEVER, limit: NEVER };
 
-/// Begins to drain, and returns when the sidecar is leaving, as a probe tells.
+/// Starts a drain, and returns when a probe reports that the sidecar is leaving.
 async fn drain(proxy: QueueProxy, serving: std::net::SocketAddr, plan: Quiet) -> JoinHandle<Result<(), Cut>> {
     let drain = tokio::spawn(proxy.drain(plan));
     let probed = async || {
@@ -54,7 +54,7 @@ async fn what_is_in_flight_is_finished_and_then_everything_has_ended() {
     sender.send(data("half")).await.unwrap();
     assert_eq!(piece(answer.body_mut()).await, "half");
     let mut drain = tokio::spawn(proxy.drain(quick()));
-    // The listener goes at the end of the quiet time; the request in flight outlives it.
+    // The listener closes at the end of the quiet time; the request in flight continues.
     within(async { while Client::try_connect(serving).await.is_ok() {} }).await;
     assert!(tokio::time::timeout(Duration::ZERO, &mut drain).await.is_err());
     sender.send(data("half")).await.unwrap();
@@ -100,7 +100,7 @@ async fn an_idle_connection_is_closed_when_the_quiet_time_has_passed() {
     let Pod { proxy, serving, .. } = Pod::start(app.address, |_| {}).await;
     let mut client = Client::connect(serving).await;
     assert_eq!(text(client.send(get("/")).await).await, "ok");
-    // One on which nothing was ever asked.
+    // A connection without a request.
     let mut silent = RawClient::connect(serving).await;
     let began = Instant::now();
     let quiet = Duration::from_millis(200);
@@ -121,7 +121,7 @@ async fn clients_that_hammer_through_a_drain_lose_nothing() {
         let draining = draining.subscribe();
         clients.spawn(async move {
             let (mut client, mut told_to_close, mut during) = (Client::connect(serving).await, 0, 0);
-            // Long enough to have gone on for a while after the drain began.
+            // Long enough for the load to continue for a while after the drain started.
             while during < 100 {
                 client.ready().await.expect("closed without having said so");
                 let answer = client.send(post("/", full("echo"))).await;
@@ -137,7 +137,7 @@ async fn clients_that_hammer_through_a_drain_lose_nothing() {
             told_to_close
         });
     }
-    // Some requests before, all the others meanwhile.
+    // Some requests come before the drain, all others during it.
     until(|| proxy.first_request_at().is_some()).await;
     let drain = tokio::spawn(proxy.drain(Quiet { quiet: Duration::from_millis(500), limit: NEVER }));
     draining.send_replace(true);
@@ -163,7 +163,7 @@ async fn an_http2_client_gets_goaway_at_once_and_its_streams_are_finished() {
     exchange.answer_with("ok");
     assert_eq!(text(within(answer).await.unwrap()).await, "ok");
     within(client.connection).await.unwrap().expect("the connection ends cleanly after its last stream");
-    // Who comes now is served, too.
+    // New clients are served, too.
     let mut newcomer = Client2::connect(serving).await;
     let answer = tokio::spawn(newcomer.send(request()));
     app.next().await.answer_with("ok");
@@ -199,7 +199,7 @@ async fn a_websocket_that_closes_in_time_lets_the_drain_end() {
     assert_eq!(within(drain).await.unwrap(), Ok(()));
 }
 
-/// An upgraded connection: the client, and the app's task, which reads all that comes.
+/// Returns an upgraded connection: the client, and the app's task, which reads everything.
 async fn upgraded(app: &mut App, serving: std::net::SocketAddr) -> (RawClient, JoinHandle<String>) {
     let mut client = RawClient::connect(serving).await;
     client.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n").await;
@@ -271,13 +271,13 @@ async fn a_native_sidecars_own_hook_drains_and_all_hooks_are_answered_at_the_end
     let mut client = Client::connect(serving).await;
     let answer = client.start(get("/before"));
     let before = app.next().await;
-    // The kubelet calls them at the same time, and in no order.
+    // The kubelet calls them at the same time, in no particular order.
     let mut of_app = Client::connect(admin).await;
     let of_app = of_app.start(Request::get("/wait-for-drain").body(empty()).unwrap());
     let mut own = Client::connect(admin).await;
     let own = own.start(drain_hook(Some("secret")));
     within(proxy.told_to_leave()).await;
-    // Whoever has not heard of it yet is served.
+    // Clients that do not know about the drain yet are served.
     let mut newcomer = Client::connect(serving).await;
     let late = newcomer.start(get("/late"));
     app.next().await.answer_with("ok");

@@ -1,4 +1,4 @@
-//! What the app, and the client, may see of each other's heads.
+//! Which headers the app and the client see of each other.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -7,7 +7,7 @@ use ebb_core::headers;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Version};
 use support::*;
 
-/// Sends a GET with `lines`; answers what the app got.
+/// Sends a GET with `lines`; returns what the app received.
 async fn as_seen(app: &mut App, pod: &Pod, lines: &[(&str, &str)]) -> Request<hyper::body::Incoming> {
     let mut client = Client::connect(pod.serving).await;
     let mut request = get("/");

@@ -135,7 +135,7 @@ async fn empty_bodies_are_empty_both_ways() {
     }
 }
 
-/// What an app may answer without a body, and the length that the client must see.
+/// Responses without a body, and the length that the client must see.
 #[tokio::test]
 async fn answers_without_a_body_keep_their_heads() {
     let cases = [
@@ -147,7 +147,7 @@ async fn answers_without_a_body_keep_their_heads() {
         (Method::GET, StatusCode::NO_CONTENT, None, None),
         (Method::HEAD, StatusCode::NO_CONTENT, None, None),
     ];
-    // Heads are written by hand: hyper would have its own mind about the app's.
+    // Heads are written by hand, because hyper would change the app's.
     let app = listen().await;
     let pod = Pod::start(app.local_addr().unwrap(), |_| {}).await;
     let mut client = Client::connect(pod.serving).await;
@@ -257,7 +257,7 @@ async fn a_client_of_http_1_0_gets_a_body_that_ends_with_the_connection() {
     assert_eq!(client.rest().await.unwrap(), "of unknown length");
 }
 
-/// Python's `http.server` and many a health endpoint speak HTTP/1.0.
+/// Python's `http.server` and many health endpoints speak HTTP/1.0.
 #[tokio::test]
 async fn an_app_that_speaks_http_1_0_does_not_cost_the_client_its_connection() {
     let listener = listen().await;

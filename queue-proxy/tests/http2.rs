@@ -1,4 +1,4 @@
-//! HTTP/2 by prior knowledge, from the client to the app: gRPC's way.
+//! HTTP/2 by prior knowledge, from the client to the app, as for gRPC.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -107,7 +107,7 @@ async fn streams_beyond_what_a_connection_takes_get_another_one() {
             let answer = client.send(call("/", empty()));
             answers.spawn(async move { text(answer.await).await });
         }
-        // None of them ends before all have begun.
+        // None of them ends before all have started.
         let mut exchanges = Vec::new();
         for _ in 0..230 {
             exchanges.push(app.next().await);
@@ -175,7 +175,7 @@ async fn refusals_speak_grpc_to_those_who_do() {
     assert_eq!(answer.headers()[headers::REASON], "app-refused");
 }
 
-/// Complaint 21 of the specification: it is an error, but a prompt and plain one.
+/// Complaint 21 of the specification: this is an error, but a prompt and clear one.
 #[tokio::test]
 async fn an_app_that_speaks_only_http1_is_a_bad_gateway_to_an_http2_client() {
     let app = App::http1().await;

@@ -1,4 +1,4 @@
-//! Probes, as the kubelet, the activator and an ingress send them.
+//! Probes from the kubelet, the activator and an ingress.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -84,12 +84,12 @@ async fn the_apps_own_probe_decides() {
     assert_eq!(within(held).await.unwrap().unwrap().status(), StatusCode::OK);
 }
 
-/// A probe that is held until the app is ready.
+/// Sends a probe that is held until the app is ready.
 async fn held(pod: &Pod) -> tokio::task::JoinHandle<hyper::Result<http::Response<hyper::body::Incoming>>> {
     Client::connect(pod.serving).await.start(component(&[("ebb-probe-hold-ms", "30000")]))
 }
 
-/// A probe of what listens at `address`, in a pod whose app takes requests at `app`.
+/// Returns a pod with a probe of `address`, whose app takes requests at `app`.
 async fn pod_probed_at(address: SocketAddr, probe: Probe, app: SocketAddr) -> Pod {
     let port = NonZeroU16::new(address.port());
     let timeout = Duration::from_secs(20);
@@ -191,7 +191,7 @@ async fn a_grpc_app_is_ready_when_its_health_check_says_that_it_serves() {
     assert_eq!(request.headers()["content-type"], "application/grpc");
     assert_eq!(request.headers()["te"], "trailers");
     assert_eq!(read(request.into_body()).await, b"\x00\x00\x00\x00\x0b\x0a\x09shop.Cart"[..]);
-    // Its health service is not there yet.
+    // The health service does not exist yet.
     let mut unimplemented = status(200);
     *unimplemented.headers_mut() = ended("12");
     reply.send(unimplemented).unwrap();
@@ -293,7 +293,7 @@ async fn all_probes_fail_from_the_moment_that_the_drain_begins() {
     }
     let [mut one, mut two, mut three, mut four] = clients.try_into().unwrap_or_else(|_| unreachable!());
     let held = one.start(component(&[("ebb-probe-hold-ms", "30000")]));
-    // The answer to a second probe tells that the held one was taken: connections are served in turn.
+    // The response to a second probe shows that the held one was received, because connections are served in turn.
     assert_eq!(two.send(component(&[])).await.headers()[headers::REASON], "not-ready");
     let drain = tokio::spawn(
         pod.proxy.drain(Quiet { quiet: Duration::from_secs(600), limit: Duration::from_secs(600) }),

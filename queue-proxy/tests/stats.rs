@@ -1,4 +1,4 @@
-//! The port that is scraped.
+//! The port for scrapes.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -16,7 +16,7 @@ fn scrape(accept: Option<&str>) -> Request<AnyBody> {
     request
 }
 
-/// Scrapes until the first second, before which there is nothing to tell, has passed.
+/// Scrapes until the first second has passed, before which there is no report.
 async fn first_report(pod: &Pod) -> Stat {
     within(async {
         loop {

@@ -1,4 +1,4 @@
-//! Bodies that are on their way in both directions at once, and large ones.
+//! Large bodies, and bodies that are sent in both directions at once.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -65,7 +65,7 @@ async fn question_and_answer_may_be_interleaved() {
     }
 }
 
-/// 20 MB that no two pieces of are alike.
+/// Returns 20 MB of which no two pieces are equal.
 fn large() -> Bytes {
     let mut bytes = BytesMut::with_capacity(20_000_000);
     for number in 0_u32..5_000_000 {
@@ -127,7 +127,7 @@ async fn an_answer_may_come_before_the_question_was_asked_to_its_end() {
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(text(answer).await, "enough");
     pod.until_in_flight(0).await;
-    // A connection that still owes half a request must not be used for the next.
+    // A connection that still owes half a request must not be used for the next one.
     let mut other = Client::connect(pod.serving).await;
     let answer = other.start(get("/next"));
     let exchange = app.next().await;
@@ -167,7 +167,7 @@ async fn an_answer_that_breaks_off_reaches_the_client_as_broken_off() {
     pod.until_in_flight(0).await;
 }
 
-/// Any body at all, to stand in for one that is taken out of its request.
+/// Returns any body, as a placeholder for one that is taken out of its request.
 async fn loopback_body() -> hyper::body::Incoming {
     let app = App::answering(async |_| Response::new(empty())).await;
     Client::connect(app.address).await.send(get("/")).await.into_body()

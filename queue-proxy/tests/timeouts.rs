@@ -1,5 +1,5 @@
-//! Limits to a request's time. They are short here, and the app stalls by waiting for the test: nothing
-//! depends on how short.
+//! The timeouts of a request. They are short here, and the app stalls by waiting for the test, so nothing depends on
+//! how short they are.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -112,7 +112,7 @@ async fn an_answer_that_began_in_time_may_take_its_time() {
     let (sender, body) = frames();
     app.next().await.answer(Response::new(body));
     let mut answer = within(answer).await.unwrap().unwrap();
-    // Another request's time-out tells that the time has passed.
+    // Another request's timeout shows that the time has passed.
     let mut other = Client::connect(pod.serving).await;
     let other_answer = other.start(get("/"));
     let _stalled = app.next().await;
@@ -121,7 +121,7 @@ async fn an_answer_that_began_in_time_may_take_its_time() {
     assert_eq!(piece(answer.body_mut()).await, "late");
 }
 
-/// It answers every PING and never opens its window: by that alone it could keep a slot for ever.
+/// This client answers every PING and never opens its window, which could keep a slot for ever.
 #[tokio::test]
 async fn a_client_of_http2_that_takes_nothing_has_its_slot_until_the_time_out_and_no_longer() {
     let mut app = App::http2().await;
@@ -143,7 +143,7 @@ async fn a_client_of_http2_that_takes_nothing_has_its_slot_until_the_time_out_an
     let answer = within(answer).await.unwrap().unwrap();
     pod.until_in_flight(0).await;
     assert!(within(answer.into_body().collect()).await.is_err(), "it is not whole");
-    // And whoever is next has it.
+    // The next request gets the slot.
     let mut next = Client2::connect(pod.serving).await;
     let answer = tokio::spawn(next.send(Request::get("http://a/").body(empty()).unwrap()));
     app.next().await.answer_with("next");
@@ -175,7 +175,7 @@ async fn who_waits_for_a_slot_too_long_gets_a_504_and_leaves_the_queue() {
     type Change = fn(&mut queue_proxy::Config);
     let limits: [Change; 2] = [
         |config| config.request_timeout = SHORT,
-        // The head cannot come in time either, if its request has not even been sent.
+        // The head cannot arrive in time either if the request has not even been sent.
         |config| config.response_start_timeout = Some(SHORT),
     ];
     for limit in limits {

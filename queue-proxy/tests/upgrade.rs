@@ -1,4 +1,4 @@
-//! Connections that stop being HTTP: whatever asks with `Upgrade`, web sockets above all.
+//! Connections that stop being HTTP: all upgrades, mainly `WebSocket`s.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -14,12 +14,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-key: abc\r\n\r\n";
 
-/// What is limited to it ends soon.
+/// Limits with this value pass soon.
 const SHORT: Duration = Duration::from_millis(100);
 
 type Stream = TokioIo<hyper::upgrade::Upgraded>;
 
-/// The app's and the client's side of an upgraded connection.
+/// Returns the app's and the client's side of an upgraded connection.
 async fn upgraded(app: &mut App, pod: &Pod) -> (Stream, RawClient) {
     let mut client = RawClient::connect(pod.serving).await;
     client.write(ASK).await;
@@ -164,7 +164,7 @@ async fn an_upgraded_connection_outlives_the_request_time_out() {
     })
     .await;
     let (mut server, mut client) = upgraded(&mut app, &pod).await;
-    // Another request's time-out tells that the time has passed.
+    // Another request's timeout shows that the time has passed.
     let mut other = Client::connect(pod.serving).await;
     let _stalled = app_stalls(&mut app, &mut other).await;
     client.write("still here").await;

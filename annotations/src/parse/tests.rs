@@ -142,7 +142,7 @@ fn a_refusal_names_the_key_the_value_and_what_is_allowed() {
         (
             "metric-aggregation-algorithm",
             "cubic",
-            r#"autoscaling.knative.dev/metric-aggregation-algorithm: "cubic" is no way to average; want linear or weighted-exponential"#,
+            r#"autoscaling.knative.dev/metric-aggregation-algorithm: "cubic" is not an aggregation algorithm; want linear or weighted-exponential"#,
         ),
     ] {
         assert_eq!(refusal(&[(key, value)]), want);

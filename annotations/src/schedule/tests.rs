@@ -218,7 +218,7 @@ fn every_bound_is_accepted() {
 
 #[test]
 fn a_refusal_names_the_entry_the_part_and_what_is_allowed() {
-    let no_entry = |text: &str| format!("{text:?} is no entry; want {FORM}");
+    let no_entry = |text: &str| format!("{text:?} is not an entry; want {FORM}");
     let of_minute = "want 0 to 59, as in 5, 0-29, */15 or 0,30";
     let of_zone = "want a name such as Europe/Berlin, or none for UTC";
     let of_duration = "want whole seconds from 1m to 744h";
@@ -272,7 +272,7 @@ fn all_parts_of_all_entries_are_looked_at() {
             &format!(r#"{first} time zone "Berlin""#),
             &format!(r#"{first} duration "1d""#),
             &format!(r#"{first} min "0""#),
-            r#"ebb.dev/schedule: "x" is no entry"#,
+            r#"ebb.dev/schedule: "x" is not an entry"#,
         ]
     );
 }

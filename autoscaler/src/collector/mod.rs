@@ -132,9 +132,9 @@ impl Collector {
             match fetch(&self.upstream(address), request, MAX_STAT_BYTES, ANSWER_WITHIN).await {
                 Ok(answer) if answer.status().is_success() => return,
                 Ok(answer) => {
-                    tracing::debug!(%address, status = %answer.status(), "a pod keeps its connections");
+                    tracing::debug!(%address, status = %answer.status(), "failed to have a pod renew its connections");
                 }
-                Err(error) => tracing::debug!(%address, %error, "a pod keeps its connections"),
+                Err(error) => tracing::debug!(%address, %error, "failed to have a pod renew its connections"),
             }
         }
     }

@@ -265,7 +265,7 @@ async fn read(id: LinkId, mut up: RequestBody, events: Events, peer: SocketAddr)
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    warn!(%peer, %error, "an activator sent what cannot be read; closing its stream");
+                    warn!(%peer, %error, "an activator sent an invalid message; closing its stream");
                     break 'stream LinkEnd::BrokeOff;
                 }
             }

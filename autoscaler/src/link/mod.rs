@@ -134,7 +134,7 @@ impl Activators {
             return Vec::new();
         }
         if let Some(activator) = self.links.get(&id) {
-            info!(activator = activator.name, "activator is heard again");
+            info!(activator = activator.name, "activator sends heartbeats again");
         }
         self.services_of(id).cloned().collect()
     }
@@ -149,7 +149,7 @@ impl Activators {
         let mut changed = HashSet::new();
         for id in self.hearing.look(now) {
             if let Some(activator) = self.links.get(&id) {
-                warn!(activator = activator.name, silent = ?SILENT_AFTER, "activator is not heard any more");
+                warn!(activator = activator.name, silent = ?SILENT_AFTER, "activator is silent");
                 changed.extend(activator.ports.keys().cloned());
             }
         }
@@ -211,7 +211,7 @@ impl Activators {
             _ => {
                 warn!(
                     activator = activator.name, %service, port = news.port, error = news.error,
-                    "activator cannot answer for a service"
+                    "activator failed to bind a service's port"
                 );
                 activator.ports.remove(&service);
                 self.departed.forget_service(&service, activator.address);

@@ -70,14 +70,14 @@ impl Connection {
                 let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
                 let config = Config::from_custom_kubeconfig(file, &options).await;
                 let config =
-                    config.map_err(|error| self.wrong("the kubeconfig names no such cluster", &error))?;
+                    config.map_err(|error| self.wrong("the kubeconfig has no such cluster", &error))?;
                 (config, context)
             }
             // In a pod there is no kubeconfig, and there need not be one.
             Err(_) if !self.is_named() && Config::incluster().is_ok() => {
                 (Config::incluster()?, Some("of this pod".to_owned()))
             }
-            Err(error) => return Err(self.wrong("there is no kubeconfig that can be read", &error)),
+            Err(error) => return Err(self.wrong("cannot read a kubeconfig", &error)),
         };
         let name = match context {
             Some(context) => format!("{context} ({})", config.cluster_url),
@@ -99,7 +99,7 @@ impl Connection {
             (None, Some(context)) => format!(" (context {context:?})"),
             (None, None) => String::new(),
         };
-        anyhow!("{what}{which}: {error}; name one by --kubeconfig or $KUBECONFIG, and a context by --context")
+        anyhow!("{what}{which}: {error}; set --kubeconfig or $KUBECONFIG, and --context for another context")
     }
 }
 

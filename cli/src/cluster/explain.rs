@@ -83,7 +83,7 @@ pub(crate) async fn explain(
             }
         }
         (None, Ok(_)) => {
-            println!("{key}: the autoscaler's answer is of another version; ebb check says which");
+            println!("{key}: the autoscaler has another version; ebb check shows which");
         }
         (None, Err(failure)) => println!("{key}: {}", unexplained(&bound, failure)),
     }
@@ -117,13 +117,13 @@ async fn explain_route(
     let mut lines = match (&answer, asked) {
         (Some(answer), _) => crate::explain::lines(answer, now.as_millisecond() as f64 / 1000.0),
         (None, Ok(_)) => {
-            vec![format!("{key}: the autoscaler's answer is of another version; ebb check says which")]
+            vec![format!("{key}: the autoscaler has another version; ebb check shows which")]
         }
         (None, Err(failure)) if failure.is_missing() => {
             vec![format!("{key}: the autoscaler does not know this route yet, or refuses it")]
         }
         (None, Err(failure)) => {
-            vec![format!("{key}: the autoscaler cannot be asked: {}", failure.text.trim())]
+            vec![format!("{key}: cannot ask the autoscaler: {}", failure.text.trim())]
         }
     };
     lines.extend(status_lines(object));
@@ -138,7 +138,7 @@ async fn explain_route(
 fn key(text: &str, namespace: Option<&str>, default: &str) -> anyhow::Result<ServiceKey> {
     match (text.split_once('/'), namespace) {
         (Some((own, _)), Some(other)) if own != other => {
-            bail!("{text:?} is in namespace {own}, and --namespace says {other}; say one of them")
+            bail!("{text:?} is in namespace {own}, but --namespace is {other}; give only one of them")
         }
         (Some((own, name)), _) => Ok(ServiceKey::new(own, name)),
         (None, namespace) => Ok(ServiceKey::new(namespace.unwrap_or(default), text)),
@@ -150,14 +150,14 @@ fn unexplained(bound: &Bound, failure: &Failure) -> String {
     if !asks(&bound.service) {
         let (namespace, name) = (bound.service.namespace().unwrap_or_default(), bound.service.name_any());
         return format!(
-            "it is not Ebb's: nothing asks for it\n  \
+            "it is not annotated, so Ebb does not scale it\n  \
              kubectl --namespace {namespace} annotate service {name} ebb.dev/scale-target=Deployment/NAME"
         );
     }
     if failure.is_missing() {
         return "the autoscaler does not know it yet, or refuses it".to_owned();
     }
-    format!("the autoscaler cannot be asked: {}", failure.text.trim())
+    format!("cannot ask the autoscaler: {}", failure.text.trim())
 }
 
 /// What there is of Ebb around the service.
@@ -180,7 +180,7 @@ fn sections(bound: &Bound, around: &Around, events: Option<&[Event]>, now: Times
     let mut lines = status_lines(&bound.service);
     let reasons = waits::reasons(bound, around);
     if !reasons.is_empty() {
-        lines.extend([String::new(), "why requests wait, or will:".to_owned()]);
+        lines.extend([String::new(), "why requests wait, or will wait:".to_owned()]);
         for reason in reasons {
             lines.push(format!("  {}", reason.what));
             lines.extend(reason.todo.lines().map(|line| format!("    → {line}")));
@@ -203,7 +203,7 @@ fn sections(bound: &Bound, around: &Around, events: Option<&[Event]>, now: Times
 fn status_lines(service: &Service) -> Vec<String> {
     let status = annotation(service, keys::STATUS.name);
     let told = |status| {
-        [String::new(), "what Ebb says is wrong (ebb.dev/status):".to_owned(), format!("  {status}")]
+        [String::new(), "what is wrong, according to Ebb (ebb.dev/status):".to_owned(), format!("  {status}")]
     };
     status.map(told).into_iter().flatten().collect()
 }
@@ -296,8 +296,8 @@ mod tests {
         let lines = sections(&bound, &around, Some(&events), "2026-01-01T00:01:00Z".parse().unwrap());
         let text = lines.join("\n");
         for part in [
-            "what Ebb says is wrong (ebb.dev/status):\n  wrong",
-            "why requests wait, or will:\n  no activator",
+            "what is wrong, according to Ebb (ebb.dev/status):\n  wrong",
+            "why requests wait, or will wait:\n  no activator",
             "slower than they need be (1 thing):\n  queue-proxy is a native sidecar",
             "its latest Events:\n     10 s ago  PodsCannotStart: pod a: ImagePullBackOff",
         ] {

@@ -59,11 +59,11 @@ impl Finding {
     /// What could not be looked at.
     pub(crate) fn unseen(check: &'static str, failure: &Failure) -> Self {
         let todo = if failure.is_forbidden() {
-            "ask as somebody who may: another context, or more rights for this one"
+            "use another context, or grant more rights to this one"
         } else {
-            "see that the API server and what it was asked for are well, and try again"
+            "check the API server and the object, and try again"
         };
-        Self::warning(check, format!("it cannot be seen: {failure}"), todo)
+        Self::warning(check, format!("cannot check this: {failure}"), todo)
     }
 
     /// The same of each of these Services.

@@ -25,11 +25,11 @@ use super::{
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 const HELP: &str = "\
-Applies the objects that deploy/install.yaml of this version has (server-side, as field manager `ebb`), each said as it \
-is done, waits until the Deployments are ready and the API server knows the webhooks' authority, and then runs `ebb \
-check`. Doing it again changes what is not as shipped, and nothing else; a newer ebb upgrades. No Service is touched \
-before one asks for Ebb. An earlier `ebb uninstall --keep-namespace` is undone: Services that are still annotated are \
-taken up again.";
+Applies the objects in the deploy/install.yaml of this version (server-side, as field manager `ebb`) and prints each one. \
+Then waits until the Deployments are ready and the API server knows the webhooks' authority, and runs `ebb check`. If Ebb \
+is already installed, only objects that are not as shipped are changed; a newer ebb upgrades. No Service is changed until \
+it is annotated. This undoes an earlier `ebb uninstall --keep-namespace`: Services that are still annotated are scaled \
+again.";
 
 /// `ebb install [--single] [--image-registry R] [--queue-proxy-image I] [--no-wait] [--dry-run]`
 #[derive(ClapArgs, Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     images: Images,
     #[command(flatten)]
     patience: Patience,
-    /// Has the API server judge everything and change nothing
+    /// Do a dry run on the API server, which changes nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -52,13 +52,13 @@ pub(crate) struct Args {
 /// Whether it waits.
 #[derive(ClapArgs, Debug)]
 struct Patience {
-    /// Waits until Ebb works, and checks it; the default
+    /// Wait until Ebb works, and check it (default)
     #[arg(long, overrides_with = "no_wait")]
     wait: bool,
-    /// Ends when everything is applied
+    /// Exit as soon as everything is applied
     #[arg(long, overrides_with = "wait")]
     no_wait: bool,
-    /// How long it waits
+    /// How long to wait
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = super::duration)]
     timeout: Duration,
 }
@@ -80,16 +80,14 @@ pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
     let objects = manifests::objects(args.single, &args.images)?;
     fits(&cluster).await?;
     if !args.dry_run && settings::set_release(&cluster, NAMESPACE, false).await? {
-        println!(
-            "ConfigMap {NAMESPACE}/ebb-config: release is taken back; annotated Services are taken up again"
-        );
+        println!("ConfigMap {NAMESPACE}/ebb-config: release is unset; annotated Services are scaled again");
     }
     apply_all(&cluster, &objects, args.dry_run).await?;
     if args.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
     if args.patience.no_wait && !args.patience.wait {
-        println!("applied; `ebb check` tells when it works");
+        println!("applied; run `ebb check` to see whether it works");
         return Ok(ExitCode::SUCCESS);
     }
     wait::until_it_works(&cluster, args.patience.timeout).await?;
@@ -100,7 +98,7 @@ pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     println!(
-        "\nnext, have a Service of yours scaled by its requests (its pods are replaced once):\n  \
+        "\nnext, scale one of your Services by its requests (its pods are replaced once):\n  \
          kubectl annotate service NAME ebb.dev/scale-target=Deployment/NAME ebb.dev/restart=true\n  \
          ebb explain NAME"
     );
@@ -110,7 +108,9 @@ pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
 /// Whether this can be the cluster's one Ebb.
 async fn fits(cluster: &Cluster) -> anyhow::Result<()> {
     let Some(version) = check::version(cluster).await else {
-        bail!("the API server of {cluster} does not answer; see that it runs, or name another by --context");
+        bail!(
+            "the API server of {cluster} does not answer; check that it runs, or choose another with --context"
+        );
     };
     if version.level == Level::Fault {
         bail!("{}; {}", version.what, version.todo);
@@ -127,14 +127,15 @@ async fn fits(cluster: &Cluster) -> anyhow::Result<()> {
     let elsewhere = check::installed_in(cluster).await;
     if elsewhere != NAMESPACE {
         bail!(
-            "Ebb is installed in namespace {elsewhere} already, and a cluster has one; upgrade it as it was installed"
+            "Ebb is already installed in namespace {elsewhere}, and a cluster can have only one; upgrade it in the \
+             way it was installed"
         );
     }
     let deployments: Api<Deployment> = cluster.within(NAMESPACE);
     let deployment = cluster.find("reading the autoscaler", deployments.get("ebb-autoscaler")).await?;
     if deployment.is_some_and(|one| is_helms(one.metadata.labels.as_ref())) {
         bail!(
-            "Helm installed this Ebb, and would not know of changes; use: helm upgrade ebb … --namespace {NAMESPACE}"
+            "Helm installed this Ebb and would not notice changes; use: helm upgrade ebb … --namespace {NAMESPACE}"
         );
     }
     Ok(())
@@ -150,7 +151,10 @@ async fn apply_all(cluster: &Cluster, objects: &[DynamicObject], dry_run: bool) 
     for object in objects {
         let outcome = if has_namespace || object.namespace().is_none() {
             apply(cluster, object, dry_run).await.with_context(|| {
-                format!("{} could not be applied; what was done before stays, and `ebb install` goes on from there", name(object))
+                format!(
+                    "{} could not be applied; earlier objects stay, and `ebb install` continues from there",
+                    name(object)
+                )
             })?
         } else {
             Outcome::Unasked

@@ -18,13 +18,13 @@ pub(crate) const NAMESPACE: &str = "ebb-system";
 /// The variable that tells the autoscaler which sidecar to inject.
 pub(crate) const SIDECAR_IMAGE: &str = "EBB_QUEUE_PROXY_IMAGE";
 
-/// Which images, where they are not those that are shipped.
+/// Images to use instead of the shipped ones.
 #[derive(ClapArgs, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Images {
-    /// Takes Ebb's images from this registry: REGISTRY/ebb/autoscaler:VERSION and so on
+    /// Use Ebb's images from this registry: REGISTRY/ebb/autoscaler:VERSION and so on
     #[arg(long, value_name = "REGISTRY")]
     pub(crate) image_registry: Option<String>,
-    /// The sidecar's image, whole
+    /// The complete name of the sidecar's image
     #[arg(long, value_name = "IMAGE")]
     pub(crate) queue_proxy_image: Option<String>,
 }

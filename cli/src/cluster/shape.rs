@@ -105,10 +105,10 @@ fn volumes(spec: &PodSpec, around: Around) -> Option<Cost> {
         }),
         (false, own) => Some(Cost {
             what: format!("{} mounted: {}", count(own.len(), "volume is", "volumes are"), own.join(", ")),
-            price: format!("{VOLUME_PRICE}, for the first one whichever it is; more cost little"),
+            price: format!("{VOLUME_PRICE}, for the first one; further ones cost little"),
             change:
-                "to save it, the pod must have none: settings can come by the environment, and an emptyDir \
-                     is needed only where the image's own file system is read-only"
+                "to avoid this, mount none: settings can come from the environment, and an emptyDir is needed only \
+                 if the image's file system is read-only"
                     .to_owned(),
         }),
         (true, own) => Some(Cost {
@@ -117,8 +117,8 @@ fn volumes(spec: &PodSpec, around: Around) -> Option<Cost> {
                 count(own.len(), "volume are", "volumes are"),
                 own.join(", ")
             ),
-            price: format!("{TOKEN_PRICE} together, for the first one whichever it is; more cost little"),
-            change: format!("to save it, the pod must have neither; {without_token}"),
+            price: format!("{TOKEN_PRICE} together, for the first one; further ones cost little"),
+            change: format!("to avoid this, mount neither; {without_token}"),
         }),
     }
 }
@@ -130,11 +130,14 @@ fn native_sidecars(spec: &PodSpec) -> Vec<Cost> {
             what: format!("{} is a native sidecar, and the app starts after it", container.name),
             price: RELIST_PRICE.to_owned(),
             change: if container.name == SIDECAR {
-                "annotate the Service with ebb.dev/sidecar=ordinary, the default, unless the app calls others \
-                 while it stops"
+                "annotate the Service with ebb.dev/sidecar=ordinary, the default, unless the app calls other \
+                 services while it stops"
                     .to_owned()
             } else {
-                format!("make {} an ordinary container, unless the app cannot start without it", container.name)
+                format!(
+                    "make {} an ordinary container, unless the app cannot start without it",
+                    container.name
+                )
             },
         })
         .collect()
@@ -145,11 +148,13 @@ fn init_containers(spec: &PodSpec) -> Option<Cost> {
         init(spec).filter(|container| !is_native(container)).map(|container| &*container.name).collect();
     (!names.is_empty()).then(|| Cost {
         what: format!(
-            "{} to an end before the app starts: {}",
+            "{} to completion before the app starts: {}",
             count(names.len(), "init container runs", "init containers run"),
             names.join(", ")
         ),
-        price: format!("for each what it takes, and then {RELIST_PRICE} until the kubelet sees its end"),
+        price: format!(
+            "the time that each of them takes, plus {RELIST_PRICE} until the kubelet notices its end"
+        ),
         change: "do that work when the image is built, or in the app itself".to_owned(),
     })
 }
@@ -162,14 +167,14 @@ fn readiness(container: &Container, has_sidecar: bool) -> Option<Cost> {
         let period = probe.period_seconds.unwrap_or(DEFAULT_PERIOD);
         let first = if delay > 0 { format!(", for the first time after {delay} s") } else { String::new() };
         return Some(Cost {
-            what: format!("{name} has a readiness probe by {kind}, which only the kubelet can make"),
+            what: format!("{name} has a readiness probe by {kind}, which only the kubelet can run"),
             price: format!(
-                "up to {} s: it is made every {period} s{first}",
+                "up to {} s: it runs every {period} s{first}",
                 i64::from(period) + i64::from(delay)
             ),
             change:
-                "use an httpGet (plain HTTP), tcpSocket or grpc probe, which the sidecar makes every few \
-                     milliseconds; or name a path by ebb.dev/readiness-path"
+                "use an httpGet (plain HTTP), tcpSocket or grpc probe, which the sidecar tries every few \
+                 milliseconds; or set a path with ebb.dev/readiness-path"
                     .to_owned(),
         });
     }
@@ -178,17 +183,16 @@ fn readiness(container: &Container, has_sidecar: bool) -> Option<Cost> {
     }
     let price = if has_sidecar {
         format!(
-            "nothing for requests that Ebb holds: its sidecar asks at once; {delay} s for whoever waits for \
-             Kubernetes' word, as the Service's other ports do"
+            "nothing for requests that Ebb holds, because its sidecar tries the app at once; {delay} s for clients \
+             that wait for Kubernetes, such as those of the Service's other ports"
         )
     } else {
-        format!("{delay} s: without a sidecar, Kubernetes' word is waited for")
+        format!("{delay} s: without a sidecar, Ebb waits until Kubernetes marks the pod as ready")
     };
     Some(Cost {
         what: format!("{name} has a readiness probe with initialDelaySeconds: {delay}"),
         price,
-        change: "remove it; where a slow start must be waited for, use a startupProbe with a short period"
-            .to_owned(),
+        change: "remove it; for an app that starts slowly, use a startupProbe with a short period".to_owned(),
     })
 }
 
@@ -208,10 +212,10 @@ fn pulls(spec: &PodSpec) -> Option<Cost> {
     let names: Vec<&str> =
         apps(spec).chain(init(spec)).filter(|one| always_pulls(one)).map(|one| &*one.name).collect();
     (!names.is_empty()).then(|| Cost {
-        what: format!("the registry is asked before each start of {}", names.join(", ")),
-        price: "a round trip to the registry, and no start at all while that is away".to_owned(),
-        change: "set imagePullPolicy: IfNotPresent, and a tag that says which version (without a policy, \
-                 :latest or no tag is Always)"
+        what: format!("the kubelet asks the registry before each start of {}", names.join(", ")),
+        price: "a round trip to the registry, and no start at all while the registry is unavailable".to_owned(),
+        change: "set imagePullPolicy: IfNotPresent, and a tag that names a version (without a policy, :latest or no \
+                 tag means Always)"
             .to_owned(),
     })
 }
@@ -317,7 +321,7 @@ mod tests {
             &[
                 &["queue-proxy is a native sidecar", "350 to 650 ms", "ebb.dev/sidecar=ordinary"],
                 &["mesh is a native sidecar", "make mesh an ordinary container"],
-                &["1 init container runs to an end", "migrate"],
+                &["1 init container runs to completion", "migrate"],
             ],
         );
     }

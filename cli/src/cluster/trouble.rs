@@ -46,7 +46,8 @@ pub(crate) fn of_pod(pod: &Pod) -> Option<Trouble> {
         return Some(Trouble {
             what: format!("pod {name} has no node: {message}"),
             todo:
-                "make room (a node, or smaller requests of others), or change what the pod asks of its node"
+                "make room (add a node, or lower the requests of other pods), or change the pod's requirements for \
+                 its node"
                     .to_owned(),
         });
     }
@@ -66,18 +67,18 @@ fn stuck(container: &ContainerStatus, pod: &str, namespace: &str) -> Option<Trou
     let message = waiting.message.as_deref().unwrap_or_default();
     let (what, todo) = match waiting.reason.as_deref()? {
         "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => (
-            format!("the image {image} cannot be had: {message}"),
-            "see that the image's name is right, that the registry can be reached from the node, and that the pod \
-             has a pull secret for it"
+            format!("the image {image} cannot be pulled: {message}"),
+            "check the image's name, that the node can reach the registry, and that the pod has a pull secret for \
+             it"
                 .to_owned(),
         ),
         "CrashLoopBackOff" => (
-            format!("{} again and again", ended(container.last_state.as_ref())),
+            format!("{} repeatedly", ended(container.last_state.as_ref())),
             format!("kubectl --namespace {namespace} logs {pod} --container {name} --previous"),
         ),
         reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => (
-            format!("cannot be made ({reason}): {message}"),
-            "see that the ConfigMaps, Secrets and volumes that it names are there".to_owned(),
+            format!("cannot be created ({reason}): {message}"),
+            "check that the ConfigMaps, Secrets and volumes that it names exist".to_owned(),
         ),
         _ => return None,
     };
@@ -103,7 +104,7 @@ fn starting(container: &ContainerStatus, pod: &str) -> Option<Trouble> {
         what: format!(
             "pod {pod}: container {name} is not running yet ({reason}: image, volumes, or containers before it)"
         ),
-        todo: "wait; if it stays so, the pod's Events say why: kubectl describe pod".to_owned(),
+        todo: "wait; if this does not change, see the pod's Events: kubectl describe pod".to_owned(),
     })
 }
 
@@ -113,7 +114,7 @@ fn unready(pod: &Pod, name: &str, namespace: &str) -> Option<Trouble> {
     Some(Trouble {
         what: format!("pod {name} runs and is not ready{why}: its readiness probe has not succeeded"),
         todo: format!(
-            "kubectl --namespace {namespace} describe pod {name}   # Events tell what the probe was answered"
+            "kubectl --namespace {namespace} describe pod {name}   # Events show the probe's result"
         ),
     })
 }
@@ -130,7 +131,7 @@ pub(crate) fn of_target(object: &Value) -> Option<Trouble> {
     } else {
         "change what refuses them, or the pod template"
     };
-    Some(Trouble { what: format!("no pod can be made: {message}"), todo: todo.to_owned() })
+    Some(Trouble { what: format!("no pod can be created: {message}"), todo: todo.to_owned() })
 }
 
 #[cfg(test)]
@@ -168,7 +169,7 @@ mod tests {
         let waiting = |reason: &str| json!({"waiting": {"reason": reason, "message": "because"}});
         assert_trouble(
             container(waiting("ImagePullBackOff"), json!({})),
-            "r/app:1 cannot be had: because",
+            "r/app:1 cannot be pulled: because",
             "pull secret",
         );
         assert_trouble(container(waiting("CreateContainerConfigError"), json!({})), "because", "ConfigMaps");
@@ -181,7 +182,7 @@ mod tests {
         let ended = json!({"terminated": {"exitCode": 2, "reason": "Error"}});
         assert_trouble(
             container(waiting("CrashLoopBackOff"), ended),
-            "exit code 2 again",
+            "exit code 2 repeatedly",
             "logs a-1 --container app",
         );
         assert_trouble(container(waiting("ContainerCreating"), json!({})), "not running yet", "wait");

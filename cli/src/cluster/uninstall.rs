@@ -31,14 +31,14 @@ const AUTOSCALER_ENDS_WITHIN: Duration = Duration::from_secs(40);
 const AUTOSCALER: &str = "ebb-autoscaler";
 
 const HELP: &str = "\
-First every Service gets its selector back: the autoscaler is told to (`release: \"true\"` in the ConfigMap ebb-config), \
-wakes those that have no pod, and keeps its endpoints until the cluster's own are ready. If no autoscaler runs, ebb does \
-the same itself. Nothing is removed before the last Service is given back; if that takes longer than --timeout, ebb says \
-which are left and why, and ends with 1: do what it says, and run it again.
+First, every Service gets its selector back. The autoscaler does this (`release: \"true\"` in the ConfigMap ebb-config): \
+it starts a pod for Services that have none, and keeps its endpoints until Kubernetes' own are ready. If no autoscaler \
+runs, ebb does the same itself. Nothing is removed before the last Service is given back. If that takes longer than \
+--timeout, ebb prints the remaining Services and the reasons, and exits with 1: fix the reasons, and run it again.
 
-Then the webhooks, the Deployments and the rest go, in the reverse order of the installation. Activators finish what they \
-hold, for up to five minutes. What stays: the annotations of yours (a later `ebb install` takes the Services up again), \
-and the sidecars, which pass requests on until their pods are replaced.";
+Then the webhooks, the Deployments and the rest are deleted, in the reverse order of the installation. Activators finish \
+their requests, for up to five minutes. Your annotations stay (a later `ebb install` scales the Services again), and so \
+do the sidecars, which pass requests on until their pods are replaced.";
 
 /// `ebb uninstall [--keep-namespace] [--timeout 3m]`
 #[derive(ClapArgs, Debug)]
@@ -46,13 +46,13 @@ and the sidecars, which pass requests on until their pods are replaced.";
 pub(crate) struct Args {
     #[command(flatten)]
     connection: Connection,
-    /// Leaves the namespace, and what else is in it
+    /// Keep the namespace, and what else is in it
     #[arg(long)]
     keep_namespace: bool,
-    /// How long Services may take to be given back, all together
+    /// How long it may take to give back all Services
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = super::duration)]
     timeout: Duration,
-    /// Says what would be done, and does nothing
+    /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -74,19 +74,19 @@ pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if left.is_empty() {
-        println!("no Service is held");
+        println!("Ebb scales no Service");
     }
     // Even then: none is to be taken from now on.
     let has_namespace = has_namespace(&cluster, &own).await?;
     if has_namespace && settings::set_release(&cluster, &own, true).await? {
-        println!("ConfigMap {own}/ebb-config: release is set; no Service is taken any more");
+        println!("ConfigMap {own}/ebb-config: release is set; Ebb takes over no more Services");
     }
     if !left.is_empty() {
         give_back(&cluster, runs, left.len(), args.timeout).await?;
     }
     if autoscaler.is_some_and(|one| is_helms(one.metadata.labels.as_ref())) {
         println!(
-            "every Service is given back. Helm installed this Ebb and removes it:\n  helm uninstall ebb --namespace {own}"
+            "every Service is given back. Helm installed this Ebb; remove it with:\n  helm uninstall ebb --namespace {own}"
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -95,8 +95,8 @@ pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
         take_release_back(&cluster, &own).await?;
     }
     println!(
-        "\nEbb is removed. Annotations of yours stay, and a later `ebb install` takes their Services up again; to be rid \
-         of them:\n  kubectl annotate services --all --all-namespaces ebb.dev/scale-target-\n\
+        "\nEbb is removed. Your annotations stay, and a later `ebb install` scales their Services again. To remove \
+         them:\n  kubectl annotate services --all --all-namespaces ebb.dev/scale-target-\n\
          Pods keep their sidecars, which pass requests on, until they are replaced."
     );
     Ok(ExitCode::SUCCESS)
@@ -166,8 +166,8 @@ async fn give_back(cluster: &Cluster, runs: bool, number: usize, limit: Duration
                 lines.push(format!("  {}: {why}", one.name()));
             }
             bail!(
-                "{} not given back within {} s, and nothing was removed:\n{}\nSee to that and run it again, or give it \
-                 longer by --timeout; meanwhile no Service is taken, which `ebb install` would undo",
+                "{} not given back within {} s, and nothing was removed:\n{}\nFix that and run it again, or allow \
+                 more time with --timeout. Until then Ebb takes over no Services; `ebb install` undoes this",
                 count(left.len(), "Service"),
                 limit.as_secs(),
                 lines.join("\n")
@@ -193,7 +193,7 @@ async fn remove_all(
         let deleted =
             cluster.find("deleting", api.delete(&object.name_any(), &DeleteParams::background())).await;
         let deleted = deleted.with_context(|| {
-            format!("{} could not be deleted; what is left can be by running it again", name(object))
+            format!("{} could not be deleted; run it again to delete what is left", name(object))
         })?;
         println!("{}: {}", name(object), if deleted.is_some() { "deleted" } else { "was not there" });
     }
@@ -207,8 +207,8 @@ async fn take_release_back(cluster: &Cluster, own: &str) -> anyhow::Result<()> {
     while !running::pods_of(cluster, own, AUTOSCALER).await?.iter().all(is_over) {
         if Instant::now() >= end {
             println!(
-                "an autoscaler's pod is still ending, so `release: \"true\"` stays in ConfigMap {own}/ebb-config; a \
-                 later `ebb install` takes it back"
+                "an autoscaler's pod is still terminating, so `release: \"true\"` stays in ConfigMap {own}/ebb-config; a \
+                 later `ebb install` unsets it"
             );
             return Ok(());
         }

@@ -40,10 +40,10 @@ const ZERO_WITHIN: Duration = Duration::from_secs(30);
 /// `ebb demo [--seconds 60] [--json]`
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
-    /// How long the load lasts; both cycles are fitted into it
+    /// How long the load lasts; it always contains both cycles
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(40..=3600))]
     seconds: u64,
-    /// End with one line of JSON instead of a summary for people
+    /// End with one line of JSON instead of a summary
     #[arg(long)]
     json: bool,
     /// How long the app takes to start
@@ -52,23 +52,23 @@ pub(crate) struct Args {
     /// How long the app takes to answer
     #[arg(long, default_value_t = 60, value_name = "MS")]
     service_ms: u64,
-    /// How much longer or shorter than that an answer may take
+    /// How much longer or shorter than that a response may take
     #[arg(long, default_value_t = 20, value_name = "MS")]
     jitter_ms: u64,
-    /// How many requests one app works on at once; its queue-proxy lets no more in, and the activator stays
-    /// in the path to hold what is too much. 0 is unlimited
+    /// How many requests one pod executes at once; the activator stays in the path and holds the rest. 0 is
+    /// unlimited
     #[arg(long, default_value_t = 0, value_name = "N")]
     concurrency: usize,
     /// Requests per second while the load is steady; the spike is ten times that
     #[arg(long, default_value_t = 80.0, value_name = "RPS", value_parser = rate)]
     rate: f64,
-    /// How the requests lie in time
+    /// How the requests are distributed over time
     #[arg(long, value_enum, default_value_t)]
     arrivals: Arrivals,
-    /// Where the random arrivals begin: the same seed sends the same load
+    /// Seed of the random arrivals: the same seed sends the same load
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Show a canary instead: a steady load that moves step by step from one version to the next
+    /// Show a canary instead: a steady load moves step by step from one version to the next
     #[arg(long)]
     split: bool,
 }
@@ -179,7 +179,7 @@ fn service(args: &Args, name: &str) -> Service {
 }
 
 fn target(address: SocketAddr) -> anyhow::Result<Target> {
-    let authority = address.to_string().parse().context("the service's address is no authority")?;
+    let authority = address.to_string().parse().context("the service's address is not an authority")?;
     Ok(Target { address, authority, path: http::uri::PathAndQuery::from_static("/") })
 }
 

@@ -11,7 +11,7 @@ use clap::{
 /// our own name.
 pub(crate) fn missing(mut error: Error, line: &[OsString]) -> Error {
     if let Some(meant) = meant(&error, line) {
-        let tip = format!("the command of a pod stands after `--`: {meant}");
+        let tip = format!("put the command of a pod after `--`: {meant}");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error

@@ -36,13 +36,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What both commands take.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Common {
-    /// Say more of what Ebb does; twice for everything
+    /// Log more of what Ebb does; give it twice to log everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Where the autoscaler answers `ebb explain` and Prometheus [default: 127.0.0.1:8079, or any port if taken]
+    /// Address at which the autoscaler answers `ebb explain` and Prometheus [default: 127.0.0.1:8079, or any free port]
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
-    /// Where clients reach the services; 0.0.0.0 is every IPv4 address of this machine, for other machines too
+    /// Address at which clients reach the services; 0.0.0.0 also lets in clients from other machines
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
 }
@@ -67,13 +67,13 @@ pub(crate) struct Args {
     /// Name of the service [default: that of the manifest, or of the command]
     #[arg(long)]
     name: Option<String>,
-    /// Port on which clients reach it
+    /// Port on which clients reach the service
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// An annotation, for example target=10 or ebb.dev/container-concurrency=5
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
-    /// A Kubernetes Service manifest whose annotations hold here too
+    /// A Kubernetes Service manifest whose annotations to use
     #[arg(short = 'f', long = "file", value_name = "SERVICE.YAML")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -183,10 +183,13 @@ async fn serve(what: Described, common: &Common) -> anyhow::Result<ExitCode> {
         }
     };
     if has_failed {
-        terminal.say("a part of Ebb has failed, which is a bug in Ebb: nothing would be scaled any more");
+        terminal.say(
+            "a part of Ebb failed, which is a bug in Ebb; stopping, because nothing would be scaled any \
+                      more",
+        );
     }
     if !watch.is_over() {
-        terminal.say("draining; another Ctrl-C, from 2 s on, ends at once");
+        terminal.say("draining; press Ctrl-C again after 2 s to stop at once");
     }
     let ending = async {
         let mut ended = std::pin::pin!(cluster.shut_down());
@@ -200,7 +203,7 @@ async fn serve(what: Described, common: &Common) -> anyhow::Result<ExitCode> {
     };
     let ended = stop.finish(ending).await;
     if watch.is_over() {
-        bail!("gave up: the command was never ready, and nobody waits for it");
+        bail!("gave up: the command was never ready, and no request is held for it");
     }
     Ok(if has_failed { ExitCode::FAILURE } else { ended })
 }

@@ -96,11 +96,11 @@ impl Watch {
 fn in_vain(status: &ServiceStatus) -> String {
     let then = match status.load.held {
         0 => String::new(),
-        held => format!("; trying on for {held} held requests"),
+        held => format!("; still trying, for {held} held requests"),
     };
     format!(
-        "{}: the command ended again and again and was never ready; it must stay in the foreground and listen on \
-         127.0.0.1 at the port in its variable PORT: for one that wants a flag, `-- sh -c 'exec CMD --port $PORT'`{then}",
+        "{}: the command exited repeatedly and was never ready; it must stay in the foreground and listen on \
+         127.0.0.1 at the port in its variable PORT. If it takes the port as a flag, use `-- sh -c 'exec CMD --port $PORT'`{then}",
         status.name
     )
 }

@@ -1,4 +1,4 @@
-//! What the webhooks tell of themselves.
+//! Metrics of the webhooks.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Counts of what was asked and answered.
+/// Counts requests by outcome.
 #[derive(Clone, Debug, Default)]
 pub struct AdmissionMetrics {
     admissions: Family<Labels, Counter>,
@@ -18,20 +18,20 @@ struct Labels {
     outcome: &'static str,
 }
 
-/// What became of a question of the API server's.
+/// The outcome of a request of the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Let through as it is.
+    /// Admitted unchanged.
     Allowed,
-    /// Let through with a change.
+    /// Admitted with a change.
     Changed,
-    /// Let through without what should have been done.
+    /// Admitted without a change that was needed.
     Undone,
-    /// Not let through.
+    /// Refused.
     Refused,
-    /// Not understood.
+    /// Not parsed.
     Malformed,
-    /// Not there in time.
+    /// Not received in time.
     Late,
 }
 
@@ -49,12 +49,13 @@ impl Outcome {
 }
 
 impl AdmissionMetrics {
-    /// Shows them in `registry`.
+    /// Registers them in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "admissions",
-            "Questions of the API server. A rise of undone: pods or Services are let through without what they should \
-             get; of malformed or late: the API server or the network is in trouble",
+            "Requests of the API server, by outcome. A rise of undone means that pods or Services are admitted \
+             without the changes that they need; of malformed or late, that the API server or the network has \
+             problems",
             self.admissions.clone(),
         );
     }

@@ -1,7 +1,7 @@
-//! The API server asks, and is answered: over TLS, with a certificate that is made and renewed here.
+//! Answers admission requests of the API server, over TLS, with a certificate that is created and renewed here.
 //!
-//! Whoever answers is an [`Admission`]: a function of the question and of what is known. Each program has a [`Place`] of its
-//! own, where the API server finds it.
+//! An [`Admission`] decides, as a function of the request and of what is known. Each program has its own [`Place`],
+//! where the API server reaches it.
 
 mod certificate;
 mod metrics;
@@ -21,34 +21,34 @@ use review::Reviewer;
 pub use review::{Admission, Answer, Hook, Unreadable, hook_at, read, review};
 use served::Served;
 
-/// An API server that asks no more has heard that we leave; what it asks meanwhile is answered, because an object whose
-/// question is not gets nothing of what it should have.
+/// When no request has arrived for this long, the API server knows that we shut down. Requests are answered until
+/// then, because an object whose request is not answered is admitted unchanged.
 const LEAVING: Quiet = Quiet { quiet: Duration::from_secs(5), limit: Duration::from_secs(15) };
 
-/// Where the API server finds an admission server, and what it is called in the cluster.
+/// Where the API server reaches an admission server, and the names of its objects.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The namespace that it runs in.
+    /// The namespace of the program.
     pub namespace: String,
-    /// The Service by which the API server reaches it.
+    /// The Service for the API server.
     pub service: &'static str,
-    /// The Secret that has its certificate.
+    /// The Secret with the certificate.
     pub secret: &'static str,
-    /// The `MutatingWebhookConfiguration` and the `ValidatingWebhookConfiguration` that name it.
+    /// The `MutatingWebhookConfiguration` and the `ValidatingWebhookConfiguration`.
     pub configuration: &'static str,
-    /// Who writes, in `managedFields`.
+    /// The field manager, in `managedFields`.
     pub manager: &'static str,
 }
 
 impl Place {
-    /// Its DNS names, the one that the API server calls first.
+    /// Returns its DNS names; the first one is used by the API server.
     fn names(&self) -> [String; 2] {
         let Self { namespace, service, .. } = self;
         [format!("{service}.{namespace}.svc"), format!("{service}.{namespace}.svc.cluster.local")]
     }
 }
 
-/// An admission server, running until it is shut down or dropped.
+/// An admission server. It runs until it is shut down or dropped.
 #[derive(Debug)]
 pub struct Server {
     drain: Drain,
@@ -57,7 +57,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to have `admission` answer on `listener`, and, whenever it `leads`, to keep the certificate for it.
+    /// Starts to serve `admission` on `listener`. Whenever the program `leads`, it also maintains the certificate.
     pub fn start(
         client: Client,
         listener: TcpListener,
@@ -77,35 +77,35 @@ impl Server {
         Self { drain, ready: is_ready, tasks }
     }
 
-    /// Follows whether there is a certificate to serve by.
+    /// Returns a receiver that says whether there is a certificate to serve.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.clone()
     }
 
-    /// Resolves if it has ended by itself, which is a bug: nobody answers the API server any more.
+    /// Resolves if the server has ended by itself, which is a bug: the API server gets no answers any more.
     pub async fn ended(&mut self) {
         if let Some(Err(error)) = self.tasks.join_next().await {
             error!(%error, "the admission server has failed");
         }
     }
 
-    /// Answers what is still asked, and ends.
+    /// Answers pending requests, and ends.
     pub async fn shut_down(mut self) {
         if let Err(cut) = self.drain.run(LEAVING).await {
-            warn!(connections = cut.connections, "questions of the API server were cut");
+            warn!(connections = cut.connections, "requests of the API server were cut");
         }
         self.tasks.shutdown().await;
     }
 }
 
 impl Drop for Server {
-    /// Connections have tasks of their own, that would go on.
+    /// Connections have their own tasks, which would continue.
     fn drop(&mut self) {
         self.drain.abort();
     }
 }
 
-/// API servers are few, and keep their connections.
+/// There are few API servers, and they keep their connections.
 fn few() -> Limits {
     Limits { max_connections: 256, first_byte_timeout: Duration::from_secs(10), ..Limits::default() }
 }

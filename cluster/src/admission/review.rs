@@ -1,7 +1,7 @@
-//! The answers to the API server's questions.
+//! Handles admission reviews.
 //!
-//! Nothing here waits for anything but the question itself. What cannot be done is let through with a warning: a
-//! pod without a sidecar serves, a pod that was not made does not.
+//! Nothing here waits except for the request itself. If something cannot be done, the object is admitted with a
+//! warning: a pod without a sidecar serves, a pod that was not created does not.
 
 use std::{
     fmt::{Debug, Display},
@@ -28,21 +28,21 @@ use tracing::{debug, warn};
 
 use super::metrics::{AdmissionMetrics, Outcome};
 
-/// Largest question that is read: an object of 3 MiB is the largest that the API server takes.
+/// Maximum size of a request: the API server accepts objects of up to 3 MiB.
 pub(super) const MAX_QUESTION_BYTES: usize = 4 * 1024 * 1024;
-/// The API server waits for 2 s; a reason that comes late is none.
+/// Time limit for receiving a request. The API server waits for 2 s, and a later answer is useless.
 const QUESTION_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Whoever answers the API server's questions about objects.
+/// Decides about objects for the API server.
 pub trait Admission: Send + Sync + 'static {
-    /// The questions.
+    /// The kinds of requests.
     type Hook: Hook;
 
-    /// The answer to `request`, which was asked at the path of `hook`.
+    /// Returns the answer to `request`, which arrived at the path of `hook`.
     ///
     /// # Errors
     ///
-    /// When its object cannot be read; it is let through.
+    /// Returns an error if its object cannot be parsed; the object is then admitted.
     fn answer(
         &self,
         hook: Self::Hook,
@@ -50,32 +50,32 @@ pub trait Admission: Send + Sync + 'static {
     ) -> Result<Answer, Unreadable>;
 }
 
-/// A question that is asked at a path of its own.
+/// A kind of request, with its own path.
 pub trait Hook: Copy + Debug + Send + Sync + 'static {
-    /// All there are.
+    /// All kinds.
     const ALL: &'static [Self];
 
-    /// Where it is asked.
+    /// Returns the path.
     fn path(self) -> &'static str;
 
-    /// What metrics call it.
+    /// Returns the name in metrics.
     fn name(self) -> &'static str;
 }
 
-/// What is answered, beside the question's own marks.
+/// An answer, without the fields that are copied from the request.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// What is to be changed.
+    /// Changes of the object.
     pub patch: Patch,
-    /// What whoever wrote the object is shown.
+    /// Warnings for the author of the object.
     pub warnings: Vec<String>,
-    /// Why it is not let through.
+    /// Why the object is refused, if it is.
     pub refused: Option<String>,
-    /// Whether something was left undone.
+    /// Whether a change that was needed was not made.
     pub undone: bool,
 }
 
-/// An object of a question that cannot be read, and why.
+/// An object that cannot be parsed, and why.
 #[derive(Debug)]
 pub struct Unreadable(String);
 
@@ -117,12 +117,12 @@ impl<A: Admission> Handler for Reviewer<A> {
     }
 }
 
-/// The question that is asked at `path`.
+/// Returns the hook at `path`.
 pub fn hook_at<H: Hook>(path: &str) -> Option<H> {
     H::ALL.iter().copied().find(|hook| hook.path() == path)
 }
 
-/// What `admission` answers to `question`, whatever its bytes are, and what became of it.
+/// Returns the outcome and the answer of `admission` to `question`, which may be any bytes.
 pub fn review<A: Admission>(
     admission: &A,
     hook: A::Hook,
@@ -135,20 +135,20 @@ pub fn review<A: Admission>(
         Err(error) => return (Outcome::Malformed, malformed(error)),
     };
     let answer = admission.answer(hook, &request).unwrap_or_else(|Unreadable(why)| {
-        warn!(?hook, why, "let through what cannot be read");
-        Answer { warnings: vec![format!("Ebb: not looked at: {why}")], undone: true, ..Answer::default() }
+        warn!(?hook, why, "cannot read an object; admitted it unchanged");
+        Answer { warnings: vec![format!("Ebb: not checked: {why}")], undone: true, ..Answer::default() }
     });
     answered(&request, answer)
 }
 
-/// An object of a question as what it is; `None` where there is none.
+/// Parses an object of a request as its type; returns `None` if there is no object.
 ///
 /// # Errors
 ///
-/// When it is something else.
+/// Returns an error if it is of another type.
 pub fn read<K: Resource + DeserializeOwned>(object: Option<&DynamicObject>) -> Result<Option<K>, Unreadable> {
     let Some(object) = object else { return Ok(None) };
-    // What is absent reads as empty, and then a patch would point at what is not there.
+    // Missing metadata would parse as empty, and a patch would then point at fields that do not exist.
     if object.metadata == ObjectMeta::default() {
         return Err(Unreadable("the object has no metadata".to_owned()));
     }
@@ -187,7 +187,7 @@ fn answered(
 }
 
 fn malformed(why: impl Display) -> Response<ResponseBody<()>> {
-    warn!(%why, "an admission review that cannot be answered");
+    warn!(%why, "cannot answer an admission review");
     Reply::new(StatusCode::BAD_REQUEST, "malformed", format!("want an AdmissionReview: {why}"))
         .into_response()
 }

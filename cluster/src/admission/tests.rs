@@ -27,7 +27,7 @@ use super::{certificate::Material, review::MAX_QUESTION_BYTES, *};
 
 const NAME: &str = "ebb-autoscaler.ebb-system.svc";
 
-/// Labels pods, except those that are labelled.
+/// Labels pods, except those with a label.
 struct Labels;
 
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ impl Server {
         (server, material)
     }
 
-    /// How often a webhook answered so.
+    /// Returns how often a webhook had that outcome.
     fn count(&self, webhook: &str, outcome: &str) -> u64 {
         let mut all = String::new();
         text::encode(&mut all, &self.registry).unwrap();
@@ -148,7 +148,7 @@ impl Server {
 }
 
 fn material() -> Material {
-    // The clock of the client's rustls is the machine's.
+    // The client's rustls uses the machine's clock.
     let now = ebb_proxy::WallClock::start().now();
     assert!(now > Tick::ZERO);
     Material::generate(&[NAME.to_owned()], now).unwrap()
@@ -159,7 +159,7 @@ fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     request.body(Full::new(body.into())).unwrap()
 }
 
-/// The question that the API server asks about an object.
+/// Returns the API server's request about an object.
 fn question(operation: &str, old: &Value, object: &Value) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
@@ -206,7 +206,7 @@ async fn what_cannot_be_read_is_let_through_with_the_reason() {
     for object in [unreadable, json!({"spec": {}})] {
         let answer = server.ask(&material, "/label/pods", &question("CREATE", &Value::Null, &object)).await;
         assert_eq!((&answer["allowed"], answer.get("patch")), (&json!(true), None));
-        assert!(answer["warnings"][0].as_str().unwrap().contains("not looked at"), "{answer}");
+        assert!(answer["warnings"][0].as_str().unwrap().contains("not checked"), "{answer}");
     }
     assert_eq!(server.count("label-pods", "undone"), 2);
 }

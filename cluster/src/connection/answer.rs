@@ -1,5 +1,5 @@
-//! The body of an answer of the API server: each of its pieces has a deadline. A connection that is alive, and on which this
-//! one answer does not go on, is found out by nothing else.
+//! The body of an answer of the API server. Each piece of it has a deadline, which is the only way to detect that one
+//! answer is stuck on a connection that is otherwise alive.
 
 use std::{
     pin::{Pin, pin},
@@ -14,29 +14,29 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
 
-/// The pieces of an answer come one upon another.
+/// Time limit between two pieces of an answer.
 const PIECE_WITHIN: Duration = Duration::from_secs(30);
-/// Those of a watch when something happens. One to which nothing happens is ended by the API server: after the time for which
-/// it was asked for, which is never more than 290 s.
+/// Time limit between two events of a watch. If nothing happens, the API server ends a watch after the requested
+/// time, which is never more than 290 s.
 const EVENT_WITHIN: Duration = Duration::from_secs(300);
 
-/// An answer did not go on.
+/// An answer got stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the API server's answer did not go on within {0:?}")]
+#[error("the API server's answer stopped for more than {0:?}")]
 pub(super) struct Stuck(Duration);
 
-/// A body whose next piece must come in time.
+/// A body whose next piece must arrive in time.
 #[derive(Debug)]
 pub(super) struct Answer<B> {
     body: B,
     within: Duration,
-    /// Set anew whenever a piece is waited for.
+    /// Reset whenever a piece is awaited.
     late: Pin<Box<Sleep>>,
     waits: bool,
 }
 
 impl<B> Answer<B> {
-    /// The answer to a request of `uri`.
+    /// Returns the answer to a request for `uri`.
     pub(super) fn to(uri: &Uri, body: B) -> Self {
         let is_watch =
             uri.query().into_iter().flat_map(|query| query.split('&')).any(|one| one == "watch=true");
@@ -93,7 +93,7 @@ mod tests {
             let (pieces, body) = ChannelBody::new(1);
             let mut answer = Answer::to(&uri.parse().unwrap(), body);
             for _ in 0..3 {
-                // Nobody asks: that is not the API server's time.
+                // While nobody polls, the time is not the API server's.
                 advance(Duration::from_secs(1_000)).await;
                 let begun = Instant::now();
                 let (said, heard) = tokio::join!(

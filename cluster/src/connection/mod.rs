@@ -1,5 +1,5 @@
-//! The way to the API server: one connection for all that is watched and written, so that a scale never waits for a
-//! connection to be made, and a hundred of them at once share the one that is there.
+//! The connection to the API server. A single connection carries all watches and writes, so that a write never waits
+//! for a new connection, and many writes at once share it.
 
 mod answer;
 
@@ -21,26 +21,27 @@ use tower::{BoxError, ServiceBuilder, retry::RetryLayer, service_fn};
 
 use answer::Answer;
 
-/// It must have been made, handshake and all, in so long.
+/// Time limit for opening it, including handshakes.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// An answer must have begun in so long; a watch's begins at once. How it goes on has deadlines of its own ([`Answer`]).
+/// Time limit for the start of an answer; a watch starts at once. Its continuation has its own deadlines
+/// ([`Answer`]).
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// So often a connection is asked whether it is alive, and in so long it must have answered: one whose other end is
-/// gone without a word is noticed before a write on it has timed out, and before the lease must have been renewed.
+/// How often a connection is checked for life, and how long an answer may take. A peer that vanished is noticed
+/// before a write times out, and before the lease must be renewed.
 const ASKED_EVERY: Duration = Duration::from_secs(2);
 const ALIVE_WITHIN: Duration = Duration::from_secs(2);
-/// Bytes that may be under way on the connection: more than all watches together have unread, so that none of them keeps
-/// the answers to writes from coming.
+/// Number of bytes in flight on the connection: more than all watches together have unread, so that none of them
+/// blocks the answers to writes.
 const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
-/// A client of the API server that `config` names: HTTP/2 where that speaks it, as every API server does, and HTTP/1.1
-/// where a proxy in between does not.
+/// Returns a client of the API server in `config`. It uses HTTP/2, as every API server does, or HTTP/1.1 if a proxy
+/// in between does not support it.
 ///
 /// # Errors
 ///
-/// What is wrong with the certificates or the credentials of `config`; and that it names a proxy, which is not spoken to.
+/// Returns an error for invalid certificates or credentials in `config`, and for a proxy, which is not supported.
 pub fn connect(config: Config) -> Result<Client, BoxError> {
-    // One provider of cryptography, before anybody asks for it; a second call would say that there is one.
+    // Install one cryptography provider before it is needed. A second call returns an error, which is ignored.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     if let Some(proxy) = &config.proxy_url {
         return Err(format!(
@@ -83,14 +84,14 @@ pub fn connect(config: Config) -> Result<Client, BoxError> {
     Ok(Client::new(service, config.default_namespace))
 }
 
-/// A connection to the host that `uri` names. Where it speaks HTTP/2, [`ASKED_EVERY`] notices sooner that it is gone.
+/// Connects to the host of `uri`. With HTTP/2, [`ASKED_EVERY`] detects sooner that the peer is gone.
 async fn open(uri: &Uri) -> io::Result<TcpStream> {
     let host = uri.host().ok_or_else(|| io::Error::other(format!("{uri} names no host")))?;
     let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
-    // An address of IPv6 is in brackets.
+    // An IPv6 address is in brackets.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-    // One that is silent leaves the others their time.
+    // Leave time for the other addresses if one does not answer.
     let within = CONNECT_WITHIN / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut why = io::Error::other(format!("{host} has no address"));
     for address in addresses {
@@ -131,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// An API server with no pods, that never says that there are others.
+    /// An API server without pods, whose watches never report any.
     async fn api_server() -> (SocketAddr, Vec<u8>) {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let (certificate, key) =
@@ -155,7 +156,7 @@ mod tests {
                     let stream = tls.accept(stream).await.unwrap();
                     let connection = http2::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(stream), service_fn(answer));
-                    // The test ends it in its own way.
+                    // The test ends the connection in its own way.
                     let _ = connection.await;
                 });
             }
@@ -177,7 +178,8 @@ mod tests {
         Ok(Response::new(Either::Left(body)))
     }
 
-    /// A network before `to`. Whatever was connected when the sender says so carries nothing more, and is not closed.
+    /// A network in front of `to`. When the sender says so, existing connections carry no more data, but are not
+    /// closed.
     async fn network(to: SocketAddr) -> (SocketAddr, watch::Sender<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -209,7 +211,7 @@ mod tests {
         let mut events = pods.watch(&WatchParams::default(), "1").await.unwrap().boxed();
 
         cut.send(()).unwrap();
-        // No byte travels from here on: time may leap.
+        // No byte is transferred from here on, so time can jump.
         pause();
         let begun = Instant::now();
         let ended = timeout(Duration::from_secs(3_600), events.next()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The Lease itself: looked at, taken, renewed, given up.
+//! Watches, takes, renews and releases the Lease.
 
 use std::{pin::pin, time::Duration};
 
@@ -27,18 +27,19 @@ use tracing::{info, warn};
 use super::{Tenure, Verdict, evaluate};
 use crate::{in_words, watches::watch_error};
 
-/// Not renewed for so long, it is anybody's.
+/// A lease that was not renewed for this long can be taken.
 const DURATION: Duration = Duration::from_secs(15);
-/// A leader renews it so long before it must stop to lead: time for a second try, and a third.
+/// A leader renews the lease this long before it must stop leading, which leaves time for a second and a third
+/// attempt.
 const RENEW_BEFORE: Duration = Duration::from_secs(5);
-/// The API server must have answered by then.
+/// Time limit for an answer of the API server.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// What is under way when we cease to lead has ended by then, or is cut.
+/// When we stop leading, writes in progress may take this long before they are cut.
 const LAST_WRITES: Duration = Duration::from_millis(100);
-/// Between two tries.
+/// Pause between two attempts.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// One of those who would lead.
+/// A program that can lead.
 #[derive(Debug)]
 pub struct Candidate {
     api: Api<Lease>,
@@ -46,13 +47,13 @@ pub struct Candidate {
     me: String,
     clock: WallClock,
     seen: Option<Lease>,
-    /// Since when it has been as it is, by our own clock.
+    /// Since when the lease has been unchanged, by our own clock.
     observed_since: Tick,
     leads: watch::Sender<bool>,
 }
 
 impl Candidate {
-    /// `me` would lead by the Lease `name` in `namespace`.
+    /// Returns a candidate `me` for the Lease `name` in `namespace`.
     pub fn new(client: Client, namespace: &str, name: &str, me: &str, clock: WallClock) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
@@ -65,12 +66,12 @@ impl Candidate {
         }
     }
 
-    /// Whether we lead, from now on.
+    /// Returns a receiver that says whether we lead.
     pub fn leads(&self) -> watch::Receiver<bool> {
         self.leads.subscribe()
     }
 
-    /// Leads whenever it may, until `stop`; then it gives the lease up at once.
+    /// Leads whenever possible, until `stop` resolves; then releases the lease at once.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let one = watcher::Config::default().fields(&format!("metadata.name={}", self.name)).timeout(60);
@@ -86,7 +87,7 @@ impl Candidate {
                 *leads = lead;
                 changed
             });
-            // What there is must be known before it is judged: without that, everybody would take it.
+            // Read the lease before judging it: otherwise every candidate would take it.
             let (act_at, is_write) = match verdict {
                 Verdict::Lead { until } => (until.before(RENEW_BEFORE).max(not_before), true),
                 Verdict::Take => (not_before, true),
@@ -116,7 +117,7 @@ impl Candidate {
                 }
             }
         }
-        // Our own writes stop before anybody else's may begin.
+        // Our writes stop before another leader's may start.
         if self.leads.send_replace(false) {
             sleep(LAST_WRITES).await;
             self.give_up().await;
@@ -140,7 +141,7 @@ impl Candidate {
         }
     }
 
-    /// Takes the lease, or renews it.
+    /// Takes or renews the lease.
     async fn write(&mut self, renews: bool) {
         let sent = self.clock.now();
         let at = Some(MicroTime(
@@ -170,11 +171,11 @@ impl Candidate {
         let before = self.seen.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let spec = LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..before };
         if self.replace(spec).await.is_some() {
-            info!(lease = self.name, "gave the lease up");
+            info!(lease = self.name, "released the lease");
         }
     }
 
-    /// Writes it, if nobody wrote it since we saw it.
+    /// Writes the lease, if nobody else has written it since we read it.
     async fn replace(&self, spec: LeaseSpec) -> Option<Lease> {
         let metadata = match &self.seen {
             Some(seen) => seen.metadata.clone(),

@@ -1,8 +1,8 @@
-//! Which of several programs leads: the one whose name is in a Lease, as long as it keeps renewing it.
+//! Leader election: of several programs, the one whose name is in a Lease leads, as long as it keeps renewing it.
 //!
-//! [`evaluate`] is the whole decision. No clock of another machine is believed: what counts is for how long the
-//! record has stood unchanged before our own eyes. So a leader whose clock is wrong leads no longer, and one that
-//! was away is not overruled by time stamps.
+//! [`evaluate`] contains the whole decision. It does not trust the clocks of other machines: it only uses how long we
+//! have seen the record unchanged. A leader with a wrong clock therefore does not lead for longer, and one that was
+//! away does not lose the lease because of time stamps.
 
 mod candidate;
 
@@ -12,37 +12,38 @@ use ebb_core::Tick;
 
 pub use candidate::Candidate;
 
-/// For how long whom a Lease has lead.
+/// Who leads according to a Lease, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenure {
-    /// Who leads; `None` if it was given up.
+    /// The leader; `None` if it has released the lease.
     pub holder: Option<String>,
-    /// Unchanged for so long, it is nobody's any more.
+    /// Time without a change after which the lease can be taken.
     pub duration: Duration,
 }
 
-/// What follows from it.
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is ours, until then. Renew it before.
+    /// We lead until then. Renew the lease before.
     Lead {
-        /// We must not act as the leader any more from then on, unless it was renewed.
+        /// From then on we must not act as the leader, unless the lease was renewed.
         until: Tick,
     },
-    /// It is nobody's: write our name into it. Whoever writes first wins.
+    /// The lease is free: write our name into it. The first to write wins.
     Take,
-    /// It is another's. Look again then, or when it changes.
+    /// Another program leads. Check again then, or when the lease changes.
     Follow {
-        /// When it is nobody's, unless it was renewed.
+        /// When the lease becomes free, unless it was renewed.
         until: Tick,
     },
 }
 
-/// A leader gives up this part of the lease's duration before the others take it: writes of ours that are on their
-/// way by then arrive before theirs.
+/// A leader stops this fraction of the lease's duration before others take it, so that its last writes arrive before
+/// theirs.
 const MARGIN: u32 = 3;
 
-/// Who leads at `now`, if the Lease (`tenure` is `None`: there is none) has been as it is at least since `observed_since`.
+/// Returns who leads at `now`, if the Lease has been unchanged at least since `observed_since`. `tenure` is `None` if
+/// there is no Lease.
 ///
 /// For our own lease, `observed_since` is when the request that renewed it was *sent*.
 pub fn evaluate(tenure: Option<&Tenure>, me: &str, observed_since: Tick, now: Tick) -> Verdict {
@@ -88,7 +89,7 @@ mod tests {
         let theirs = held_by("other");
         assert_eq!(evaluate(Some(&theirs), "me", at(100), at(114)), Verdict::Follow { until: at(115) });
         assert_eq!(evaluate(Some(&theirs), "me", at(100), at(115)), Verdict::Take);
-        // However long ago it was renewed by its own word: that is another clock's.
+        // The renewal time in the lease does not matter, because it is from another clock.
         assert_eq!(evaluate(Some(&theirs), "me", at(900), at(900)), Verdict::Follow { until: at(915) });
     }
 
@@ -100,7 +101,7 @@ mod tests {
     }
 
     proptest! {
-        /// The clocks of two candidates may differ by any amount; only the speed at which they go is alike.
+        /// The clocks of two candidates may differ by any amount; only their speed must be the same.
         #[test]
         fn two_never_lead_at_the_same_time(
             sent in 0_u64..1_000_000,

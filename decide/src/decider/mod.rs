@@ -1,11 +1,11 @@
-//! How many pods a service should have (`spec/autoscaler.md`, section 6).
+//! Decides how many pods a service should have (`spec/autoscaler.md`, section 6).
 //!
-//! [`Decider::decide`] is the whole of it: pods and averages in, a [`Decision`] out. It owns the little that
-//! must outlast one decision: whether the service panics, what delays a decrease, since when pods are starting.
-//! Bounds (`min_scale` and its like) and the way down to zero come after it, in [`crate::zero`].
+//! [`Decider::decide`] takes pods and averages, and returns a [`Decision`]. It keeps only what must outlast one
+//! decision: whether the service panics, what delays a decrease, and since when pods are starting. Bounds (such as
+//! `min_scale`) and scaling to zero are applied afterwards, in [`crate::zero`].
 //!
-//! By [`Rules::Reference`] it computes what the reference does, number by number. By [`Rules::Mended`], the
-//! default, it differs where a complaint about the reference is known; `docs/differences.md` lists them all.
+//! With [`Rules::Reference`], it computes exactly the reference's numbers. With [`Rules::Mended`], the default, it
+//! differs where a complaint about the reference is known; `docs/differences.md` lists all differences.
 
 mod panic;
 mod proposal;
@@ -27,7 +27,7 @@ use crate::windows::{Averages, MaxWindow};
 /// Step of the scale-down delay: one decision interval (`spec/autoscaler.md`, sections 1 and 6.2).
 const DELAY_GRANULARITY: Duration = Duration::from_secs(2);
 
-/// What outlasts one decision about one service.
+/// The state of one service between decisions.
 #[derive(Clone, Debug)]
 pub struct Decider {
     panic: Panic,
@@ -36,31 +36,31 @@ pub struct Decider {
     last_desired: Option<u32>,
 }
 
-/// What one decision is made from. If the averages or the pods are not known, do not ask: a decision
-/// that is not made changes nothing.
+/// The input of one decision. If the averages or the pods are unknown, do not decide: without a decision, nothing
+/// changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Observation {
-    /// Pods that take traffic; 0 where none exist.
+    /// Number of pods that take traffic; 0 if there are none.
     pub ready_pods: u32,
-    /// Pods that were asked for, do not take traffic yet, and are expected to.
+    /// Number of pods that were requested, do not take traffic yet, and are expected to.
     pub coming_pods: u32,
-    /// Pods that were asked for, whatever they do.
+    /// Number of pods that were requested, whatever their state.
     pub replicas: u32,
     /// Requests in flight. Not-a-number counts as no load, here and below.
     pub concurrency: Averages,
     /// Requests per second.
     pub rps: Averages,
-    /// How long a request is in a pod, in seconds; `None` until enough were seen.
+    /// How long a request takes in a pod, in seconds; `None` until enough requests were seen.
     pub request_seconds: Option<f64>,
-    /// Whether everything that should have reported lately has. Without it no pod goes.
+    /// Whether all recent reports have arrived. If not, no pod is removed.
     pub fresh: bool,
-    /// Whether this is a regular decision. In between, because something happened, pods may come; they go with
-    /// the next regular one, or the rates would be rates of whatever happens.
+    /// Whether this is a regular decision. Other decisions, which are triggered by events, can only add pods.
+    /// Otherwise, the rate limits would depend on the number of events.
     pub regular: bool,
 }
 
 impl Observation {
-    /// The averages of `metric`.
+    /// Returns the averages of `metric`.
     pub const fn of(&self, metric: Metric) -> Averages {
         match metric {
             Metric::Concurrency => self.concurrency,
@@ -72,53 +72,53 @@ impl Observation {
 /// How many pods are wanted, and why.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
-    /// Pods wanted, before the service's own bounds.
+    /// Number of pods wanted, before the service's own bounds.
     pub desired_pods: u32,
-    /// Requests that could come on top of the load before pods are full, less those that must be able
-    /// to; negative where activators have to stay in the path. Saturates.
+    /// Number of requests that the pods could take in addition to the load, minus the target burst capacity. If it is
+    /// negative, activators must stay in the path. It saturates.
     pub excess_burst_capacity: i64,
-    /// Which average ruled.
+    /// Which average sets the number.
     pub mode: Mode,
-    /// Which metric asked for the most pods, where a service is scaled by two.
+    /// Which metric wants the most pods, if a service is scaled by two.
     pub signal: Metric,
     /// Which rule set `desired_pods`.
     pub bound_by: Bound,
-    /// Pods that the stable average asks for, within the rates.
+    /// Number of pods for the stable average, within the rate limits.
     pub stable_pods: u32,
-    /// Pods that the panic average asks for, within the rates.
+    /// Number of pods for the panic average, within the rate limits.
     pub panic_pods: u32,
 }
 
 /// The rule that set the number of a [`Decision`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// None: the load asked for it.
+    /// No rule: the load itself.
     Load,
     /// Growth per decision is limited by `max_scale_up_rate`.
     ScaleUpRate,
-    /// Shrinking per decision is limited by `max_scale_down_rate`.
+    /// Decrease per decision is limited by `max_scale_down_rate`.
     ScaleDownRate,
-    /// Whenever any pods are wanted, `activation_scale` are.
+    /// Whenever any pods are wanted, at least `activation_scale` are.
     ActivationScale,
-    /// What waits for pods that are starting is not counted as if they never came.
+    /// Requests that wait for starting pods count only in part.
     Startup,
-    /// No more than `max_starting_pods` start at a time.
+    /// At most `max_starting_pods` start at a time.
     MaxStartingPods,
-    /// A service that panics keeps the most pods it wanted.
+    /// A service in panic keeps the highest number of pods that it wanted.
     PanicPeak,
     /// A decrease waits for `scale_down_delay`.
     ScaleDownDelay,
     /// A decrease waits for the next regular decision.
     NextTick,
-    /// A decrease waits for data.
+    /// A decrease waits for fresh data.
     NoFreshData,
 }
 
 impl Decider {
-    /// A decider that begins at `now`, when `ready_at_start` pods took traffic (0 if unknown).
+    /// Returns a decider that starts at `now`, when `ready_at_start` pods took traffic (0 if unknown).
     ///
-    /// With more than one it begins in panic: its windows are empty, and what a predecessor scaled up
-    /// must not shrink before one stable window was seen.
+    /// With more than one pod it starts in panic: its windows are empty, and pods from before must not be removed
+    /// until one stable window was observed.
     pub fn new(now: Tick, ready_at_start: u32, spec: &ScalingSpec) -> Self {
         let mut decider = Self {
             panic: Panic::at_start(now, ready_at_start, spec.rules, spec.stable_window),
@@ -130,7 +130,7 @@ impl Decider {
         decider
     }
 
-    /// Decides at `now`. An earlier `now` than before counts as no time having passed.
+    /// Decides at `now`. An earlier `now` than before counts as if no time had passed.
     pub fn decide(&mut self, now: Tick, spec: &ScalingSpec, seen: &Observation) -> Decision {
         let limit = self.startup.limit(now, spec, seen);
         let stable = Proposal::of(seen, |averages| averages.stable, limit, spec);
@@ -150,13 +150,13 @@ impl Decider {
         }
         let delayed = self.delayed(now, spec, ruling.pods);
         ruling.raise(delayed, Bound::ScaleDownDelay);
-        // What a predecessor wanted is what there is.
+        // After a restart, the existing replicas count as the last decision.
         let last = self.last_desired.unwrap_or(seen.replicas);
         if !seen.regular {
             ruling.raise(last, Bound::NextTick);
         }
         if !seen.fresh {
-            // What is there may be busy, although nothing was wanted when last heard of.
+            // Existing pods may be busy, although none was wanted at the last decision.
             ruling.raise(last.max(seen.replicas.min(1)), Bound::NoFreshData);
         }
         self.last_desired = Some(ruling.pods);
@@ -171,15 +171,15 @@ impl Decider {
         }
     }
 
-    /// The panic as of the last decision.
+    /// Returns the panic state after the last decision.
     pub const fn panic(&self) -> &Panic {
         &self.panic
     }
 
     /// Changes how long a decrease waits, from the next decision on.
     ///
-    /// The reference fixes the delay when a revision's decider is made, because a revision never
-    /// changes. A Service's annotation does; whoever reads it calls this.
+    /// In the reference, the delay is fixed when a revision's decider is created, because a revision never changes. A
+    /// Service's annotation does, and its reader calls this method.
     pub fn set_scale_down_delay(&mut self, delay: Duration) {
         match &mut self.delay {
             _ if delay.is_zero() => self.delay = None,
@@ -188,7 +188,7 @@ impl Decider {
         }
     }
 
-    /// The most pods wanted within the delay. What nobody can reach may go at once.
+    /// Returns the most pods wanted within the delay. Pods of an unreachable service may be removed at once.
     fn delayed(&mut self, now: Tick, spec: &ScalingSpec, desired_pods: u32) -> u32 {
         match &mut self.delay {
             Some(window) if spec.reachable => {
@@ -200,11 +200,11 @@ impl Decider {
     }
 }
 
-/// `⌊ready × total − target burst capacity − panic average⌋`; 0 if no capacity is asked for, -1 if more
-/// than any number of pods could give is (step 10).
+/// Returns `⌊ready × total − target burst capacity − panic average⌋`; 0 if no burst capacity is required, and -1 if
+/// more is required than any number of pods could provide (step 10).
 ///
-/// The burst capacity is a number of requests in flight. The reference subtracts it from requests per second
-/// where a service is scaled by those; mended, capacity and load are requests in flight always.
+/// The burst capacity is a number of requests in flight. For services scaled by requests per second, the reference
+/// subtracts it from those. The mended rules always use requests in flight for capacity and load.
 fn excess_burst_capacity(spec: &ScalingSpec, seen: &Observation) -> i64 {
     let (per_pod, load) = match spec.rules {
         Rules::Reference => (spec.total, seen.of(spec.metric).panic),

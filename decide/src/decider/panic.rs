@@ -6,16 +6,16 @@ use ebb_core::Tick;
 use super::DELAY_GRANULARITY;
 use crate::windows::MaxWindow;
 
-/// Which average rules a decision.
+/// Which average sets the number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The stable one.
+    /// The stable average.
     Stable,
-    /// The larger of both, and not less than it wanted before.
+    /// The larger one of both, and not less than was wanted before.
     Panic,
 }
 
-/// Since when a service panics, and the most pods it wanted meanwhile.
+/// Since when a service panics, and the most pods that it wanted during the panic.
 #[derive(Clone, Debug)]
 pub struct Panic {
     last_cause: Option<Tick>,
@@ -25,15 +25,16 @@ pub struct Panic {
 /// The most pods wanted.
 #[derive(Clone, Debug)]
 enum Peak {
-    /// Since the panic began: the reference's. Before the first panic, the pods ready at the start.
+    /// Since the panic started, as in the reference. Before the first panic, the number of pods that were ready at
+    /// the start.
     Ever(u32),
-    /// Within the last stable window, so that one spike does not outlive it in a panic that goes on. Not kept
-    /// outside of a panic.
+    /// Within the last stable window, so that a spike does not outlive it during a long panic. Only kept during a
+    /// panic.
     Lately(Option<Box<MaxWindow>>),
 }
 
 impl Panic {
-    /// The state of a new decider; more than one ready pod counts as a cause (section 6, "Creation").
+    /// Returns the state of a new decider; more than one ready pod causes a panic (section 6, "Creation").
     pub(super) fn at_start(now: Tick, ready_pods: u32, rules: Rules, stable_window: Duration) -> Self {
         let last_cause = (ready_pods > 1).then_some(now);
         let peak = match rules {
@@ -47,7 +48,7 @@ impl Panic {
         panic
     }
 
-    /// Advances to `now` and returns the mode to scale by (step 7).
+    /// Advances to `now` and returns the mode (step 7).
     pub(super) fn observe(&mut self, now: Tick, over_threshold: bool, stable_window: Duration) -> Mode {
         if over_threshold {
             self.last_cause = Some(now); // a burst that goes on keeps extending the panic
@@ -58,13 +59,13 @@ impl Panic {
         self.mode()
     }
 
-    /// Counts `pods` in at `now` and returns the most pods wanted in this panic (step 8).
+    /// Takes `pods` into account at `now`, and returns the most pods wanted in this panic (step 8).
     pub(super) fn raise_peak(&mut self, now: Tick, pods: u32, stable_window: Duration) -> u32 {
         self.peak.raise(now, pods, stable_window);
         self.peak()
     }
 
-    /// Whether the service panics.
+    /// Returns the mode, which says whether the service panics.
     pub const fn mode(&self) -> Mode {
         match self.last_cause {
             Some(_) => Mode::Panic,
@@ -72,12 +73,12 @@ impl Panic {
         }
     }
 
-    /// When the panic was last caused; it ends one stable window later. `None` outside of a panic.
+    /// Returns when the panic was last caused; it ends one stable window later. Returns `None` without a panic.
     pub const fn last_cause(&self) -> Option<Tick> {
         self.last_cause
     }
 
-    /// The most pods wanted in this panic, or in its last stable window.
+    /// Returns the most pods wanted in this panic, or in its last stable window.
     pub fn peak(&self) -> u32 {
         match &self.peak {
             Peak::Ever(pods) => *pods,
@@ -91,7 +92,7 @@ impl Peak {
         match self {
             Self::Ever(peak) => *peak = pods.max(*peak),
             Self::Lately(window) => {
-                // A step longer, so that it does not end before a panic of one cause.
+                // One step longer, so that it does not end before a panic with a single cause.
                 let length = stable_window.saturating_add(DELAY_GRANULARITY);
                 let window =
                     window.get_or_insert_with(|| Box::new(MaxWindow::new(length, DELAY_GRANULARITY)));

@@ -3,25 +3,25 @@ use ebb_annotations::{Metric, Rules, ScalingSpec};
 use super::{Bound, Observation, startup::Limit};
 use crate::windows::Averages;
 
-/// Most pods that any decision asks for: Kubernetes counts replicas in 32 bits with a sign.
+/// Maximum number of pods in any decision: Kubernetes uses signed 32-bit numbers for replicas.
 const MOST_PODS: f64 = i32::MAX as f64;
 
-/// How many pods the averages over one window ask for (`spec/autoscaler.md`, section 6, steps 3 to 6).
+/// How many pods the averages over one window require (`spec/autoscaler.md`, section 6, steps 3 to 6).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Proposal {
-    /// Pods, within the rates and not below the activation scale.
+    /// Number of pods, within the rate limits and not below the activation scale.
     pub(super) pods: u32,
-    /// The metric that asked for the most.
+    /// The metric that requires the most pods.
     pub(super) signal: Metric,
-    /// What set them.
+    /// The rule that set the number.
     pub(super) bound_by: Bound,
-    /// Pods that the load alone asks for, per pod that is there or coming (at least one): what the panic
-    /// threshold is compared with.
+    /// Number of pods that the load alone requires, divided by the existing or starting pods (at least one). It is
+    /// compared with the panic threshold.
     pub(super) per_pod: f64,
 }
 
 impl Proposal {
-    /// For the averages that `of` picks, of which no more requests in flight count than `limit` allows.
+    /// Returns the proposal for the averages that `of` selects. At most `limit` requests in flight count.
     pub(super) fn of(
         seen: &Observation,
         of: impl Fn(Averages) -> f64,
@@ -29,13 +29,13 @@ impl Proposal {
         spec: &ScalingSpec,
     ) -> Self {
         let (load, signal) = largest(seen, &of, f64::INFINITY, spec);
-        // From zero pods one may grow as from one.
+        // Growth from zero pods is limited as from one.
         let ready = f64::from(seen.ready_pods.max(1));
         let most = (spec.max_scale_up_rate * ready).ceil();
         let least = if spec.reachable { (ready / spec.max_scale_down_rate).floor() } else { 0.0 };
 
         let wanted = load.ceil();
-        // `max` and `min` prefer a number over not-a-number.
+        // `max` and `min` prefer a number to not-a-number.
         let within = wanted.max(least).min(most);
         let bound_by = if within < wanted {
             Bound::ScaleUpRate
@@ -47,7 +47,7 @@ impl Proposal {
         let mut proposal = Self { pods: pods(within), signal, bound_by, per_pod: per_pod(load, seen, spec) };
         if let Some(limit) = limit {
             let (load, signal) = largest(seen, &of, limit.of(of(seen.rps)), spec);
-            // None of those that are coming is turned away, and no load is counted out entirely.
+            // No starting pod is removed, and the load never counts as zero.
             let there =
                 if seen.coming_pods > 0 { seen.ready_pods.saturating_add(seen.coming_pods) } else { 0 };
             if proposal.lower(pods(load.ceil().max(least).max(1.0)).max(there), Bound::Startup) {
@@ -60,14 +60,14 @@ impl Proposal {
         proposal
     }
 
-    /// At least `pods`, because of `why`.
+    /// Raises the number to at least `pods`, because of `why`.
     pub(super) fn raise(&mut self, pods: u32, why: Bound) {
         if pods > self.pods {
             (self.pods, self.bound_by) = (pods, why);
         }
     }
 
-    /// At most `pods`, because of `why`; whether that is fewer than it was.
+    /// Lowers the number to at most `pods`, because of `why`. Returns whether that changed it.
     pub(super) fn lower(&mut self, pods: u32, why: Bound) -> bool {
         let lowers = pods < self.pods;
         if lowers {
@@ -77,7 +77,7 @@ impl Proposal {
     }
 }
 
-/// Pods that the load asks for, with their fraction, and the metric that asks for the most.
+/// Returns the number of pods that the load requires, as a fraction, and the metric that requires the most.
 fn largest(
     seen: &Observation,
     of: &impl Fn(Averages) -> f64,
@@ -100,8 +100,8 @@ fn largest(
     }
 }
 
-/// What the panic threshold is compared with. The reference rounds up first, so that a single pod panics at
-/// once its target, whatever the threshold; and it knows nothing of pods that are coming.
+/// Returns the number to compare with the panic threshold. The reference rounds up first, so that a single pod panics
+/// at its target whatever the threshold, and it ignores starting pods.
 fn per_pod(load: f64, seen: &Observation, spec: &ScalingSpec) -> f64 {
     let coming = if spec.startup_aware { seen.coming_pods } else { 0 };
     let there = f64::from(seen.ready_pods.saturating_add(coming).max(1));
@@ -111,13 +111,13 @@ fn per_pod(load: f64, seen: &Observation, spec: &ScalingSpec) -> f64 {
     }
 }
 
-/// The whole number `value` as pods: nothing below 0, nothing that the API could not say.
+/// Converts the whole number `value` to pods, limited to the range of the API.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped; a cast saturates")]
 fn pods(value: f64) -> u32 {
     value.min(MOST_PODS) as u32
 }
 
-/// The whole number `value`, at the nearest end if it does not fit; not-a-number is 0.
+/// Converts the whole number `value`, saturating; not-a-number becomes 0.
 #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and turns not-a-number into 0")]
 pub(super) fn saturating(value: f64) -> i64 {
     value as i64

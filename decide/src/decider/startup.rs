@@ -1,14 +1,14 @@
-//! Pods that are starting: capacity to come.
+//! Treats starting pods as capacity to come.
 //!
-//! While pods start, too few answer, and what arrives piles up. The reference takes the pile for load: of 500
-//! requests a second that take 0.1 s each, 50 are in flight when pods answer, and 15 000 when none has for 30 s; it
-//! asks for 300 times the pods, which stand idle once the pile is gone. Here, as long as pods are coming and until
-//! the pile has left the windows, no more requests in flight count than would be there if pods answered: what
-//! arrives in the time that a request takes (Little's law), twice over, so that the pile is worked off in about the
-//! time in which it grew.
+//! While pods start, few pods answer, and requests pile up. The reference counts the pile as load: with 500 requests
+//! per second that take 0.1 s each, 50 are in flight when pods answer, and 15 000 if none has answered for 30 s. It
+//! then wants 300 times the pods, which are idle once the pile is gone. Here, while pods are starting and until the
+//! pile has left the windows, the requests in flight are limited to what there would be if pods answered: the number
+//! that arrives in the time that a request takes (Little's law), times two, so that the pile is worked off in about
+//! the time in which it grew.
 //!
-//! As long as nobody knows how long a request takes, what pods can execute counts, and whatever arrived within the
-//! panic window on top.
+//! As long as it is unknown how long a request takes, the limit is what the pods can execute plus what arrived within
+//! the panic window.
 
 use std::time::Duration;
 
@@ -17,35 +17,35 @@ use ebb_core::Tick;
 
 use super::Observation;
 
-/// How many times what arrives may be in flight: half of it works off what has piled up.
+/// Multiple of the arrivals that may be in flight: half of it works off the pile.
 const HEADROOM: f64 = 2.0;
 
-/// Of how many seconds all arrivals count, as long as nobody knows how long a request takes.
+/// All arrivals of this many seconds count as long as it is unknown how long a request takes.
 const UNKNOWN_SECONDS: f64 = 6.0;
 
-/// How many requests in flight count, of those that a window shows.
+/// A limit of the requests in flight that count, for the values of a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
-    /// For each request a second that the window shows.
+    /// Requests in flight per request per second.
     each_arrival: f64,
-    /// At least so many: they are being executed.
+    /// The minimum: requests that are being executed.
     executing: f64,
 }
 
 impl Limit {
-    /// The most that count where `rate` requests a second arrive.
+    /// Returns the limit if `rate` requests arrive per second.
     pub(super) fn of(&self, rate: f64) -> f64 {
         (rate * self.each_arrival).max(self.executing)
     }
 }
 
-/// Since when pods are starting, or lately were.
+/// Since when pods have been starting, or when they last were.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Startup {
     coming: Option<Coming>,
 }
 
-/// Pods were coming all the time from `since` to `until`.
+/// Pods were starting all the time from `since` to `until`.
 #[derive(Clone, Copy, Debug)]
 struct Coming {
     since: Tick,
@@ -53,8 +53,8 @@ struct Coming {
 }
 
 impl Coming {
-    /// Whether what piled up may still be in the windows at `now`: it is worked off in about the time in which it
-    /// grew, and then in the window for a stable window more.
+    /// Returns whether the pile may still be in the windows at `now`: it is worked off in about the time in which it
+    /// grew, and then stays in the window for another stable window.
     fn shows(&self, now: Tick, stable_window: Duration) -> bool {
         let grew = self.until.since(self.since);
         now <= self.until.after(grew).after(stable_window)
@@ -62,7 +62,7 @@ impl Coming {
 }
 
 impl Startup {
-    /// How many requests in flight count at `now`; `None` if all do.
+    /// Returns the limit of requests in flight at `now`; `None` if all count.
     pub(super) fn limit(&mut self, now: Tick, spec: &ScalingSpec, seen: &Observation) -> Option<Limit> {
         if !spec.startup_aware {
             return None;
@@ -78,9 +78,9 @@ impl Startup {
     }
 }
 
-/// How many requests the pods are executing: no more than there are, and than they can. What a pod without a limit
-/// can is not known; of requests that take longer than the panic window it is all that there are, since whoever
-/// waits for them waits in the pod.
+/// Returns how many requests the pods execute: at most the number in flight, and at most what they can execute. For a
+/// pod without a limit, that is its target. If requests take longer than the panic window, it is the number in
+/// flight, because clients that wait for them wait in the pod.
 fn executing(spec: &ScalingSpec, seen: &Observation) -> f64 {
     let all = seen.concurrency.panic;
     let pods = f64::from(seen.ready_pods);
@@ -91,8 +91,8 @@ fn executing(spec: &ScalingSpec, seen: &Observation) -> f64 {
     }
 }
 
-/// The most pods that may be wanted, so that no more start at a time than the service allows. Those that were asked
-/// for already are none too many.
+/// Returns the maximum number of pods, so that no more start at a time than the service allows. Pods that were
+/// already requested are never too many.
 pub(super) fn most_pods(spec: &ScalingSpec, seen: &Observation) -> Option<u32> {
     let starting = spec.max_starting_pods?.get();
     Some(seen.ready_pods.saturating_add(starting).max(seen.replicas))

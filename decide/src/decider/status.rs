@@ -2,7 +2,7 @@ use ebb_annotations::{ScalingSpec, TargetBurstCapacity};
 
 use super::{Decision, proposal::saturating};
 
-/// The last decision as others see it: they are told when it changes in a way that matters.
+/// The last decision as seen by others, who are told about relevant changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     desired_pods: Option<u32>,
@@ -10,8 +10,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Before the first decision: pods unknown, and the burst capacity that `initial_scale` pods
-    /// without load would leave (`spec/autoscaler.md`, section 6, "New decider").
+    /// Returns the status before the first decision: the number of pods is unknown, and the burst capacity is that of
+    /// `initial_scale` pods without load (`spec/autoscaler.md`, section 6, "New decider").
     pub fn initial(spec: &ScalingSpec) -> Self {
         let excess_burst_capacity = match spec.target_burst_capacity {
             TargetBurstCapacity::Unlimited => -1,
@@ -23,8 +23,8 @@ impl Status {
         Self { desired_pods: None, excess_burst_capacity }
     }
 
-    /// Takes over `decision` and returns whether anyone must be told: the pods changed, or activators
-    /// enter or leave the path (step 11).
+    /// Stores `decision` and returns whether others must be told: the number of pods changed, or activators enter or
+    /// leave the path (step 11).
     #[must_use = "who acts on the decision must be told"]
     pub fn update(&mut self, decision: &Decision) -> bool {
         let before = *self;
@@ -33,17 +33,17 @@ impl Status {
         self.desired_pods != before.desired_pods || self.lacks_capacity() != before.lacks_capacity()
     }
 
-    /// Pods wanted; `None` before the first decision.
+    /// Returns the number of pods wanted; `None` before the first decision.
     pub const fn desired_pods(&self) -> Option<u32> {
         self.desired_pods
     }
 
-    /// The last [`Decision::excess_burst_capacity`].
+    /// Returns the last [`Decision::excess_burst_capacity`].
     pub const fn excess_burst_capacity(&self) -> i64 {
         self.excess_burst_capacity
     }
 
-    /// Whether activators must stay in the path to take a burst.
+    /// Returns whether activators must stay in the path to take a burst.
     const fn lacks_capacity(&self) -> bool {
         self.excess_burst_capacity < 0
     }

@@ -1,43 +1,43 @@
-//! Which of the activators that answer for a service are sent its connections.
+//! Chooses which of a service's activators get its connections.
 
 use std::net::SocketAddr;
 
-/// How sure it is that an activator is where it says.
+/// How certain it is that an activator can be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Its stream was heard, and nobody says that it is not well.
+    /// Its stream is heard, and nothing says that it is unhealthy.
     Heard,
-    /// Its stream is open and silent, or its platform says that it is not ready.
+    /// Its stream is open but silent, or the platform says that it is not ready.
     Doubtful,
-    /// Its stream broke off a while ago. It may be the stream alone.
+    /// Its stream broke a while ago. Possibly only the stream is affected.
     #[default]
     Gone,
 }
 
-/// Where connections to a service may be sent, if activators are to take them.
+/// The activators to which connections of a service may be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answering {
-    /// Each once, in ascending order.
+    /// Addresses without duplicates, in ascending order.
     pub addresses: Vec<SocketAddr>,
-    /// The best standing that one of them has.
+    /// The best standing of any of them.
     pub standing: Standing,
 }
 
 impl Answering {
-    /// Activators that are heard.
+    /// Returns activators that are heard.
     pub fn heard(addresses: Vec<SocketAddr>) -> Self {
         let standing = Standing::Heard;
         Self { addresses, standing }
     }
 
-    /// Whether any of them is heard: only then is there nothing where nothing is said.
+    /// Returns whether any of them is heard. Only then does silence mean that there is no load.
     pub fn is_heard(&self) -> bool {
         !self.addresses.is_empty() && self.standing == Standing::Heard
     }
 }
 
-/// Those who are to have a service's connections, of all who may answer for it: whoever is heard. Where nobody is, it may
-/// be that we are deaf, and all stay.
+/// Returns the candidates to which a service's connections are sent: those that are heard. If none is heard, this
+/// autoscaler may be cut off, and all of them stay.
 pub fn answering(candidates: impl IntoIterator<Item = (SocketAddr, Standing)>) -> Answering {
     let mut candidates: Vec<(SocketAddr, Standing)> = candidates.into_iter().collect();
     let standing = candidates.iter().map(|(_, standing)| *standing).min().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where a service's traffic goes: to its pods, or to activators (`spec/autoscaler.md`, section 8, "SKS
+//! Decides where a service's traffic goes: to its pods, or to activators (`spec/autoscaler.md`, section 8, "SKS
 //! endpoint rules").
 
 mod answering;
@@ -13,19 +13,19 @@ use ebb_core::ServiceKey;
 use crate::zero::Path;
 pub use answering::{Answering, Standing, answering};
 
-/// What is published for a service.
+/// The endpoints to publish for a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Whether clients reach the pods directly.
     pub path: Path,
-    /// Where connections go; sorted.
+    /// The addresses for connections, sorted.
     pub addresses: Vec<SocketAddr>,
 }
 
-/// The endpoints of `service`, for which `path` was decided.
+/// Returns the endpoints of `service`, for which `path` was decided.
 ///
-/// Without a ready pod the activators must answer, whatever was decided; without any activator the pods
-/// must, even if they are none.
+/// Without a ready pod, activators are published whatever was decided; without an activator, pods are published even
+/// if there are none.
 pub fn endpoints(
     service: &ServiceKey,
     path: Path,
@@ -46,11 +46,11 @@ pub fn endpoints(
     Endpoints { path, addresses }
 }
 
-/// `wanted` of the activators, chosen by the service's name: a change among the others changes nothing
-/// here (rendezvous hashing).
+/// Returns `wanted` of the activators, chosen by the service's name with rendezvous hashing, so that a change of one
+/// activator does not affect the others.
 pub fn subset(service: &ServiceKey, activators: &[SocketAddr], wanted: u32) -> Vec<SocketAddr> {
     let mut ranked = activators.to_vec();
-    // The port differs from service to service and says nothing about the activator.
+    // The port depends on the service and does not identify the activator.
     ranked.sort_by_key(|address| {
         let mut hasher = DefaultHasher::new();
         (service, address.ip()).hash(&mut hasher);

@@ -1,7 +1,8 @@
-//! Which pods to scrape, and what their answers say about all of them (`spec/autoscaler.md`, section 3).
+//! Chooses which pods to scrape, and estimates the load of all pods from their answers (`spec/autoscaler.md`, section
+//! 3).
 //!
-//! A few answers tell the load of many pods well enough: [`sample_size`] grows to 16 and no further.
-//! [`Sample::draw`] says whom to ask, [`Sample::conclude`] what the answers mean. Asking is the caller's.
+//! A few answers are enough to estimate the load of many pods: [`sample_size`] never exceeds 16. [`Sample::draw`]
+//! chooses the pods to scrape, and [`Sample::conclude`] interprets their answers. The caller scrapes.
 
 use std::time::Duration;
 
@@ -9,17 +10,17 @@ use ebb_core::stat::Stat;
 use rand::{Rng, seq::SliceRandom};
 use thiserror::Error;
 
-/// The pod name of a stat that speaks for all pods; the reference's word.
+/// The pod name of a stat for all pods, as in the reference.
 pub const SAMPLED: &str = "service-scraper";
 
-/// Square of the standard score of 95 % confidence, times the assumed variance, by the square of the
+/// The square of the standard score of 95 % confidence, times the assumed variance, divided by the square of the
 /// accepted error: `1.96² × 100 / 5²` requests in flight.
 const SPREAD: f64 = 1.96 * 1.96 * 100.0 / 25.0;
 
-/// Up to so many pods are all asked.
+/// Up to this number, all pods are scraped.
 const ASK_ALL: usize = 3;
 
-/// How many of `pods` to ask: all up to 3, else `⌈pods × X ÷ (pods + X − 1)⌉` with `X = 15.3664`.
+/// Returns how many of `pods` to scrape: all up to 3, otherwise `⌈pods × X ÷ (pods + X − 1)⌉` with `X = 15.3664`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 16")]
 pub fn sample_size(pods: usize) -> usize {
     if pods <= ASK_ALL {
@@ -29,40 +30,40 @@ pub fn sample_size(pods: usize) -> usize {
     (population * SPREAD / (population + SPREAD - 1.0)).ceil() as usize
 }
 
-/// Whom to ask, and how many answers it takes.
+/// The pods to scrape, and the number of answers required.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample<T> {
-    /// Pods in the order to ask them. When one fails, the next one is asked, until enough answered.
+    /// Pods in the order in which to scrape them. If one fails, the next one is scraped, until enough have answered.
     pub candidates: Vec<T>,
-    /// How many answers are wanted.
+    /// Number of answers required.
     pub size: usize,
 }
 
 /// Why a pod did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// As a service mesh refuses what does not go through it: status 502 or 503.
+    /// As a service mesh refuses requests that bypass it: status 502 or 503.
     MeshLike,
-    /// In any other way.
+    /// For any other reason.
     Other,
 }
 
-/// Why the answers of a round say nothing.
+/// Why the answers of a round are not usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SampleError {
     /// Not enough pods answered.
     #[error("not enough pods answered")]
     PodsExhausted,
-    /// No pod answered, and all refused as a service mesh does.
+    /// No pod answered, and all of them refused as a service mesh does.
     #[error("no pod can be asked directly")]
     DirectScrapingNotAvailable,
 }
 
 impl<T> Sample<T> {
-    /// Draws from `pods`, each with its age.
+    /// Draws a sample from `pods`, which are given with their ages.
     ///
-    /// A pod younger than `stable_window` has averaged over less time and reads low, so it is asked only
-    /// if the older ones are too few; among equals chance decides (section 3.1).
+    /// A pod younger than `stable_window` has averaged over less time and reports too little. It is only scraped if
+    /// there are too few older pods; pods of a group are chosen randomly (section 3.1).
     pub fn draw(
         pods: impl IntoIterator<Item = (T, Duration)>,
         stable_window: Duration,
@@ -78,13 +79,13 @@ impl<T> Sample<T> {
         Self { candidates, size }
     }
 
-    /// What the answers of a round say about all pods; `None` if there are none to ask.
+    /// Returns the estimate for all pods from the answers of a round; `None` if there are no pods.
     ///
-    /// Answers beyond [`Self::size`] are left out, as they may come from younger pods.
+    /// Answers beyond [`Self::size`] are ignored, because they may come from younger pods.
     ///
     /// # Errors
     ///
-    /// [`SampleError`] if fewer than [`Self::size`] pods answered.
+    /// Returns [`SampleError`] if fewer than [`Self::size`] pods answered.
     pub fn conclude(
         &self,
         answers: impl IntoIterator<Item = Result<Stat, Refusal>>,
@@ -108,26 +109,25 @@ impl<T> Sample<T> {
     }
 }
 
-/// What a round says by Ebb's own rules.
+/// The estimate of a round by Ebb's own rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// The load of all pods.
     pub stat: Stat,
-    /// Whether enough of them answered to let one go by it.
+    /// Whether enough pods answered to remove pods.
     pub fresh: bool,
 }
 
 impl<T> Sample<T> {
-    /// What the answers of a round say about all pods, if fewer answered than were asked as well: who does not
-    /// answer is taken to be as busy as the busiest that does, because it may be too busy to answer. `None` if
-    /// there are no pods to ask.
+    /// Returns the estimate for all pods, even if fewer answered than were scraped: a pod that does not answer counts
+    /// as being as busy as the busiest one that does, because it may be too busy to answer. Returns `None` if there
+    /// are no pods.
     ///
-    /// A round in which half of the pods or more were silent is not fresh: it may have more pods started, but
-    /// none stopped.
+    /// If half of the pods or more were silent, the estimate is not fresh: it can add pods, but not remove them.
     ///
     /// # Errors
     ///
-    /// [`SampleError`] if no pod answered.
+    /// Returns [`SampleError`] if no pod answered.
     pub fn estimate(
         &self,
         answers: impl IntoIterator<Item = Result<Stat, Refusal>>,
@@ -138,7 +138,7 @@ impl<T> Sample<T> {
             let stat = self.conclude(answers)?;
             return Ok(stat.map(|stat| Estimate { stat, fresh: true }));
         }
-        // Everyone was asked, or there would be more answers.
+        // All pods were scraped; otherwise there would be more answers.
         let pods = self.candidates.len();
         let silent = pods.saturating_sub(stats.len());
         let fresh = stats.len() > silent;
@@ -146,7 +146,7 @@ impl<T> Sample<T> {
     }
 }
 
-/// The load of the pods that answered with `stats`, and of as many `silent` ones as busy as the busiest.
+/// Returns the load of the pods that answered with `stats`, and of `silent` ones that count as the busiest.
 fn with_silent(stats: &[Stat], silent: usize) -> Stat {
     let silent = silent as f64;
     all_of(|of| {
@@ -155,9 +155,9 @@ fn with_silent(stats: &[Stat], silent: usize) -> Stat {
     })
 }
 
-/// The load of all `pods`, of which `stats` are some: every number is `sum ÷ answers × pods`.
+/// Returns the load of `pods`, of which `stats` are a sample: every number is `sum ÷ answers × pods`.
 ///
-/// `None` without an answer.
+/// Returns `None` without an answer.
 fn extrapolate(stats: &[Stat], pods: usize) -> Option<Stat> {
     if stats.is_empty() {
         return None;
@@ -166,7 +166,7 @@ fn extrapolate(stats: &[Stat], pods: usize) -> Option<Stat> {
     Some(all_of(|of| stats.iter().map(of).sum::<f64>() / answers * pods))
 }
 
-/// A stat about all pods, each number as `total` makes it.
+/// Returns a stat for all pods, with each number computed by `total`.
 fn all_of(total: impl Fn(fn(&Stat) -> f64) -> f64) -> Stat {
     Stat {
         pod_name: SAMPLED.to_owned(),
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(some, Err(SampleError::PodsExhausted));
     }
 
-    /// The estimate of `busy` answers and `silent` refusals of as many pods.
+    /// Returns the estimate for `busy` answers and `silent` refusals.
     fn estimate(busy: &[f64], silent: usize) -> Option<(f64, bool)> {
         let answers = busy.iter().map(|requests| Ok(in_flight(*requests)));
         let refusals = std::iter::repeat_n(Err(Refusal::Other), silent);

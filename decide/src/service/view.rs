@@ -15,7 +15,7 @@ pub struct View {
     pub active: bool,
     /// Pods that take traffic.
     pub ready_pods: u32,
-    /// Pods that were decided, within the bounds.
+    /// Pods that were decided, between minimum and maximum.
     pub desired_pods: u32,
     /// Pods that its scale target wants.
     pub replicas: u32,
@@ -30,7 +30,7 @@ pub struct View {
     pub fresh: bool,
     /// Whether the panic average rules.
     pub panicking: bool,
-    /// Requests that could come on top before pods are full.
+    /// Requests that the pods could take in addition before they are full.
     pub excess_burst_capacity: i64,
     /// The metric wanted per pod.
     pub target: f64,

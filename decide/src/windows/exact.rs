@@ -1,5 +1,4 @@
-//! The averages as they are meant: the mean of what was seen, without a rounding error that outlives its
-//! cause, and in O(1).
+//! The exact averages: the mean of what was seen, without accumulated rounding errors, in O(1).
 
 use ebb_annotations::Aggregation;
 use ebb_core::Tick;
@@ -9,28 +8,28 @@ use super::{
     ring::{Recorded, Ring, Slot},
 };
 
-/// Slots by which a record may be late without all sums being taken anew. Pods have three seconds to answer, and
-/// what they say counts for the second in which they were asked.
+/// A record that is late by up to this many slots does not require all sums to be computed again. Pods have three
+/// seconds to answer, and their answers count for the second in which they were scraped.
 const LATE: i64 = 4;
 
-/// Weighted sums of the newest slots, for any number of them.
+/// Weighted sums of any number of the newest slots.
 ///
-/// The slots are split at a pivot. Up to it, the sum from each slot to the pivot is kept; after it, one sum
-/// grows. Any sum from a slot before the pivot to the newest is then one of the first, aged, plus the second.
-/// Once the window has left the pivot behind, a new slot becomes the pivot, some slots before the newest, so that
-/// a record which is late by less goes into the growing sum: that walks the window once each time that it has
-/// passed, so a second costs O(1) on average. Nothing is ever subtracted, so nothing cancels: sums of zeros are
-/// exactly zero.
+/// The slots are split at a pivot. For each slot up to the pivot, the sum from it to the pivot is kept; after the
+/// pivot, a single sum grows. The sum from a slot before the pivot to the newest slot is then the first of these,
+/// aged, plus the second. When the window has left the pivot behind, a new slot becomes the pivot. It is some slots
+/// older than the newest, so that slightly late records still go into the growing sum. This visits each slot of a
+/// window once per window, so a second costs O(1) on average. Nothing is ever subtracted, so there is no
+/// cancellation: sums of zeros are exactly zero.
 #[derive(Clone, Debug)]
 pub(super) struct Exact {
-    /// The factor from one slot to the next older one; 1 where all weigh alike.
+    /// The factor from one slot to the next older one; 1 if all have the same weight.
     decay: f64,
     /// For each slot up to the pivot, at its index in the ring: the sum from it to the pivot.
     up_to_pivot: Box<[f64]>,
     pivot: Option<Slot>,
     /// The sum after the pivot.
     after_pivot: f64,
-    /// `decay` to the power of the slots after the pivot.
+    /// `decay` to the power of the number of slots after the pivot.
     aging: f64,
 }
 
@@ -63,14 +62,14 @@ impl Exact {
                 (Some(pivot), Some(last)) if slot > pivot => {
                     self.after_pivot += value * self.aged(last - slot);
                 }
-                // Too late for a sum that is kept: they are taken anew.
+                // Too late for the stored sums: compute them again.
                 _ => self.pivot = None,
             },
         }
     }
 
-    /// The mean of the slots seen inside the window. Silence at the end is neither load nor its absence: a
-    /// linear mean holds, a weighted one keeps its weights. Whoever knows that a second saw nothing records a
+    /// Returns the mean of the slots seen inside the window. Silence at the end counts neither as load nor as its
+    /// absence: a linear mean stays the same, a weighted one keeps its weights. To count a second as zero, record a
     /// zero.
     pub(super) fn average(&mut self, ring: &Ring, now: Tick) -> f64 {
         let slots = ring.slots();
@@ -83,7 +82,7 @@ impl Exact {
         self.newest(ring, inside) / self.weight(seen)
     }
 
-    /// The sum of the newest `count` slots.
+    /// Returns the sum of the newest `count` slots.
     fn newest(&mut self, ring: &Ring, count: i64) -> f64 {
         let Some(last) = ring.last() else { return 0.0 };
         if count <= LATE {
@@ -96,7 +95,7 @@ impl Exact {
         self.up_to_pivot[ring.index(start)] * self.aging + self.after_pivot
     }
 
-    /// The sum of `count` slots, the newest of which is `last`.
+    /// Returns the sum of `count` slots, the newest of which is `last`.
     fn sum(&self, ring: &Ring, last: Slot, count: i64) -> f64 {
         (last - count + 1..=last).fold(0.0, |sum, slot| sum * self.decay + ring.value(slot))
     }
@@ -116,7 +115,7 @@ impl Exact {
         self.aging = self.aged(LATE);
     }
 
-    /// What `slots` slots weigh together, the newest weighing 1.
+    /// Returns the total weight of `slots` slots; the newest one has weight 1.
     fn weight(&self, slots: i64) -> f64 {
         if self.decay == 1.0 { slots as f64 } else { (1.0 - self.aged(slots)) / (1.0 - self.decay) }
     }
@@ -125,7 +124,7 @@ impl Exact {
         match slots {
             _ if self.decay == 1.0 => 1.0,
             1 => self.decay,
-            // No window has so many slots that this would saturate.
+            // No window has enough slots to saturate this.
             _ => self.decay.powi(i32::try_from(slots).unwrap_or(i32::MAX)),
         }
     }

@@ -4,11 +4,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use ebb_core::Tick;
 
-/// The largest of the values that were recorded within a duration.
+/// The largest value that was recorded within a duration.
 ///
-/// Only values that can still become the maximum are kept: they fall from the oldest to the newest, one
-/// per step of time at most. So memory is bounded by the number of steps, and every operation is O(1)
-/// on average.
+/// Only values that can still become the maximum are kept. They decrease from the oldest to the newest, with at most
+/// one per step. Memory is therefore bounded by the number of steps, and every operation is O(1) on average.
 #[derive(Clone, Debug)]
 pub struct MaxWindow {
     falling: VecDeque<Peak>,
@@ -23,9 +22,9 @@ struct Peak {
 }
 
 impl MaxWindow {
-    /// An empty window over the last `length`, in steps of `granularity`.
+    /// Returns an empty window over the last `length`, in steps of `granularity`.
     ///
-    /// `granularity` counts in whole seconds, at least one; `length` is rounded up to whole steps.
+    /// `granularity` is used in whole seconds, at least one; `length` is rounded up to whole steps.
     pub fn new(length: Duration, granularity: Duration) -> Self {
         let granularity = Duration::from_secs(granularity.as_secs().max(1));
         let mut window = Self { falling: VecDeque::new(), steps: 1, granularity };
@@ -33,7 +32,7 @@ impl MaxWindow {
         window
     }
 
-    /// Adds `value` at `now`; an earlier `now` than before counts as the step of the latest record.
+    /// Records `value` at `now`; an earlier `now` than before counts as the step of the latest record.
     pub fn record(&mut self, now: Tick, value: u32) {
         let latest = self.falling.back().map_or(0, |peak| peak.step);
         let step = (now.as_secs() / self.granularity.as_secs()).max(latest);
@@ -43,21 +42,20 @@ impl MaxWindow {
         while self.falling.front().is_some_and(|peak| step - peak.step >= self.steps) {
             self.falling.pop_front();
         }
-        // What is left at the end is larger; within the same step it already speaks for this value.
+        // The last entry is larger; within the same step it also stands for this value.
         if self.falling.back().is_none_or(|peak| peak.step < step) {
             self.falling.push_back(Peak { step, value });
         }
     }
 
-    /// The largest value in the window as of the last record; 0 before the first.
+    /// Returns the largest value in the window as of the last record; 0 before the first.
     ///
-    /// Time alone does not change it: what the decider delays is a decision, and without a new one the
-    /// old one stands.
+    /// Time alone does not change it: the window delays decisions, and without a new decision the old one stays.
     pub fn current(&self) -> u32 {
         self.falling.front().map_or(0, |peak| peak.value)
     }
 
-    /// Changes the length; what a longer window would still hold but this one forgot stays forgotten.
+    /// Changes the length. Values that a longer window would contain, but that were forgotten, stay forgotten.
     pub fn resize(&mut self, length: Duration) {
         let steps = length.as_nanos().div_ceil(self.granularity.as_nanos()).max(1);
         self.steps = u64::try_from(steps).unwrap_or(u64::MAX);

@@ -11,8 +11,7 @@ const GRANULARITY: Duration = Duration::from_secs(1);
 
 /// The four series of one service: concurrency and rate, each over the stable and the panic window.
 ///
-/// A service without a record has no buckets: it is allocated them with its first, and [`Self::forget`] gives
-/// them back.
+/// The buckets are allocated with the first record, and [`Self::forget`] releases them.
 #[derive(Clone, Debug)]
 pub struct MetricWindows {
     series: Option<Box<Series>>,
@@ -32,7 +31,7 @@ struct Pair {
     panic: Window,
 }
 
-/// How windows are made.
+/// The parameters of windows.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     aggregation: Aggregation,
@@ -41,7 +40,7 @@ struct Shape {
     rules: Rules,
 }
 
-/// The averages of one metric, both in its units: requests in flight, or requests per second.
+/// The averages of one metric in its unit: requests in flight, or requests per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Averages {
     /// Over the stable window.
@@ -50,7 +49,7 @@ pub struct Averages {
     pub panic: f64,
 }
 
-/// Nothing was recorded for a whole stable window, though pods should have been scraped.
+/// Nothing was recorded for a whole stable window, although pods should have been scraped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no stat arrived for a whole stable window")]
 pub struct NoData;
@@ -58,40 +57,40 @@ pub struct NoData;
 /// What an empty window means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Silence {
-    /// Pods are not scraped and the activator reports only what it carries: silence is idleness.
+    /// Pods are not scraped, and the activator reports only the requests that pass through it: silence means no load.
     Idle,
-    /// Pods are scraped each second: silence is a fault, and nothing may be decided by it.
+    /// Pods are scraped each second: silence is a fault, and must not be used for decisions.
     Unknown,
 }
 
 impl MetricWindows {
-    /// Empty windows as `spec` wants them.
+    /// Returns empty windows according to `spec`.
     pub fn new(spec: &ScalingSpec) -> Self {
         let silence = Silence::under(spec.target_burst_capacity);
         Self { series: None, shape: Shape::of(spec), silence }
     }
 
-    /// Adds one report, about a pod or about all of them, to all four series.
+    /// Adds one report, for one pod or for all of them, to all four series.
     ///
-    /// Reports of the same second add up: the activators' shares and the pods' own make the total
-    /// (`spec/autoscaler.md`, section 4). The caller has refused what is not [`Stat::is_sane`].
+    /// Reports of the same second are added: the activators' shares and the pods' own make the total
+    /// (`spec/autoscaler.md`, section 4). The caller must have refused stats that are not [`Stat::is_sane`].
     pub fn record(&mut self, now: Tick, stat: &Stat) {
         self.add(now, stat.own_concurrency(), stat.own_rate());
     }
 
-    /// Adds so many requests in flight, and so many a second, to the second of `now`.
+    /// Adds requests in flight and requests per second to the second of `now`.
     pub fn add(&mut self, now: Tick, in_flight: f64, rate: f64) {
         let series = self.series.get_or_insert_with(|| Box::new(Series::new(&self.shape)));
         series.concurrency.record(now, in_flight);
         series.rps.record(now, rate);
     }
 
-    /// Both averages of `metric` at `now`.
+    /// Returns both averages of `metric` at `now`.
     ///
     /// # Errors
     ///
-    /// [`NoData`] if pods are scraped and the stable window is empty. A service that is not scraped
-    /// (unlimited burst capacity) reads 0 then.
+    /// Returns [`NoData`] if pods are scraped and the stable window is empty. For a service that is not scraped
+    /// (unlimited burst capacity), the averages are 0 then.
     pub fn averages(&mut self, metric: Metric, now: Tick) -> Result<Averages, NoData> {
         let pair = self.series.as_mut().map(|series| series.of(metric));
         match (pair, self.silence) {
@@ -103,12 +102,12 @@ impl MetricWindows {
         }
     }
 
-    /// Takes over a changed `spec`; what was recorded stays as far as old and new windows reach.
+    /// Applies a changed `spec`. Records are kept as far as both the old and the new windows reach.
     pub fn resize(&mut self, now: Tick, spec: &ScalingSpec) {
         let rules = self.shape.rules;
         self.shape = Shape::of(spec);
         if self.shape.rules != rules {
-            // What one way of counting has made of the past is of no use to the other.
+            // Records made by one set of rules cannot be used by the other.
             self.forget();
         }
         self.silence = Silence::under(spec.target_burst_capacity);
@@ -118,17 +117,17 @@ impl MetricWindows {
         }
     }
 
-    /// Whether anything was recorded.
+    /// Returns whether anything was recorded.
     pub fn has_records(&self) -> bool {
         self.series.is_some()
     }
 
-    /// Whether nothing was recorded for a whole stable window.
+    /// Returns whether nothing was recorded for a whole stable window.
     pub fn is_empty(&self, now: Tick) -> bool {
         self.series.as_ref().is_none_or(|series| series.concurrency.stable.is_empty(now))
     }
 
-    /// Forgets everything, and the memory that it took.
+    /// Forgets all records, and releases their memory.
     pub fn forget(&mut self) {
         self.series = None;
     }

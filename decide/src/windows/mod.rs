@@ -1,14 +1,14 @@
-//! Averages over the last seconds: what a service carried, seen through its stable and panic windows.
+//! Averages over the last seconds: the load of a service over its stable and panic windows.
 //!
-//! Formulas: `spec/autoscaler.md`, section 5. Every window is a ring of buckets that is allocated once;
-//! recording and reading are O(1), and silence (no record at all) is told apart from zero.
+//! For formulas, see `spec/autoscaler.md`, section 5. Every window is a ring of buckets that is allocated once.
+//! Recording and reading are O(1). Silence (no record at all) is distinguished from zero.
 //!
-//! By [`Rules::Mended`] a window without a record in it has no data instead of the value 0, a resize invents no
-//! history, the weighted average is the mean of what was seen even before the window is full, the smallest load
-//! is not rounded away, and a rounding error does not outlive what caused it (complaints 4, 10, 11 and 25).
+//! With [`Rules::Mended`], a window without a record has no data instead of the value 0, a resize invents no history,
+//! the weighted average is the mean of what was seen even before the window is full, the smallest load is not rounded
+//! away, and rounding errors do not accumulate (complaints 4, 10, 11 and 25).
 //!
-//! Read first: [`MetricWindows`], the four series of one service, and [`Window`], one of the four.
-//! [`MaxWindow`] is the maximum that delays a scale-down.
+//! Read first: [`MetricWindows`], the four series of one service, and [`Window`], one of the four. [`MaxWindow`] is
+//! the maximum that delays scaling down.
 
 mod exact;
 mod max;
@@ -29,18 +29,18 @@ use reference::Reference;
 use ring::Ring;
 pub use smoothing::Smoothing;
 
-/// Less than this, in requests in flight or per second, is no load: what is left of a number by arithmetic, not
-/// by a request. A request that takes a microsecond makes more.
+/// Values below this, in requests in flight or per second, count as no load: they are rounding errors. A request that
+/// takes a microsecond results in more.
 const NO_LOAD: f64 = 1e-9;
 
-/// The average of what was recorded in the last so many seconds.
+/// The average of what was recorded over a number of seconds.
 #[derive(Clone, Debug)]
 pub struct Window {
     ring: Ring,
     sums: Sums,
 }
 
-/// How the buckets become an average.
+/// How buckets are averaged.
 #[derive(Clone, Debug)]
 enum Sums {
     Reference(Reference),
@@ -48,19 +48,20 @@ enum Sums {
 }
 
 impl Window {
-    /// An empty window over the last `length`, in buckets of `granularity`.
+    /// Returns an empty window over the last `length`, in buckets of `granularity`.
     ///
-    /// `granularity` counts in whole seconds, at least one; `length` is rounded up to whole buckets,
-    /// at least one and at most as many as a day has seconds.
+    /// `granularity` is used in whole seconds, at least one; `length` is rounded up to whole buckets, at least one
+    /// and at most as many as a day has seconds.
     pub fn new(aggregation: Aggregation, length: Duration, granularity: Duration, rules: Rules) -> Self {
         let ring = Ring::new(length, granularity, rules);
         Self { sums: Sums::over(&ring, aggregation), ring }
     }
 
-    /// Adds `value` to the bucket of `at`, in O(1). Times may go backwards; what is a window older than
-    /// the newest record is dropped, and so is a value that is not finite: it could never leave a sum again.
+    /// Adds `value` to the bucket of `at`, in O(1). Times may go backwards. A record that is a window older than the
+    /// newest one is dropped. So is a value that is not finite, because it would stay in the sum for ever.
     ///
-    /// Mended, less than nothing (a pod that counted more at its activator's than at all) is nothing.
+    /// With the mended rules, a negative value (from a pod that counted more requests through activators than in
+    /// total) counts as zero.
     pub fn record(&mut self, at: Tick, value: f64) {
         match &mut self.sums {
             _ if !value.is_finite() => {}
@@ -71,8 +72,8 @@ impl Window {
         }
     }
 
-    /// The average at `now` per bucket, in units of what was recorded; 0 where nothing was. O(1) on average
-    /// over the seconds; the reference's takes longer after a silence, and for a weighted one always.
+    /// Returns the average per bucket at `now`, in the unit of the records; 0 without records. It is O(1) on average
+    /// over the seconds; the reference's average takes longer after silence, and always if it is weighted.
     pub fn average(&mut self, now: Tick) -> f64 {
         match &mut self.sums {
             Sums::Reference(sums) => sums.average(&self.ring, now),
@@ -80,12 +81,12 @@ impl Window {
         }
     }
 
-    /// Whether the last record is so old that the window says nothing any more.
+    /// Returns whether the last record is so old that the window has no data.
     pub fn is_empty(&self, now: Tick) -> bool {
         self.ring.is_empty(now)
     }
 
-    /// Changes length and aggregation; what was recorded stays as far as both lengths reach.
+    /// Changes length and aggregation. Records are kept as far as both lengths reach.
     pub fn reshape(&mut self, now: Tick, aggregation: Aggregation, length: Duration) {
         if (aggregation, length) == (self.sums.aggregation(), self.ring.length()) {
             return;

@@ -1,5 +1,5 @@
-//! The averages as the reference computes them, rounding errors included (`spec/autoscaler.md`, sections 5.2
-//! and 5.3).
+//! The averages as the reference computes them, including rounding errors (`spec/autoscaler.md`, sections 5.2 and
+//! 5.3).
 
 use ebb_core::Tick;
 
@@ -8,12 +8,12 @@ use super::{
     ring::{Recorded, Ring},
 };
 
-/// What the reference keeps beside its buckets.
+/// What the reference keeps in addition to its buckets.
 #[derive(Clone, Debug)]
 pub(super) enum Reference {
-    /// Sum of all buckets, each added when it came and subtracted when it went.
+    /// The sum of all buckets. Each one is added when it is recorded and subtracted when it expires.
     Linear { total: f64 },
-    /// The smoothing; the weighted sum is taken anew each time.
+    /// The smoothing. The weighted sum is computed again each time.
     Weighted(Smoothing),
 }
 
@@ -46,10 +46,10 @@ impl Reference {
     }
 }
 
-/// Sum of the slots inside the window by the number of slots seen, rounded to six decimals.
+/// Returns the sum of the slots inside the window divided by the number of slots seen, rounded to six decimals.
 ///
-/// Before the window is full the divisor is the time since the first record. Silence at the end is cut off,
-/// not averaged in: the value holds until a whole window is silent, and is 0 from then on.
+/// Before the window is full, the divisor is the time since the first record. Silence at the end is ignored instead
+/// of averaged: the value stays until a whole window is silent, and is 0 from then on.
 fn linear(ring: &Ring, total: f64, now: Tick) -> f64 {
     let slots = ring.slots();
     match ring.silence(now) {
@@ -62,14 +62,14 @@ fn linear(ring: &Ring, total: f64, now: Tick) -> f64 {
     }
 }
 
-/// `value` rounded to six decimals, halves away from zero: what is left of a sum after its parts were
-/// subtracted again reads as exactly 0, or nothing would ever scale to zero.
+/// Rounds `value` to six decimals, halves away from zero. The rest of a sum after its parts were subtracted then
+/// becomes exactly 0; otherwise, nothing would ever scale to zero.
 fn six_decimals(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-/// The weighted sum of all slots inside the window; silence at the end decays. Slots before the first record
-/// weigh in as zeros, so that a young window reads low.
+/// Returns the weighted sum of all slots inside the window; it decays during silence at the end. Slots before the
+/// first record count as zeros, so a young window reports too little.
 fn weighted(ring: &Ring, smoothing: Smoothing, now: Tick) -> f64 {
     let Some(silent) = ring.silence(now).filter(|_| !ring.is_empty(now)) else {
         return 0.0;

@@ -1,18 +1,18 @@
-//! The buckets under every average (`spec/autoscaler.md`, sections 5.1, 5.2 and 5.4).
+//! The buckets of every average (`spec/autoscaler.md`, sections 5.1, 5.2 and 5.4).
 
 use std::time::Duration;
 
 use ebb_annotations::Rules;
 use ebb_core::Tick;
 
-/// Most buckets of one ring: windows are at most 1 h long, so this only stops a nonsensical length from
-/// taking all memory.
+/// Maximum number of buckets in a ring. Windows are at most 1 h long, so this only prevents an absurd length from
+/// using all memory.
 const MAX_SLOTS: u128 = 24 * 60 * 60;
 
-/// The number of a bucket since the epoch. Signed, because a resize counts back from the newest record.
+/// The number of a bucket since the epoch. It is signed, because a resize counts back from the newest record.
 pub(super) type Slot = i64;
 
-/// Values of the last slots, added up per slot. A slot between two records that saw none counts as zero.
+/// The values of the last slots, one sum per slot. A slot between two records without a record counts as zero.
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
     buckets: Box<[f64]>,
@@ -25,16 +25,16 @@ pub(super) struct Ring {
     rules: Rules,
 }
 
-/// What became of a record.
+/// What happened to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recorded {
-    /// It came a window too late.
+    /// It was a window too late.
     Dropped,
     /// It was added to this slot, which is the newest or an older one.
     Into(Slot),
-    /// It opened a newer slot, so many after the one that was the newest.
+    /// It started a newer slot, this many after the previous newest one.
     Advanced(i64),
-    /// It opened a newer slot, and everything before was a window old.
+    /// It started a newer slot, and everything before was older than a window.
     Restarted,
 }
 
@@ -51,8 +51,8 @@ impl Ring {
         }
     }
 
-    /// Adds `value` to the slot of `at`; `expired` is called with each value that this pushed out of the
-    /// window, the oldest first.
+    /// Adds `value` to the slot of `at`. Calls `expired` with each value that this removed from the window, the
+    /// oldest first.
     pub(super) fn record(&mut self, at: Tick, value: f64, expired: impl FnMut(f64)) -> Recorded {
         let slot = self.slot(at);
         if self.last.is_some_and(|last| last - slot >= self.slots()) {
@@ -60,8 +60,8 @@ impl Ring {
         }
         let recorded = match self.last {
             Some(last) if slot <= last => {
-                // A late record reaches further back than any before it: the window began earlier. One for
-                // the newest slot does not, even where a resize left the beginning unknown.
+                // A late record that is older than all others moves the start of the window back. A record for the
+                // newest slot does not, even if a resize left the start unknown.
                 if slot < last {
                     self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
                 }
@@ -83,7 +83,7 @@ impl Ring {
         recorded
     }
 
-    /// Makes `slot` the newest, and empties every bucket between.
+    /// Makes `slot` the newest, and clears all buckets in between.
     fn advance(&mut self, last: Slot, slot: Slot, mut expired: impl FnMut(f64)) {
         for passed in last + 1..=slot {
             let index = self.index(passed);
@@ -93,7 +93,7 @@ impl Ring {
         self.last = Some(slot);
     }
 
-    /// Changes the length at `now` and keeps the newest buckets that fit into both lengths.
+    /// Changes the length at `now`. Keeps the newest buckets that fit into both lengths.
     pub(super) fn resize(&mut self, now: Tick, length: Duration) {
         if length == self.length {
             return;
@@ -101,7 +101,7 @@ impl Ring {
         let old_slots = self.slots();
         let mut resized = Self::new(length, self.granularity, self.rules);
         if self.rules == Rules::Mended && self.is_empty(now) {
-            // What a longer window would hold is forgotten already: it has no data either.
+            // Buckets that a longer window would contain are already forgotten: it has no data either.
             *self = resized;
             return;
         }
@@ -123,7 +123,8 @@ impl Ring {
         *self = resized;
     }
 
-    /// Slots since the newest record, negative if it lies in the future; `None` if there is none.
+    /// Returns the number of slots since the newest record, which is negative if it is in the future; `None` if there
+    /// is no record.
     pub(super) fn silence(&self, now: Tick) -> Option<i64> {
         self.last.map(|last| self.slot(now) - last)
     }
@@ -135,7 +136,7 @@ impl Ring {
         })
     }
 
-    /// Slots from the oldest record to the newest, at most the ring's length.
+    /// Returns the number of slots from the oldest record to the newest, at most the ring's length.
     pub(super) fn filled(&self) -> i64 {
         match (self.first, self.last) {
             (Some(first), Some(last)) => (last - first + 1).min(self.slots()),
@@ -143,19 +144,20 @@ impl Ring {
         }
     }
 
-    /// Values of the newest `count` slots, the newest first; none if there is no record.
+    /// Returns the values of the newest `count` slots, the newest first; none without a record.
     pub(super) fn newest(&self, count: i64) -> impl Iterator<Item = f64> {
         let newest_first = self.last.map(|last| (last - count + 1..=last).rev().map(|slot| self.value(slot)));
         newest_first.into_iter().flatten()
     }
 
-    /// Values of the slots that left the window in `silent` slots since the newest record, the oldest first.
+    /// Returns the values of the slots that left the window in `silent` slots since the newest record, the oldest
+    /// first.
     pub(super) fn expired(&self, silent: i64) -> impl Iterator<Item = f64> {
         let oldest_first = self.last.map(|last| (last + 1..=last + silent).map(|slot| self.value(slot)));
         oldest_first.into_iter().flatten()
     }
 
-    /// Slot of the newest record.
+    /// Returns the slot of the newest record.
     pub(super) fn last(&self) -> Option<Slot> {
         self.last
     }
@@ -168,18 +170,18 @@ impl Ring {
         self.length
     }
 
-    /// How many slots the window spans, at least 1.
+    /// Returns how many slots the window spans, at least 1.
     pub(super) fn slots(&self) -> i64 {
         i64::try_from(self.buckets.len()).unwrap_or(i64::MAX)
     }
 
-    /// How many whole slots the window spans: one less than [`Self::slots`] if the length is not whole.
+    /// Returns how many whole slots the window spans: one less than [`Self::slots`] if the length is not whole.
     fn whole_slots(&self) -> i64 {
         i64::try_from(self.length.as_nanos() / self.granularity.as_nanos()).unwrap_or(i64::MAX)
     }
 
     fn slot(&self, at: Tick) -> Slot {
-        // Halved, so that a slot and a window after it still fit.
+        // Halved, so that a slot plus a window still fits.
         i64::try_from(at.as_secs() / self.granularity.as_secs()).unwrap_or(i64::MAX).min(i64::MAX / 2)
     }
 

@@ -4,22 +4,22 @@
 pub struct Smoothing(f64);
 
 impl Smoothing {
-    /// Share of all weight that the window's own slots must carry: what lies before them is lost.
+    /// Minimum share of all weight in the window's own slots; the weight before them is lost.
     const COVERAGE: f64 = 0.9999;
-    /// Least weight of the newest slot, so that long windows follow their load at all.
+    /// Minimum weight of the newest slot, so that long windows still follow the load.
     const LEAST: f64 = 0.2;
 
-    /// The smoothing of a window of `slots` slots: `max(1 - (1 - 0.9999)^(1/slots), 0.2)`.
+    /// Returns the smoothing of a window of `slots` slots: `max(1 - (1 - 0.9999)^(1/slots), 0.2)`.
     pub fn over(slots: i64) -> Self {
         Self((1.0 - (1.0 - Self::COVERAGE).powf(1.0 / slots as f64)).max(Self::LEAST))
     }
 
-    /// The weight of the newest slot, above 0 and below 1.
+    /// Returns the weight of the newest slot, above 0 and below 1.
     pub const fn weight(self) -> f64 {
         self.0
     }
 
-    /// The factor from one slot to the next older one.
+    /// Returns the factor from one slot to the next older one.
     pub(super) const fn decay(self) -> f64 {
         1.0 - self.0
     }

@@ -1,6 +1,6 @@
 use ebb_core::Tick;
 
-/// Whether a service serves, wakes or rests, and since when.
+/// Whether a service is active, activating or inactive, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
     /// Enough pods take traffic.
@@ -8,36 +8,36 @@ pub enum Activity {
         /// When it became active.
         since: Tick,
     },
-    /// Pods are wanted, and not enough take traffic yet.
+    /// Pods are wanted, but not enough of them take traffic yet.
     Activating {
-        /// When it began to wake.
+        /// When it started to activate.
         since: Tick,
     },
     /// No pods are wanted.
     Inactive {
-        /// When it went to rest, or the cause changed.
+        /// When it became inactive, or the cause changed.
         since: Tick,
-        /// Why it rests.
+        /// Why it is inactive.
         cause: InactiveCause,
     },
 }
 
-/// Why a service rests.
+/// Why a service is inactive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InactiveCause {
-    /// Nobody asks for it.
+    /// There are no requests.
     NoTraffic,
-    /// It was woken, and its pods did not become ready in time.
+    /// It was activated, but its pods did not become ready in time.
     TimedOut,
 }
 
 impl Activity {
-    /// Whether this is [`Activity::Inactive`].
+    /// Returns whether this is [`Activity::Inactive`].
     pub const fn is_inactive(&self) -> bool {
         matches!(self, Self::Inactive { .. })
     }
 
-    /// Whether this is [`Activity::Activating`].
+    /// Returns whether this is [`Activity::Activating`].
     pub const fn is_activating(&self) -> bool {
         matches!(self, Self::Activating { .. })
     }
@@ -58,8 +58,8 @@ impl Activity {
     }
 }
 
-/// The activity after a pass at `now` that wants `wanted` pods (`None`: unknown) and sees `ready`, of
-/// which `threshold` make the service active (`spec/autoscaler.md`, section 7.1).
+/// Returns the activity after a pass at `now` with `wanted` pods (`None`: unknown) and `ready` pods, of which
+/// `threshold` make the service active (`spec/autoscaler.md`, section 7.1).
 pub fn next_activity(
     before: Activity,
     wanted: Option<u32>,
@@ -69,16 +69,16 @@ pub fn next_activity(
 ) -> Activity {
     let enough = ready >= threshold;
     match (wanted, before) {
-        // Woken in vain, and given up.
+        // Activation failed, and no pods are wanted any more.
         (Some(0), Activity::Activating { .. }) if threshold > 0 => {
             before.inactive(now, InactiveCause::TimedOut)
         }
-        // Not wanted, or never to have a pod at all.
+        // No pods are wanted, or the service may never have a pod.
         (wanted, _) if wanted == Some(0) || threshold == 0 => before.inactive(now, InactiveCause::NoTraffic),
-        // Unknown: what rests goes on resting, whoever is ready.
+        // Unknown: an inactive service stays inactive, even with ready pods.
         (None, Activity::Inactive { .. }) if enough => before,
         (None, Activity::Inactive { .. }) => before.inactive(now, InactiveCause::NoTraffic),
-        // Wanted, or unknown and awake: the pods tell.
+        // Pods are wanted, or it is unknown and the service is not inactive: the ready pods decide.
         _ if enough => before.active(now),
         _ => before.activating(now),
     }

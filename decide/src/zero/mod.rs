@@ -1,9 +1,9 @@
-//! From a decision to replicas: bounds, the way down to zero, and who answers meanwhile
-//! (`spec/autoscaler.md`, sections 7 and 8).
+//! From a decision to replicas: bounds, scaling to zero, and who answers meanwhile (`spec/autoscaler.md`, sections 7
+//! and 8).
 //!
-//! [`step`] is one pass: what a service was ([`ScaleState`]) and what is seen now ([`Facts`]) become
-//! what to do ([`Outcome`]), among it the state for the next pass and when that is due at the latest.
-//! Nothing here writes, probes or waits.
+//! [`step`] is one pass: from the state of a service ([`ScaleState`]) and the current facts ([`Facts`]), it computes
+//! what to do ([`Outcome`]), including the state for the next pass and when that is due at the latest. It does not
+//! write, probe or wait.
 //!
 //! ```text
 //!              enough pods ready
@@ -29,75 +29,75 @@ pub use bounds::{apply_bounds, bounded};
 pub use path::{MIN_ACTIVATORS, Path, num_activators};
 pub use scale::{ACTIVATION_BUFFER, Held, PROXY_RECHECK, Scaling, scale};
 
-/// What a service carries from one pass to the next.
+/// The state of a service between passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScaleState {
-    /// Whether the service serves, wakes or rests.
+    /// Whether the service is active, activating or inactive.
     pub activity: Activity,
-    /// Whether it was ever ready with as many pods as it was created for; stays true.
+    /// Whether it was ever ready with its initial number of pods; stays true.
     pub initialized: bool,
-    /// The last pods wanted that were known; `None` if none ever were.
+    /// The last known number of wanted pods; `None` if it was never known.
     pub wanted_pods: Option<u32>,
 }
 
-/// What is seen at the time of a pass.
+/// The facts of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The decider's number; `None` until it made a decision.
+    /// The decider's number of pods; `None` before the first decision.
     pub desired_pods: Option<u32>,
-    /// The decider's excess burst capacity in requests; negative wants activators in the path.
+    /// The decider's excess burst capacity in requests; if it is negative, activators must be in the path.
     pub excess_burst_capacity: i64,
     /// Pods that take traffic.
     pub ready_pods: u32,
-    /// The least pods by the service's schedule; 0 if it sets no minimum now.
+    /// The schedule's current minimum number of pods; 0 if there is none.
     pub scheduled_pods: u32,
     /// Where traffic goes now; `None` before anything was published.
     pub published: Option<Published>,
-    /// Whether clients have a name for the service. Without one it is not active, whoever is ready.
+    /// Whether the service has an address for clients. Without one it is not active, even with ready pods.
     pub service_known: bool,
     /// Whether an activator answers at the service's address.
     pub activator_answer: ActivatorAnswer,
 }
 
-/// Where a service's traffic was sent by the last pass.
+/// Where the last pass sent a service's traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
     /// To pods or to activators.
     pub path: Path,
-    /// Since when activators stand in the service's endpoints; `None` if they do not.
+    /// Since when activators have been in the service's endpoints; `None` if they are not.
     pub proxied_since: Option<Tick>,
 }
 
-/// What a probe of the service's address found.
+/// The result of a probe of the service's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivatorAnswer {
-    /// Nobody probed for this pass.
+    /// There was no probe for this pass.
     NotAsked,
     /// An activator answered: traffic has moved.
     Yes,
-    /// Something else answered, or nothing.
+    /// There was no answer, or one from something else.
     No,
 }
 
-/// A probe that the caller should make.
+/// A probe for the caller to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Once, now; then repeat this pass with the answer, and do nothing else of its outcome.
+    /// Probe once, now; then repeat this pass with the result, and ignore the rest of its outcome.
     Now,
-    /// In the background until an activator answers; then make a new pass. At most one at a time.
+    /// Probe in the background until an activator answers; then make a new pass. At most one such probe at a time.
     UntilAnswered,
 }
 
-/// What one pass decided.
+/// The outcome of one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Pods wanted within the bounds; `None` while unknown.
+    /// Number of pods wanted, within the bounds; `None` if unknown.
     pub wanted_pods: Option<u32>,
-    /// Replicas that the scale target must have; `None` leaves it as it is.
+    /// Replicas to set on the scale target; `None` leaves them unchanged.
     pub apply: Option<u32>,
-    /// Why the last pods stay although none are wanted; `None` if they go, or some are wanted.
+    /// Why the last pods stay although none are wanted; `None` if they are removed, or some are wanted.
     pub held_by: Option<Held>,
-    /// Make another pass after so long, whatever happens.
+    /// Make another pass after this time at the latest.
     pub wake_after: Option<Duration>,
     /// The probe to make.
     pub probe: Option<Probe>,
@@ -105,28 +105,28 @@ pub struct Outcome {
     pub path: Path,
     /// How many activators share the service, at least [`MIN_ACTIVATORS`].
     pub activators: u32,
-    /// For the next pass.
+    /// The state for the next pass.
     pub state: ScaleState,
 }
 
 impl ScaleState {
-    /// A service first seen at `now`: waking, and of unknown size.
+    /// Returns the state of a service first seen at `now`: activating, with an unknown number of pods.
     pub const fn new(now: Tick) -> Self {
         Self { activity: Activity::Activating { since: now }, initialized: false, wanted_pods: None }
     }
 
-    /// A service that had no pods when it was first seen, at `now`, and wants none: whatever it begins with, it
-    /// has had.
+    /// Returns the state of a service that had no pods when it was first seen, at `now`, and wants none. Its initial
+    /// scale counts as reached.
     pub const fn resting(now: Tick) -> Self {
         let activity = Activity::Inactive { since: now, cause: InactiveCause::NoTraffic };
         Self { activity, initialized: true, wanted_pods: Some(0) }
     }
 }
 
-/// One pass at `now`.
+/// Makes one pass at `now`.
 ///
-/// Where nothing was published yet the activators come first: that a service's traffic has somewhere to
-/// go precedes any scaling (section 7, step 1).
+/// If nothing was published yet, activators are published first: a service's traffic must have a destination before
+/// any scaling (section 7, step 1).
 pub fn step(spec: &ScalingSpec, state: &ScaleState, facts: &Facts, now: Tick) -> Outcome {
     let (scaling, ready_pods, activators) = match &facts.published {
         None => (Scaling::unknown(), 0, MIN_ACTIVATORS),

@@ -1,6 +1,6 @@
 use ebb_annotations::{ScalingSpec, TargetBurstCapacity};
 
-/// Fewest activators of one service: one may go at any time.
+/// Minimum number of activators of one service, because one may go at any time.
 pub const MIN_ACTIVATORS: u32 = 2;
 
 /// Where a service's traffic goes.
@@ -13,9 +13,9 @@ pub enum Path {
 }
 
 impl Path {
-    /// Pods serve if there are to be any and a burst would not drown them (section 7, step 3).
+    /// Returns the path: pods serve if any are wanted and a burst would not overload them (section 7, step 3).
     ///
-    /// Unknown (`None`) proxies, as the reference does; activators know what to do with either.
+    /// If the number is unknown (`None`), the path is proxy, as in the reference: activators can handle both cases.
     pub const fn of(wanted_pods: Option<u32>, excess_burst_capacity: i64) -> Self {
         match wanted_pods {
             Some(1..) if excess_burst_capacity >= 0 => Self::Serve,
@@ -24,9 +24,8 @@ impl Path {
     }
 }
 
-/// How many activators share a service (section 7, step 4): enough for what its `ready_pods` can take
-/// and the burst on top, `⌈(ready × total + burst) ÷ activator capacity⌉`, but [`MIN_ACTIVATORS`] if it
-/// wants none in the path.
+/// Returns how many activators share a service (section 7, step 4): enough for what its `ready_pods` can take plus
+/// the burst, `⌈(ready × total + burst) ÷ activator capacity⌉`, but [`MIN_ACTIVATORS`] if it wants none in the path.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
 pub fn num_activators(spec: &ScalingSpec, ready_pods: u32) -> u32 {
     let burst = match spec.target_burst_capacity {

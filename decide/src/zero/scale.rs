@@ -1,4 +1,4 @@
-//! How many replicas to have, and when to look again (`spec/autoscaler.md`, sections 7 and 8).
+//! Decides the number of replicas, and when to check again (`spec/autoscaler.md`, sections 7 and 8).
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use ebb_core::Tick;
 
 use super::{ActivatorAnswer, Activity, Facts, Path, Probe, Published, ScaleState, bounded};
 
-/// An activation has failed so long after the progress deadline: the deployment reports first.
+/// An activation has failed this long after the progress deadline, because the deployment reports first.
 pub const ACTIVATION_BUFFER: Duration = Duration::from_secs(30);
 
-/// A service that rests and was proxied already is looked at again so soon; nothing else would tell.
+/// An inactive service that was already proxied is checked again after this time, because no event would trigger it.
 pub const PROXY_RECHECK: Duration = Duration::from_secs(3);
 
 /// Why the last pods of a service stay although none are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// The cluster allows no service to go to zero.
+    /// The cluster does not allow scaling to zero.
     ScaleToZeroOff,
-    /// It is just starting, and may still become ready.
+    /// It is starting, and may still become ready.
     Starting,
     /// It has been active for less than a stable window.
     StableWindow,
@@ -33,30 +33,30 @@ pub enum Held {
 /// What to do about the replicas of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scaling {
-    /// Pods wanted within the bounds; `None` while unknown.
+    /// Number of pods wanted, within the bounds; `None` if unknown.
     pub wanted_pods: Option<u32>,
-    /// Replicas that the scale target must have; `None` leaves it as it is.
+    /// Replicas to set on the scale target; `None` leaves them unchanged.
     pub apply: Option<u32>,
     /// Why the last pods stay although none are wanted.
     pub held_by: Option<Held>,
-    /// Look again after so long.
+    /// Check again after this time.
     pub wake_after: Option<Duration>,
     /// The probe to make.
     pub probe: Option<Probe>,
 }
 
 impl Scaling {
-    /// Neither known nor changed.
+    /// The number is unknown, and nothing changes.
     pub(super) const fn unknown() -> Self {
         Self { wanted_pods: None, apply: None, held_by: None, wake_after: None, probe: None }
     }
 
-    /// `pods`, written to the scale target.
+    /// Sets the scale target to `pods`.
     const fn apply(pods: u32) -> Self {
         Self { wanted_pods: Some(pods), apply: Some(pods), ..Self::unknown() }
     }
 
-    /// Zero is wanted, and the last pods stay until something else has happened.
+    /// No pods are wanted, but the last pods stay until something else has happened.
     const fn zero_pending(held_by: Held) -> Self {
         Self { wanted_pods: Some(0), held_by: Some(held_by), ..Self::unknown() }
     }
@@ -74,7 +74,7 @@ impl Scaling {
     }
 }
 
-/// The replicas of a service at `now`, whose traffic goes where `published` says.
+/// Returns what to do about the replicas of a service at `now`, whose traffic goes where `published` says.
 pub fn scale(
     spec: &ScalingSpec,
     state: &ScaleState,
@@ -92,7 +92,7 @@ pub fn scale(
     }
 }
 
-/// The next step down to zero (section 8).
+/// Returns the next step of scaling to zero (section 8).
 fn to_zero(
     spec: &ScalingSpec,
     activity: Activity,
@@ -111,7 +111,7 @@ fn to_zero(
         }
         Activity::Active { since } => match remaining(spec.stable_window, now.since(since)) {
             Some(rest) => Scaling::apply(1).held_by(Held::StableWindow).wake_after(rest),
-            // Unapplied: the service becomes inactive, and its traffic turns to the activators.
+            // Nothing is applied: the service becomes inactive, and its traffic moves to the activators.
             None if published.path == Path::Proxy => {
                 Scaling::zero_pending(Held::GracePeriod).wake_after(PROXY_RECHECK)
             }
@@ -121,7 +121,8 @@ fn to_zero(
     }
 }
 
-/// Whether the last pods of a service that rests `inactive_for` so long may go (section 8, step 5).
+/// Returns whether the last pods of a service that has been inactive for `inactive_for` may be removed (section 8,
+/// step 5).
 fn last_pod(
     spec: &ScalingSpec,
     inactive_for: Duration,
@@ -146,7 +147,7 @@ fn last_pod(
     if let Some(rest) = remaining(retention, inactive_for) {
         return Scaling::zero_pending(Held::Retention).wake_after(rest);
     }
-    // Activators may have stood in the path for long before the service went to rest.
+    // Activators may have been in the path for long before the service became inactive.
     let proxied_for = published.proxied_since.map_or(Duration::ZERO, |since| now.since(since));
     match remaining(grace, proxied_for) {
         None => Scaling::apply(0),
@@ -154,7 +155,7 @@ fn last_pod(
     }
 }
 
-/// What is left of `whole` after `passed`; `None` if nothing is.
+/// Returns what is left of `whole` after `passed`; `None` if nothing is.
 fn remaining(whole: Duration, passed: Duration) -> Option<Duration> {
     whole.checked_sub(passed).filter(|rest| !rest.is_zero())
 }

@@ -3,6 +3,7 @@
 mod components;
 mod failing;
 mod faults;
+mod gateway;
 mod names;
 mod protocols;
 mod refusals;

@@ -1,4 +1,4 @@
-//! A client vanishes while there is nothing to write to it: what it had asked for does not run for ever.
+//! A client vanishes while there is nothing to write to it: its request does not run for ever.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use queue_proxy::QueueProxy;
 
 use crate::{http2, reached, within};
 
-/// [`ebb_proxy::net::Liveness::CLIENT`] is half a minute; and five seconds.
+/// [`ebb_proxy::net::Liveness::CLIENT`] is half a minute; plus five seconds.
 const NOTICED: Duration = Duration::from_secs(35);
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -28,12 +28,12 @@ pub(crate) fn web_socket() -> Script {
     Script::of([Act::Read, write(SWITCHED), Act::Echo])
 }
 
-/// An answer that goes on when it is told to, and it never is.
+/// A response that continues when it is told to, which never happens.
 fn stream() -> Script {
     Script::of([Act::Read, write(STREAMED), Act::UntilTold(1)])
 }
 
-/// Two clients send `request`, one to a sidecar and one to an activator, hear `hello`, and vanish.
+/// Two clients send `request`, one to a sidecar and one to an activator, receive `hello`, and vanish.
 fn vanish(request: &'static str, script: fn() -> Script) {
     in_a_net(1, async move |net| {
         let here = net.spokes[0].here;
@@ -49,7 +49,7 @@ fn vanish(request: &'static str, script: fn() -> Script) {
     });
 }
 
-/// Sends `request` and hears `hello`, and goes on reading until its network is gone.
+/// Sends `request`, receives `hello`, and keeps reading until its network is gone.
 async fn listens(entry: SocketAddr, request: &'static str) {
     let mut client = Client::connect(entry).await;
     client.send(request).await;

@@ -1,4 +1,4 @@
-//! A network that is slow loses nothing, and nothing is sent twice for it.
+//! A slow network loses nothing, and causes no request to be sent twice.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use ebb_hops::{
 
 use crate::within;
 
-/// A connection and an answer are two ways there and back.
+/// A connection and a response take two round trips.
 const TWO_WAYS: Duration = Duration::from_millis(400);
 const SLOW: Duration = Duration::from_secs(3);
 
@@ -42,7 +42,7 @@ fn a_request_through_both_hops_over_a_slow_link_is_sent_once() {
         .into_iter()
         .enumerate()
         {
-            // Each opens connections of its own.
+            // Each client opens its own connections.
             let mut client = Client::connect(hops.entry).await;
             let (answer, took) = within(SLOW, "a request", client.ask(request)).await;
             assert_eq!((answer.status, answer.fault.as_deref()), (200, None), "{answer:?}");

@@ -1,4 +1,4 @@
-//! A client and an app of HTTP/2 by prior knowledge.
+//! A client and an app for HTTP/2 by prior knowledge.
 
 use std::{
     convert::Infallible,
@@ -25,7 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// An app that answers at once.
+/// An app that responds at once.
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
     pub(crate) deliveries: Arc<Mutex<usize>>,
@@ -37,7 +37,7 @@ impl App {
         Self::answering(|| Full::new(Bytes::from_static(b"ok")).boxed()).await
     }
 
-    /// The same, with answers that begin with `hello` and never end.
+    /// The same, with responses that start with `hello` and never end.
     pub(crate) async fn start_streaming() -> Self {
         Self::answering(|| BoxBody::new(Endless(Some(Bytes::from_static(b"hello"))))).await
     }
@@ -57,7 +57,7 @@ impl App {
                 });
                 connections.spawn(async move {
                     let builder = server::conn::http2::Builder::new(TokioExecutor::new());
-                    // How it ends is the test's business.
+                    // The test checks how it ends.
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
@@ -66,7 +66,7 @@ impl App {
     }
 }
 
-/// A body that begins and does not go on.
+/// A body that starts and does not continue.
 struct Endless(Option<Bytes>);
 
 impl Body for Endless {
@@ -96,13 +96,13 @@ impl Client {
             soon("a handshake", builder.handshake(TokioIo::new(stream))).await.expect("it speaks HTTP/2");
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            // How it ends shows in the answers.
+            // Its end shows in the responses.
             let _ = connection.await;
         });
         Self { sender, _connection: tasks }
     }
 
-    /// Sends a GET. The answer's body may never end.
+    /// Sends a GET. The body of the response may never end.
     pub(crate) async fn get(&mut self) -> hyper::Result<Response<Incoming>> {
         let request = Request::get("http://a/").body(Empty::new()).expect("a request");
         self.sender.ready().await?;

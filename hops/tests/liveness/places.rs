@@ -1,4 +1,4 @@
-//! A port whose every place is taken by strangers that ask nothing serves a newcomer at once.
+//! If strangers without requests occupy every place of a port, new clients are still served at once.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -13,15 +13,15 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{http2, within};
 
-/// So many connections the port takes.
+/// Number of connections that the port accepts.
 const PLACES: usize = 8;
-/// No limit of the port's has anything to do with how soon its newcomers are served.
+/// Less than any time limit of the port.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// Answers at once, except `/slow`.
+/// Responds at once, except to `/slow`.
 #[derive(Default)]
 struct App {
     came: Notify,
@@ -56,7 +56,7 @@ impl Port {
         Self { address, app, _serving: serving }
     }
 
-    /// All places but one are taken by strangers; one is busy, and more newcomers come than there are places.
+    /// Strangers occupy all places but one, which is busy, and more clients arrive than there are places.
     async fn serves_newcomers_among<S>(&self, stranger: impl AsyncFn(SocketAddr) -> S) {
         let mut busy = Client::connect(self.address).await;
         busy.send(SLOW).await;
@@ -78,14 +78,14 @@ impl Port {
     }
 }
 
-/// A connection on which these bytes were sent.
+/// Returns a connection on which these bytes were sent.
 async fn having_sent(address: SocketAddr, bytes: &[u8]) -> Client {
     let mut client = Client::connect(address).await;
     client.send(bytes).await;
     client
 }
 
-/// A connection on which a request was answered.
+/// Returns a connection on which a request was answered.
 async fn having_asked(address: SocketAddr) -> Client {
     let mut client = Client::connect(address).await;
     assert_eq!(client.ask(GET).await.status, 200);
@@ -135,11 +135,11 @@ async fn among_idle_connections_of_http2() {
 async fn among_connections_of_http2_on_which_nothing_was_ever_asked_and_nobody_listens() {
     let port = Port::open().await;
     let settings: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    // Whatever its server says to it then, it says nothing more.
+    // Whatever the server sends, this client sends nothing more.
     port.serves_newcomers_among(async |address| having_sent(address, settings).await).await;
 }
 
-/// They were answered, and go on sending a body that nobody wants.
+/// These clients were answered, and keep sending a body that nobody reads.
 #[tokio::test]
 async fn among_connections_whose_uploads_outlive_their_answers() {
     let port = Port::open().await;

@@ -1,4 +1,4 @@
-//! A pod vanishes: what was on its way to it goes elsewhere if it may, and nothing more goes there until it is back.
+//! A pod vanishes: requests on their way to it go elsewhere if allowed, and no more are sent there until it is back.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,11 +17,11 @@ use crate::{
     http2, reached, within,
 };
 
-/// [`ebb_proxy::net::Liveness::POD`] is five seconds; and one for the rest.
+/// [`ebb_proxy::net::Liveness::POD`] is five seconds; plus one for the rest.
 const NOTICED: Duration = Duration::from_secs(6);
-/// Who is not asked costs no time.
+/// A pod that is not tried costs no time.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// A pod that is back is found by the next probe, whose answer is waited for at most 22 s.
+/// The next probe finds a pod that is back; its answer is awaited for at most 22 s.
 const BACK: Duration = Duration::from_secs(25);
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

@@ -1,4 +1,4 @@
-//! A program that is spoken with in lines.
+//! A program that reads and writes lines.
 
 use std::process::Stdio;
 
@@ -26,18 +26,18 @@ impl Dialogue {
         Self { _program: program, input, output }
     }
 
-    /// Tells it a line.
+    /// Sends it a line.
     pub(crate) async fn tell(&mut self, line: &str) {
         self.input.write_all(format!("{line}\n").as_bytes()).await.expect("the program reads");
     }
 
-    /// The next line that it says; empty at its end.
+    /// Returns the next line; empty at the end of its output.
     pub(crate) async fn hear(&mut self) -> String {
         let line = soon("a word of the program", self.output.next_line()).await;
         line.expect("text").unwrap_or_default()
     }
 
-    /// Tells it that nothing more comes, and answers with what it says to that.
+    /// Closes its input, and returns the rest of its output.
     pub(crate) async fn end(self) -> String {
         let Self { _program, input, mut output } = self;
         drop(input);

@@ -1,4 +1,4 @@
-//! gRPC, by its own client and server in Python.
+//! gRPC, with its own client and server in Python.
 
 use ebb_hops::{Hops, Path, soon, until};
 use tokio::process::Command;
@@ -10,7 +10,7 @@ use crate::{
     takes_nobody,
 };
 
-/// Calls and streams with messages of all sizes, many small ones among them, and a status that is no success.
+/// Calls and streams with messages of all sizes, including many small ones, and an error status.
 async fn grpc_of_python(path: Path) {
     let Some(program) = have(Kind::Grpc).await else { return };
     let address = free_port();
@@ -39,7 +39,7 @@ async fn grpc_of_python_waits_for_a_cold_start_and_speaks_through_both() {
     grpc_of_python(Path::Held).await;
 }
 
-/// Calls and a stream are under way when the sidecar drains. GOAWAY ends none of them.
+/// Calls and a stream are in flight when the sidecar drains. GOAWAY ends none of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_loses_no_call_of_grpc() {
     let Some(program) = have(Kind::Grpc).await else { return };

@@ -1,4 +1,4 @@
-//! The programs that the tests need, found on this machine or made for the tests.
+//! The programs that the tests need, found on this machine or built for the tests.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -34,10 +34,10 @@ pub(crate) struct Program {
     path: PathBuf,
 }
 
-/// So long an installation or a build may take.
+/// Maximum time for an installation or a build.
 const MAKING: Duration = Duration::from_secs(300);
 
-/// Finds or makes what `kind` needs. If it cannot be had, a line says so.
+/// Finds or builds what `kind` needs. If it is not available, prints a line.
 pub(crate) async fn have(kind: Kind) -> Option<Program> {
     let path = match kind {
         Kind::Node => installed("node"),
@@ -63,7 +63,7 @@ impl Program {
         &self.path
     }
 
-    /// Starts it at `address`; it ends with what is answered.
+    /// Starts it at `address`; it ends when the result is dropped.
     pub(crate) fn start(&self, address: SocketAddr) -> Child {
         let (port, bind) = (address.port().to_string(), address.to_string());
         let mut command = Command::new(&self.path);
@@ -80,37 +80,37 @@ impl Program {
             Kind::Grpc => command.arg("grpc_app.py"),
             Kind::Nginx => command.arg("-c").arg(nginx_configuration(&port)),
         };
-        // Python would write beside the sources.
+        // Otherwise, Python would write beside the sources.
         command.env("PYTHONDONTWRITEBYTECODE", "1").spawn().expect("the program starts")
     }
 }
 
-/// A port on which nobody listens.
+/// Returns a port on which nobody listens.
 pub(crate) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }
 
-/// A file beside this one.
+/// Returns the path of a file beside this one.
 pub(crate) fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real").join(name)
 }
 
-/// Where the tests may write.
+/// Returns a folder that the tests may write to.
 pub(crate) fn folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real");
     std::fs::create_dir_all(&folder).expect("a folder");
     folder
 }
 
-/// Where a program is, by `PATH`.
+/// Returns the path of a program in `PATH`.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|file| file.is_file());
     found.or_else(|| said_without(name))
 }
 
-/// The program at this path, or a line that it is missing.
+/// Returns the path of the program, or prints a line that it is missing.
 fn said_without(name: &str) -> Option<PathBuf> {
     if Path::new(name).is_file() {
         return Some(name.into());
@@ -119,7 +119,7 @@ fn said_without(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The app in Go, built once for all tests.
+/// Returns the app in Go, built once for all tests.
 async fn go() -> Option<PathBuf> {
     static BUILT: OnceCell<Option<PathBuf>> = OnceCell::const_new();
     let build = async || {
@@ -135,11 +135,11 @@ fn packages_of_node() -> PathBuf {
     folder().join("node").join("node_modules")
 }
 
-/// Whether Node finds Express, which is installed once for all tests.
+/// Returns whether Node finds Express, which is installed once for all tests.
 async fn express() -> bool {
     static MADE: OnceCell<bool> = OnceCell::const_new();
     let make = async || {
-        // npm writes it last.
+        // npm writes this file last.
         if packages_of_node().join(".package-lock.json").is_file() {
             return true;
         }
@@ -154,7 +154,7 @@ async fn express() -> bool {
     *MADE.get_or_init(make).await
 }
 
-/// How gunicorn is told to serve the app.
+/// Returns the arguments with which gunicorn serves the app.
 const fn gunicorn(bind: &str) -> [&str; 5] {
     ["--bind", bind, "--log-level", "warning", "wsgi_app:app"]
 }
@@ -162,7 +162,7 @@ const fn gunicorn(bind: &str) -> [&str; 5] {
 /// What apps and clients in Python need.
 const PACKAGES: [&str; 4] = ["grpcio", "gunicorn", "uvicorn", "websockets"];
 
-/// A program of Python's, in an environment made once for all tests.
+/// Returns a Python program, in an environment that is created once for all tests.
 async fn python(name: &str) -> Option<PathBuf> {
     static MADE: OnceCell<Option<PathBuf>> = OnceCell::const_new();
     let make = async || {
@@ -182,7 +182,7 @@ async fn python(name: &str) -> Option<PathBuf> {
     Some(MADE.get_or_init(make).await.as_ref()?.join(name))
 }
 
-/// Whether the command did its work in time; if not, a line says so.
+/// Returns whether the command succeeded in time; if not, prints a line.
 async fn made(mut command: Command) -> bool {
     let ended = timeout(MAKING, command.kill_on_drop(true).output()).await;
     let done = matches!(&ended, Ok(Ok(output)) if output.status.success());

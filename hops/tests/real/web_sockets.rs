@@ -1,4 +1,4 @@
-//! `WebSocket`s, by a client and a server in Python.
+//! `WebSocket`s, with a client and a server in Python.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,14 +13,14 @@ use crate::{
     takes_nobody,
 };
 
-/// A client that sends messages of all sizes, and has them back.
+/// A client that sends messages of all sizes, and receives them back.
 fn talk(program: &Program, hops: &Hops) -> Command {
     let mut talk = Command::new(program.path());
     talk.arg(source("talk.py")).arg(hops.entry.to_string()).kill_on_drop(true);
     talk
 }
 
-/// A client that says what it is told.
+/// A client that sends what it is told.
 fn speaker(program: &Program, entry: SocketAddr) -> Dialogue {
     let mut speaker = Command::new(program.path());
     Dialogue::begin(speaker.arg(source("speak.py")).arg(entry.to_string()))
@@ -36,7 +36,7 @@ async fn messages_pass_both() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "closed 1000", "{output:?}");
 }
 
-/// A client that comes while there is no pod is held, and then speaks as any other.
+/// A client that connects while there is no pod is held, and then continues like any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_waits_for_a_cold_start() {
     let Some(program) = have(Kind::WebSockets).await else { return };
@@ -51,7 +51,8 @@ async fn a_client_waits_for_a_cold_start() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "closed 1000", "{output:?}");
 }
 
-/// What is open when the sidecar drains goes on until its own end, and the drain waits for that. Nobody else comes in.
+/// Connections that are open when the sidecar drains continue until they end, and the drain waits for that. New ones
+/// are refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_waits_for_the_end_of_what_is_open() {
     let Some(program) = have(Kind::WebSockets).await else { return };
@@ -71,7 +72,8 @@ async fn a_drain_waits_for_the_end_of_what_is_open() {
     assert_eq!((said.as_str(), drained), ("closed 1000", Ok(())));
 }
 
-/// What does not end by itself is cut when the drain's limit has passed. Its client hears that, through both.
+/// Connections that do not end by themselves are cut when the drain's limit has passed. The client notices, through
+/// both hops.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_cuts_what_does_not_end() {
     let Some(program) = have(Kind::WebSockets).await else { return };

@@ -87,7 +87,7 @@ fn trouble(status: &TargetStatus) -> Option<String> {
     let failed = conditions
         .iter()
         .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
-    Some(format!("no pod can be made: {}", failed["message"].as_str().unwrap_or("no reason given")))
+    Some(format!("no pod can be created: {}", failed["message"].as_str().unwrap_or("no reason given")))
 }
 
 #[cfg(test)]
@@ -122,6 +122,6 @@ mod tests {
         let object = json!({"metadata": {"name": "a"}, "spec": {"replicas": 0}, "status": {"conditions": [
             {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
         ]}});
-        assert_eq!(facts(object).trouble.unwrap(), "no pod can be made: exceeded quota");
+        assert_eq!(facts(object).trouble.unwrap(), "no pod can be created: exceeded quota");
     }
 }

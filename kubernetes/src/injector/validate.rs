@@ -45,7 +45,7 @@ pub(crate) fn judge(
             } else {
                 "scale"
             };
-            let text = format!("Ebb cannot {what} Service {key} as its annotations ask:\n{faults}");
+            let text = format!("Ebb cannot {what} Service {key}, because of its annotations:\n{faults}");
             Judgement { refused: Some(text), warnings: Vec::new() }
         }
     }

@@ -55,7 +55,7 @@ impl Ledger {
     pub(super) fn replicas_seen(&mut self, facts: &TargetFacts) -> Option<Warning> {
         let rival = self.rivals.seen(facts.replicas, facts.writer.as_deref())?;
         let text = format!(
-            "{rival} writes the replicas that Ebb writes, again and again; let one of them do it: remove \
+            "{rival} repeatedly overwrites the replicas that Ebb writes; let only one of them do it: remove \
              ebb.dev/scale-target, or the autoscaler or the field of the GitOps tool that sets replicas"
         );
         Some(("RivalWriter", text))

@@ -133,8 +133,8 @@ impl World {
         let target = self.target(key);
         let missing = target.as_ref().filter(|target| !self.targets.contains_key(target)).map(|target| {
             match self.unknowable.get(&target.kind) {
-                Some(why) => format!("{target}, which ebb.dev/scale-target names, cannot be scaled: {why}"),
-                None => format!("{target} does not exist, which ebb.dev/scale-target names"),
+                Some(why) => format!("ebb.dev/scale-target: {target} cannot be scaled: {why}"),
+                None => format!("ebb.dev/scale-target: {target} does not exist"),
             }
         });
         let Some(record) = self.services.get_mut(key) else { return Plan::Rest };

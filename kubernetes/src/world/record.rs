@@ -267,9 +267,7 @@ impl Record {
         let of_pods = pods.filter_map(|(name, pod)| Some(format!("pod {name}: {}", pod.trouble.as_ref()?)));
         let of_target = match seen {
             Seen::There(facts) => facts.trouble.clone(),
-            Seen::Missing(target) => {
-                Some(format!("{target} does not exist, which ebb.dev/scale-target names"))
-            }
+            Seen::Missing(target) => Some(format!("ebb.dev/scale-target: {target} does not exist")),
             Seen::Unknowable | Seen::NotYet => None,
         };
         of_pods.chain(of_target).next().unwrap_or_default()
@@ -299,7 +297,7 @@ impl Record {
             return Ok(None);
         }
         let text = format!(
-            "{}, or lengthen serving.knative.dev/progress-deadline if it takes longer to start",
+            "{}; or raise serving.knative.dev/progress-deadline if it takes longer to start",
             deaf(name, pod, passed, claim)
         );
         let name = name.to_owned();
@@ -328,7 +326,8 @@ impl Record {
             return None;
         }
         let text = format!(
-            "requests waited in vain: {}, or lengthen ebb.dev/activation-deadline if it takes longer to start",
+            "no pod answered requests before their deadline: {}; or raise ebb.dev/activation-deadline if it takes longer \
+             to start",
             deaf(name, pod, passed, claim)
         );
         let name = name.to_owned();
@@ -377,15 +376,15 @@ fn deaf(name: &str, pod: &PodFacts, passed: Duration, claim: &Claim) -> String {
     // Only activators know of one that is called ready.
     let (is, or) = if pod.ready {
         (
-            "is called ready, and did not answer an activator",
-            "ebb.dev/readiness-path fails, or the network is in the way",
+            "is marked ready, but did not answer an activator",
+            "ebb.dev/readiness-path fails, or the network blocks activators",
         )
     } else {
         ("is not ready", "its readiness probe fails")
     };
     format!(
-        "pod {name} has run for {} s and {is}: its app does not listen on {port}, or {or}; have it listen on {port} of \
-         0.0.0.0, or correct the Service's targetPort (ebb.dev/port says which of several ports counts)",
+        "pod {name} has run for {} s and {is}: its app does not listen on {port}, or {or}; make it listen on {port} \
+         of 0.0.0.0, or correct the Service's targetPort (ebb.dev/port says which of several ports counts)",
         passed.as_secs()
     )
 }

@@ -596,7 +596,7 @@ fn what_no_pod_answered_is_told_of_if_pods_run_and_nothing_else_is_known_to_be_w
     let starting = PodFacts { runs_since: None, ..unprobed.clone() };
     let stuck = PodFacts { trouble: Some("container app: ErrImagePull".into()), ..starting.clone() };
     let stuck = PodFacts { ready: false, ..stuck };
-    let is_called_ready = "pod a has run for 3 s and is called ready, and did not answer an activator: \
+    let is_called_ready = "pod a has run for 3 s and is marked ready, but did not answer an activator: \
                            its app does not listen on port 8080, or";
     let is_not_ready = "pod a has run for 60 s and is not ready: its app does not listen on port 8080, or";
     for (pods, after_ms, told) in [

@@ -4,8 +4,8 @@ use thiserror::Error;
 
 use crate::http1::Fault;
 
-/// Why a body ended early. The connection is cut (HTTP/1) or the stream reset (HTTP/2), so that nobody
-/// takes half an answer for a whole one.
+/// Why a body ended early. The connection is cut (HTTP/1) or the stream reset (HTTP/2), so that no peer mistakes a
+/// part of a response for the whole.
 #[derive(Debug, Error)]
 pub enum BodyError {
     /// The other side failed.
@@ -17,22 +17,22 @@ pub enum BodyError {
     /// The connection ended within the body.
     #[error("body ended early: the connection was closed")]
     BrokeOff,
-    /// It is not what its head says.
+    /// The body does not match its head.
     #[error("body cannot be read: {0}")]
     Malformed(#[from] Fault),
-    /// The request took longer than its time-out.
-    #[error("request exceeded its time-out")]
+    /// The request took longer than its timeout.
+    #[error("request exceeded its timeout")]
     RequestTimeout,
-    /// Nothing came for longer than the idle time-out.
+    /// Nothing arrived for longer than the idle timeout.
     #[error("response was idle for {0:?}")]
     IdleTimeout(Duration),
 }
 
 impl BodyError {
-    /// What the other side of a stream is told, where HTTP/2 has said it.
+    /// Returns the reason to send to the other side of a stream, if HTTP/2 gave one.
     pub(crate) fn reason(&self) -> Option<h2::Reason> {
         let Self::Peer(error) = self else { return None };
-        // That there was no error is no reason to end early.
+        // `NO_ERROR` is not a reason to end early.
         error.reason().filter(|reason| *reason != h2::Reason::NO_ERROR)
     }
 }

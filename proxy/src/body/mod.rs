@@ -1,4 +1,4 @@
-//! Bodies, and what must end with them.
+//! Bodies, and the guards that are dropped when a body ends.
 
 mod error;
 mod relay;

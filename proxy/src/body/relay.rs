@@ -17,7 +17,7 @@ use crate::{
     upstream::Borrowed,
 };
 
-/// The body of an answer from upstream, as its protocol has it.
+/// The body of a response from upstream, by protocol.
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
     Http1(http1::Answer),
@@ -63,7 +63,7 @@ impl Body for AnswerBody {
 }
 
 pin_project! {
-    /// An upstream body under its time-outs, which gives its connection back when all of it was read.
+    /// An upstream body with its timeouts. It returns its connection when all of the body has been read.
     #[derive(Debug)]
     pub(crate) struct Relay {
         inner: AnswerBody,
@@ -89,17 +89,18 @@ impl Relay {
         }
     }
 
-    /// The body had ended before anybody asked for it.
+    /// Handles a body that had ended before it was read for the first time.
     pub(super) fn finish(mut self) {
         give_back(&mut self.borrowed, &mut self.inner);
     }
 
-    /// How the trailers are spelled that it has given; once, and not of those that came over HTTP/2.
+    /// Returns the spelling of the trailers that were read. Returns it once, and `None` for HTTP/2.
     pub(super) fn take_spelling(self: Pin<&mut Self>) -> Option<Box<Spelling>> {
         self.project().inner.take_spelling()
     }
 
-    /// What goes on while the client takes no more of the answer: the rest of the request is sent, and its time runs.
+    /// Makes progress while the client does not read the response: sends the rest of the request, and checks its
+    /// timeout.
     pub(super) fn poll_meanwhile(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
         let this = self.project();
         match this.inner {
@@ -114,7 +115,7 @@ impl Relay {
     }
 }
 
-/// Gives the connection back, once: all of the body was read.
+/// Returns the connection, once: all of the body has been read.
 fn give_back(borrowed: &mut Option<Borrowed>, body: &mut AnswerBody) {
     if let Some(borrowed) = borrowed.take()
         && let AnswerBody::Http1(answer) = body
@@ -141,7 +142,7 @@ impl Body for Relay {
                 if this.inner.is_end_stream() {
                     give_back(this.borrowed, this.inner);
                 } else if Instant::now() >= this.deadline.deadline() {
-                    // An upstream that never pauses never lets the timer be looked at.
+                    // If the upstream never pauses, the timer below is never polled.
                     return Poll::Ready(Some(Err(BodyError::RequestTimeout)));
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -1,5 +1,5 @@
-//! A request's body on its way up. What was read of it is kept for a while, so that a request that was not served can be
-//! sent once more.
+//! The body of a request on its way upstream. Some of what was read is kept, so that a request that was not served
+//! can be sent again.
 
 use std::{
     future::poll_fn,
@@ -19,34 +19,34 @@ use crate::{
     http2::{Incoming, STREAM_WINDOW},
 };
 
-/// Bytes of a body that are kept to be sent once more, and that are read while its request waits. Enough for most forms
-/// and calls; what is longer is sent once.
+/// Number of bytes of a body that are kept for sending it again, and that are read ahead while its request waits. It
+/// is enough for most forms and calls; longer bodies are sent once.
 pub const REPLAYED: usize = 64 * 1024;
 
-/// A request's body. Its copies read the same bytes, each from the beginning.
+/// The body of a request. Its copies read the same bytes, each from the beginning.
 #[derive(Clone, Debug, Default)]
 pub struct RequestBody {
-    /// `None` where there is no body.
+    /// `None` if there is no body.
     tape: Option<Arc<Mutex<Tape>>>,
     length: Length,
-    /// How far this copy has read.
+    /// How many bytes this copy has read.
     at: u64,
-    /// Whether this copy has read the trailers, or why there are none.
+    /// Whether this copy has read the trailers, or the error in place of them.
     past_end: bool,
 }
 
-/// What was read of a body, and what is still to come.
+/// The part of a body that was read, and the source of the rest.
 #[derive(Debug)]
 struct Tape {
     kept: BytesMut,
-    /// Bytes that were read: those that are kept, and where that became too many, those that are not any more.
+    /// Number of bytes that were read, including those that are no longer kept because they were too many.
     read: u64,
     trailers: Option<HeaderMap>,
-    /// How the trailers are spelled, if they came over HTTP/1.
+    /// The spelling of the trailers, if they came over HTTP/1.
     spelling: Option<Box<Spelling>>,
     rest: Option<Source>,
     failed: Option<BodyError>,
-    /// So much may be kept.
+    /// Maximum number of bytes to keep.
     most: usize,
 }
 
@@ -78,26 +78,25 @@ impl Source {
         }
     }
 
-    /// The same of a request that waits.
+    /// Like `poll_read`, for a request that waits.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Http1(body) => body.poll_ahead(cx),
-            // As far as its window allows it has come already.
+            // HTTP/2 has already received as much as its window allows.
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 }
 
 impl Tape {
-    /// Reads on, and keeps up to the most that may be kept of all that was read. Answers with what was read, which is
-    /// nothing at the end.
+    /// Reads more, and keeps it up to the maximum. Returns what was read, which is nothing at the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         let frame = ready!(rest.poll_frame(cx));
         Poll::Ready(self.take(frame, self.most))
     }
 
-    /// The same, and keeps all of it: nobody else has it.
+    /// Reads more, and keeps all of it, because it is stored nowhere else.
     fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(rest) = &mut self.rest else { return Poll::Ready(()) };
         let frame = ready!(rest.poll_ahead(cx));
@@ -130,19 +129,19 @@ impl Tape {
         self.read += data.len() as u64;
     }
 
-    /// Whether all that was read is still there.
+    /// Returns whether all that was read is still kept.
     fn is_whole(&self) -> bool {
         self.kept.len() as u64 == self.read
     }
 }
 
 impl RequestBody {
-    /// No body at all.
+    /// Returns a request without a body.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// A body that comes in on a connection.
+    /// Returns the body of a request that arrives on a connection.
     pub(crate) fn incoming(body: IncomingBody, length: Length) -> Self {
         Self::from_source(Source::Http1(body), length)
     }
@@ -161,17 +160,18 @@ impl RequestBody {
         Self { tape: Some(Arc::new(Mutex::new(tape))), length, at: 0, past_end: false }
     }
 
-    /// How the trailers are spelled that it has given. `http_body` has no place for it.
+    /// Returns the spelling of the trailers that were read. `http_body` has no place for it.
     pub(crate) fn spelling(&self) -> Option<Box<Spelling>> {
         self.tape.as_ref().and_then(|tape| tape.lock().spelling.clone())
     }
 
-    /// How its end is told.
+    /// Returns how the end of the body is marked.
     pub(crate) const fn length(&self) -> Length {
         self.length
     }
 
-    /// Whether a copy would read all of it. Until 64 KiB were read that is so; what is longer is not kept.
+    /// Returns whether a copy would read the whole body. This is true until more than 64 KiB have been read, because
+    /// longer bodies are not kept.
     pub fn can_be_replayed(&self) -> bool {
         self.tape.as_ref().is_none_or(|tape| {
             let tape = tape.lock();
@@ -179,7 +179,7 @@ impl RequestBody {
         })
     }
 
-    /// Bytes of it that may come to be kept.
+    /// Returns the maximum number of bytes that may be kept.
     pub fn most_kept(&self) -> usize {
         match self.length {
             Length::Nothing => 0,
@@ -188,8 +188,8 @@ impl RequestBody {
         }
     }
 
-    /// Bytes of it that come without being asked for, and stay until somebody reads them: those that HTTP/2 lets a client
-    /// send. Of HTTP/1 the kernel keeps them.
+    /// Returns the maximum number of bytes that arrive without a read and stay until they are read. For HTTP/2, this
+    /// is what the client may send; for HTTP/1, the kernel keeps them.
     pub fn most_unasked(&self) -> usize {
         let over_http2 = |tape: &Arc<Mutex<Tape>>| matches!(tape.lock().rest, Some(Source::Http2(_)));
         if !self.tape.as_ref().is_some_and(over_http2) {
@@ -202,24 +202,24 @@ impl RequestBody {
         }
     }
 
-    /// From now on nothing of it is kept or read ahead: it is sent once.
+    /// From now on keeps and reads ahead nothing: the body is sent once.
     pub fn keep_nothing(&self) {
         if let Some(tape) = &self.tape {
             tape.lock().most = 0;
         }
     }
 
-    /// The same body, from the beginning; for one reader after the other.
+    /// Returns the same body from the beginning. Only one copy may read at a time.
     #[must_use]
     pub fn from_the_beginning(&self) -> Self {
         Self { at: 0, past_end: false, ..self.clone() }
     }
 
-    /// Reads ahead. Resolves when something was read, and never again once the body has ended, failed,
-    /// or as much is kept as can be. Cancel-safe: what was read is kept.
+    /// Reads ahead. Resolves when something was read, and never again once the body has ended or failed, or the
+    /// maximum is kept. It is cancel-safe: what was read is kept.
     ///
-    /// While a request is held this is what shows that its client has gone: a connection is read from only while
-    /// somebody asks for the body.
+    /// While a request is held, this detects that its client has disconnected: a connection is only read while its
+    /// body is polled.
     pub async fn read_ahead(&mut self) {
         poll_fn(|cx| {
             let Some(tape) = &self.tape else { return Poll::Pending };
@@ -227,7 +227,7 @@ impl RequestBody {
             if tape.most == 0 {
                 return Poll::Pending;
             }
-            // A client that waits to be asked is not asked before somebody wants its body.
+            // Do not ask a client for its body (100 Continue) before the body is needed.
             if tape.rest.as_ref().is_none_or(Source::is_held_back)
                 || tape.kept.len() >= REPLAYED / 2
                 || !tape.is_whole()
@@ -239,7 +239,7 @@ impl RequestBody {
         .await;
     }
 
-    /// Whether reading ahead found that the body breaks off: whoever sent it has gone.
+    /// Returns whether reading ahead found that the body ended early, which means that its sender disconnected.
     pub fn has_failed(&self) -> bool {
         self.tape.as_ref().is_some_and(|tape| tape.lock().failed.is_some())
     }
@@ -252,7 +252,7 @@ impl From<()> for RequestBody {
     }
 }
 
-/// A body of our own.
+/// A body from memory.
 impl From<Bytes> for RequestBody {
     fn from(bytes: Bytes) -> Self {
         if bytes.is_empty() {
@@ -272,7 +272,7 @@ impl From<Bytes> for RequestBody {
     }
 }
 
-/// A body that comes in over HTTP/2.
+/// A body that arrives over HTTP/2.
 impl From<Incoming> for RequestBody {
     fn from(body: Incoming) -> Self {
         if body.is_end_stream() {
@@ -296,7 +296,7 @@ impl Body for RequestBody {
         let mut tape = tape.lock();
         if this.at < tape.read {
             let from = usize::try_from(this.at).unwrap_or(usize::MAX);
-            // What is not kept any more was read by another copy, which was to be the last.
+            // Bytes that are no longer kept were read by another copy, which was meant to be the last.
             let kept = tape.kept.get(from..).filter(|_| tape.is_whole());
             let Some(data) = kept.map(Bytes::copy_from_slice) else {
                 return Poll::Ready(Some(Err(BodyError::BrokeOff)));
@@ -315,7 +315,7 @@ impl Body for RequestBody {
         if std::mem::replace(&mut this.past_end, true) {
             return Poll::Ready(None);
         }
-        // Who reads it again hears only that.
+        // Copies that read the body again only get `BrokeOff`.
         if let Some(error) = tape.failed.replace(BodyError::BrokeOff) {
             return Poll::Ready(Some(Err(error)));
         }
@@ -329,7 +329,7 @@ impl Body for RequestBody {
             let told = tape.trailers.is_none() || self.past_end;
             let read = match &tape.rest {
                 None => true,
-                // A length that is reached is the end, though nobody has said so yet.
+                // The body ends when its length is reached, even before the source reports the end.
                 Some(Source::Http1(_)) => self.length == Length::Exactly(self.at),
                 Some(Source::Http2(body)) => body.is_end_stream(),
             };
@@ -338,7 +338,7 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // A body that failed half-way has no size that could be promised.
+        // A body that failed has no known size.
         if self.has_failed() {
             return SizeHint::default();
         }

@@ -12,10 +12,10 @@ use super::{BodyError, Relay};
 use crate::{http1::Spelling, stream::ChannelBody, upgrade};
 
 pin_project! {
-    /// A response's body: one that we wrote ourselves, or one that is relayed from upstream.
+    /// The body of a response: one of Ebb's own, or one that is relayed from upstream.
     ///
-    /// `G` is whatever must live until the request has ended: a slot, a count. It is dropped with the last
-    /// frame, an error, or the body itself, whichever comes first.
+    /// `G` is a guard that must live until the request has ended, such as a slot or a count. It is dropped with the
+    /// last frame, an error, or the body itself, whichever comes first.
     #[derive(Debug)]
     pub struct ResponseBody<G> {
         #[pin]
@@ -36,17 +36,17 @@ pin_project! {
 }
 
 impl<G> ResponseBody<G> {
-    /// A body of our own.
+    /// Returns a body of Ebb's own.
     pub fn own(bytes: impl Into<Bytes>) -> Self {
         Self { source: Source::Own { body: Full::new(bytes.into()) }, guard: None }
     }
 
-    /// A body that is written while it is read.
+    /// Returns a body that is written while it is read.
     pub fn streamed(body: ChannelBody) -> Self {
         Self { source: Source::Streamed { body }, guard: None }
     }
 
-    /// A body from upstream that keeps `guard` until its end.
+    /// Returns a body from upstream that keeps `guard` until its end.
     pub(crate) fn relayed(body: Relay, guard: G) -> Self {
         if body.is_end_stream() {
             body.finish();
@@ -56,12 +56,13 @@ impl<G> ResponseBody<G> {
         Self { source: Source::Relayed { body }, guard: Some(guard) }
     }
 
-    /// No body: what follows is between the client and `upstream`, and `guard` stays until both have said all.
+    /// Returns no body: from now on, the client and `upstream` exchange bytes, and `guard` lives until both have
+    /// finished.
     pub(crate) const fn switched(upstream: upgrade::End, guard: G) -> Self {
         Self { source: Source::Switched { upstream: Some(upstream) }, guard: Some(guard) }
     }
 
-    /// With whom the client is to be joined, where protocols were switched.
+    /// Returns the upstream end to join the client with, if protocols were switched.
     pub(crate) fn take_tunnel(self: Pin<&mut Self>) -> Option<upgrade::End> {
         match self.project().source.project() {
             SourceProjection::Switched { upstream } => upstream.take(),
@@ -69,7 +70,7 @@ impl<G> ResponseBody<G> {
         }
     }
 
-    /// How the trailers are spelled that it has given; once. `http_body` has no place for it.
+    /// Returns the spelling of the trailers that were read, once. `http_body` has no place for it.
     pub(crate) fn take_spelling(self: Pin<&mut Self>) -> Option<Box<Spelling>> {
         match self.project().source.project() {
             SourceProjection::Relayed { body } => body.take_spelling(),
@@ -77,7 +78,8 @@ impl<G> ResponseBody<G> {
         }
     }
 
-    /// What goes on while the client takes no more of the answer: the rest of the request is sent, and its time runs.
+    /// Makes progress while the client does not read the response: sends the rest of the request, and checks its
+    /// timeout.
     pub(crate) fn poll_meanwhile(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), BodyError> {
         match self.project().source.project() {
             SourceProjection::Relayed { body } => body.poll_meanwhile(cx),
@@ -85,7 +87,7 @@ impl<G> ResponseBody<G> {
         }
     }
 
-    /// Whether the answer is our own, and all of it is there.
+    /// Returns whether the response is Ebb's own and complete.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.source, Source::Own { .. })
     }
@@ -102,7 +104,7 @@ impl<G> Body for ResponseBody<G> {
         let mut this = self.project();
         let polled = this.source.as_mut().poll_frame(cx);
         let ended = match &polled {
-            // Nobody asks again once the declared length was written.
+            // The body is not polled again after the declared length was written.
             Poll::Ready(Some(Ok(_))) => this.source.is_end_stream(),
             Poll::Ready(None | Some(Err(_))) => true,
             Poll::Pending => false,

@@ -24,7 +24,7 @@ use crate::{
     upstream::{Borrowed, Upstream, UpstreamLimits},
 };
 
-/// The body of a request whose head and first bytes are `bytes`, and the client that can send more.
+/// Returns the body of a request that starts with `bytes` (head and body), and the client that can send more.
 async fn request_body(bytes: &str) -> (RequestBody, DuplexStream) {
     let (mut client, server) = duplex(256 * 1024);
     client.write_all(bytes.as_bytes()).await.unwrap();
@@ -51,7 +51,7 @@ async fn request_body(bytes: &str) -> (RequestBody, DuplexStream) {
     (bodies.recv().await.unwrap(), client)
 }
 
-/// Whether reading ahead has to wait. The attempt is given up.
+/// Returns whether reading ahead has to wait. The attempt is then dropped.
 async fn waits(body: &mut RequestBody) -> bool {
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -167,7 +167,7 @@ async fn a_body_that_broke_off_while_read_ahead_gives_what_came_and_then_the_err
     assert!(next(&mut body).await.is_none());
 }
 
-/// An answer that is relayed.
+/// A response that is relayed.
 struct Answer {
     body: Pin<Box<ResponseBody<Arc<()>>>>,
     /// Lives as long as the request is in flight.
@@ -179,14 +179,14 @@ struct Answer {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The answer of which the app has sent `bytes`.
+/// Returns a relayed response of which the app has sent `bytes`.
 async fn answer(bytes: &str) -> Answer {
     let (mut app, hop) = duplex(4096);
     let connection = Connection::new(Stream::wrapped(hop), Liveness::CLIENT);
     let (head, ()) = Request::new(()).into_parts();
     let mut exchange = Box::new(Exchange::new(connection, &head, RequestBody::empty()));
     let (response, ()) = tokio::join!(exchange.answered(), async {
-        // An answer to what was not yet asked would be refused.
+        // Read the request first: a response before it would be refused.
         assert!(app.read(&mut [0; 1024]).await.unwrap() > 0);
         app.write_all(bytes.as_bytes()).await.unwrap();
     });
@@ -205,7 +205,7 @@ impl Answer {
         self.guard.strong_count() > 0
     }
 
-    /// Whether the hop has closed its connection to the app.
+    /// Returns whether the hop has closed its connection to the app.
     async fn app_is_left(&mut self) -> bool {
         self.app.read_to_end(&mut Vec::new()).await.is_ok()
     }
@@ -288,7 +288,7 @@ async fn an_answer_ends_at_the_requests_time_out_though_the_app_never_pauses() {
     let began = Instant::now();
     let error = loop {
         answer.app.write_all(b"x").await.unwrap();
-        // The piece is there before it is asked for.
+        // The data arrives before it is polled for.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }

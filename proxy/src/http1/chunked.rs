@@ -1,4 +1,4 @@
-//! The chunked coding (RFC 9112, section 7.1), read strictly: what one reader takes and another does not is how
+//! The chunked coding (RFC 9112, section 7.1). It is parsed strictly: differences between two parsers are how
 //! requests are smuggled.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -6,16 +6,16 @@ use http::HeaderMap;
 
 use super::{fault::Fault, head, inbound::PIECE, spelling::Spelling};
 
-/// A chunk's first line: its size, and extensions that nobody reads.
+/// Maximum length of a chunk's first line: its size, and extensions, which are ignored.
 const MAX_LINE: usize = 1024;
-/// All trailers together.
+/// Maximum length of all trailers together.
 const MAX_TRAILERS: usize = 64 * 1024;
-/// Chunks smaller than this are joined: what is kept of a body is counted by its bytes, not by its pieces.
+/// Chunks smaller than this are joined, because the memory for a body is counted by its bytes, not by its pieces.
 const SMALL: usize = 2 * 1024;
-/// So much is joined at most.
+/// Maximum length of joined chunks.
 const JOINED: usize = 16 * 1024;
 
-/// What comes next of a chunked body.
+/// The next piece of a chunked body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Data(Bytes),
@@ -23,7 +23,7 @@ pub(super) enum Piece {
     End,
 }
 
-/// Reads one chunked body.
+/// Decodes one chunked body.
 #[derive(Debug)]
 pub(super) struct Decoder {
     state: State,
@@ -31,11 +31,11 @@ pub(super) struct Decoder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// At a chunk's first line.
+    /// Before a chunk's first line.
     Size,
-    /// So much of a chunk is still to come.
+    /// Within a chunk of which this many bytes are still to come.
     Data(u64),
-    /// At the end of a chunk's line.
+    /// Before the line end after a chunk's data.
     DataEnd,
     /// After the last chunk.
     Trailers,
@@ -47,11 +47,11 @@ impl Decoder {
         Self { state: State::Size }
     }
 
-    /// The next piece of what was read; `None` if more must be read first.
+    /// Returns the next piece of what was read, or `None` if more must be read first.
     ///
     /// # Errors
     ///
-    /// What is not a chunked body.
+    /// Returns a fault if the bytes are not a chunked body.
     pub(super) fn decode(&mut self, unread: &mut BytesMut) -> Result<Option<Piece>, Fault> {
         let Some(data) = self.data(unread)? else { return self.end(unread) };
         if data.len() >= SMALL {
@@ -59,14 +59,14 @@ impl Decoder {
         }
         let mut joined: Option<BytesMut> = None;
         while joined.as_ref().map_or(0, BytesMut::len) < JOINED {
-            // A fault stays where it is: it is found again when what came before it was taken.
+            // A fault is found again after the data before it was returned.
             let Ok(Some(more)) = self.data(unread) else { break };
             joined.get_or_insert_with(|| BytesMut::from(&*data)).put_slice(&more);
         }
         Ok(Some(Piece::Data(joined.map_or(data, BytesMut::freeze))))
     }
 
-    /// What there is of a chunk; `None` if there is nothing yet, or no more chunk.
+    /// Returns the available data of a chunk, or `None` if there is none yet, or no further chunk.
     fn data(&mut self, unread: &mut BytesMut) -> Result<Option<Bytes>, Fault> {
         loop {
             match self.state {
@@ -101,7 +101,7 @@ impl Decoder {
         }
     }
 
-    /// The trailers, if the chunks have ended.
+    /// Returns the trailers, if the chunks have ended.
     fn end(&mut self, unread: &mut BytesMut) -> Result<Option<Piece>, Fault> {
         match self.state {
             State::Ended => Ok(Some(Piece::End)),
@@ -131,7 +131,7 @@ impl Decoder {
     }
 }
 
-/// Where the first line ends, without its line end.
+/// Returns where the first line ends, without its line end.
 fn line_end(unread: &[u8]) -> Result<Option<usize>, Fault> {
     let window = &unread[..unread.len().min(MAX_LINE)];
     match memchr::memchr(b'\n', window) {
@@ -146,7 +146,7 @@ fn line_end(unread: &[u8]) -> Result<Option<usize>, Fault> {
 
 fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
     let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
-    // Whitespace before an extension is allowed, though none may write it.
+    // Whitespace before an extension must be accepted, but must not be sent.
     let extended = size.len() < line.len();
     let size = if extended { size.trim_ascii_end() } else { size };
     let is_text = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
@@ -160,7 +160,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
 /// Writes the first line of a chunk of `size` bytes.
 pub(super) fn write_size(size: usize, out: &mut BytesMut) {
     use std::fmt::Write as _;
-    // Writing to a buffer that grows does not fail.
+    // Writing to a growing buffer cannot fail.
     let _ = write!(out, "{size:x}\r\n");
 }
 
@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// All of `bytes`, given in pieces of `step`.
+    /// Decodes all of `bytes`, given in pieces of `step`.
     fn read(bytes: &[u8], step: usize) -> Result<(Vec<u8>, Option<HeaderMap>, usize), Fault> {
         let (mut decoder, mut unread) = (Decoder::new(), BytesMut::new());
         let (mut body, mut trailers, mut rest) = (Vec::new(), None, bytes);

@@ -1,7 +1,7 @@
-//! A connection to an app or a pod: a request goes out and its answer comes in, at the same time.
+//! A connection to an app or a pod. The request is sent and the response is received at the same time.
 //!
-//! An app may answer before it has read the request, and close: what was written since then fails, and the answer is
-//! there to be read all the same. So a write that fails ends the upload, and never the answer.
+//! An app may respond before it has read the request, and then close: later writes fail, but the response can still
+//! be read. A failed write therefore ends the upload, but never the response.
 
 use std::{
     future::{Future, poll_fn},
@@ -34,31 +34,32 @@ use crate::{
     upgrade,
 };
 
-/// An app that was asked whether it wants a body, and says nothing, gets it after so long, as clients have it.
+/// If an app that was asked to accept a body (`100-continue`) does not respond within this time, it gets the body, as
+/// from other clients.
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
-/// A connection that was used so shortly ago is not looked at in the kernel.
+/// The kernel is not asked about a connection that was used this recently.
 const A_MOMENT: Duration = Duration::from_millis(1);
-/// An upload longer than this may wait for an app that is slow to read.
+/// If an upload is longer than this, the app may be slow to read it.
 const LONG_UPLOAD: u64 = 32 * 1024;
 
-/// A connection on which nothing is asked.
+/// A connection without a request.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
     inbound: Inbound,
     liveness: Liveness,
-    /// How long the app said that it keeps it open.
+    /// How long the app said that it keeps the connection open.
     pub(crate) kept_for: Option<Duration>,
-    /// Since when nothing was asked.
+    /// Since when the connection has had no request.
     pub(crate) idle_since: Instant,
-    /// Whether it was used before.
+    /// Whether the connection carried a request before.
     pub(crate) used: bool,
-    /// Whether somebody waits for an answer on it.
+    /// Whether a response is awaited on it.
     busy: bool,
 }
 
-/// A hop in front of another that gives a request up says so: a connection whose one half is closed may be one whose
-/// client still waits for its answer.
+/// Dropping a connection that is still busy resets it, so that the peer knows that the request was given up. If only
+/// one half of the connection were closed, its client might still be waiting for the response.
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.busy {
@@ -67,19 +68,19 @@ impl Drop for Connection {
     }
 }
 
-/// Why a request has no answer.
+/// Why a request got no response.
 #[derive(Debug, Error)]
 pub(crate) enum Broken {
-    /// The connection ended before the answer did begin.
+    /// The connection ended before the response started.
     #[error("the connection was closed before an answer came")]
     Closed,
     /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// What came is no answer.
+    /// What arrived is not a valid response.
     #[error("the answer cannot be read: {0}")]
     Unreadable(Fault),
-    /// The request's own body broke off.
+    /// The request's own body ended early.
     #[error(transparent)]
     Request(BodyError),
 }
@@ -98,15 +99,15 @@ impl Connection {
         }
     }
 
-    /// Whether nothing came on it in the `idle` time since it was last used. What came is no answer to anything; most often
-    /// it is the end.
+    /// Returns whether nothing has arrived on the connection since it was last used, `idle` ago. Anything that
+    /// arrived is not a response, but usually the end of the connection.
     pub(crate) fn is_silent(&self, idle: Duration) -> bool {
         let silent = if idle < A_MOMENT { self.stream.is_silent_as_told() } else { self.stream.is_silent() };
         self.inbound.unread.is_empty() && !self.inbound.ended && silent
     }
 }
 
-/// A request on its way and what came of its answer.
+/// A request that was sent, and its response as far as it has arrived.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     connection: Connection,
@@ -118,19 +119,19 @@ pub(crate) struct Exchange {
     stalls: bool,
 }
 
-/// Where the body of a request is.
+/// The state of sending a request's body.
 #[derive(Debug)]
 enum Upload {
-    /// The app is asked first whether it wants it.
+    /// The app was asked first whether it accepts the body.
     Asked(Pin<Box<Sleep>>),
     Running,
     Done,
-    /// The app reads no more.
+    /// The app no longer reads.
     Stopped(io::Error),
 }
 
 impl Exchange {
-    /// Begins to send the request of `head` and `body`.
+    /// Starts to send the request of `head` and `body`.
     pub(crate) fn new(mut connection: Connection, head: &request::Parts, body: RequestBody) -> Self {
         connection.busy = true;
         let mut out = Outbound::default();
@@ -156,17 +157,17 @@ impl Exchange {
         Self { connection, out, upload, body, interims, chunked: length == Length::Chunked, stalls: false }
     }
 
-    /// Whether anything was written: if not, nobody can have seen the request.
+    /// Returns whether anything was written. If not, nobody can have seen the request.
     pub(crate) const fn has_written(&self) -> bool {
         self.out.written() > 0
     }
 
-    /// Whether the connection had carried a request before.
+    /// Returns whether the connection had carried a request before.
     pub(crate) const fn on_used(&self) -> bool {
         self.connection.used
     }
 
-    /// The head of the answer. Dropping the future loses nothing.
+    /// Waits for the head of the response. It is cancel-safe.
     pub(crate) async fn answered(&mut self) -> Result<Response<()>, Broken> {
         poll_fn(|cx| {
             self.poll_upload(cx).map_err(Broken::Request)?;
@@ -208,7 +209,7 @@ impl Exchange {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending if matches!(self.upload, Upload::Running) => {
-                    // An interim answer may have said that the body is wanted.
+                    // An interim response may have accepted the body.
                     self.poll_upload(cx).map_err(Broken::Request)?;
                     return Poll::Pending;
                 }
@@ -217,7 +218,7 @@ impl Exchange {
         }
     }
 
-    /// The connection has ended. Why our own writes failed says more than that.
+    /// Returns the error for a connection that has ended. The error of an own write says more than the end itself.
     fn closed(&mut self) -> Broken {
         match std::mem::replace(&mut self.upload, Upload::Done) {
             Upload::Stopped(error) => error.into(),
@@ -226,7 +227,7 @@ impl Exchange {
         }
     }
 
-    /// Sends on. Where the app takes no more, that is kept, and the answer read all the same.
+    /// Sends more of the body. If the app does not accept more, the error is kept, and the response is still read.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
         let turn = self.out.written() + A_TURN;
         loop {
@@ -284,14 +285,14 @@ impl Exchange {
         Ok(())
     }
 
-    /// From here on an app that is slow to read is not taken for one that is gone.
+    /// From now on, an app that is slow to read does not count as gone.
     fn allow_stalls(&mut self) {
         if self.out.written() > LONG_UPLOAD && !std::mem::replace(&mut self.stalls, true) {
             self.connection.stream.limit_unacknowledged(self.connection.liveness.may_stall());
         }
     }
 
-    /// The connection, for the next request; `None` if it cannot have one.
+    /// Returns the connection for the next request, or `None` if it cannot carry one.
     fn finish(mut self, answer_keeps: bool) -> Option<Connection> {
         self.connection.busy = false;
         let whole = matches!(self.upload, Upload::Done) && self.out.is_empty();
@@ -311,7 +312,7 @@ impl Exchange {
         Some(self.connection)
     }
 
-    /// The two directions of a connection that has switched protocols.
+    /// Returns the two directions of a connection that has switched protocols.
     pub(crate) fn switched(mut self) -> upgrade::End {
         let Connection { stream, liveness, inbound, busy, .. } = &mut self.connection;
         *busy = false;
@@ -320,7 +321,7 @@ impl Exchange {
     }
 }
 
-/// Bytes that cannot become the head of an answer need not be waited for.
+/// Returns whether `bytes` can become the head of a response. If not, there is no need to wait for more.
 fn begins_like_an_answer(bytes: &[u8]) -> bool {
     let bytes = bytes.trim_ascii_start();
     let begin = b"HTTP/1.";
@@ -328,13 +329,13 @@ fn begins_like_an_answer(bytes: &[u8]) -> bool {
     bytes[..there] == begin[..there]
 }
 
-/// The body of an answer, with the rest of its request on the way.
+/// The body of a response, while the rest of its request is sent.
 #[derive(Debug)]
 pub(crate) struct Answer {
     exchange: Option<Box<Exchange>>,
     left: Left,
     keeps: bool,
-    /// How its trailers are spelled, once they have come.
+    /// The spelling of its trailers, once they have arrived.
     spelling: Option<Box<Spelling>>,
 }
 
@@ -346,7 +347,7 @@ enum Left {
 }
 
 impl Answer {
-    /// The body that follows `head`, the answer to `request`.
+    /// Returns the body after `head`, the head of the response to `request`.
     pub(crate) fn new(
         mut exchange: Box<Exchange>,
         request: &request::Parts,
@@ -366,7 +367,7 @@ impl Answer {
             };
         exchange.connection.kept_for = kept_for(fields).or(exchange.connection.kept_for);
         if head.headers().contains_key(header::TRANSFER_ENCODING) {
-            // The chunks overrule it, and two answers to one question are one too many (RFC 9112, section 6.1).
+            // The chunked coding overrides the length, and a message must not have both (RFC 9112, section 6.1).
             head.headers_mut().remove(header::CONTENT_LENGTH);
         }
         framing::say_length_once(head.headers_mut());
@@ -384,12 +385,12 @@ impl Answer {
         self.exchange.as_mut().map_or(Ok(()), |exchange| exchange.poll_upload(cx))
     }
 
-    /// How the trailers are spelled that it has given; once.
+    /// Returns the spelling of the trailers that were read, once.
     pub(crate) fn take_spelling(&mut self) -> Option<Box<Spelling>> {
         self.spelling.take()
     }
 
-    /// The connection, once all of the answer was read, if it can be used again.
+    /// Returns the connection, once the whole response was read, if it can be used again.
     pub(crate) fn take_connection(&mut self) -> Option<Connection> {
         if !self.is_end_stream() {
             return None;
@@ -461,7 +462,7 @@ impl Body for Answer {
     }
 }
 
-/// What an app says of how long it keeps an idle connection: `Keep-Alive: timeout=5`.
+/// Returns how long an app says that it keeps an idle connection: `Keep-Alive: timeout=5`.
 fn kept_for(fields: &HeaderMap) -> Option<Duration> {
     let line = fields.get("keep-alive")?.to_str().ok()?;
     let (_, seconds) = line

@@ -4,25 +4,25 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
 use super::fault::Fault;
 
-/// How long a body is.
+/// The length of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Length {
-    /// There is none.
+    /// There is no body.
     #[default]
     Nothing,
-    /// So many bytes.
+    /// This many bytes.
     Exactly(u64),
-    /// It says so itself, chunk by chunk.
+    /// The chunked coding marks the end.
     Chunked,
-    /// As long as the connection.
+    /// Until the connection is closed.
     UntilClose,
 }
 
-/// How long the body of a request is.
+/// Returns the length of the body of a request.
 ///
 /// # Errors
 ///
-/// What two hops could understand in two ways is refused.
+/// Returns a fault if two hops could understand it differently.
 pub(super) fn of_request(version: Version, fields: &HeaderMap) -> Result<Length, Fault> {
     let declared = content_length(fields)?;
     if !fields.contains_key(header::TRANSFER_ENCODING) {
@@ -44,18 +44,18 @@ pub(super) fn of_request(version: Version, fields: &HeaderMap) -> Result<Length,
             Err(Fault {
                 status: StatusCode::NOT_IMPLEMENTED,
                 reason: "transfer-coding",
-                text: "only the transfer coding chunked is understood".into(),
+                text: "only the transfer coding chunked is supported".into(),
             })
         }
         _ => Err(Fault::framing("Transfer-Encoding does not end with chunked, once")),
     }
 }
 
-/// How long the body of the answer to a `method` request is.
+/// Returns the length of the body of the response to a `method` request.
 ///
 /// # Errors
 ///
-/// If its lengths contradict each other.
+/// Returns a fault if the lengths contradict each other.
 pub(super) fn of_answer(method: &Method, status: StatusCode, fields: &HeaderMap) -> Result<Length, Fault> {
     if *method == Method::HEAD
         || status.is_informational()
@@ -68,7 +68,7 @@ pub(super) fn of_answer(method: &Method, status: StatusCode, fields: &HeaderMap)
         return match &*codings {
             [only] if only.eq_ignore_ascii_case(b"chunked") => Ok(Length::Chunked),
             [only] if only.eq_ignore_ascii_case(b"identity") => Ok(Length::UntilClose),
-            _ => Err(Fault::framing("a transfer coding other than chunked, which nobody asked for")),
+            _ => Err(Fault::framing("a transfer coding other than chunked, which was not requested")),
         };
     }
     Ok(content_length(fields)?.map_or(Length::UntilClose, |length| match length {
@@ -77,7 +77,7 @@ pub(super) fn of_answer(method: &Method, status: StatusCode, fields: &HeaderMap)
     }))
 }
 
-/// Leaves of a length that was said more than once only one: who reads it next may take the other.
+/// Removes repeated lengths except one, because the next reader may use another one.
 pub(super) fn say_length_once(fields: &mut HeaderMap) {
     let mut lines = fields.get_all(header::CONTENT_LENGTH).iter();
     let (first, second) = (lines.next(), lines.next());
@@ -87,7 +87,7 @@ pub(super) fn say_length_once(fields: &mut HeaderMap) {
     }
 }
 
-/// The declared length. Said twice it must be the same.
+/// Returns the declared length. If it is repeated, all values must be equal.
 fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Fault> {
     let mut declared = None;
     for line in fields.get_all(header::CONTENT_LENGTH) {

@@ -1,4 +1,4 @@
-//! Heads: the first line and the fields of a message, from bytes and to bytes.
+//! Parses and writes heads: the first line and the fields of a message.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
@@ -13,34 +13,35 @@ use super::{
 };
 use crate::interim::Interims;
 
-/// Bytes of one head, as the reference's proxies take them.
+/// Maximum number of bytes in one head, as in the reference's proxies.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
-/// Fields of one head. Each costs some hundred bytes while it is kept, however short it is.
+/// Maximum number of fields in one head. Each field costs some hundred bytes while it is kept, however short it is.
 pub(crate) const MAX_FIELDS: usize = 10_000;
-/// What most heads have; more are read by a second attempt.
+/// Number of fields that suffices for most heads; heads with more are parsed a second time.
 const USUAL_FIELDS: usize = 64;
 
-/// What of a request's head `http`'s types do not hold. One value, because each extension costs allocations.
+/// The parts of a request's head that `http`'s types cannot hold. They are in one value, because each extension costs
+/// allocations.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
-    /// The target as its client wrote it, which `http::Uri` may not hold.
+    /// The target as its client wrote it, which `http::Uri` may not be able to hold.
     target: Bytes,
     spelling: Spelling,
-    /// Where its interim answers go, if its client takes any.
+    /// The channel for its interim responses, if its client accepts any.
     pub(super) interims: Option<Interims>,
 }
 
-/// The same of an answer's head.
+/// The same for the head of a response.
 #[derive(Clone, Debug)]
 struct Answered {
-    /// What an app calls its status, where that is not the usual.
+    /// The reason phrase of the app, if it is not the usual one.
     phrase: Option<Bytes>,
     spelling: Spelling,
 }
 
-/// Where a head that begins with `bytes` ends. What was looked at before is not looked at again from `scanned` on.
+/// Returns where the head at the beginning of `bytes` ends. Bytes before `scanned` are not scanned again.
 pub(super) fn end(bytes: &[u8], scanned: usize) -> Option<usize> {
-    // The last line end may have been seen only in part.
+    // The last line end may have been scanned only in part.
     let from = scanned.saturating_sub(3);
     memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at).find_map(|at| match &bytes[at + 1..] {
         [b'\n', ..] => Some(at + 2),
@@ -49,11 +50,11 @@ pub(super) fn end(bytes: &[u8], scanned: usize) -> Option<usize> {
     })
 }
 
-/// Reads the head of a request, whose interim answers go to `interims` where its version has them.
+/// Parses the head of a request. Its interim responses go to `interims` if its version has them.
 ///
 /// # Errors
 ///
-/// What it is that no hop may pass on.
+/// Returns a fault if no hop may pass the request on.
 pub(super) fn request(head: &Bytes, interims: &Interims) -> Result<Request<()>, Fault> {
     let line_end = refuse_bare_lines(head)?;
     let line = &head[..line_end];
@@ -86,14 +87,14 @@ pub(super) fn request(head: &Bytes, interims: &Interims) -> Result<Request<()>, 
     *request.method_mut() = method;
     *request.version_mut() = version;
     *request.headers_mut() = fields;
-    // Our own ports look at it, and know no other target than one that it can hold.
+    // Ebb's own ports use the `Uri`, and only know targets that it can hold.
     *request.uri_mut() = Uri::from_maybe_shared(target.clone()).unwrap_or_default();
     let interims = (version >= Version::HTTP_11).then(|| interims.clone());
     request.extensions_mut().insert(Asked { target, spelling, interims });
     Ok(request)
 }
 
-/// Every line ends with CR LF: some readers end a line at a bare CR or LF, others do not. Answers where the first ends.
+/// Refuses a bare CR or LF: some parsers end a line there, others do not. Returns where the first line ends.
 fn refuse_bare_lines(head: &[u8]) -> Result<usize, Fault> {
     let mut first = None;
     for at in memchr::memchr_iter(b'\n', head) {
@@ -110,7 +111,7 @@ fn check_target(method: &Method, target: &[u8]) -> Result<(), Fault> {
         return Err(Fault::malformed("the target has control characters"));
     }
     if target.contains(&b'#') {
-        return Err(Fault::malformed("the target has a fragment, which is the client's alone"));
+        return Err(Fault::malformed("the target has a fragment, which must not be sent"));
     }
     let is_any = *method == Method::OPTIONS && target == b"*";
     let is_tunnel = *method == Method::CONNECT;
@@ -121,7 +122,7 @@ fn check_target(method: &Method, target: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// The host and the rest of a target that names both (RFC 9112, section 3.2.2).
+/// Returns the host and the rest of a target in absolute form (RFC 9112, section 3.2.2).
 fn authority(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let scheme = target.windows(3).position(|three| three == b"://")?;
     if !target[..scheme].eq_ignore_ascii_case(b"http") && !target[..scheme].eq_ignore_ascii_case(b"https") {
@@ -133,11 +134,11 @@ fn authority(target: &[u8]) -> Option<(&[u8], &[u8])> {
     (!authority.is_empty()).then_some((authority, path))
 }
 
-/// Makes `GET http://host/path` a `GET /path` with `Host: host`.
+/// Converts `GET http://host/path` to `GET /path` with `Host: host`.
 pub(crate) fn to_origin_form(request: &mut request::Parts) {
     let Some(asked) = request.extensions.get_mut::<Asked>() else { return };
     let Some((authority, path)) = authority(&asked.target) else { return };
-    // Without the user and password that a URL may hold: a Host has none.
+    // Leave out the user and password that a URL may contain: `Host` has none.
     let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
     let Ok(host) = HeaderValue::from_bytes(host) else { return };
     let path = match path {
@@ -161,14 +162,13 @@ fn request_fields(head: &Bytes, from: usize) -> Result<(HeaderMap, Spelling), Fa
 
 const fn field_fault(error: httparse::Error) -> &'static str {
     match error {
-        httparse::Error::HeaderName => "a field's name has a character that none may have",
-        httparse::Error::HeaderValue => "a field's value has a character that none may have, or is folded",
+        httparse::Error::HeaderName => "a field's name has an invalid character",
+        httparse::Error::HeaderValue => "a field's value has an invalid character, or is folded",
         _ => "the fields cannot be read",
     }
 }
 
-/// Runs `parse` with room for the usual number of fields, and where it answers `None`, with room for all that are
-/// allowed.
+/// Runs `parse` with room for the usual number of fields, and if it returns `None`, again with room for the maximum.
 fn with_room<'b, T>(
     mut parse: impl for<'h> FnMut(&'h mut [Header<'b>]) -> Option<Result<T, Fault>>,
 ) -> Result<T, Fault> {
@@ -189,7 +189,7 @@ fn collected(head: &Bytes, fields: &[Header<'_>]) -> Result<(HeaderMap, Spelling
     Ok((map, spelling))
 }
 
-/// A field's value. Where an answer has folded it, it is one line again (RFC 9112, section 5.2).
+/// Returns the value of a field. A folded value of a response becomes one line (RFC 9112, section 5.2).
 fn value(head: &Bytes, bytes: &[u8]) -> Result<HeaderValue, Fault> {
     let whole = if bytes.contains(&b'\n') {
         let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -201,8 +201,8 @@ fn value(head: &Bytes, bytes: &[u8]) -> Result<HeaderValue, Fault> {
         .map_err(|_| Fault::malformed(field_fault(httparse::Error::HeaderValue)))
 }
 
-/// Reads the trailers of a chunked body, and how they are spelled. Those that would change what was already said of it
-/// are left out.
+/// Parses the trailers of a chunked body and their spelling. Trailers that would change what the head said are left
+/// out.
 pub(super) fn trailers(section: &Bytes) -> Result<(HeaderMap, Spelling), Fault> {
     refuse_bare_lines(section)?;
     let (mut fields, spelling) = request_fields(section, 0)?;
@@ -212,12 +212,12 @@ pub(super) fn trailers(section: &Bytes) -> Result<(HeaderMap, Spelling), Fault> 
     Ok((fields, spelling))
 }
 
-/// Reads the head of an answer. What can be understood in one way only is, as browsers do: a folded line, a space
-/// before a colon, a bare LF.
+/// Parses the head of a response. Like browsers, it accepts irregularities with only one possible meaning: a folded
+/// line, a space before a colon, a bare LF.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// Returns a fault if the head is invalid.
 pub(super) fn answer(head: &Bytes) -> Result<Response<()>, Fault> {
     let mut config = ParserConfig::default();
     config
@@ -253,14 +253,14 @@ fn answer_of(head: &Bytes, parsed: &httparse::Response<'_, '_>) -> Result<Respon
     Ok(answer)
 }
 
-/// What follows the status; `httparse` gives only what is ASCII.
+/// Returns the reason phrase; `httparse` returns it only if it is ASCII.
 fn phrase(head: &[u8]) -> &[u8] {
     let line = head.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
     let after_version = line.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default().trim_ascii();
     after_version.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default().trim_ascii_start()
 }
 
-/// Writes the head of a request, but for its end: what says how long the body is comes after it.
+/// Writes the head of a request without its end, because the fields for the length of the body follow.
 pub(super) fn write_request(request: &request::Parts, out: &mut BytesMut) {
     out.put_slice(request.method.as_str().as_bytes());
     out.put_slice(b" ");
@@ -273,7 +273,7 @@ pub(super) fn write_request(request: &request::Parts, out: &mut BytesMut) {
     write_fields(&request.headers, asked.map(|asked| &asked.spelling), out);
 }
 
-/// Writes the head of an answer to a client of `version`, but for its end.
+/// Writes the head of a response to a client of `version` without its end.
 pub(super) fn write_answer(answer: &response::Parts, version: Version, out: &mut BytesMut) {
     let status = answer.status;
     out.put_slice(if version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });

@@ -1,4 +1,4 @@
-//! What comes in on a connection.
+//! Reads from a connection.
 
 use std::{
     io,
@@ -13,31 +13,31 @@ use tokio_util::io::poll_read_buf;
 
 use crate::net::Stream;
 
-/// What is read at a time, through the stack: a connection on which nothing comes has no buffer.
+/// Number of bytes for one read, on the stack: an idle connection has no buffer.
 const READ: usize = 8 * 1024;
-/// What is read at a time while more comes than [`READ`] holds.
+/// Number of bytes for one read while more arrives than [`READ`] can hold.
 const READ_MUCH: usize = 64 * 1024;
 
-/// More of a body is not taken at once: what is kept of it while its request waits is counted in such pieces.
+/// Maximum number of bytes of a body to take at once. The memory for a waiting request is counted in such pieces.
 pub(super) const PIECE: usize = 32 * 1024;
 
-/// Bytes that were read and not yet taken.
+/// Bytes that were read and not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
     pub(super) unread: BytesMut,
-    /// The other side says no more.
+    /// The other side has ended its half of the connection.
     pub(super) ended: bool,
-    /// The last read filled what there was to fill.
+    /// The last read filled the whole buffer.
     much: bool,
 }
 
 impl Inbound {
-    /// With `first` read already.
+    /// Starts with the bytes in `first`, which were read already.
     pub(super) fn new(first: BytesMut) -> Self {
         Self { unread: first, ended: false, much: false }
     }
 
-    /// Reads more. Nothing more is read where the other side has ended.
+    /// Reads more, unless the other side has ended.
     pub(super) fn poll_more(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
@@ -62,14 +62,14 @@ impl Inbound {
         Poll::Ready(Ok(read))
     }
 
-    /// From now on no more is read at a time than a request that waits may keep, and no room is kept for more.
+    /// From now on, reads at most as much at once as a waiting request may keep, and keeps no room for more.
     pub(super) fn read_little(&mut self) {
         if std::mem::take(&mut self.much) {
             self.unread = BytesMut::from(&*self.unread);
         }
     }
 
-    /// Gives the buffer back where it is empty.
+    /// Releases the buffer if it is empty.
     pub(super) fn release(&mut self) {
         if self.unread.is_empty() {
             self.unread = BytesMut::new();

@@ -1,13 +1,13 @@
-//! HTTP/1.1 as a relay needs it: heads and bodies pass as they came, and it is known what was written.
+//! HTTP/1.1 for a relay: heads and bodies pass unchanged, and it is known which bytes were written.
 //!
-//! Why not hyper: both were tried on what a transparent hop must do. hyper can be given a
-//! transport that lingers at close and reads on after a failed write, which saves early answers. It cannot pass a 1xx
-//! answer to a client, trailers that were not announced, targets that `http::Uri` does not hold (`<`, 70 KB), or words of
-//! ours on its own 400, 414 and 431; it says `100 Continue` by itself; and of a request that failed it does not say
-//! whether bytes of it were written. What is ours is the relay: lengths, chunks, who waits for whom. The fields of a head
-//! are parsed by `httparse`, as hyper's are.
+//! Why not hyper: both were tried with the requirements of a transparent hop. hyper can use a transport that lingers
+//! on close and reads on after a failed write, which saves early responses. But it cannot pass a 1xx response to a
+//! client, trailers that were not announced, targets that `http::Uri` cannot hold (`<`, 70 KB), or Ebb's own texts
+//! for 400, 414 and 431. It sends `100 Continue` by itself. When a request failed, it does not say whether bytes of
+//! it were written. This module contains the relay: lengths, chunks, and which side waits for which. `httparse`
+//! parses the fields of a head, as in hyper.
 //!
-//! `head`, `framing` and `chunked` are pure and know no socket; [`server`] and [`client`] are the two ends.
+//! `head`, `framing` and `chunked` are pure and use no sockets; [`server`] and [`client`] are the two ends.
 
 mod chunked;
 pub(crate) mod client;

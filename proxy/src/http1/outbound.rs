@@ -1,4 +1,4 @@
-//! What goes out on a connection: small things are joined, large ones are written from where they lie.
+//! Writes to a connection: small data is joined, large data is written without a copy.
 
 use std::{
     collections::VecDeque,
@@ -17,30 +17,30 @@ use super::{
 };
 use crate::net::Stream;
 
-/// What is smaller than this is copied: one more piece to write costs as much.
+/// Data smaller than this is copied: an additional piece to write costs as much.
 const COPIED: usize = 4 * 1024;
-/// With so much to write nobody is asked for more.
+/// When this many bytes are pending, no more data is requested.
 const ENOUGH: usize = 64 * 1024;
-/// So much is written before others have their turn. A runtime lets a task go on for 128 reads and writes, which between
-/// two sides that are both quick are megabytes: what everybody else waits for.
+/// Number of bytes to write before other tasks get their turn. The runtime lets a task run for 128 reads and writes,
+/// which are megabytes between two fast sides, while all other tasks wait.
 pub(super) const A_TURN: u64 = 256 * 1024;
-/// Room made for what is appended first: most heads fit, and it is not made anew as they grow.
+/// Initial room for appended data: most heads fit into it without another allocation.
 const USUAL_HEAD: usize = 1024;
-/// Pieces written at once.
+/// Number of pieces to write at once.
 const PIECES: usize = 16;
 
 /// Bytes to be written.
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
     pieces: VecDeque<Bytes>,
-    /// What follows `pieces`, still growing.
+    /// The data after `pieces`, which still grows.
     last: BytesMut,
     waiting: usize,
     written: u64,
 }
 
 impl Outbound {
-    /// What is appended here follows all that was pushed. [`Self::grown`] must be told of it.
+    /// Appends data after all that was pushed. Call [`Self::grown`] afterwards.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let before = self.last.len();
         if before == 0 {
@@ -89,19 +89,19 @@ impl Outbound {
         self.waiting == 0
     }
 
-    /// Bytes that the system has taken.
+    /// Returns the number of bytes that the system has accepted.
     pub(super) const fn written(&self) -> u64 {
         self.written
     }
 
-    /// Nothing of what waits is written any more.
+    /// Discards everything that is pending.
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
         self.last = BytesMut::new();
         self.waiting = 0;
     }
 
-    /// Writes all that waits.
+    /// Writes everything that is pending.
     pub(super) fn poll_flush(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.waiting > 0 {
             let written = ready!(self.poll_some(stream, cx))?;
@@ -113,7 +113,7 @@ impl Outbound {
             self.advance(written);
         }
         self.last = BytesMut::new();
-        // TLS keeps what is written until it is told; for TCP this is nothing.
+        // TLS keeps written data until it is flushed; for TCP this does nothing.
         Pin::new(stream).poll_flush(cx)
     }
 

@@ -1,4 +1,4 @@
-//! A client's connection: one request after the other, each answered before the next is read.
+//! A client's connection: each request is answered before the next one is read.
 
 mod incoming;
 mod linger;
@@ -47,12 +47,12 @@ use incoming::Progress;
 use patience::Patience;
 use respond::{Asked, Encoding};
 
-/// How often a client that has closed its half, and waits, is looked at.
+/// How often a client that has closed its half, and still waits, is checked.
 const HALF_CLOSED_LOOK: Duration = Duration::from_millis(250);
-/// More of the next requests is not read while one is answered.
+/// Maximum number of bytes of later requests to read while a request is answered.
 const MOST_AHEAD: usize = 16 * 1024;
 
-/// Both directions of a client's connection: a body is read while an answer is written.
+/// Both directions of a client's connection: a body is read while a response is written.
 #[derive(Debug)]
 struct Line {
     stream: Stream,
@@ -60,49 +60,49 @@ struct Line {
     body: Progress,
 }
 
-/// A client's connection and what it is served by.
+/// A client's connection and its limits.
 pub(crate) struct Server<'a> {
     line: Arc<Mutex<Line>>,
     out: Outbound,
-    /// Interim answers to the request that is being answered.
+    /// Interim responses to the current request.
     interims: Interims,
     patience: Patience,
     presence: &'a Arc<Presence>,
     drain: &'a Drain,
     limits: &'a Limits,
     stay: Stay<'a>,
-    /// What is counted of a head that did not come at once; until its request has ended.
+    /// Memory counted for a head that did not arrive at once, until its request has ended.
     head: Option<Reserved>,
-    /// `None` once it is.
+    /// Resolves when the server closes; `None` once it has.
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
-    /// Whether the client was found slow to read, and may be.
+    /// Whether the client was found to be slow at reading, and is allowed to be.
     stalls: bool,
-    /// Since when nothing but the client's end can come, or its next request.
+    /// Since when only the client's end or its next request can arrive.
     listens_since: Option<Instant>,
     evicted: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
 }
 
-/// What becomes of a connection after an answer.
+/// What happens to a connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
-    /// The next request.
+    /// Read the next request.
     Next,
-    /// It is closed.
+    /// Close the connection.
     Close,
 }
 
-/// What comes on a connection next.
+/// What arrives next on a connection.
 enum Next {
     /// The head of a request.
     Head(Bytes),
-    /// What is none.
+    /// Bytes that are not a valid head.
     Wrong(Fault),
     /// Nothing more.
     End,
 }
 
 impl<'a> Server<'a> {
-    /// Of a connection on which `first` was read already.
+    /// Starts with the bytes in `first`, which were read already.
     pub(crate) fn new(
         stream: Stream,
         first: BytesMut,
@@ -129,11 +129,11 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Serves until the connection ends.
+    /// Serves requests until the connection ends.
     ///
     /// # Errors
     ///
-    /// If its client is gone, or its answer broke off.
+    /// Returns an error if the client disconnected, or its response ended early.
     pub(crate) async fn run<F, G>(&mut self, answer: impl Fn(Request<RequestBody>) -> F) -> io::Result<()>
     where
         F: Future<Output = Response<ResponseBody<G>>>,
@@ -166,7 +166,7 @@ impl<'a> Server<'a> {
             let line = &mut *line.lock();
             let inbound = &mut line.inbound;
             loop {
-                // An empty line before a request is one too much from the client before (RFC 9112, section 2.2).
+                // Skip an empty line before a request, which some clients send (RFC 9112, section 2.2).
                 while scanned == 0 && inbound.unread.starts_with(b"\r\n") {
                     inbound.unread.advance(2);
                 }
@@ -181,7 +181,7 @@ impl<'a> Server<'a> {
                 }
                 scanned = inbound.unread.len();
                 match inbound.poll_more(&mut line.stream, cx) {
-                    // Half a head is nothing that could be answered.
+                    // An incomplete head cannot be answered.
                     Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Next::End)),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -202,7 +202,7 @@ impl<'a> Server<'a> {
                 patience.set(idle_due);
                 if closing.as_mut().is_none_or(|closing| closing.as_mut().poll(cx).is_ready()) {
                     *closing = None;
-                    // What is in the kernel already is still served.
+                    // Requests that the kernel has already received are still served.
                     if line.stream.is_silent() {
                         return Poll::Ready(Ok(Next::End));
                     }
@@ -214,13 +214,13 @@ impl<'a> Server<'a> {
             if began {
                 return Poll::Ready(Ok(Next::Wrong(late(limits.head_timeout))));
             }
-            // What is in the kernel already is still served, and the runtime about to tell of it.
+            // Requests that the kernel has already received are still served; the runtime is about to report them.
             if line.stream.is_silent() { Poll::Ready(Ok(Next::End)) } else { Poll::Pending }
         })
         .await
     }
 
-    /// Makes a request of its head.
+    /// Builds a request from its head.
     fn request(&mut self, head: &Bytes) -> Result<Request<RequestBody>, Fault> {
         let mut request = head::request(head, &self.interims)?;
         let length = framing::of_request(request.version(), request.headers())?;
@@ -236,8 +236,8 @@ impl<'a> Server<'a> {
         Ok(request.map(|()| body))
     }
 
-    /// Begins with the request of `head`. Its answer is in a box of its own: a connection on which nothing is asked keeps no
-    /// room for it, and the request itself is nowhere else.
+    /// Starts to handle the request of `head`. The future is boxed, so that an idle connection reserves no room for
+    /// it.
     fn begin<F>(
         &mut self,
         head: &Bytes,
@@ -271,7 +271,7 @@ impl<'a> Server<'a> {
     }
 
     fn append_interims(&mut self, cx: &Context<'_>) {
-        // Those that its client does not take are not piled up for it.
+        // Do not queue interim responses that the client does not read.
         if self.out.has_enough() {
             return;
         }
@@ -280,7 +280,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Resolves when the client is gone. It reads ahead for that, where no body is read.
+    /// Resolves when the client has disconnected. If nothing else reads the body, this reads ahead to find out.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let line = &mut *self.line.lock();
         if line.body.is_unfinished() && !line.body.is_held_back() {
@@ -295,7 +295,7 @@ impl<'a> Server<'a> {
                 self.patience.set(Instant::now() + HALF_CLOSED_LOOK);
             }
         }
-        // Before, its end could not be seen.
+        // Before this, its end could not have been seen.
         let since = *self.listens_since.get_or_insert_with(Instant::now);
         while line.inbound.unread.len() < MOST_AHEAD {
             match ready!(line.inbound.poll_more(&mut line.stream, cx)) {
@@ -315,7 +315,7 @@ impl<'a> Server<'a> {
     async fn respond<G>(&mut self, asked: Asked, response: Response<ResponseBody<G>>) -> io::Result<After> {
         let (mut parts, body) = response.into_parts();
         let mut body = pin!(body);
-        // Who was never asked for its body may send it all the same, or the next request.
+        // A client that was never asked for its body may still send it, or the next request.
         let held_back = self.line.lock().body.is_held_back();
         let closes = self.drain.is_leaving() || held_back || self.stay.is_over();
         let (encoding, after) = asked.plan(&mut parts, body.size_hint().exact(), closes);
@@ -362,7 +362,7 @@ impl<'a> Server<'a> {
                         Ok(Some(Ok(data))) => self.out.push(data),
                         Ok(Some(Err(frame))) => trailers = frame.into_trailers().ok(),
                         Ok(None) => ended = true,
-                        // What came before it is written all the same.
+                        // Data from before the error is still written.
                         Err(error) => {
                             (ended, broke) = (true, Some(error));
                             break;
@@ -381,7 +381,7 @@ impl<'a> Server<'a> {
                             broke.take().map_or(Ok(()), |error| Err(io::Error::other(error))),
                         );
                     }
-                    // Nothing was written, because nothing came.
+                    // Nothing was written, because there was nothing to write.
                     Poll::Ready(Ok(())) if idle => {
                         self.end_stalls();
                         return self.poll_gone(cx).map(Err);
@@ -390,7 +390,8 @@ impl<'a> Server<'a> {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
                         self.allow_stalls();
-                        // A client that writes before it reads must be read from, or both would wait for each other.
+                        // If a client writes before it reads, read from it; otherwise both sides would wait for each
+                        // other.
                         body.as_mut().poll_meanwhile(cx).map_err(io::Error::other)?;
                         return Poll::Pending;
                     }
@@ -400,14 +401,14 @@ impl<'a> Server<'a> {
         .await
     }
 
-    /// A client that does not take all that is written is slow, and not for that gone.
+    /// From now on, a client that does not read everything counts as slow, not as gone.
     fn allow_stalls(&mut self) {
         if !std::mem::replace(&mut self.stalls, true) {
             self.line.lock().stream.limit_unacknowledged(self.limits.liveness.may_stall());
         }
     }
 
-    /// It has taken all. Whether it is there will show only by asking.
+    /// The client has read everything. Whether it is still there is only known by asking.
     fn end_stalls(&mut self) {
         if std::mem::replace(&mut self.stalls, false) {
             self.line.lock().stream.limit_unacknowledged(self.limits.liveness);
@@ -424,7 +425,7 @@ impl<'a> Server<'a> {
         poll_fn(|cx| self.out.poll_flush(&mut self.line.lock().stream, cx)).await
     }
 
-    /// Says what is wrong with a request. What follows it cannot be told from it.
+    /// Tells the client what is wrong with its request. The bytes after it cannot be parsed any more.
     async fn refuse(&mut self, fault: Fault) -> io::Result<After> {
         tracing::debug!(%fault, "refused a request");
         let response: Response<ResponseBody<()>> = Reply::from(fault).into_response();
@@ -432,14 +433,14 @@ impl<'a> Server<'a> {
         {
             let line = &mut *self.line.lock();
             line.body = Progress::of(Length::Chunked, false);
-            // Nobody reads it any more; what it was counted for is given back.
+            // Nobody reads these bytes any more, so release their memory.
             line.inbound.unread = BytesMut::new();
         }
         self.head = None;
         self.respond(asked, response).await
     }
 
-    /// Joins the client with `upstream` until both have said all, or for as long as they may.
+    /// Joins the client with `upstream` until both have finished, or the limits have passed.
     async fn tunnel(&mut self, upstream: upgrade::End) -> io::Result<After> {
         let client = {
             let line = &mut *self.line.lock();
@@ -447,7 +448,7 @@ impl<'a> Server<'a> {
             let liveness = self.limits.liveness;
             upgrade::End { stream, liveness, unread: std::mem::take(&mut line.inbound.unread) }
         };
-        // Most connections become none, and need no room for one.
+        // Most connections are never upgraded, so reserve no room for it.
         Box::pin(upgrade::join(client, upstream, self.stay.tunnel(), self.drain)).await?;
         Ok(After::Close)
     }
@@ -467,7 +468,7 @@ fn too_large(unread: &[u8]) -> Fault {
 }
 
 fn short() -> Fault {
-    let text = "heads that are not complete fill all the memory that there is for them".into();
+    let text = "incomplete heads use all the memory that is reserved for them".into();
     Fault { status: StatusCode::SERVICE_UNAVAILABLE, reason: "memory-short", text }
 }
 

@@ -1,11 +1,12 @@
-//! How the names of fields were spelled. They mean the same in any case, and some clients and apps read only one.
+//! The spelling of the names of fields. Names are case-insensitive, but some clients and apps recognize only one
+//! spelling.
 
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 
-/// The names of the fields of a head or of trailers, in the order in which they came.
+/// The names of the fields of a head or of trailers, in the order in which they arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spelling {
     head: Bytes,
@@ -13,30 +14,30 @@ pub(crate) struct Spelling {
 }
 
 impl Spelling {
-    /// Of fields whose names are slices of `head`.
+    /// Returns the spelling of fields whose names are slices of `head`.
     pub(super) fn of(head: Bytes, fields: usize) -> Self {
         Self { head, names: Vec::with_capacity(fields) }
     }
 
-    /// The next name.
+    /// Adds the next name.
     pub(super) fn push(&mut self, name: &str) {
         let start = name.as_ptr() as usize - self.head.as_ptr() as usize;
-        // A head has no more than a mebibyte.
+        // This does not overflow: a head has at most a mebibyte.
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         self.names.push(place(start)..place(start + name.len()));
     }
 
-    /// Writes `fields`, each spelled as it came; names that are new are in lower case.
+    /// Writes `fields` with their original spelling; new names are in lower case.
     fn write(&self, fields: &HeaderMap, out: &mut BytesMut) {
-        // Fields come mostly in the order in which they were read: the next is likely to be where the last one was found.
+        // Fields are mostly in their original order: the next name is probably next to the last one.
         let mut next = 0;
         let mut fields = fields.iter().peekable();
         while let Some((name, value)) = fields.next() {
             let lower = name.as_str().as_bytes();
-            // All values of a name follow its first, with the very same name.
+            // All values of a name follow the first one, with the very same name.
             let mut again = || fields.next_if(|(other, _)| std::ptr::eq(*other, name));
             let second = again();
-            // The first of several has the spelling that came first.
+            // The first of several values has the first spelling.
             let from = if second.is_some() { 0 } else { next };
             let mut spelled = self.find(lower, from..self.names.len()).or_else(|| self.find(lower, 0..from));
             next = spelled.map_or(next, |at| at + 1);
@@ -58,7 +59,7 @@ impl Spelling {
     }
 }
 
-/// Writes `fields`, each in its `spelling`; without one, in lower case.
+/// Writes `fields` in their `spelling`, or in lower case without one.
 pub(super) fn write_fields(fields: &HeaderMap, spelling: Option<&Spelling>, out: &mut BytesMut) {
     match spelling {
         Some(spelling) => spelling.write(fields, out),

@@ -1,4 +1,4 @@
-//! Whether the partner of a connection is still there, asked by PING where nothing was heard.
+//! Detects by PING whether a silent peer is still there.
 
 use std::{
     future::{pending, poll_fn},
@@ -20,11 +20,11 @@ use tokio::{
 
 use super::heads::Heads;
 
-/// When something was heard last.
+/// When something was last received.
 #[derive(Clone, Debug)]
 pub(super) struct Hearing {
     began: Instant,
-    /// Milliseconds after `began`.
+    /// Time in milliseconds after `began`.
     last: Arc<AtomicU64>,
 }
 
@@ -34,19 +34,19 @@ impl Hearing {
         self.last.store(now, Ordering::Relaxed);
     }
 
-    /// For how long nothing was heard.
+    /// Returns for how long nothing was received.
     fn silence(&self) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(last)
     }
 }
 
-/// A connection that notes when something comes.
+/// A connection that records when something arrives.
 #[derive(Debug)]
 pub(super) struct Heard<S> {
     stream: S,
     hearing: Hearing,
-    /// Counts the heads that come on it, where that is wanted.
+    /// Counts the heads that arrive, if that is wanted.
     heads: Option<Heads>,
 }
 
@@ -56,7 +56,7 @@ impl<S> Heard<S> {
         (Self { stream, hearing: hearing.clone(), heads: None }, hearing)
     }
 
-    /// The same, whose heads are counted.
+    /// Returns the same connection with its heads counted.
     pub(super) fn counting(self, heads: Heads) -> Self {
         Self { heads: Some(heads), ..self }
     }
@@ -104,8 +104,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 }
 
-/// Resolves when the partner is gone: it was silent for `silent`, was asked, and said nothing `within` the time. While
-/// nothing `is_wanted` of it, it is not asked.
+/// Resolves when the peer is gone: it was silent for `silent`, got a PING and did not respond `within` the time.
+/// While `is_wanted` is false, it gets no PING.
 pub(super) async fn lost(
     pings: Option<PingPong>,
     hearing: Hearing,
@@ -120,9 +120,9 @@ pub(super) async fn lost(
             sleep(silent.saturating_sub(silence).max(silent / 4)).await;
             continue;
         }
-        // One question at a time: whoever has said something else meanwhile may still owe the answer.
+        // One PING at a time: a peer that has sent something else meanwhile may still owe the reply.
         if !asked && pings.send_ping(Ping::opaque()).is_err() {
-            // The connection has ended, which its owner sees.
+            // The connection has ended, which its owner notices.
             return pending().await;
         }
         asked = true;

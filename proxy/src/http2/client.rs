@@ -1,4 +1,4 @@
-//! A connection to an app or a pod, and the requests on it.
+//! A connection to an app or a pod, and its requests.
 
 use std::{
     future::{Future, poll_fn},
@@ -28,18 +28,18 @@ use crate::{
     interim::Interims,
 };
 
-/// A server tells its limits first of all, and is waited for so long to do so.
+/// How long to wait for a server's settings, which it sends first.
 const TOLD_WITHIN: Duration = Duration::from_millis(250);
 
-/// Begins streams on a connection.
+/// Opens streams on a connection.
 pub(crate) type Sender = client::SendRequest<Bytes>;
 
-/// Begins to speak HTTP/2 on `stream`. The connection lasts until its senders and streams are dropped, its server closes
-/// it, or does not answer a `ping` while streams are open; `room` hears of its end, and of its server's limit.
+/// Starts HTTP/2 on `stream`. The connection lasts until its senders and streams are dropped, its server closes it,
+/// or the server does not answer a `ping` while streams are open. `room` is told its end and the server's limit.
 ///
 /// # Errors
 ///
-/// If it fails at once.
+/// Returns an error if the connection fails at once.
 pub(crate) async fn begin(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     room: Arc<Room>,
@@ -65,14 +65,14 @@ pub(crate) async fn begin(
             if lost.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            // Polled for each stream that is opened: often enough to see the limit when it matters.
+            // This is polled for each opened stream: often enough to see the limit when it matters.
             let ended = Pin::new(&mut connection).poll(cx);
             let limit = connection.max_concurrent_send_streams();
             room.limit_to(limit);
             if limit != Room::UNTOLD
                 && let Some(tell) = tell.take()
             {
-                // Whoever waits for it may have gone.
+                // The receiver may be gone.
                 let _ = tell.send(Ok(()));
             }
             ended
@@ -84,27 +84,28 @@ pub(crate) async fn begin(
             let _ = tell.map(|tell| tell.send(Err(error)));
         }
     });
-    // A server that takes one stream at a time should not be sent a hundred; one that speaks no HTTP/2, none.
+    // Do not send a hundred streams to a server that takes one at a time, and none to a server that does not speak
+    // HTTP/2.
     match timeout(TOLD_WITHIN, told).await {
         Ok(Ok(Err(error))) => Err(error),
-        // It was closed without a word.
+        // The server closed the connection without a response.
         Ok(Err(_)) => Err(Reason::HTTP_1_1_REQUIRED.into()),
         Ok(Ok(Ok(()))) | Err(_) => Ok(sender),
     }
 }
 
-/// Why a request has no answer.
+/// Why a request got no response.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// The connection takes no more: nothing of the request was sent.
+    /// The connection accepts no more streams: nothing of the request was sent.
     Unsent(h2::Error),
-    /// It failed after that.
+    /// The connection failed after that.
     Failed(h2::Error),
-    /// The request's own body broke off.
+    /// The request's own body ended early.
     Request(BodyError),
 }
 
-/// Sends a request and waits for the head of its answer. Those before the answer go to `interims`.
+/// Sends a request and waits for the head of the response. Interim responses go to `interims`.
 pub(crate) async fn exchange(
     sender: Sender,
     mut request: Request<()>,
@@ -139,7 +140,7 @@ struct Upload {
     out: Outgoing,
 }
 
-/// Sends on. Where the server takes no more, that is all right, and the answer read all the same.
+/// Sends more of the body. If the server does not accept more, that is not an error; the response is still read.
 fn poll_upload(upload: &mut Option<Upload>, cx: &mut Context<'_>) -> Result<(), BodyError> {
     let Some(Upload { body, out }) = upload else { return Ok(()) };
     match out.poll_send(Pin::new(body), cx) {
@@ -154,7 +155,7 @@ fn poll_upload(upload: &mut Option<Upload>, cx: &mut Context<'_>) -> Result<(), 
     Ok(())
 }
 
-/// The body of an answer, with the rest of its request on the way.
+/// The body of a response, while the rest of its request is sent.
 #[derive(Debug)]
 pub(crate) struct Answer {
     incoming: Incoming,

@@ -1,6 +1,6 @@
-//! Heads that are not complete yet. `h2` keeps what came of one for as long as its client likes, and says nothing of it
-//! before it is whole; so the frames are followed as they come. Frames of data are seen on the way, and counted where those
-//! are that nobody has taken ([`Untaken`]).
+//! Heads that are not complete yet. `h2` keeps the parts of a head as long as its client likes, and reports nothing
+//! before it is complete. Therefore this follows the frames as they arrive. It also sees data frames, and counts them
+//! with the frames that were not read yet ([`Untaken`]).
 
 use std::{
     io,
@@ -16,27 +16,27 @@ use tokio::time::{Instant, sleep};
 use super::untaken::Untaken;
 use crate::budget::{Budget, Reserved};
 
-/// What a client sends first of all; HTTP/2's frames follow.
+/// Length of what a client sends first; frames follow.
 const PREFACE: u64 = 24;
 const FRAME_HEAD: usize = 9;
-/// `h2` keeps it as it came, and put together.
+/// `h2` keeps a head twice: as it arrived, and joined.
 const KEPT: u64 = 2;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// Where a connection is among its frames.
+/// The position of a connection within its frames.
 #[derive(Debug)]
 struct Position {
-    /// Of the next frame's head, as far as it has come.
+    /// The part of the next frame's header that has arrived.
     head: [u8; FRAME_HEAD],
     filled: usize,
-    /// Bytes that are still to come of what the last one has.
+    /// Number of bytes of the current frame that are still to come.
     left: u64,
-    /// Bytes of a message's head that has not ended.
+    /// Number of bytes of a head that has not ended.
     open: u64,
-    /// Whether it ends with this frame.
+    /// Whether the head ends with this frame.
     ends: bool,
 }
 
@@ -45,8 +45,8 @@ impl Position {
         Self { head: [0; FRAME_HEAD], filled: 0, left: PREFACE, open: 0, ends: false }
     }
 
-    /// Follows what came. Tells `data` of the stream of each frame of data that begins, and answers how much of a head waits
-    /// for its end.
+    /// Follows the received bytes. Calls `data` with the stream of each data frame that starts. Returns the length of
+    /// an incomplete head.
     fn follow(&mut self, mut bytes: &[u8], mut data: impl FnMut(u32)) -> u64 {
         while !bytes.is_empty() {
             if self.left == 0 {
@@ -75,13 +75,13 @@ impl Position {
         let [a, b, c, kind, flags, stream @ ..] = self.head;
         self.filled = 0;
         self.left = u64::from(u32::from_be_bytes([0, a, b, c]));
-        // Between the frames of a head there may be no other: `h2` refuses that.
+        // No other frame can arrive within a head: `h2` refuses it.
         self.ends = flags & END_HEADERS != 0;
         match kind {
             HEADERS | CONTINUATION => self.open += FRAME_HEAD as u64,
             DATA => {
                 self.open = 0;
-                // The highest bit means nothing.
+                // The highest bit is reserved.
                 data(u32::from_be_bytes(stream) & (u32::MAX >> 1));
             }
             _ => self.open = 0,
@@ -89,7 +89,7 @@ impl Position {
     }
 }
 
-/// The head that a client is about to send, counted where all such heads are.
+/// A head that a client is sending, counted in the budget of all such heads.
 #[derive(Debug)]
 pub(super) struct Heads {
     position: Position,
@@ -101,23 +101,23 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// Counts in `budget`, and frames of data in `untaken`.
+    /// Counts heads in `budget`, and data frames in `untaken`.
     pub(super) fn new(budget: Budget, untaken: Untaken) -> (Self, Since) {
         let since = Since { began: Instant::now(), at: Arc::default() };
         let position = Position::of_a_client();
         (Self { position, untaken, budget, reserved: None, counted: 0, since: since.clone() }, since)
     }
 
-    /// Follows what came.
+    /// Follows the received bytes.
     ///
     /// # Errors
     ///
-    /// If there is no memory for so much of a head, or for so many frames.
+    /// Returns an error if there is no memory for the head or for the frames.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
         let (untaken, mut fits) = (&self.untaken, true);
         let open = self.position.follow(bytes, |stream| fits &= untaken.came(stream));
         if !fits {
-            return Err(io::Error::other("no memory for so many frames of data that nobody has taken"));
+            return Err(io::Error::other("no memory for more data frames that were not read"));
         }
         if open == 0 {
             (self.reserved, self.counted) = (None, 0);
@@ -132,11 +132,11 @@ impl Heads {
     }
 }
 
-/// Since when a head has been about to come.
+/// Since when a head has been incomplete.
 #[derive(Clone, Debug)]
 pub(super) struct Since {
     began: Instant,
-    /// Milliseconds after `began`, and one; 0 is not at all.
+    /// Milliseconds after `began`, plus one; 0 if no head is incomplete.
     at: Arc<AtomicU64>,
 }
 
@@ -155,7 +155,7 @@ impl Since {
         self.at.store(0, Ordering::Relaxed);
     }
 
-    /// Resolves when one has taken longer than `limit`, or a quarter more.
+    /// Resolves when a head has taken longer than `limit`, or up to a quarter more.
     pub(super) async fn too_long(&self, limit: Duration) {
         loop {
             sleep(limit / 4).await;
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_its_end_is_counted_however_it_comes() {
-        /// Kinds, flags and lengths of frames, and what waits after them.
+        /// Kinds, flags and lengths of frames, and the number of bytes pending after them.
         type Case = (&'static [(u8, u8, usize)], u64);
         let cases: [Case; 7] = [
             (&[], 0),

@@ -11,28 +11,27 @@ use http_body::{Body, Frame, SizeHint};
 use super::untaken::OfStream;
 use crate::body::BodyError;
 
-/// The body of a message as it comes in. The other side may send on as soon as somebody has taken what it sent.
+/// The body of an incoming message. The other side may send more when its data has been taken.
 #[derive(Debug)]
 pub struct Incoming {
     stream: RecvStream,
-    /// Its frames, where those are counted that nobody has taken.
+    /// Its frames, if frames that were not taken are counted.
     frames: Option<OfStream>,
-    /// Bytes that are still to come, where the head has told.
+    /// Number of bytes that are still to come, if the head has a length.
     left: Option<u64>,
-    /// Whether all data was read, and only trailers may follow.
+    /// Whether all data was read, so that only trailers can follow.
     past_data: bool,
 }
 
 impl Incoming {
-    /// What follows a head with these `fields`. `h2` has looked at what they say of its length, and holds the other side
-    /// to it.
+    /// Returns the body after a head with these `fields`. `h2` has checked their length, and enforces it.
     pub(crate) fn new(stream: RecvStream, fields: &HeaderMap) -> Self {
         let declared =
             fields.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self { stream, frames: None, left: declared, past_data: false }
     }
 
-    /// The same, whose `frames` are counted until they are taken.
+    /// Returns the same body with its `frames` counted until they are taken.
     pub(super) fn counting(self, frames: Option<OfStream>) -> Self {
         Self { frames, ..self }
     }

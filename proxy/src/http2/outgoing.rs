@@ -7,20 +7,20 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
 
-/// The body of a message on its way out.
+/// The body of an outgoing message.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     stream: SendStream<Bytes>,
-    /// What the other side has no room for yet, and whether it is the last.
+    /// Data that the other side has no room for yet, and whether it is the last.
     waiting: Option<(Bytes, bool)>,
 }
 
-/// Why a body was not sent to its end.
+/// Why a body was not sent completely.
 #[derive(Debug)]
 pub(crate) enum Stopped<E> {
-    /// The other side takes no more.
+    /// The other side accepts no more.
     Refused,
-    /// The body itself broke off.
+    /// The body itself ended early.
     Body(E),
 }
 
@@ -29,17 +29,17 @@ impl Outgoing {
         Self { stream, waiting: None }
     }
 
-    /// Whether the other side has no room for what is to be sent next.
+    /// Returns whether the other side has no room for the next data.
     pub(crate) const fn is_blocked(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// Tells the other side that no more comes, and why.
+    /// Tells the other side that no more data follows, and why.
     pub(crate) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }
 
-    /// Sends `body`. Resolves when all of it is on its way, or cannot be.
+    /// Sends `body`. Resolves when all of it is sent, or cannot be sent.
     pub(crate) fn poll_send<B: Body<Data = Bytes>>(
         &mut self,
         mut body: Pin<&mut B>,
@@ -71,8 +71,8 @@ impl Outgoing {
                 Some(Ok(data)) => {
                     let is_last = body.is_end_stream();
                     if !data.is_empty() {
-                        // One byte's room is claimed, not that of all the data: a claim that waits keeps the room from
-                        // other streams. Once it is there all goes into the stream's own buffer, which is bounded.
+                        // Reserve one byte instead of the whole data: a pending reservation takes room from other
+                        // streams. When there is room, all data goes into the stream's own buffer, which is bounded.
                         self.stream.reserve_capacity(1);
                         self.waiting = Some((data, is_last));
                     } else if is_last {

@@ -6,7 +6,7 @@ use std::sync::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Streams at once on one connection to a server.
+/// The number of streams at once on one connection to a server.
 #[derive(Debug)]
 pub(crate) struct Room {
     taken: AtomicUsize,
@@ -15,15 +15,15 @@ pub(crate) struct Room {
     last_used: Mutex<Instant>,
 }
 
-/// A stream that takes room on its connection while this lives.
+/// A stream on its connection. Dropping this makes room for another one.
 #[derive(Debug)]
 pub(crate) struct Place {
     room: Arc<Room>,
 }
 
 impl Room {
-    /// The limit until the server tells its own, some less than the 100 that RFC 9113 advises at least; and no number that
-    /// a server would tell.
+    /// The limit until the server sends its own: slightly less than 100, the minimum that RFC 9113 recommends, and
+    /// not a number that a server would send.
     pub(super) const UNTOLD: usize = 97;
 
     pub(crate) fn new() -> Arc<Self> {
@@ -35,12 +35,12 @@ impl Room {
         })
     }
 
-    /// The server has told how many it takes.
+    /// Sets the limit that the server has sent.
     pub(super) fn limit_to(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// The connection has ended.
+    /// Records that the connection has ended.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -57,12 +57,12 @@ impl Room {
         self.taken.load(Ordering::Relaxed) > 0
     }
 
-    /// When its last stream ended.
+    /// Returns when its last stream ended.
     pub(crate) fn last_used(&self) -> Instant {
         *self.last_used.lock()
     }
 
-    /// One more stream.
+    /// Counts one more stream.
     pub(crate) fn take(self: &Arc<Self>) -> Place {
         self.taken.fetch_add(1, Ordering::Relaxed);
         Place { room: self.clone() }

@@ -1,4 +1,4 @@
-//! A client's connection: many requests at once, each a task of its own.
+//! A client's connection: many requests at once, each in its own task.
 
 use std::{
     future::{Future, poll_fn},
@@ -36,23 +36,24 @@ use crate::{
     server::{Busy, Limits, Presence},
 };
 
-/// A connection that is to make room has so long to send the requests that were on their way. Who says nothing would
-/// keep it otherwise; and who waits for the place cannot tell.
+/// How long a connection that must make room may send the requests that were on their way. A silent client would
+/// otherwise keep its place, and a client that waits for the place has no way to tell.
 const FAREWELL: Duration = Duration::from_millis(100);
-/// An answer of our own is a few kilobytes. A client that does not take it in this time keeps a place that others need.
+/// How long a client may take to read a reply of Ebb's own, which has a few kilobytes. Without this limit it would
+/// keep a place that others need.
 const OWN_WITHIN: Duration = Duration::from_secs(5);
-/// What was said of an answer before it broke off is written in this time, if its client takes it.
+/// How long to wait for data from before a broken response to be written.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(20);
-/// Interim answers to one request. `h2` keeps those that its client does not take.
+/// Maximum number of interim responses to one request. `h2` keeps those that the client does not read.
 const MOST_INTERIMS: usize = 100;
-/// Streams that we reset because of what their client did wrong; one that has more is a flood.
+/// Maximum number of streams that are reset because of a client's faults; more are treated as a flood.
 const MOST_FAULTS: usize = 1024;
 
-/// Serves a client on `stream` until the connection ends. Once it has `aged` its client is asked to go.
+/// Serves a client on `stream` until the connection ends. Once it has `aged`, the client is asked to go.
 ///
 /// # Errors
 ///
-/// If the client does not keep to the protocol, or the connection fails.
+/// Returns an error if the client violates the protocol, or the connection fails.
 pub(crate) async fn serve<F, G>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     presence: &Arc<Presence>,
@@ -99,37 +100,37 @@ where
                 let busy = Busy::begin(presence);
                 let (request, interims) = taken(request, &untaken);
                 let is_head = *request.method() == Method::HEAD;
-                // Once, where it stays: it would be in the task twice.
+                // Box it once, here: otherwise the task would contain it twice.
                 let answering = Box::pin(answer(request));
                 drain.tasks().spawn(async move {
                     respond_with(answering, is_head, interims, respond).await;
                     drop(busy);
                 });
             }
-            // GOAWAY names the last stream that was taken: its sender knows what to repeat elsewhere.
+            // GOAWAY names the last stream that was accepted, so the sender knows what to repeat elsewhere.
             () = &mut leaving, if !goes => {
                 goes = true;
                 connection.graceful_shutdown();
             }
-            // Even of who was asked to go: it may not listen.
+            // This also applies to a client that was asked to go, which may ignore it.
             () = &mut unused, if !is_unused => {
                 (goes, is_unused) = (true, true);
                 connection.graceful_shutdown();
             }
             () = &mut silent, if is_unused => return Ok(()),
             () = &mut late => {
-                debug!("a head did not come to its end in time");
+                debug!("the head was not complete in time");
                 return Ok(());
             }
             () = &mut lost => {
-                debug!("the client does not answer any more");
+                debug!("the client does not respond");
                 return Ok(());
             }
         }
     }
 }
 
-/// Resolves when the connection's place is wanted, or no stream was open on it for `limit`.
+/// Resolves when the connection's place is needed, or no stream was open on it for `limit`.
 async fn unused(presence: &Presence, limit: Duration) {
     let idle = async {
         loop {
@@ -146,7 +147,7 @@ async fn unused(presence: &Presence, limit: Duration) {
     }
 }
 
-/// Resolves when nothing is asked on a connection that was told to go, though its client may never say that it goes.
+/// Resolves when a connection that was told to go has no more requests, even if its client never closes it.
 async fn has_no_more(presence: &Presence) {
     loop {
         sleep(FAREWELL).await;
@@ -156,7 +157,7 @@ async fn has_no_more(presence: &Presence) {
     }
 }
 
-/// The request, and where answers before its answer are put.
+/// Returns the request, and the channel for its interim responses.
 fn taken(request: Request<RecvStream>, untaken: &Untaken) -> (Request<RequestBody>, Interims) {
     let (mut head, stream) = request.into_parts();
     let interims = Interims::default();
@@ -172,7 +173,7 @@ fn taken(request: Request<RecvStream>, untaken: &Untaken) -> (Request<RequestBod
     (Request::from_parts(head, body.into()), interims)
 }
 
-/// Sends what `answering` comes to, unless the client gives its request up before. To HEAD goes no body.
+/// Sends the response of `answering`, unless the client cancels its request first. A HEAD request gets no body.
 async fn respond_with<G>(
     mut answering: impl Future<Output = Response<ResponseBody<G>>> + Unpin,
     is_head: bool,
@@ -188,7 +189,7 @@ async fn respond_with<G>(
             }
             may_follow -= 1;
             if let Err(error) = respond.send_informational(Response::from_parts(interim, ())) {
-                debug!(%error, "an interim answer was not sent");
+                debug!(%error, "failed to send an interim response");
             }
         }
         match answered {
@@ -208,7 +209,7 @@ async fn respond_with<G>(
     let stream = match respond.send_response(Response::from_parts(head, ()), is_whole) {
         Ok(stream) => stream,
         Err(error) => {
-            debug!(%error, "an answer was not sent");
+            debug!(%error, "failed to send a response");
             return respond.send_reset(Reason::INTERNAL_ERROR);
         }
     };
@@ -217,7 +218,7 @@ async fn respond_with<G>(
     }
     let mut out = Outgoing::new(stream);
     let sent = poll_fn(|cx| match out.poll_send(body.as_mut(), cx) {
-        // Otherwise the body itself was just asked.
+        // Otherwise the body itself was just polled.
         Poll::Pending if out.is_blocked() => match body.as_mut().poll_meanwhile(cx) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(Stopped::Body(error))),
@@ -229,8 +230,8 @@ async fn respond_with<G>(
         () = sleep(OWN_WITHIN), if is_own => return out.reset(Reason::CANCEL),
     };
     if let Some(Stopped::Body(error)) = stopped {
-        debug!(%error, "an answer broke off");
-        // A reset overtakes what is still to be written.
+        debug!(%error, "a response broke off");
+        // A reset would overtake data that is still to be written.
         sleep(WRITTEN_WITHIN).await;
         out.reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));
     }

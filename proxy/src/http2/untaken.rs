@@ -1,5 +1,6 @@
-//! Frames of data that have come and that nobody has taken. `h2` keeps each in a place of its own, however little is in
-//! it: a byte that is sent alone costs hundreds. What is in the frames is bounded by their stream's window; this is the rest.
+//! Data frames that have arrived and were not taken yet. `h2` keeps each of them separately, however small: a byte
+//! that is sent alone costs hundreds of bytes. The content of the frames is bounded by the window of their stream;
+//! this counts the rest.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,26 +8,26 @@ use parking_lot::Mutex;
 
 use crate::budget::{Budget, Reserved};
 
-/// What a frame costs beside what is in it, as `h2` reckons.
+/// The cost of a frame beyond its content, as `h2` counts it.
 const OF_A_FRAME: u64 = 256;
-/// So much a connection may have uncounted: most that wait are taken at once.
+/// Cost that a connection may have uncounted, because most frames are taken at once.
 const FREE: u64 = 16 * 1024;
-/// So much is counted at a time.
+/// The cost is counted in steps of this size.
 const STEP: u64 = 64 * 1024;
 
-/// Those of one connection.
+/// The frames of one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Untaken(Arc<Mutex<Tally>>);
 
-/// How many there are, and what is counted for them.
+/// How many there are, and the memory counted for them.
 #[derive(Debug)]
 struct Tally {
     budget: Budget,
     reserved: Option<Reserved>,
-    /// By stream. Those whose request was taken are here until it is given up.
+    /// By stream. Streams whose request was taken stay here until it is given up.
     by_stream: BTreeMap<u32, u32>,
     all: u64,
-    /// The newest stream whose request was taken: what comes for an older one that is not here is not kept.
+    /// The newest stream whose request was taken. Frames for an older stream that is not here are not kept.
     newest: u32,
 }
 
@@ -37,7 +38,7 @@ impl Untaken {
         Self(Arc::new(Mutex::new(Tally { budget, reserved: None, by_stream, all: 0, newest: 0 })))
     }
 
-    /// A frame came for `stream`. Answers whether there is memory for it.
+    /// Records a frame for `stream`. Returns whether there is memory for it.
     #[must_use]
     pub(super) fn came(&self, stream: u32) -> bool {
         let mut tally = self.0.lock();
@@ -49,7 +50,7 @@ impl Untaken {
         tally.count()
     }
 
-    /// The request of `stream` was taken, and is whole.
+    /// Records that the request of `stream` was taken completely.
     pub(super) fn whole(&self, stream: u32) {
         let mut tally = self.0.lock();
         tally.reached(stream);
@@ -57,7 +58,7 @@ impl Untaken {
         tally.gone(u64::from(left));
     }
 
-    /// The request of `stream` was taken; its body may come.
+    /// Records that the request of `stream` was taken, without its body.
     pub(super) fn of(&self, stream: u32) -> OfStream {
         let mut tally = self.0.lock();
         tally.reached(stream);
@@ -66,7 +67,7 @@ impl Untaken {
     }
 }
 
-/// Those of one stream, until it is given up.
+/// The frames of one stream, until it is given up.
 #[derive(Debug)]
 pub(super) struct OfStream {
     all: Untaken,
@@ -74,7 +75,8 @@ pub(super) struct OfStream {
 }
 
 impl OfStream {
-    /// One was taken. An empty one that is not the last is given to nobody, and counts until its stream is given up.
+    /// Records that a frame was taken. An empty frame that is not the last is given to nobody, and counts until its
+    /// stream is given up.
     pub(super) fn taken(&self) {
         let mut tally = self.all.0.lock();
         if let Some(left) = tally.by_stream.get_mut(&self.stream).filter(|left| **left > 0) {
@@ -91,7 +93,8 @@ impl Drop for OfStream {
 }
 
 impl Tally {
-    /// Requests are taken in the order of their streams: what came for those in between, which `h2` refused, is not kept.
+    /// Requests are taken in the order of their streams: frames for streams in between, which `h2` refused, are not
+    /// kept.
     fn reached(&mut self, stream: u32) {
         if stream <= self.newest {
             return;
@@ -181,7 +184,7 @@ mod tests {
     #[test]
     fn a_request_that_has_no_more_to_come_leaves_nothing() {
         let untaken = Untaken::new(Budget::new(STEP));
-        // An end that came as a frame of its own, before anybody took the request.
+        // The end arrived as a separate frame, before the request was taken.
         assert!(untaken.came(7));
         untaken.whole(7);
         let tally = untaken.0.lock();

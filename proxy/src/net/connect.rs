@@ -4,11 +4,11 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::Liveness;
 
-/// Connects to `address`. The connection notices when its partner is gone, as `liveness` says.
+/// Connects to `address`. The connection detects a peer that is gone, according to `liveness`.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::TimedOut`] where there was no connection `within` the time; else what the system says.
+/// Returns [`io::ErrorKind::TimedOut`] if there was no connection `within` the time; otherwise the system's error.
 pub async fn connect(address: SocketAddr, within: Duration, liveness: Liveness) -> io::Result<TcpStream> {
     let stream = timeout(within, TcpStream::connect(address))
         .await

@@ -5,12 +5,12 @@ use std::{
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// Listens on `address`. Everywhere in IPv6 (`[::]`) takes IPv4 too, and is `0.0.0.0` on a node that has no
+/// Listens on `address`. The IPv6 wildcard (`[::]`) accepts IPv4, too, and falls back to `0.0.0.0` on a node without
 /// IPv6.
 ///
 /// # Errors
 ///
-/// Which address could not be had, and why.
+/// Returns which address failed to bind, and why.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let bound = match TcpListener::bind(address).await {
         Err(error) if address.is_ipv6() && address.ip().is_unspecified() && lacks_family(&error) => {
@@ -21,8 +21,8 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
-/// What has connected to `listener` and was not accepted yet. Asks the kernel until it has no more, because what the
-/// runtime was told may be a moment old; and stops listening.
+/// Returns connections to `listener` that were not accepted yet, and stops listening. It asks the kernel until there
+/// are no more, because the runtime's information may be slightly old.
 pub(crate) fn accepted_already(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     let listener = listener.into_std().ok();
     std::iter::from_fn(move || {
@@ -32,7 +32,7 @@ pub(crate) fn accepted_already(listener: TcpListener) -> impl Iterator<Item = (T
                     stream.set_nonblocking(true).ok()?;
                     return Some((TcpStream::from_std(stream).ok()?, peer));
                 }
-                // That one has gone meanwhile.
+                // That client has disconnected meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => return None,
             }
@@ -40,7 +40,7 @@ pub(crate) fn accepted_already(listener: TcpListener) -> impl Iterator<Item = (T
     })
 }
 
-/// IPv6 is not compiled in (`EAFNOSUPPORT`), or switched off (`EADDRNOTAVAIL`).
+/// Returns whether IPv6 is not compiled in (`EAFNOSUPPORT`) or disabled (`EADDRNOTAVAIL`).
 fn lacks_family(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = 97;
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)

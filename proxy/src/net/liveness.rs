@@ -1,44 +1,44 @@
-//! How soon a partner that is silently gone is noticed.
+//! How soon a peer that vanished is detected.
 //!
-//! Three things can be out when a partner vanishes, and each has its own way to be noticed:
+//! When a peer vanishes, one of three things can be outstanding, and each is detected in its own way:
 //!
-//! - *bytes of ours that nobody acknowledges*: `TCP_USER_TIMEOUT` ends the connection. The kernel counts a partner that
-//!   acknowledges and takes nothing (its window is zero) the same way, so that this is also how long a partner may
-//!   refuse to read.
-//! - *nothing*, while we wait for an answer or for a tunnel's next byte: `SO_KEEPALIVE` asks. When it has asked for long
-//!   enough is not what it was told itself: Linux has the time above decide that too, where there is one (`tcp(7)`).
-//! - *HTTP/2 streams*: TCP's ways as well, and PING ([`PING`]), which also notices a partner whose kernel lives and whose
-//!   process does not.
+//! - *Bytes of ours that are not acknowledged*: `TCP_USER_TIMEOUT` ends the connection. The kernel treats a peer that
+//!   acknowledges but accepts nothing (zero window) in the same way, so this is also how long a peer may refuse to
+//!   read.
+//! - *Nothing*, while we wait for a response or for a tunnel's next byte: `SO_KEEPALIVE` sends probes. On Linux, if
+//!   `TCP_USER_TIMEOUT` is set, it also decides when enough probes were unanswered (`tcp(7)`).
+//! - *HTTP/2 streams*: TCP's ways as well, and PING ([`PING`]), which also detects a peer whose kernel is alive but
+//!   whose process is not.
 
 use std::{io, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-/// While streams are open, an HTTP/2 partner is asked so often whether it lives; it has as long to answer.
+/// While streams are open, a silent HTTP/2 peer gets a PING this often, and has as long to answer.
 pub const PING: Duration = Duration::from_secs(2);
 
-/// How soon one kind of partner is found to be gone.
+/// How soon a peer of one kind is found to be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Liveness {
-    /// A connection on which nothing came for so long is asked whether it lives.
+    /// A connection on which nothing arrived for this long gets a probe,
     pub idle: Duration,
-    /// And so often again.
+    /// Interval of further probes.
     pub interval: Duration,
-    /// After so many questions without an answer it has ended; on Linux, after `unacknowledged`.
+    /// The connection has ended after this many probes without an answer; on Linux, after `unacknowledged`.
     pub probes: u32,
-    /// Sent bytes must be taken in this time, and a question answered.
+    /// Sent bytes must be accepted, and probes answered, within this time.
     pub unacknowledged: Duration,
-    /// The same where [`Self::may_stall`] says so.
+    /// The same if [`Self::may_stall`] applies.
     pub stalled: Duration,
 }
 
-/// Who is slow to read gets a minute, as nginx has it.
+/// A slow reader gets a minute, as in nginx.
 const STALLED: Duration = Duration::from_secs(60);
 
 impl Liveness {
-    /// Clients: gone after 30 s of silence. They may be far away, or asleep for a moment. One that is slow to read an answer
-    /// gets the time of [`Self::may_stall`] while more is to be written to it.
+    /// Clients are gone after 30 s of silence: they may be far away, or asleep for a moment. While more is to be
+    /// written, a client that is slow to read a response gets the time of [`Self::may_stall`].
     pub const CLIENT: Self = Self {
         idle: Duration::from_secs(15),
         interval: Duration::from_secs(5),
@@ -47,9 +47,9 @@ impl Liveness {
         stalled: STALLED,
     };
 
-    /// Our own pods and programs, and an app beside its sidecar: gone within 5 s. A request's head and the beginning of its
-    /// body fit into the window that a connection opens with, so that in this time only the dead do not take them;
-    /// while a longer upload goes on, [`Self::may_stall`] says otherwise.
+    /// Ebb's own pods and programs, and an app beside its sidecar, are gone within 5 s. The head of a request and the
+    /// beginning of its body fit into a connection's first window, so only a dead peer does not accept them in this
+    /// time. While a longer upload is running, [`Self::may_stall`] applies.
     pub const POD: Self = Self {
         idle: Duration::from_secs(2),
         interval: Duration::from_secs(1),
@@ -58,8 +58,8 @@ impl Liveness {
         stalled: STALLED,
     };
 
-    /// Programs of this machine, in front of which we only carry bytes: none vanishes alone, and one may refuse to read for
-    /// as long as a request is held there.
+    /// Programs on this machine for which we only carry bytes: they do not vanish silently, and may refuse to read
+    /// for as long as a request is held.
     pub const HERE: Self = Self {
         idle: Duration::from_secs(15),
         interval: Duration::from_secs(5),
@@ -68,18 +68,18 @@ impl Liveness {
         stalled: Duration::from_secs(60 * 60),
     };
 
-    /// The same, of a partner that may refuse to read for longer. While nothing is written, one that is gone is found to
-    /// be so no sooner.
+    /// Returns the limits for a peer that may refuse to read for longer. While nothing is written, a peer that is
+    /// gone is not detected sooner.
     #[must_use]
     pub const fn may_stall(self) -> Self {
         Self { unacknowledged: self.stalled, ..self }
     }
 
-    /// Has the kernel watch `stream`, and send what is written at once.
+    /// Makes the kernel monitor `stream`, and send written data at once.
     ///
     /// # Errors
     ///
-    /// What the system says: the connection is lost already.
+    /// Returns the system's error: the connection is lost already.
     pub fn watch(self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let socket = SockRef::from(stream);
@@ -90,21 +90,21 @@ impl Liveness {
         self.limit_unacknowledged(stream)
     }
 
-    /// Changes only how long sent bytes may wait to be taken.
+    /// Changes only how long sent bytes may remain unaccepted.
     ///
     /// # Errors
     ///
-    /// What the system says: the connection is lost already.
+    /// Returns the system's error: the connection is lost already.
     #[cfg(target_os = "linux")]
     pub fn limit_unacknowledged(self, stream: &TcpStream) -> io::Result<()> {
         SockRef::from(stream).set_tcp_user_timeout(Some(self.unacknowledged))
     }
 
-    /// Only Linux has it.
+    /// Does nothing: only Linux has this option.
     ///
     /// # Errors
     ///
-    /// None.
+    /// Never returns an error.
     #[cfg(not(target_os = "linux"))]
     pub fn limit_unacknowledged(self, _: &TcpStream) -> io::Result<()> {
         Ok(())

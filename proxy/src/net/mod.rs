@@ -1,7 +1,7 @@
-//! Every socket of Ebb's programs is opened or accepted here, and gets its options here.
+//! Opens and accepts every socket of Ebb's programs, and sets its options.
 //!
-//! A partner that is silently gone (its node lost power, its network was cut) says nothing: only asking tells. TCP asks
-//! by itself where it is told to, which costs no wake-up of ours; [`liveness`] has the numbers, and why.
+//! A peer that vanished (its node lost power, its network was cut) sends nothing; it is only detected by asking. TCP
+//! can do that by itself, without waking the program; [`liveness`] has the numbers and the reasons.
 
 mod connect;
 mod listen;

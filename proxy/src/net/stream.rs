@@ -16,15 +16,15 @@ use super::Liveness;
 
 /// A connection.
 pub enum Stream {
-    /// As it is.
+    /// A plain TCP connection.
     Tcp(TcpStream),
-    /// Inside something else.
+    /// A connection inside something else.
     Wrapped(Box<dyn Duplex>),
 }
 
-/// What else HTTP can be spoken over: TLS, and pipes in tests.
+/// Other transports for HTTP: TLS, and pipes in tests.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
-    /// The TCP connection that carries it; `None` if none does.
+    /// Returns the TCP connection that carries it, if there is one.
     fn tcp(&self) -> Option<&TcpStream> {
         None
     }
@@ -37,12 +37,12 @@ impl Duplex for Empty {}
 impl Duplex for tokio::io::DuplexStream {}
 
 impl Stream {
-    /// A connection inside `stream`.
+    /// Returns a connection inside `stream`.
     pub fn wrapped(stream: impl Duplex + 'static) -> Self {
         Self::Wrapped(Box::new(stream))
     }
 
-    /// The TCP connection that it is, or that carries it.
+    /// Returns the TCP connection that it is, or that carries it.
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
@@ -50,8 +50,8 @@ impl Stream {
         }
     }
 
-    /// Whether a connection that should be silent is: nothing came on it, and its partner has not closed it. Asks the
-    /// kernel, because what the runtime was told may be a moment old.
+    /// Returns whether a connection that should be silent is silent: nothing arrived on it, and its peer has not
+    /// closed it. It asks the kernel, because the runtime's information may be slightly old.
     pub(crate) fn is_silent(&self) -> bool {
         match self {
             Self::Tcp(stream) => {
@@ -62,8 +62,9 @@ impl Stream {
         }
     }
 
-    /// The same, by what the runtime was told: for a connection that was used a moment ago that is nearly always enough, and
-    /// costs no system call. What came is taken away, so that the connection is of no use any more.
+    /// Like [`Self::is_silent`], but uses the runtime's information and needs no system call. That is nearly always
+    /// enough for a connection that was used a moment ago. Data that arrived is discarded, so the connection cannot
+    /// be used any more.
     pub(crate) fn is_silent_as_told(&self) -> bool {
         match self {
             Self::Tcp(stream) => {
@@ -73,12 +74,13 @@ impl Stream {
         }
     }
 
-    /// Whether the connection has failed, though its partner had closed its half of it before: reading says no more.
+    /// Returns whether the connection has failed although its peer had already closed its half: reading does not show
+    /// that.
     pub(crate) fn has_failed(&self) -> bool {
         self.tcp().is_some_and(|stream| !matches!(SockRef::from(stream).take_error(), Ok(None)))
     }
 
-    /// Changes only how long sent bytes may wait to be taken.
+    /// Changes only how long sent bytes may remain unaccepted.
     pub(crate) fn limit_unacknowledged(&self, liveness: Liveness) {
         if let Some(stream) = self.tcp() {
             // Where it fails the connection is lost, and the next read says so.
@@ -86,8 +88,8 @@ impl Stream {
         }
     }
 
-    /// Closing it from now on tells the partner that something was cut off, by a reset. Without that, an answer that ends
-    /// with the connection would look whole.
+    /// From now on, closing the connection sends a reset, so that the peer knows that something was cut off.
+    /// Otherwise, a response that ends with the connection would look complete.
     pub(crate) fn reset_on_close(&self) {
         if let Some(stream) = self.tcp() {
             // Where it fails there is no connection that could mislead anybody.

@@ -1,20 +1,21 @@
-//! Work that panics: a failure like others, for whoever waits for what comes of it.
+//! Handles panics of a piece of work as errors.
 
 use std::{any::Any, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
 use thiserror::Error;
 
-/// What work panicked with.
+/// The message of a panic.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("it panicked, which is a bug in Ebb: {0}")]
 pub struct Panicked(String);
 
-/// What comes of `work`. It must share nothing that a panic could leave half done.
+/// Runs `work` and returns its result. `work` must not share anything that a panic could leave in an inconsistent
+/// state.
 ///
 /// # Errors
 ///
-/// What it panicked with.
+/// Returns the message if `work` panicked.
 pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|payload| Panicked(said(&*payload)))
 }

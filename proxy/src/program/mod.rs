@@ -1,4 +1,5 @@
-//! What the `main` of each program does the same way: log, refuse a bad configuration, stop when told, outlive work that panics.
+//! What the `main` functions of all programs share: logging, refusing an invalid configuration, stopping on signals,
+//! surviving panics.
 
 mod caught;
 
@@ -21,18 +22,18 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 pub use caught::{Panicked, caught};
 
-/// Exit status for a configuration that cannot be used (BSD's `EX_USAGE`).
+/// Exit status for an invalid configuration (BSD's `EX_USAGE`).
 const BAD_CONFIG: u8 = 64;
 
-/// `timeout` and process managers send to a program and to its group, `npm` passes on what the terminal has sent already:
-/// the same signal comes twice at once. Nobody who waited for a drain and lost patience is that fast.
+/// `timeout` and process managers send a signal to a program and to its group, and `npm` forwards what the terminal
+/// has sent already, so the same signal arrives twice at once. No person who lost patience with a drain is that fast.
 const DUPLICATE_WITHIN: Duration = Duration::from_secs(2);
 
-/// After so many of the tasks that are due a program's runtime looks for what has come meanwhile. Tokio's own 61 are many
-/// where each moves much: whoever asks for little waits for all of them.
+/// Number of tasks that a program's runtime runs before it checks for new events. Tokio's default of 61 is high if
+/// each task moves much data: tasks with small requests wait for all of them.
 pub const LOOKS_AFTER: u32 = 8;
 
-/// Runs a program on a runtime of this kind.
+/// Runs a program on a runtime built by `runtime`.
 pub fn run_on(runtime: &mut Builder, main: impl Future<Output = ExitCode>) -> ExitCode {
     match runtime.enable_all().event_interval(LOOKS_AFTER).build() {
         Ok(runtime) => runtime.block_on(main),
@@ -40,8 +41,8 @@ pub fn run_on(runtime: &mut Builder, main: impl Future<Output = ExitCode>) -> Ex
     }
 }
 
-/// Logs to standard error, in colour where that is a terminal. `quiet` names crates whose errors are all that is
-/// wanted of them: what else they have to say is said by whoever uses them.
+/// Logs to standard error, with colours if it is a terminal. For the crates in `quiet`, only errors are logged,
+/// because their callers report everything else.
 pub fn log(level: LevelFilter, quiet: &[&'static str]) {
     let quiet = quiet.iter().map(|name| (*name, LevelFilter::ERROR));
     let targets = Targets::new().with_default(level).with_targets(quiet);
@@ -50,7 +51,7 @@ pub fn log(level: LevelFilter, quiet: &[&'static str]) {
     tracing_subscriber::registry().with(lines.with_filter(targets)).init();
 }
 
-/// Says all that is wrong with the configuration, and what to exit with.
+/// Logs all faults of the configuration. Returns the exit status.
 pub fn refuse<T: Display>(faults: &[T]) -> ExitCode {
     for fault in faults {
         error!("{fault}");
@@ -58,7 +59,7 @@ pub fn refuse<T: Display>(faults: &[T]) -> ExitCode {
     BAD_CONFIG.into()
 }
 
-/// What to exit with after `ended`.
+/// Returns the exit status for `ended`.
 pub fn exit_code(ended: io::Result<ExitCode>) -> ExitCode {
     ended.unwrap_or_else(|error| {
         error!("{error}");
@@ -66,8 +67,8 @@ pub fn exit_code(ended: io::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Signals that stop a program: the first asks to drain, a later one to end at once. One of the same kind within 2 s of
-/// the first is the same once more.
+/// Signals that stop a program: the first one starts a drain, a later one stops at once. The same signal within 2 s
+/// of the first is a duplicate.
 #[derive(Debug)]
 pub struct Stop {
     signals: Vec<(SignalKind, Signal)>,
@@ -75,33 +76,33 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From here on SIGTERM and SIGINT are ours.
+    /// Starts to handle SIGTERM and SIGINT.
     ///
     /// # Errors
     ///
-    /// If the system does not give them to us.
+    /// Returns an error if the system does not allow it.
     pub fn listen() -> io::Result<Self> {
         Self::listen_to(&[SignalKind::terminate(), SignalKind::interrupt()])
     }
 
-    /// From here on those signals are ours.
+    /// Starts to handle these signals.
     ///
     /// # Errors
     ///
-    /// If the system does not give them to us.
+    /// Returns an error if the system does not allow it.
     pub fn listen_to(kinds: &[SignalKind]) -> io::Result<Self> {
         let signals = kinds.iter().map(|kind| Ok((*kind, signal(*kind)?))).collect::<io::Result<_>>()?;
         Ok(Self { signals, heard: Heard::default() })
     }
 
-    /// Resolves when we are told to stop; again when we are told once more.
+    /// Resolves when the program is told to stop, and again when it is told once more.
     pub async fn told(&mut self) {
         loop {
             let kind = self.next().await;
             if self.heard.means_something(kind, Instant::now()) {
                 return;
             }
-            warn!(signal = kind.as_raw_value(), "the same signal once more within 2 s counts once");
+            warn!(signal = kind.as_raw_value(), "ignoring a repeated signal within 2 s");
         }
     }
 
@@ -117,24 +118,24 @@ impl Stop {
         .await
     }
 
-    /// Lets `draining` end, unless we are told once more: then it is dropped, and that is a failure.
+    /// Waits for `draining`. If the program is told to stop once more, drops it and returns a failure.
     pub async fn drain(&mut self, draining: impl Future<Output = ()>) -> ExitCode {
         tokio::select! {
             () = draining => ExitCode::SUCCESS,
             () = self.told() => {
-                warn!("told to stop twice: ending at once");
+                warn!("second signal: stopping at once");
                 ExitCode::FAILURE
             }
         }
     }
 }
 
-/// The first signal that came, and when.
+/// The first signal that arrived, and when.
 #[derive(Debug, Default)]
 struct Heard(Option<(SignalKind, Instant)>);
 
 impl Heard {
-    /// Whether a signal that came at `now` says anything that the first one did not.
+    /// Returns whether a signal at `now` is not a duplicate of the first one.
     fn means_something(&mut self, kind: SignalKind, now: Instant) -> bool {
         let Some((first, at)) = self.0 else {
             self.0 = Some((kind, now));
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_same_signal_once_more_within_two_seconds_is_one_and_a_later_one_is_another() {
-        /// A signal, when it came in milliseconds, and whether it means something.
+        /// A signal, when it arrived in milliseconds, and whether it counts.
         type Came = (SignalKind, u64, bool);
         let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
         let rows: [(&str, &[Came]); 6] = [

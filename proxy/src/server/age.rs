@@ -1,4 +1,4 @@
-//! How long a connection may stay, however much it is used.
+//! How long a connection may last, regardless of its use.
 
 use std::{
     fmt,
@@ -10,23 +10,25 @@ use tokio::time::Instant;
 
 use crate::upgrade::Term;
 
-/// An HTTP/1 connection past its age is asked to go with its next answer. It is closed without one when nothing was asked
-/// on it for so long: a close can meet a request on its way, and does so the less the longer its client has been silent.
+/// An HTTP/1 connection past its maximum age gets `Connection: close` with its next response. If it had no request
+/// for this long, it is closed without one. Closing can collide with a request on its way, which is less likely the
+/// longer the client has been silent.
 const SILENT_FOR: Duration = Duration::from_secs(10);
 
-/// How long a client's connection may stay, however much it is used. All of it is off by default.
+/// How long a client's connection may last, regardless of its use. All limits are off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// A connection that is older is asked to go, and an upgraded one is ended so long after the switch; `None` is off.
-    /// Each connection has its own share of it, from 90 to 110 %: those that were made together do not go together.
+    /// Maximum age. An older connection is asked to go; an upgraded one is closed this long after the switch. `None`
+    /// is off. Each connection gets 90 to 110 % of it, so that connections that were opened together do not close
+    /// together.
     pub max_age: Option<Duration>,
-    /// An upgraded connection on which no byte passed for so long, in either direction, is ended; `None` is off.
+    /// An upgraded connection is closed after this long without a byte in either direction. `None` is off.
     pub tunnel_idle: Option<Duration>,
-    /// A connection that began before is asked to go, unless it was upgraded; `None` is off.
+    /// Connections that started before this instant are asked to go, unless they were upgraded. `None` is off.
     pub renewed_at: Option<Instant>,
 }
 
-/// When a connection began, and the number that its share of the most that it may last is made of.
+/// When a connection started, and the random number for its share of the maximum age.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Age {
     began: Instant,
@@ -34,33 +36,33 @@ pub(crate) struct Age {
 }
 
 impl Age {
-    /// Of a connection that begins now.
+    /// Returns the age of a connection that starts now.
     pub(crate) fn begin() -> Self {
-        // Its keys are random, and so is the hash of nothing.
+        // The hasher's keys are random, and so is its hash of nothing.
         Self { began: Instant::now(), luck: RandomState::new().build_hasher().finish() }
     }
 
-    /// When it has lasted for as long as is `allowed`; `None` is never.
+    /// Returns when the connection has lasted for as long as is `allowed`, or `None` for never.
     pub(crate) fn due(self, allowed: ConnectionLimits) -> Option<Instant> {
         let aged = self.aged(allowed.max_age);
         let renewed = allowed.renewed_at.filter(|at| self.began < *at);
         [aged, renewed].into_iter().flatten().min()
     }
 
-    /// When it reaches `max_age`; `None` is never.
+    /// Returns when it reaches `max_age`, or `None` for never.
     fn aged(self, max_age: Option<Duration>) -> Option<Instant> {
         self.began.checked_add(share(max_age?, self.luck))
     }
 }
 
-/// From 90 to 110 % of `max_age`, by a number that is the connection's own.
+/// Returns 90 to 110 % of `max_age`, depending on the connection's random number.
 fn share(max_age: Duration, luck: u64) -> Duration {
     // The remainder is at most 200.
     let permille = 900 + u32::try_from(luck % 201).unwrap_or_default();
     (max_age / 1000).saturating_mul(permille)
 }
 
-/// How long one HTTP/1 connection may stay, by what its server allows when it is asked.
+/// How long one HTTP/1 connection may last, according to its server's current limits.
 #[derive(Clone, Copy)]
 pub(crate) struct Stay<'a> {
     pub(crate) age: Age,
@@ -68,24 +70,26 @@ pub(crate) struct Stay<'a> {
 }
 
 impl Stay<'_> {
-    /// Of a connection that nobody asks to go.
+    /// Returns a stay without a limit.
     #[cfg(test)]
     pub(crate) fn forever() -> Self {
         Self { age: Age::begin(), allowed: &ConnectionLimits::default }
     }
 
-    /// Whether it has lasted for long enough.
+    /// Returns whether the connection has lasted for long enough.
     pub(crate) fn is_over(&self) -> bool {
         self.due().is_some_and(|due| due <= Instant::now())
     }
 
-    /// Until when nothing need be asked, from `now` on, where `idle` is the longest that is waited for the next request.
+    /// Returns until when, from `now` on, nothing needs to be checked. `idle` is the maximum time to wait for the
+    /// next request.
     pub(crate) fn idle_until(&self, now: Instant, idle: Duration) -> Instant {
         let latest = now + idle;
         self.due().map_or(latest, |due| latest.min(due.max(now + SILENT_FOR)))
     }
 
-    /// How long the tunnel may last that it becomes now. Its client has just asked for it: it counts from here.
+    /// Returns how long the tunnel may last that the connection becomes now. Its time starts here, because its client
+    /// has just asked for it.
     pub(crate) fn tunnel(&self) -> Term {
         let allowed = (self.allowed)();
         let until =
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(age.due(of(Duration::from_secs(5))), Some(Instant::now() + Duration::from_secs(5)));
     }
 
-    /// What limits connections, and answers nothing.
+    /// Has limits for connections, and answers no request.
     #[derive(Default)]
     struct Limiting(Mutex<ConnectionLimits>);
 

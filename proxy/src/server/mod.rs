@@ -30,36 +30,37 @@ pub(crate) use age::Stay;
 pub(crate) use places::{Busy, Presence};
 use places::{Place, Places};
 
-/// A connection that was accepted just before the end may have brought a request along: it is in the kernel already.
+/// A connection that was accepted just before the end may already have sent a request, which is in the kernel. It has
+/// this long.
 const LAST_CHANCE: Duration = Duration::from_millis(50);
-/// What HTTP/2 reckons of a field beside its name and value (RFC 9113, section 6.5.2).
+/// The cost of a field beyond its name and value in HTTP/2 (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
-/// How soon a change of the age that a connection may reach is noticed where nobody asks for it.
+/// How soon a change of the maximum age takes effect on an idle connection.
 const AGE_LOOK: Duration = Duration::from_secs(60);
 
-/// What a server allows its clients.
+/// The limits of a server for its clients.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once. One more takes the place of the one on which nothing was asked for the longest time; while
-    /// all are busy it waits.
+    /// Maximum number of connections. One more replaces the connection that has been without a request for the
+    /// longest time; while all are busy, it waits.
     pub max_connections: usize,
-    /// A connection whose first byte does not come in this time is closed.
+    /// A connection is closed if its first byte does not arrive within this time.
     pub first_byte_timeout: Duration,
-    /// A head must be complete in this time from its first byte on.
+    /// Time for a complete head from its first byte on.
     pub head_timeout: Duration,
-    /// A connection on which nothing is asked for so long is closed. Longer than the idle time of the load balancers in
-    /// front (600 s at most), so that they close first: a close from our side could meet a request on its way.
+    /// A connection without a request is closed after this time. It is longer than the idle time of load balancers in
+    /// front (600 s at most), so that they close first: if the server closes, a request may be on its way.
     pub idle_timeout: Duration,
-    /// A client that ends its half of the connection in this time after its request has said all that it has to say, and
-    /// waits for the answer (`printf … | nc`). One that does so later has waited for long enough, and is gone.
+    /// A client that closes its half of the connection within this time after its request still waits for the
+    /// response (`printf … | nc`). A client that does so later counts as gone.
     pub half_close_within: Duration,
-    /// HTTP/2 streams at once on one connection.
+    /// Maximum number of HTTP/2 streams on one connection.
     pub max_streams: u32,
-    /// How soon a client that is silently gone is noticed.
+    /// How soon a client that vanished is detected.
     pub liveness: Liveness,
-    /// Where heads are counted that are not complete yet.
+    /// The budget for heads that are not complete yet.
     pub heads: Budget,
-    /// Where frames of data are counted that nobody has taken, beside what is in them.
+    /// The budget for data frames that were not taken, in addition to their content.
     pub frames: Budget,
 }
 
@@ -68,7 +69,7 @@ impl Default for Limits {
         Self {
             max_connections: 20_000,
             first_byte_timeout: Duration::from_secs(60),
-            // As nginx has it.
+            // As in nginx.
             head_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(620),
             half_close_within: Duration::from_millis(250),
@@ -80,10 +81,10 @@ impl Default for Limits {
     }
 }
 
-/// Answers requests. Dropped midway when the client goes away: nothing after an await may be needed for
-/// correctness, use guards.
+/// Answers requests. Its future is dropped when the client disconnects: nothing after an await may be needed for
+/// correctness; use guards.
 pub trait Handler: Send + Sync + 'static {
-    /// Lives until the request has ended, the last byte of its answer included.
+    /// Lives until the request has ended, including the last byte of its response.
     type Guard: Send + 'static;
 
     /// Answers one request from `peer`.
@@ -93,20 +94,20 @@ pub trait Handler: Send + Sync + 'static {
         peer: SocketAddr,
     ) -> impl Future<Output = Response<ResponseBody<Self::Guard>>> + Send;
 
-    /// How long a connection may stay, as things are now. Asked with each request and between them, so it has to be quick;
-    /// a tunnel is under what was said when it began.
+    /// Returns the current limits for a connection. It is called with each request and between requests, so it must
+    /// be fast. A tunnel keeps the limits from its start.
     fn connection_limits(&self) -> ConnectionLimits {
         ConnectionLimits::default()
     }
 }
 
-/// What HTTP is spoken over.
+/// The transport for HTTP.
 pub trait Transport: Send + Sync + 'static {
-    /// Makes an accepted connection ready. Given up after the time that the first byte may take.
+    /// Prepares an accepted connection. It is cancelled after the time for the first byte.
     fn open(&self, stream: TcpStream) -> impl Future<Output = io::Result<Stream>> + Send;
 }
 
-/// The connection itself.
+/// TCP itself.
 struct Plain;
 
 impl Transport for Plain {
@@ -115,14 +116,14 @@ impl Transport for Plain {
     }
 }
 
-/// Accepts on `listener` until `drain` closes it.
+/// Accepts connections on `listener` until `drain` closes it.
 ///
-/// Failures of single connections are theirs alone; where descriptors or memory are short, accepting pauses.
+/// Failures of single connections do not affect others. If file descriptors or memory are short, accepting pauses.
 pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, drain: Drain, limits: Limits) {
     serve_over(Plain, listener, handler, drain, limits).await;
 }
 
-/// [`serve`] over another transport than TCP alone.
+/// Like [`serve`], over another transport than plain TCP.
 pub async fn serve_over<T: Transport, H: Handler>(
     transport: T,
     listener: TcpListener,
@@ -130,7 +131,7 @@ pub async fn serve_over<T: Transport, H: Handler>(
     drain: Drain,
     limits: Limits,
 ) {
-    // A drain waits for what is still to be accepted, too.
+    // A drain also waits for connections that are still to be accepted.
     let _accepting = drain.tasks().token();
     let places = Places::new(limits.max_connections);
     let acceptor =
@@ -172,7 +173,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Begins connections.
+/// Starts connections.
 struct Acceptor<T, H> {
     transport: Arc<T>,
     handler: Arc<H>,
@@ -199,7 +200,7 @@ impl<T: Transport, H: Handler> Acceptor<T, H> {
         });
     }
 
-    /// What the kernel has accepted already may have brought a request along.
+    /// Starts connections that the kernel has accepted already, which may have sent a request.
     async fn begin_the_last(&self, listener: TcpListener) {
         let due = Instant::now() + LAST_CHANCE;
         for (stream, peer) in accepted_already(listener) {
@@ -207,7 +208,7 @@ impl<T: Transport, H: Handler> Acceptor<T, H> {
         }
     }
 
-    /// Where all places are taken, some may become free until `due`.
+    /// Starts a connection. If all places are taken, waits until `due` for a free one.
     async fn begin_late(&self, stream: TcpStream, peer: SocketAddr, due: Instant) {
         if let Ok(Some(place)) = timeout_at(due, self.places.take()).await {
             self.begin(stream, peer, place);
@@ -221,7 +222,7 @@ struct Connection<H> {
     limits: Arc<Limits>,
     presence: Arc<Presence>,
     age: Age,
-    /// Something was asked on it although it has lasted for as long as it may.
+    /// Notified by a request after the connection has reached its maximum age.
     overdue: Notify,
     peer: SocketAddr,
 }
@@ -240,10 +241,10 @@ impl<H: Handler> Connection<H> {
         };
         let ended = match detected {
             Ok(Ok((Protocol::Http1, io))) => self.http1(io).await,
-            // Larger by far, and rarer.
+            // This future is much larger, and used less often.
             Ok(Ok((Protocol::Http2, io))) => Box::pin(self.http2(io)).await.map_err(io::Error::other),
             Ok(Err(error)) => return debug!(%error, "connection lost before its first byte"),
-            Err(_) => return debug!(peer = %self.peer, "no byte came in time"),
+            Err(_) => return debug!(peer = %self.peer, "no byte arrived in time"),
         };
         if let Err(error) = ended {
             debug!(%error, peer = %self.peer, "connection ended");
@@ -272,7 +273,7 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Resolves when the connection is older than it may be, which may change meanwhile.
+    /// Resolves when the connection has reached its maximum age, which may change meanwhile.
     async fn aged(&self) {
         loop {
             let now = Instant::now();
@@ -291,7 +292,7 @@ impl<H: Handler> Connection<H> {
     async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody<H::Guard>> {
         self.drain.request();
         let over_http2 = request.version() == Version::HTTP_2;
-        // Over HTTP/1 the answer itself says that it is the last.
+        // Over HTTP/1, the response itself says that it is the last.
         if over_http2
             && self.age.due(self.handler.connection_limits()).is_some_and(|due| due <= Instant::now())
         {
@@ -304,11 +305,11 @@ impl<H: Handler> Connection<H> {
     }
 }
 
-/// What no hop may pass on: a request whose host is not clear (RFC 9112, section 3.2), because two hops
-/// could take it for different ones, and a tunnel to wherever the client likes.
+/// Returns the reply to a request that no hop may pass on: its host is unclear (RFC 9112, section 3.2), so that two
+/// hops could see different requests, or it asks for a tunnel to anywhere.
 fn unacceptable<B>(request: &Request<B>) -> Option<Reply> {
     if request.method() == Method::CONNECT {
-        let text = "CONNECT is for forward proxies; this is none";
+        let text = "CONNECT is for forward proxies; this is not one";
         return Some(Reply::new(StatusCode::METHOD_NOT_ALLOWED, "connect", text));
     }
     if let (Some(authority), Some(host)) = (request.uri().authority(), request.headers().get(header::HOST))
@@ -331,10 +332,10 @@ fn unacceptable<B>(request: &Request<B>) -> Option<Reply> {
     let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
     let named = authority.map(|authority| authority.as_str().as_bytes()).or(host)?;
     (!named.iter().all(|byte| is_of_a_host(*byte)))
-        .then(|| Reply::new(StatusCode::BAD_REQUEST, "host", "the Host header is no host and port"))
+        .then(|| Reply::new(StatusCode::BAD_REQUEST, "host", "the Host header is not a host and port"))
 }
 
-/// More head than is taken. Over HTTP/1 it is not even read.
+/// Returns the reply to a head that is too large. Over HTTP/1, it is not even read.
 fn too_large<B>(request: &Request<B>) -> Option<Reply> {
     let fields = request.headers();
     let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
@@ -348,7 +349,8 @@ fn too_large<B>(request: &Request<B>) -> Option<Reply> {
     Some(Reply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", text))
 }
 
-/// What a host and a port are made of (RFC 3986, section 3.2.2, and internationalized names as some clients send them).
+/// Returns whether `byte` can be part of a host and port (RFC 3986, section 3.2.2, and internationalized names as
+/// some clients send them).
 const fn is_of_a_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || byte >= 0x80

@@ -1,7 +1,7 @@
-//! How many connections there may be at once, and whose turn it is to go when one more comes.
+//! Limits the number of connections, and chooses which one goes when another one arrives.
 //!
-//! A stranger can open all the connections that a port has and ask nothing on them. So none is safe by being there: who
-//! comes takes the place of the one on which nothing was asked for the longest time.
+//! A client can open all the connections that a port has without sending a request. Therefore no connection keeps its
+//! place just by being there: a new connection replaces the one that has been without a request for the longest time.
 
 use std::{
     collections::HashMap,
@@ -20,8 +20,8 @@ use tokio::{
 /// The value of [`Presence::idle_since`] while a request is answered.
 const BUSY: u64 = u64::MAX;
 
-/// Of so many connections one goes at a time, of more as many more, and never more than [`MOST_AT_ONCE`]. One that does
-/// not listen takes its time to go, and whoever comes would wait for each.
+/// One connection is evicted at a time for every this many connections, up to [`MOST_AT_ONCE`]. A client that does
+/// not react takes its time to go, and new connections would wait for each of them.
 const ONE_OF: usize = 64;
 const MOST_AT_ONCE: usize = 16;
 
@@ -29,11 +29,11 @@ const MOST_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Places {
     began: Instant,
-    /// How many go at once.
+    /// How many are evicted at once.
     at_once: usize,
     free: Arc<Semaphore>,
     taken: Mutex<Taken>,
-    /// Somebody waits for the next that has nothing to answer.
+    /// A new connection waits for the next one that becomes idle.
     wanted: Arc<AtomicBool>,
 }
 
@@ -43,26 +43,26 @@ struct Taken {
     by: HashMap<u64, Arc<Presence>>,
 }
 
-/// One connection, as others see it.
+/// One connection, as seen by others.
 #[derive(Debug)]
 pub(crate) struct Presence {
     began: Instant,
-    /// Requests that are being answered.
+    /// Number of requests that are being answered.
     requests: AtomicUsize,
-    /// Milliseconds from the listener's beginning to when its last request was answered.
+    /// Milliseconds from the listener's start until the last request was answered.
     idle_since: AtomicU64,
     wanted: Arc<AtomicBool>,
     evicted: Notify,
 }
 
-/// A request that keeps its connection from being taken for idle.
+/// A request. While it exists, its connection is not idle.
 #[derive(Debug)]
 pub(crate) struct Busy {
     presence: Arc<Presence>,
 }
 
 impl Busy {
-    /// A request has come.
+    /// Records a request.
     pub(crate) fn begin(presence: &Arc<Presence>) -> Self {
         presence.begin();
         Self { presence: presence.clone() }
@@ -75,7 +75,7 @@ impl Drop for Busy {
     }
 }
 
-/// A place. Dropping it frees it.
+/// A place for a connection. Dropping it frees it.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -90,7 +90,7 @@ impl Presence {
         Arc::new(Self { began, requests: AtomicUsize::new(0), idle_since, wanted, evicted })
     }
 
-    /// Of a connection that has no others beside it.
+    /// Returns the presence of a connection without a limit.
     #[cfg(test)]
     pub(crate) fn alone() -> Arc<Self> {
         Self::new(Instant::now(), Arc::default())
@@ -112,18 +112,18 @@ impl Presence {
         }
     }
 
-    /// Whether a request is being answered.
+    /// Returns whether a request is being answered.
     pub(crate) fn is_used(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
-    /// When nothing was asked any more; `None` while something is.
+    /// Returns since when there has been no request, or `None` while there is one.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let since = self.idle_since.load(Ordering::Relaxed);
         (since != BUSY).then(|| self.began + std::time::Duration::from_millis(since))
     }
 
-    /// Resolves when the place is wanted by somebody else.
+    /// Resolves when another connection needs the place.
     pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
@@ -141,14 +141,15 @@ impl Places {
         Arc::new(Self { began: Instant::now(), at_once, free, taken, wanted })
     }
 
-    /// A place, now or when one is free: one is made free as soon as there is a connection on which nothing is asked. For
-    /// one taker at a time.
+    /// Returns a place, now or when one becomes free. A place becomes free as soon as there is an idle connection.
+    /// Only one task may wait at a time.
     pub(super) async fn take(self: &Arc<Self>) -> Option<Place> {
         let permit = if let Ok(permit) = self.free.clone().try_acquire_owned() {
             permit
         } else {
             self.evict();
-            // Who is told may begin to answer something at this very moment; so whoever ends first goes, too.
+            // The evicted connection may start to answer a request at this very moment, so the next one that becomes
+            // idle goes, too.
             self.wanted.store(true, Ordering::Relaxed);
             let permit = self.free.clone().acquire_owned().await.ok()?;
             self.wanted.store(false, Ordering::Relaxed);
@@ -162,7 +163,7 @@ impl Places {
         Some(Place { places: self.clone(), id, presence, _permit: permit })
     }
 
-    /// Has the longest idle connections go.
+    /// Evicts the connections that have been idle for the longest time.
     fn evict(&self) {
         let taken = self.taken.lock();
         let idle = |presence: &Arc<Presence>| presence.idle_since.load(Ordering::Relaxed);
@@ -177,7 +178,7 @@ impl Places {
             oldest.truncate(self.at_once);
         }
         for (_, presence) in &oldest {
-            // Not a second time, though it takes a moment to go.
+            // Do not evict it twice, although it takes a moment to go.
             presence.idle_since.store(BUSY, Ordering::Relaxed);
             presence.evicted.notify_one();
         }

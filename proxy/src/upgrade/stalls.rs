@@ -1,9 +1,9 @@
-//! When an end of a tunnel is slow, and when what it does not take says that it is gone.
+//! Distinguishes a slow end of a tunnel from one that is gone.
 //!
-//! A program that reads nothing still has its kernel take what it has room for. As long as no more than that can wait to be
-//! read, a partner that takes nothing is gone. How much waits nobody can ask for here; what was written minutes ago is
-//! taken to have been read. A program that reads a burst in pieces, with pauses of seconds, for longer than that is cut off
-//! in such a pause.
+//! The kernel accepts some data for a program that reads nothing. If no more than that can be unread, a peer that
+//! accepts nothing is gone. How much is unread is unknown here; data that was written minutes ago is assumed to have
+//! been read. A program that takes longer than that to read a burst, with pauses of seconds, is cut off in such a
+//! pause.
 
 use std::{
     io::{self, IoSlice},
@@ -19,18 +19,18 @@ use tokio::{
 
 use crate::net::{Liveness, Stream};
 
-/// A kernel takes so much for a program that reads nothing: half of the smallest window that connections open with.
+/// Number of bytes that a kernel accepts for a program that reads nothing: half of the smallest initial window.
 const TAKEN_UNREAD: u64 = 32 * 1024;
-/// What is older than this was read.
+/// Data older than this is assumed to have been read.
 const READ_WITHIN: Duration = Duration::from_secs(5 * 60);
 
-/// What may not have been read yet, and what follows.
+/// Data that may not have been read yet, and the limits that follow from it.
 #[derive(Debug)]
 struct Stalls {
     liveness: Liveness,
-    /// Whether more may be out than a kernel takes by itself.
+    /// Whether more data may be outstanding than a kernel accepts by itself.
     may_stall: bool,
-    /// Bytes since then, and in the time before.
+    /// Bytes since then, and in the period before.
     since: Instant,
     written: [u64; 2],
 }
@@ -40,12 +40,12 @@ impl Stalls {
         Self { liveness, may_stall: false, since: now, written: [0; 2] }
     }
 
-    /// What holds now.
+    /// Returns the current limits.
     const fn in_force(&self) -> Liveness {
         if self.may_stall { self.liveness.may_stall() } else { self.liveness }
     }
 
-    /// So many more bytes were written. Answers whether something else holds from now on.
+    /// Records written bytes. Returns whether the limits have changed.
     fn wrote(&mut self, bytes: u64, now: Instant) -> bool {
         let changed = self.look(now);
         self.written[0] += bytes;
@@ -54,7 +54,7 @@ impl Stalls {
         changed != begins
     }
 
-    /// Time has passed: what was read by now counts no more. Answers whether something else holds from now on.
+    /// Forgets data that is assumed to have been read by now. Returns whether the limits have changed.
     fn look(&mut self, now: Instant) -> bool {
         let passed = now - self.since;
         if passed >= READ_WITHIN {
@@ -70,13 +70,13 @@ impl Stalls {
         self.written[0] + self.written[1]
     }
 
-    /// When to look again.
+    /// Returns when to call [`Self::look`] again.
     fn next_look(&self) -> Option<Instant> {
         self.may_stall.then(|| self.since + READ_WITHIN)
     }
 }
 
-/// An end of a tunnel whose kernel is told whenever something else holds.
+/// An end of a tunnel. The kernel is told when its limits change.
 pub(super) struct Watched {
     stream: Stream,
     stalls: Stalls,
@@ -93,7 +93,7 @@ impl Watched {
         let changed = self.stalls.wrote(bytes as u64, Instant::now());
         self.settle(changed);
         if changed {
-            // Nobody may read before there is something to be read.
+            // Possibly nobody reads before there is data to read.
             self.poll_look(cx);
         }
     }
@@ -174,7 +174,7 @@ mod tests {
         assert!(stalls.wrote(1, began));
         assert_eq!(stalls.in_force(), Liveness::POD.may_stall());
         assert!(!stalls.wrote(1, began), "it is so already");
-        // It may have been written at the end of that time.
+        // The data may have been written at the end of that period.
         assert!(!stalls.look(began + READ_WITHIN));
         assert!(stalls.look(began + 2 * READ_WITHIN));
         assert_eq!((stalls.in_force(), stalls.next_look()), (Liveness::POD, None));
@@ -189,7 +189,7 @@ mod tests {
             assert!(!stalls.wrote(TAKEN_UNREAD / 2, now));
         }
         assert!(stalls.wrote(TAKEN_UNREAD / 4, now), "more at once is too much");
-        // As much again and again keeps it so.
+        // The same amount in each period keeps the limits.
         for _ in 0..10 {
             now += READ_WITHIN;
             assert!(!stalls.wrote(TAKEN_UNREAD, now));

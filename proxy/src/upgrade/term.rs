@@ -1,4 +1,4 @@
-//! When a tunnel is ended though neither side has.
+//! When a tunnel is closed although neither side has closed it.
 
 use std::{future::pending, time::Duration};
 
@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep_until};
 /// How long a tunnel may last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Term {
-    /// However much passes; `None` is without an end.
+    /// Regardless of its use; `None` is without a limit.
     pub(crate) until: Option<Instant>,
-    /// Without a byte, in either direction; `None` is for ever.
+    /// Without a byte in either direction; `None` is without a limit.
     pub(crate) idle: Option<Duration>,
 }
 
@@ -33,14 +33,14 @@ impl Watch {
         Self { until: term.until, silence: term.idle.map(silence) }
     }
 
-    /// Bytes have passed. Where nobody wants to know it, it costs nothing.
+    /// Records that bytes have passed. It costs nothing without an idle limit.
     pub(super) fn passed(&self) {
         if let Some(silence) = &self.silence {
             *silence.since.lock() = Instant::now();
         }
     }
 
-    /// Resolves when the term is over; answers why.
+    /// Resolves with the reason when the term is over.
     pub(super) async fn over(&self) -> &'static str {
         tokio::select! {
             () = self.aged() => "age",

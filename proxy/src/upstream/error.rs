@@ -12,17 +12,17 @@ use crate::{
     http2,
 };
 
-/// A request that got no answer.
+/// Why a request got no response.
 #[derive(Debug, Error)]
 #[error("{}: {cause}", said(*fate, address))]
 pub struct SendError {
-    /// What became of it: only this says whether it may be repeated.
+    /// What became of the request. Only this says whether it may be repeated.
     pub fate: Fate,
-    /// Where it was to go.
+    /// The address it was sent to.
     pub address: SocketAddr,
     /// What failed.
     pub cause: Cause,
-    /// Whether it was sent on a connection that had served others before: its server may just have been closing it.
+    /// Whether the connection had served requests before, so that its server may just have been closing it.
     pub on_used: bool,
 }
 
@@ -34,28 +34,28 @@ fn said(fate: Fate, address: &SocketAddr) -> String {
     }
 }
 
-/// Why a request got no answer.
+/// The cause of the failure.
 #[derive(Debug, Error)]
 pub enum Cause {
-    /// No connection could be made.
+    /// There was no connection.
     #[error("connect: {0}")]
     Connect(io::Error),
-    /// The connection failed or was closed before an answer came.
+    /// The connection failed or was closed before the response.
     #[error("{0}")]
     Broke(io::Error),
-    /// What came is no answer.
+    /// What arrived is not a valid response.
     #[error("the answer cannot be read: {0}")]
     Unreadable(Fault),
     /// HTTP/2 failed.
     #[error("{0}")]
     Http2(h2::Error),
-    /// The client broke off in the middle of its request's body, or sent what is none.
+    /// The client disconnected within its request's body, or sent an invalid body.
     #[error("the request's {0}")]
     Request(BodyError),
 }
 
 impl Cause {
-    /// The same once more, for others who waited for the same connection.
+    /// Returns the same error for other requests that waited for the same connection.
     pub(super) fn told_again(&self) -> Self {
         match self {
             Self::Connect(error) => Self::Connect(io::Error::new(error.kind(), error.to_string())),
@@ -66,14 +66,14 @@ impl Cause {
 }
 
 impl SendError {
-    /// Whether it is the client's doing, and says nothing of the peer.
+    /// Returns whether the client caused the error, so that it says nothing about the peer.
     pub const fn is_the_clients(&self) -> bool {
         matches!(self.cause, Cause::Request(_))
     }
 
     pub(super) fn of_http1(broken: Broken, address: SocketAddr, written: bool, on_used: bool) -> Self {
         let fate = match &broken {
-            // It was executed: that nobody can read what came of it is no reason to do it again.
+            // The request was executed: an unreadable response is no reason to execute it again.
             Broken::Unreadable(_) => Fate::Answered,
             _ if written => Fate::MaybeSent,
             _ => Fate::NeverSent,
@@ -99,8 +99,9 @@ impl SendError {
         Self { fate, address, cause, on_used }
     }
 
-    /// There was no connection to send it on. A server that took it and closed it, or said what nobody can read, is there,
-    /// and speaks no HTTP/2: others would say the same, and nobody is to take it for gone.
+    /// Returns the error for a missing connection. A server that accepted a connection and closed it, or sent
+    /// something unreadable, exists but does not speak HTTP/2. Other servers would do the same, and it does not count
+    /// as gone.
     pub(super) const fn unconnected(cause: Cause, address: SocketAddr) -> Self {
         let fate = match cause {
             Cause::Connect(_) => Fate::NeverSent,
@@ -111,8 +112,9 @@ impl SendError {
     }
 }
 
-/// What a peer has said of a stream: that it refuses it, or that it goes and has not begun with it (RFC 9113, section
-/// 8.7). One whose answer nobody can read has executed it: that is no reason to do it again.
+/// Returns what a peer said about a stream: that it refuses it, or that it shuts down and has not started it (RFC
+/// 9113, section 8.7). A peer whose response is unreadable has executed the request, which is no reason to execute it
+/// again.
 fn fate_of(error: &h2::Error) -> Fate {
     if error.is_library() {
         return Fate::Answered;
@@ -123,14 +125,14 @@ fn fate_of(error: &h2::Error) -> Fate {
     if error.is_remote() && (goes || refuses) { Fate::RefusedByPeer } else { Fate::MaybeSent }
 }
 
-/// What `h2` itself finds wrong is what the peer said.
+/// Errors that `h2` itself finds are about what the peer sent.
 impl From<h2::Error> for Cause {
     fn from(error: h2::Error) -> Self {
         if !error.is_library() {
             return Self::Http2(error);
         }
         let of_all =
-            if error.is_go_away() { "; what the app speaks is not HTTP/2, or not properly" } else { "" };
+            if error.is_go_away() { "; the app does not speak HTTP/2, or not correctly" } else { "" };
         Self::Unreadable(Fault::malformed(format!("{error}{of_all}")))
     }
 }

@@ -1,8 +1,8 @@
-//! Connections of HTTP/1 that wait for their next request.
+//! HTTP/1 connections that wait for their next request.
 //!
-//! A server closes an idle connection when it likes. A request that is written at that moment is lost, or must be sent
-//! twice; so each connection is looked at before it is used, and none is kept for as long as its server was seen to keep
-//! one.
+//! A server may close an idle connection at any time. A request that is written at that moment is lost, or must be
+//! sent twice. Therefore each connection is checked before it is used, and none is kept for as long as its server is
+//! known to keep connections.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::Upstream;
 use crate::http1::Connection;
 
-/// How often idle connections are looked at: so many times while one may be idle, within these bounds.
+/// How often idle connections are checked: this many times during the maximum idle time, within the bounds below.
 const LOOKS: u32 = 20;
 const EVERY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
@@ -31,27 +31,27 @@ pub(super) struct IdleConnections {
 
 #[derive(Debug)]
 struct State {
-    /// The youngest last.
+    /// The youngest is last.
     connections: Vec<Connection>,
     keeps: Keeps,
 }
 
-/// For how long idle connections are kept: less than their server keeps them.
+/// How long idle connections are kept: less than their server keeps them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Keeps(Duration);
 
 impl Keeps {
-    /// A connection was found closed when it had been idle for `idle`.
+    /// Records that a connection was found closed after it had been idle for `idle`.
     fn closed_after(&mut self, idle: Duration) {
-        // Of a server that goes all are closed, old and young: that teaches nothing.
+        // A server that shuts down closes all connections, old and young, which says nothing about its idle time.
         if idle >= Duration::from_secs(1) {
             self.0 = self.0.min(idle.mul_f64(0.8));
         }
     }
 
-    /// How long to keep a connection whose server has said that it keeps it for `said`.
+    /// Returns how long to keep a connection whose server has said that it keeps it for `said`.
     fn of(self, said: Option<Duration>) -> Duration {
-        // A second for the way there and back, and for whole seconds that were rounded.
+        // Subtract a second for the round trip, and for seconds that were rounded.
         said.map_or(self.0, |said| self.0.min(said.saturating_sub(Duration::from_secs(1)).max(said / 2)))
     }
 }
@@ -67,7 +67,7 @@ impl IdleConnections {
         self.state.lock().connections.len()
     }
 
-    /// The youngest that still lives.
+    /// Returns the youngest connection that is still open.
     pub(super) fn take(&self) -> Option<Connection> {
         loop {
             let (connection, keeps) = {
@@ -85,7 +85,7 @@ impl IdleConnections {
         }
     }
 
-    /// Closes those that were idle for too long, or whose server has closed them. Answers whether any is left.
+    /// Closes connections that were idle for too long, or that their server has closed. Returns whether any is left.
     pub(super) fn sweep(&self, now: Instant) -> bool {
         let State { connections, keeps } = &mut *self.state.lock();
         connections.retain(|connection| {
@@ -112,7 +112,7 @@ pub(super) fn keep(upstream: &Arc<Upstream>, connection: Connection) {
     watch(upstream);
 }
 
-/// Sees to it that idle connections are closed in time. Ends when nothing is idle, so that no timer outlives the traffic.
+/// Closes idle connections in time. Ends when none is left, so that no timer outlives the traffic.
 pub(super) fn watch(upstream: &Arc<Upstream>) {
     if upstream.idle.sweeping.swap(true, Ordering::Relaxed) {
         return;

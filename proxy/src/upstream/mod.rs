@@ -1,6 +1,6 @@
-//! Connections to one address, kept alive and used again, last in first out.
+//! Connections to one address, kept open and reused, last in first out.
 //!
-//! What matters here is what is known when a request fails: [`SendError::fate`].
+//! The most important result is what is known when a request fails: [`SendError::fate`].
 
 mod error;
 mod idle;
@@ -25,19 +25,19 @@ use shared::{Shared, SharedConnections};
 
 pub use error::{Cause, SendError};
 
-/// How connections to one address are made and kept.
+/// Limits for the connections to one address.
 #[derive(Clone, Copy, Debug)]
 pub struct UpstreamLimits {
-    /// A connection that was not made in this time has failed.
+    /// A connection that is not established within this time has failed.
     pub connect_timeout: Duration,
-    /// Idle connections kept; further ones are closed.
+    /// Maximum number of idle connections; further ones are closed.
     pub max_idle: usize,
-    /// A connection idle for longer is closed; sooner where its server is known to.
+    /// Maximum idle time of a connection; less if its server is known to close it sooner.
     pub idle_timeout: Duration,
-    /// How soon a server that is silently gone is noticed.
+    /// How soon a server that vanished is detected.
     pub liveness: Liveness,
-    /// An HTTP/2 server that says nothing for so long is asked whether it lives, and has as long to answer; `None` asks
-    /// nothing. A program that is busy with one request may not get to answer.
+    /// An HTTP/2 server that is silent for this long gets a PING, and has as long to answer; `None` sends no PING. A
+    /// program that is busy with one request may not be able to answer.
     pub ping: Option<Duration>,
 }
 
@@ -46,7 +46,7 @@ impl Default for UpstreamLimits {
         Self {
             connect_timeout: Duration::from_secs(1),
             max_idle: 1000,
-            // As nginx has it. What servers allow is learned.
+            // As in nginx. The idle times of servers are learned.
             idle_timeout: Duration::from_secs(60),
             liveness: Liveness::POD,
             ping: Some(PING),
@@ -63,10 +63,10 @@ pub struct Upstream {
     shared: SharedConnections,
 }
 
-/// What an answer came on, to be given back when the answer was read.
+/// What carried a response. It is returned when the response was read.
 #[derive(Debug)]
 pub(crate) enum Borrowed {
-    /// HTTP/1: a connection that nobody else uses until then.
+    /// HTTP/1: a connection that is used by nobody else until then.
     Connection { upstream: Arc<Upstream> },
     /// HTTP/2: one of the streams of a connection.
     Stream { _place: Place },
@@ -80,17 +80,17 @@ impl Borrowed {
     }
 }
 
-/// An answer whose head has come.
+/// A response whose head has arrived.
 #[derive(Debug)]
 pub(crate) enum Answered {
-    /// With its body.
+    /// A response with its body.
     Whole(Response<AnswerBody>, Borrowed),
-    /// With what follows after a switch of protocols.
+    /// A switch of protocols, with the tunnel that follows.
     Switched(Response<()>, upgrade::End),
 }
 
 impl Upstream {
-    /// No connection is made before the first request.
+    /// Returns an upstream for `address`. It connects at the first request.
     pub fn new(address: SocketAddr, limits: UpstreamLimits) -> Arc<Self> {
         Arc::new(Self {
             address,
@@ -100,22 +100,23 @@ impl Upstream {
         })
     }
 
-    /// Where it leads.
+    /// Returns the address.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Connections that wait for their next request.
+    /// Returns the number of connections that wait for their next request.
     #[cfg(test)]
     pub(crate) fn idle(&self) -> usize {
         self.idle.len()
     }
 
-    /// Sends the request of `head` and `body` in its own protocol version, over a kept connection if there is one.
+    /// Sends the request of `head` and `body` in its own protocol version, over an existing connection if there is
+    /// one.
     ///
     /// # Errors
     ///
-    /// [`SendError`] says what became of it.
+    /// Returns [`SendError`], which says what became of the request.
     pub(crate) async fn send(
         self: &Arc<Self>,
         head: &request::Parts,
@@ -140,7 +141,7 @@ impl Upstream {
             };
             let exchange = Box::new(Exchange::new(connection, head, body.from_the_beginning()));
             match self.exchange(exchange, head).await {
-                // Nothing was written, because the connection had ended: the next may not have.
+                // Nothing was written, because the connection had ended. Another one may still be open.
                 Err(error) if kept && error.fate == Fate::NeverSent && !error.is_the_clients() => {}
                 answered => return answered,
             }
@@ -198,7 +199,7 @@ impl Upstream {
             if matches!(error.fate, Fate::NeverSent | Fate::RefusedByPeer) {
                 self.shared.forget(&place);
             }
-            // It was closing. Each of these is forgotten, so that the loop ends.
+            // The connection was closing. Each such connection is forgotten, so the loop ends.
             if !(kept && error.fate == Fate::NeverSent) {
                 return Err(error);
             }
@@ -217,29 +218,30 @@ impl Upstream {
 
     async fn connect_shared(&self) -> Result<Shared, Cause> {
         let stream = self.connect().await?;
-        // As with HTTP/1, an upload may wait longer for a slow app than its head; who is gone does not answer a PING.
+        // As with HTTP/1, an upload may wait longer for a slow app than its head. A peer that is gone does not answer
+        // a PING.
         self.limits.liveness.may_stall().limit_unacknowledged(&stream).map_err(Cause::Connect)?;
         let room = Room::new();
-        // Of four kilobytes, which every request would have room for; few make a connection.
+        // The future has four kilobytes, which every request would have to reserve; few requests open a connection.
         let sender = Box::pin(http2::client::begin(stream, room.clone(), self.limits.ping)).await?;
         Ok(Shared { sender, room })
     }
 
-    /// Closes what was idle for too long. Answers whether anything idle is left.
+    /// Closes connections that were idle for too long. Returns whether any idle connection is left.
     fn sweep(&self, now: Instant) -> bool {
         let idle = self.idle.sweep(now);
         self.shared.sweep(now, self.limits.idle_timeout) || idle
     }
 }
 
-/// The request as `h2` takes it. In HTTP/2 the host is a part of the target; a client may have named it in `Host` alone
+/// Returns the request for `h2`. In HTTP/2 the host is part of the target; a client may have sent it in `Host` only
 /// (RFC 9113, section 8.3.1).
 fn http2_request(head: &request::Parts) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();
     *request.uri_mut() = with_authority(head);
-    // Only a request that is said to come from HTTP/1 may have no host at all.
+    // Only a request that came from HTTP/1 may have no host at all.
     let has_host = request.uri().authority().is_some();
     *request.version_mut() = if has_host { Version::HTTP_2 } else { Version::HTTP_11 };
     request

@@ -1,5 +1,5 @@
-//! HTTP/2 connections to one address. A stream goes to the first that has room for it; where none has,
-//! another is made: a stream that waited for room could wait for as long as the others last.
+//! HTTP/2 connections to one address. A stream goes to the first connection that has room for it. If none has, a new
+//! connection is opened, because a stream that waited for room could wait for as long as the other streams last.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,12 +12,12 @@ use crate::http2::{Place, Room, client::Sender};
 #[derive(Debug, Default)]
 pub(super) struct SharedConnections {
     open: Mutex<Vec<Shared>>,
-    /// Held by who makes a connection, so that a burst does not make one for each of its streams. Keeps
-    /// how the last attempt failed: those who waited for it do not try one after the other.
+    /// Locked while a connection is opened, so that a burst does not open one for each of its streams. It keeps the
+    /// last failure, so that those that waited do not try one after another.
     connecting: sync::Mutex<Option<(Instant, Cause)>>,
 }
 
-/// A connection and the streams on it.
+/// A connection and its streams.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) sender: Sender,
@@ -31,7 +31,7 @@ impl Shared {
 }
 
 impl SharedConnections {
-    /// A stream on a kept connection (`true`), or on a new one from `connect`.
+    /// Returns a stream on an existing connection (`true`), or on a new one from `connect`.
     pub(super) async fn stream(
         &self,
         connect: impl Future<Output = Result<Shared, Cause>>,
@@ -62,12 +62,12 @@ impl SharedConnections {
         }
     }
 
-    /// The connection of `place` takes no more.
+    /// Forgets the connection of `place`, which accepts no more streams.
     pub(super) fn forget(&self, place: &Place) {
         self.open.lock().retain(|shared| !place.is_in(&shared.room));
     }
 
-    /// Closes those that have had no stream for `idle`. Answers whether any is left.
+    /// Closes connections that have had no stream for `idle`. Returns whether any is left.
     pub(super) fn sweep(&self, now: Instant, idle: Duration) -> bool {
         let mut open = self.open.lock();
         open.retain(|shared| {
@@ -78,7 +78,7 @@ impl SharedConnections {
         !open.is_empty()
     }
 
-    /// Room is counted under the lock: two streams never take the last place.
+    /// Room is counted under the lock, so two streams never take the same place.
     fn kept(&self) -> Option<(Sender, Place)> {
         let mut open = self.open.lock();
         open.retain(|shared| !shared.room.is_closed());

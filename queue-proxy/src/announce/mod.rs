@@ -1,7 +1,7 @@
-//! The pod announces itself: where it is, the moment the sidecar listens, and that it leaves, the moment it drains.
+//! Announces the pod: where it is, as soon as the sidecar listens, and that it leaves, as soon as it drains.
 //!
-//! The API server would tell the autoscaler as well, some 300 to 650 ms later. So a failure here is a slower start,
-//! and never more: it is told of once and counted, and nothing waits for it.
+//! The API server also tells the autoscaler, some 300 to 650 ms later. A failure to announce therefore only makes the
+//! start slower: it is logged once and counted, and nothing waits for it.
 
 mod policy;
 
@@ -18,22 +18,22 @@ use tracing::{debug, warn};
 use crate::metrics::Metrics;
 use policy::{COMING, LEAVING, Next, Patience};
 
-/// Below the second after which TCP itself tries again: the network of a pod that is just being made may lose the
-/// first packet.
+/// Less than the second after which TCP retries: the network of a pod that is just being created may lose the first
+/// packet.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
-/// A try has failed after so long.
+/// Time limit for one attempt.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// An answer says in some words why not.
+/// Maximum size of an answer, which says in some words why an announcement was refused.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
 
-/// What is announced, and to whom.
+/// What to announce, and to which autoscaler.
 #[derive(Clone, Debug)]
 pub struct Announcing {
     /// The autoscaler.
     pub autoscaler: SocketAddr,
-    /// What the pod says of itself when it comes.
+    /// What the pod announces when it comes.
     pub pod: Announcement,
-    /// Whether it says that it comes at all.
+    /// Whether the pod announces that it comes.
     pub ready_by: ReadyBy,
 }
 
@@ -43,8 +43,8 @@ pub enum ReadyBy {
     /// The sidecar, with the pod's own probes.
     #[default]
     Sidecar,
-    /// The kubelet alone, because the pod's own probe is one that a sidecar cannot try. Such a pod takes requests when
-    /// Kubernetes calls it ready; who hears of it earlier would take an open port for readiness.
+    /// Only the kubelet, because a sidecar cannot try the pod's own probe. Such a pod takes requests when Kubernetes
+    /// considers it ready. An earlier announcement would treat an open port as readiness.
     Kubelet,
 }
 
@@ -67,14 +67,16 @@ pub(crate) struct Announcer {
 
 impl Announcer {
     pub(crate) fn new(announcing: &Announcing, metrics: Arc<Metrics>) -> Self {
-        // No connection is kept: behind one address there are several autoscalers, and the next may know the pod.
+        // Connections are not kept: there are several autoscalers behind one address, and the next one may know the
+        // pod.
         let limits =
             UpstreamLimits { connect_timeout: CONNECT_TIMEOUT, max_idle: 0, ..UpstreamLimits::default() };
         let upstream = Upstream::new(announcing.autoscaler, limits);
         Self { upstream, pod: announcing.pod.clone(), ready_by: announcing.ready_by, metrics }
     }
 
-    /// Says that the pod comes, where it is for us to say; and that it leaves, once it is `leaving`.
+    /// Announces that the pod comes, unless only the kubelet can tell when it is ready; and, once `leaving` resolves,
+    /// that it leaves.
     pub(crate) async fn run(self, leaving: impl Future<Output = ()>) {
         let coming = async {
             if self.ready_by == ReadyBy::Sidecar {
@@ -113,11 +115,11 @@ impl Announcer {
         let why = answer.map_or_else(|error| error, |(status, text)| format!("{status}: {}", text.trim()));
         warn!(
             autoscaler = %self.upstream.address(), what, outcome, tries, why,
-            "could not announce the pod; it will be found through the API server, later"
+            "failed to announce the pod; it will be found through the API server later"
         );
     }
 
-    /// The status and what was said with it, or why there is none.
+    /// Returns the status and text of the answer, or why there is none.
     async fn try_once(&self, body: Bytes) -> Result<(StatusCode, String), String> {
         let request = Request::post(PATH)
             .header(header::HOST, self.upstream.address().to_string())

@@ -3,21 +3,22 @@ use std::time::Duration;
 use ebb_core::backoff;
 use http::StatusCode;
 
-/// How often, and for how long, something is said to an autoscaler that does not take it.
+/// How often, and for how long, to repeat an announcement that an autoscaler does not accept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Before the second try.
+    /// Pause before the second attempt.
     pub(super) first_pause: Duration,
     /// Pauses double up to this.
     pub(super) longest_pause: Duration,
-    /// After so long nobody would profit from it any more.
+    /// Time after which an announcement is of no use any more.
     pub(super) limit: Duration,
-    /// No more tries than this.
+    /// Maximum number of attempts.
     pub(super) tries: u32,
 }
 
-/// A pod that comes. What it says may be ahead of what the autoscaler watches by some milliseconds; a network that
-/// is just being made, or an autoscaler that restarts, takes seconds. After a minute the API server has told long ago.
+/// For a pod that comes. Its announcement may be some milliseconds ahead of what the autoscaler has seen from the API
+/// server. A network that is just being created, or an autoscaler that restarts, takes seconds. After a minute, the
+/// API server has told the autoscaler long ago.
 pub(super) const COMING: Patience = Patience {
     first_pause: Duration::from_millis(10),
     longest_pause: Duration::from_secs(1),
@@ -25,7 +26,7 @@ pub(super) const COMING: Patience = Patience {
     tries: u32::MAX,
 };
 
-/// A pod that leaves. Requests that still come are served meanwhile: it is not worth much trouble.
+/// For a pod that leaves. It still serves requests that arrive, so this is not worth much effort.
 pub(super) const LEAVING: Patience = Patience {
     first_pause: Duration::from_millis(20),
     longest_pause: Duration::from_millis(500),
@@ -33,22 +34,22 @@ pub(super) const LEAVING: Patience = Patience {
     tries: 4,
 };
 
-/// What to do after a try.
+/// What to do after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// It was taken.
+    /// The announcement was accepted.
     Taken,
-    /// It never will be.
+    /// It will never be accepted.
     Refused,
-    /// It may be some time, and nobody waits any longer.
+    /// It was not accepted in time; stop trying.
     GivenUp,
-    /// Try again after so long.
+    /// Try again after this pause.
     Again(Duration),
 }
 
 impl Patience {
-    /// What to do after the `tries`th try, `elapsed` since the first one began, that was answered with `status`; or
-    /// not at all.
+    /// Returns what to do after attempt number `tries`, `elapsed` after the start of the first one. `status` is the
+    /// answer, or `None` without one.
     pub(super) fn next(&self, status: Option<StatusCode>, tries: u32, elapsed: Duration) -> Next {
         match status {
             Some(status) if status.is_success() => return Next::Taken,

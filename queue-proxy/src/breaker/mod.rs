@@ -1,7 +1,7 @@
-//! Admission: so many requests execute, so many wait their turn, the next one is refused.
+//! Admission: a limited number of requests execute, a limited number are pending, and the next one is refused.
 //!
-//! Waiting is first come, first served: whoever ends hands its slot to the oldest waiter, and a newcomer
-//! never overtakes. tokio's `Semaphore` was not taken because its waiting room has no bound.
+//! Waiting is first come, first served: a request that ends hands its slot to the oldest pending request, and a new
+//! one never overtakes. tokio's `Semaphore` is not used because its queue is unbounded.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -15,26 +15,27 @@ mod tests;
 /// The bounds of a [`Breaker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Requests that may wait beyond those that execute.
+    /// Maximum number of pending requests, in addition to executing ones.
     pub queue_depth: usize,
-    /// Requests that may execute at once, at most. With `queue_depth` it bounds all that are in flight.
+    /// Maximum number of requests that execute at once. Together with `queue_depth`, it limits the requests in
+    /// flight.
     pub max_concurrency: usize,
-    /// Requests that may execute at once, at first.
+    /// Initial number of requests that may execute at once.
     pub initial_capacity: usize,
 }
 
 /// Bounds that contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidBounds {
-    /// Nobody could ever wait.
+    /// No request could ever wait.
     #[error("queue depth is 0; want at least 1")]
     NoQueue,
-    /// The capacity exceeds what is possible.
+    /// The initial capacity exceeds the maximum.
     #[error("initial capacity {0} exceeds the maximal concurrency {1}")]
     CapacityAboveMaximum(usize, usize),
 }
 
-/// The waiting room is full.
+/// The queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("pending request queue full")]
 pub struct Full;
@@ -50,7 +51,7 @@ pub struct Breaker {
 struct State {
     capacity: usize,
     executing: usize,
-    /// Oldest first; tickets grow, so that a waiter that leaves is found by binary search.
+    /// The oldest is first. Tickets increase, so a waiter that leaves is found by binary search.
     waiting: VecDeque<Waiter>,
     next_ticket: u64,
 }
@@ -61,27 +62,27 @@ struct Waiter {
     hand_over: oneshot::Sender<Slot>,
 }
 
-/// One permitted execution. Dropping it hands it to the oldest waiter.
+/// Permission to execute a request. Dropping it hands it to the oldest pending request.
 #[derive(Debug)]
 pub struct Slot {
     breaker: Arc<Breaker>,
 }
 
-/// How many requests are where.
+/// The number of requests in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Wait for a slot.
+    /// Requests that wait for a slot.
     pub pending: usize,
-    /// Hold one.
+    /// Requests that hold a slot.
     pub executing: usize,
 }
 
 impl Breaker {
-    /// A breaker within `bounds`.
+    /// Returns a breaker within `bounds`.
     ///
     /// # Errors
     ///
-    /// [`InvalidBounds`] names the contradiction.
+    /// Returns [`InvalidBounds`] if the bounds contradict each other.
     pub fn new(bounds: Bounds) -> Result<Arc<Self>, InvalidBounds> {
         if bounds.queue_depth == 0 {
             return Err(InvalidBounds::NoQueue);
@@ -104,17 +105,17 @@ impl Breaker {
     ///
     /// # Errors
     ///
-    /// [`Full`], at once, if all places are taken.
+    /// Returns [`Full`] at once if all places are taken.
     pub async fn acquire(self: &Arc<Self>) -> Result<Slot, Full> {
         let mut waiting = match self.enter()? {
             Entered::Slot(slot) => return Ok(slot),
             Entered::Waiting(waiting) => waiting,
         };
-        // The sender lives in the queue until it is used.
+        // This cannot fail: the sender stays in the queue until it is used.
         (&mut waiting.handed).await.map_err(|_| Full)
     }
 
-    /// Takes a slot if one is free now.
+    /// Returns a slot if one is free now.
     pub fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
         let mut state = self.state.lock();
         let free = state.has_room() && self.in_flight(&state) < self.places;
@@ -124,13 +125,14 @@ impl Breaker {
         })
     }
 
-    /// Changes how many may execute at once. Fewer interrupts nobody; more lets waiters in at once.
+    /// Changes how many requests may execute at once. A lower number does not interrupt any request; a higher one
+    /// admits pending requests at once.
     pub fn set_capacity(self: &Arc<Self>, capacity: usize) {
         self.state.lock().capacity = capacity;
         self.hand_out();
     }
 
-    /// How many wait and how many execute.
+    /// Returns how many requests are pending and executing.
     pub fn occupancy(&self) -> Occupancy {
         let state = self.state.lock();
         Occupancy { pending: state.waiting.len(), executing: state.executing }
@@ -157,7 +159,7 @@ impl Breaker {
         Ok(Entered::Waiting(Waiting { breaker: self.clone(), ticket, handed }))
     }
 
-    /// Gives free slots to the oldest waiters.
+    /// Gives free slots to the oldest pending requests.
     fn hand_out(self: &Arc<Self>) {
         loop {
             let waiter = {
@@ -169,7 +171,7 @@ impl Breaker {
                 state.executing += 1;
                 waiter
             };
-            // A waiter that has just left returns the slot by dropping it, outside the lock.
+            // If the waiter has just left, the slot is returned by dropping it, outside the lock.
             drop(waiter.hand_over.send(Slot { breaker: self.clone() }));
         }
     }
@@ -180,7 +182,7 @@ enum Entered {
     Waiting(Waiting),
 }
 
-/// A place in the queue, given up when dropped.
+/// A place in the queue. Dropping it leaves the queue.
 struct Waiting {
     breaker: Arc<Breaker>,
     ticket: u64,
@@ -193,20 +195,21 @@ impl Drop for Waiting {
         if let Ok(index) = state.waiting.binary_search_by_key(&self.ticket, |waiter| waiter.ticket) {
             state.waiting.remove(index);
         }
-        // A slot that was handed over meanwhile is dropped with the receiver, after the lock.
+        // A slot that was handed over meanwhile is dropped with the receiver, after the lock is released.
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.breaker.state.lock().executing -= 1;
-        // Until the slot is handed out nobody can take it: who comes finds others waiting.
+        // Until the slot is handed out, nobody else can take it, because new requests find others waiting.
         self.breaker.hand_out();
     }
 }
 
 impl State {
-    /// Whether a newcomer may execute at once. Not while others wait: their slot may just be on its way to them.
+    /// Returns whether a new request may execute at once. Not while others are pending, because a slot may just be on
+    /// its way to them.
     fn has_room(&self) -> bool {
         self.executing < self.capacity && self.waiting.is_empty()
     }

@@ -57,7 +57,7 @@ fn a_slot_handed_to_a_waiter_that_never_looks_is_not_lost() {
 
 type Acquiring = Pin<Box<dyn Future<Output = Result<Slot, Full>>>>;
 
-/// Plays the operations of a vector against a breaker.
+/// Runs the operations of a vector on a breaker.
 struct Player {
     breaker: Arc<Breaker>,
     waiting: VecDeque<task::Spawn<Acquiring>>,
@@ -157,7 +157,7 @@ fn vectors_breaker_constructor() {
             (Some(queue_depth), Some(max_concurrency), Some(initial_capacity)) => {
                 Breaker::new(Bounds { queue_depth, max_concurrency, initial_capacity }).is_ok()
             }
-            // Negative numbers do not even compile.
+            // Negative numbers would not compile.
             _ => false,
         };
         assert_eq!(accepted, row[3].as_bool().unwrap(), "{row}");
@@ -174,7 +174,7 @@ fn vectors_breaker_cases() {
     println!("breaker.json cases: compared {compared} states of {} cases", cases.len());
 }
 
-/// Returns how many states were compared.
+/// Returns the number of states that were compared.
 fn compare(case: &Value) -> usize {
     let mut player = Player::new(Bounds {
         queue_depth: size(&case["queue_depth"]).unwrap(),
@@ -236,7 +236,7 @@ fn nobody_overtakes_a_waiter_whose_slot_is_on_its_way() {
     let first = breaker.try_acquire().unwrap();
     let mut waiter = task::spawn(breaker.acquire());
     assert_pending!(waiter.poll());
-    // The moment between the end of one request and the beginning of the next.
+    // The moment between the end of one request and the start of the next.
     breaker.state.lock().executing -= 1;
     assert!(breaker.try_acquire().is_none());
     let mut newcomer = task::spawn(breaker.acquire());

@@ -1,4 +1,4 @@
-//! One attempt, as the kubelet would make it: on a connection of its own, which ends with it.
+//! One attempt of a probe, as the kubelet would make it: on its own connection.
 
 use std::{io, net::SocketAddr};
 
@@ -32,9 +32,9 @@ pub(super) enum NotReady {
     GrpcStatus(String),
     #[error("the health check was answered with {0:?}")]
     Health(grpc::ServingStatus),
-    #[error("the answer to the health check is not one")]
+    #[error("the answer to the health check is invalid")]
     NoHealth,
-    #[error("the probe is no valid request: {0}")]
+    #[error("the probe is not a valid request: {0}")]
     Invalid(#[from] http::Error),
 }
 

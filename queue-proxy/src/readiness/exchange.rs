@@ -7,22 +7,22 @@ use tokio::time::Instant;
 
 use super::attempt::NotReady;
 
-/// Whoever asks is told by it who asks, as by the kubelet.
+/// The user agent of probes, similar to the kubelet's.
 pub(super) const AGENT: &str = "kube-probe/ebb";
 
-/// What was answered.
+/// The response to a probe.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Its beginning.
+    /// The beginning of the body.
     pub(super) body: Vec<u8>,
-    /// `None` where the body was not read to its end, or had none.
+    /// `None` if the body was not read completely, or had no trailers.
     pub(super) trailers: Option<HeaderMap>,
 }
 
-/// Sends `request` on a new connection, because that one can be made is what a probe must find out, and reads its
-/// answer until it ends or has `enough` bytes.
+/// Sends `request` on a new connection, because a probe must also find out whether the app accepts one. Reads the
+/// response until it ends or has `enough` bytes.
 pub(super) async fn exchange(
     address: SocketAddr,
     request: Request<RequestBody>,
@@ -38,7 +38,7 @@ pub(super) async fn exchange(
     let (status, headers) = (forwarded.status(), forwarded.headers().clone());
     let mut answer = Answer { status, headers, body: Vec::new(), trailers: None };
     if status.is_informational() {
-        // A protocol that nobody asked for: there is no body to read.
+        // The app switched protocols although nobody asked for it: there is no body to read.
         return Ok(answer);
     }
     let response: Response<_> = forwarded.into_response(());

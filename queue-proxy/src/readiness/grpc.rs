@@ -1,4 +1,5 @@
-//! gRPC's health check (`grpc.health.v1.Health/Check`), which is two messages of one field each: no library for it.
+//! gRPC's health check (`grpc.health.v1.Health/Check`). It consists of two messages with one field each, so it needs
+//! no library.
 
 use std::net::SocketAddr;
 
@@ -13,14 +14,14 @@ use super::{
     exchange::{AGENT, Answer, exchange},
 };
 
-/// An answer has 7 bytes.
+/// Maximum size of the response, which usually has 7 bytes.
 const ENOUGH_BYTES: usize = 4 * 1024;
-/// Before each message: whether it is compressed, and its length.
+/// Length of the prefix of each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
 #[derive(Clone, PartialEq, Eq, Message)]
 struct HealthCheckRequest {
-    /// Empty is the whole server.
+    /// Empty for the whole server.
     #[prost(string, tag = "1")]
     service: String,
 }
@@ -31,7 +32,7 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-/// What a server says of its service.
+/// The status of a service, as its server reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub(super) enum ServingStatus {
@@ -41,7 +42,7 @@ pub(super) enum ServingStatus {
     ServiceUnknown = 3,
 }
 
-/// Asks at `address` how `service` is.
+/// Asks the server at `address` for the status of `service`.
 pub(super) async fn attempt(address: SocketAddr, service: &str, deadline: Instant) -> Result<(), NotReady> {
     let answer = exchange(address, request(address, service)?, ENOUGH_BYTES, deadline).await?;
     match health(&answer)? {
@@ -67,7 +68,7 @@ fn health(answer: &Answer) -> Result<ServingStatus, NotReady> {
     if answer.status != StatusCode::OK {
         return Err(NotReady::Status(answer.status));
     }
-    // A call that fails at once has its end in its head.
+    // A call that fails at once has its status in the head.
     let ended = answer.trailers.as_ref().and_then(grpc_status).or_else(|| grpc_status(&answer.headers));
     match ended {
         Some("0") => message(&answer.body).ok_or(NotReady::NoHealth),
@@ -80,7 +81,7 @@ fn grpc_status(headers: &HeaderMap) -> Option<&str> {
     headers.get("grpc-status")?.to_str().ok()
 }
 
-/// The one message in `body`; it is never compressed, because nobody said that it may be.
+/// Returns the message in `body`. It is never compressed, because the request does not allow it.
 fn message(body: &[u8]) -> Option<ServingStatus> {
     let (prefix, message) = body.split_at_checked(PREFIX_BYTES)?;
     let (compressed, length) = prefix.split_first()?;
@@ -88,7 +89,7 @@ fn message(body: &[u8]) -> Option<ServingStatus> {
     if *compressed != 0 || usize::try_from(length).ok()? != message.len() {
         return None;
     }
-    // A status that is newer than we are is at least not that it serves.
+    // An unknown status is at least not `SERVING`.
     let response = HealthCheckResponse::decode(message).ok()?;
     Some(ServingStatus::try_from(response.status).unwrap_or(ServingStatus::Unknown))
 }
@@ -104,7 +105,7 @@ mod tests {
             (&[0, 0, 0, 0, 2, 8, 2], Some(ServingStatus::NotServing)),
             (&[0, 0, 0, 0, 2, 8, 3], Some(ServingStatus::ServiceUnknown)),
             (&[0, 0, 0, 0, 2, 8, 9], Some(ServingStatus::Unknown)),
-            // What is 0 is not written.
+            // A value of 0 is not encoded.
             (&[0, 0, 0, 0, 0], Some(ServingStatus::Unknown)),
             (&[1, 0, 0, 0, 2, 8, 1], None),
             (&[0, 0, 0, 0, 3, 8, 1], None),

@@ -1,4 +1,4 @@
-//! An HTTP probe, by the kubelet's rules.
+//! An HTTP probe, with the kubelet's rules.
 
 use std::net::SocketAddr;
 
@@ -10,15 +10,15 @@ use super::{
     exchange::{AGENT, Answer, exchange},
 };
 
-/// Of an answer so much is read as the kubelet reads; what follows is not waited for.
+/// Number of bytes of a response that the kubelet reads; the rest is not awaited.
 const ENOUGH_BYTES: usize = 10 * 1024;
-/// Go's client follows no more.
+/// The maximum of Go's client.
 const MAX_REDIRECTS: usize = 10;
-/// Where a URL says none.
+/// The default port of a URL.
 const HTTP_PORT: u16 = 80;
 
-/// Asks for `path` at `address`. A redirect within the host is followed, and its end decides; one that leads elsewhere
-/// is as good as any answer below 400.
+/// Sends a GET for `path` to `address`. A redirect within the host is followed, and the last response decides. A
+/// redirect to another host counts like any response below 400.
 pub(super) async fn attempt(
     address: SocketAddr,
     path: &str,
@@ -38,8 +38,8 @@ pub(super) async fn attempt(
     Err(NotReady::Redirects(MAX_REDIRECTS))
 }
 
-/// The probe's own word goes first. Of `Host` there can be one; an agent, or what is accepted, that is said to be empty
-/// is left out.
+/// Headers of the probe replace the defaults. `Host` is sent once. If the probe sets the user agent or `Accept` to an
+/// empty value, it is left out.
 fn request(at: SocketAddr, path: &str, headers: &[(String, String)]) -> Result<Request<()>, http::Error> {
     let mut request = Request::get(path).body(())?;
     let own = request.headers_mut();
@@ -62,8 +62,7 @@ fn request(at: SocketAddr, path: &str, headers: &[(String, String)]) -> Result<R
     Ok(request)
 }
 
-/// Where an answer to what was asked of `at` sends us on to, if it is a place that we go to: the same host, without
-/// TLS.
+/// Returns the target of a redirect from `at`, if it is followed: the same host, without TLS.
 fn redirect(answer: &Answer, at: SocketAddr, path: &str) -> Option<(SocketAddr, String)> {
     let redirects = matches!(
         answer.status,
@@ -76,7 +75,7 @@ fn redirect(answer: &Answer, at: SocketAddr, path: &str) -> Option<(SocketAddr, 
     if redirects { resolved(location(&answer.headers)?, at, path) } else { None }
 }
 
-/// Without the part that is for a browser alone.
+/// Returns the location without its fragment, which is only for browsers.
 fn location(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::LOCATION)?.to_str().ok()?;
     text.split('#').next().filter(|text| !text.is_empty())

@@ -1,7 +1,7 @@
-//! Whether the app is ready, known as soon as it is.
+//! Detects when the app is ready, without delay.
 //!
-//! While the app starts it is tried every few milliseconds (`pace`), and whoever asks with a held probe is
-//! answered at the moment the first attempt succeeds: nobody else has to poll.
+//! While the app starts, it is tried every few milliseconds (see `pace`). Held probes are answered when the first
+//! attempt succeeds, so nobody else has to poll.
 
 mod attempt;
 mod exchange;
@@ -28,12 +28,12 @@ use tracing::{debug, info, warn};
 
 pub use probe::{Probe, ProbeKind, decode};
 
-/// What is known of the app.
+/// The state of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Not ready yet, or not any more.
+    /// The app is not ready yet, or not any more.
     Starting,
-    /// Answers its probes.
+    /// The app answers its probes.
     Ready {
         /// Since when.
         since: Instant,
@@ -41,31 +41,31 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Whether the app answers.
+    /// Returns whether the app is ready.
     pub const fn is_ready(self) -> bool {
         matches!(self, Self::Ready { .. })
     }
 }
 
-/// Tries the app and tells who wants to know.
+/// Tries the app and publishes its state.
 #[derive(Debug)]
 pub struct Readiness {
     probes: Vec<Probe>,
     app: SocketAddr,
     phase: watch::Sender<Phase>,
-    /// Whether it ever was ready.
+    /// Whether the app ever was ready.
     has_been_ready: AtomicBool,
-    /// When the check that was last finished was finished, and how it ended. Held while one runs, so that
-    /// those who ask at the same time share its answer.
+    /// When the last check ended, and its result. It is locked while a check runs, so that concurrent callers share
+    /// the result.
     last_check: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Readiness {
-    /// Readiness of the app that takes requests at `app`: all `probes` must succeed; without any the app counts as
-    /// ready.
+    /// Returns the readiness of the app that takes requests at `app`. All `probes` must succeed; without probes, the
+    /// app counts as ready.
     pub fn new(app: SocketAddr, mut probes: Vec<Probe>) -> Arc<Self> {
-        // An app that refuses a request is not ready (`lost`). That it is again must be seen at the same port, or it
-        // would be found ready at once by a probe that asks at another.
+        // An app that refuses a request is not ready (`lost`). Its recovery must be observed at the same port;
+        // otherwise, a probe of another port would report it ready at once.
         if !probes.is_empty() && probes.iter().all(|probe| probe.address(app) != app) {
             probes.insert(0, Probe::tcp());
         }
@@ -75,26 +75,26 @@ impl Readiness {
         Arc::new(Self { probes, app, phase, has_been_ready, last_check })
     }
 
-    /// What is known now.
+    /// Returns the current state.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
-    /// Whether the app was ever ready.
+    /// Returns whether the app was ever ready.
     pub fn has_been_ready(&self) -> bool {
         self.has_been_ready.load(Ordering::Relaxed)
     }
 
-    /// Follows what is known.
+    /// Returns a receiver of the state.
     pub fn subscribe(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
-    /// Tries the app whenever it is not known to be ready. Never ends.
+    /// Tries the app whenever it is not known to be ready. Never returns.
     pub async fn run(&self) {
         let mut phase = self.phase.subscribe();
         loop {
-            // The sender is our own.
+            // This cannot fail: `self` owns the sender.
             let _ = phase.wait_for(|phase| !phase.is_ready()).await;
             let began = Instant::now();
             self.until_ready(began).await;
@@ -105,7 +105,7 @@ impl Readiness {
         }
     }
 
-    /// Tries all probes until they have succeeded as often in a row as the one that wants it most often.
+    /// Tries all probes until all have succeeded as often in a row as the highest threshold requires.
     async fn until_ready(&self, began: Instant) {
         let threshold = self.probes.iter().map(|probe| probe.successes).max().unwrap_or(NonZeroU32::MIN);
         let (mut in_a_row, mut late) = (0, false);
@@ -127,7 +127,7 @@ impl Readiness {
         }
     }
 
-    /// The app refused a connection: it is not ready, whatever was known.
+    /// Records that the app refused a connection: it is not ready.
     pub fn lost(&self) {
         if self.probes.is_empty() {
             return;
@@ -139,16 +139,16 @@ impl Readiness {
         });
     }
 
-    /// Waits up to `hold` until the app is ready; answers whether it is.
+    /// Waits up to `hold` until the app is ready. Returns whether it is.
     pub async fn wait(&self, hold: Duration) -> bool {
         let mut phase = self.phase.subscribe();
         timeout(hold, phase.wait_for(|phase| phase.is_ready())).await.is_ok()
     }
 
-    /// Tries the app now, or takes the answer of a try that ends while we wait for our turn.
+    /// Tries the app now, or returns the result of a check that ends while this call waits for its turn.
     pub async fn check(&self) -> bool {
         if !self.phase().is_ready() {
-            // `run` tries it all the time: it would know.
+            // `run` tries the app all the time, and would have noticed.
             return false;
         }
         let asked = Instant::now();

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-/// An app that starts for longer than this is worth a line in the log.
+/// If an app takes longer than this to start, a warning is logged.
 pub(super) const WORTH_A_WARNING: Duration = Duration::from_secs(30);
 
-/// Time between two attempts when the app has been starting for `waited`.
+/// Returns the pause between two attempts when the app has been starting for `waited`.
 ///
-/// A refused connection on loopback costs some 20 µs, so that trying each millisecond takes 2 % of a core;
-/// the longer an app has been starting, the less a few milliseconds more matter: under half a percent of its time.
+/// A refused connection on loopback costs some 20 µs, so one attempt per millisecond uses 2 % of a core. The longer
+/// an app has been starting, the less a few additional milliseconds matter: the pause is less than half a percent of
+/// the time.
 pub(super) fn pause_after(waited: Duration) -> Duration {
     (waited / 256).clamp(Duration::from_millis(1), Duration::from_millis(10))
 }

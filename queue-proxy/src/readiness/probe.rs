@@ -1,4 +1,4 @@
-//! How the app is asked, from the pod's own readiness probe as `SERVING_READINESS_PROBE` carries it.
+//! The readiness probes of the app, decoded from `SERVING_READINESS_PROBE`.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -8,52 +8,52 @@ use std::{
 
 use ebb_core::probe::{self, HttpGet, InvalidProbe, Port};
 
-/// One way to ask the app whether it is ready.
+/// One probe of the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// How it is asked.
+    /// What to try.
     pub kind: ProbeKind,
-    /// Where; `None` is where the app takes requests.
+    /// The host; `None` is the host on which the app takes requests.
     pub host: Option<IpAddr>,
-    /// On which port; `None` is the one on which the app takes requests.
+    /// The port; `None` is the port on which the app takes requests.
     pub port: Option<NonZeroU16>,
-    /// An answer that takes longer is none.
+    /// Time limit for the response.
     pub timeout: Duration,
-    /// So many successes in a row make it ready.
+    /// Number of successes in a row that make the app ready.
     pub successes: NonZeroU32,
 }
 
-/// How the app is asked.
+/// What a probe tries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
-    /// A connection can be made.
+    /// Connect.
     Tcp,
-    /// `GET path` is answered with a status of 200 to 399.
+    /// `GET path` must be answered with a status of 200 to 399.
     Http {
         /// Path and query.
         path: String,
         /// Headers to send, in order.
         headers: Vec<(String, String)>,
     },
-    /// gRPC's health check is answered with `SERVING`.
+    /// gRPC's health check must be answered with `SERVING`.
     Grpc {
-        /// Of which service; empty is of the whole server.
+        /// The service to check; empty for the whole server.
         service: String,
     },
 }
 
 impl Probe {
-    /// A connection can be made within a second.
+    /// Returns a probe that connects within a second.
     pub const fn tcp() -> Self {
         Self::of(ProbeKind::Tcp)
     }
 
-    /// `GET path` is answered with success within a second.
+    /// Returns a probe that sends `GET path` and waits a second for success.
     pub fn http(path: impl Into<String>) -> Self {
         Self::of(ProbeKind::Http { path: path.into(), headers: Vec::new() })
     }
 
-    /// gRPC's health check of `service` is answered with `SERVING` within a second.
+    /// Returns a probe that waits a second for gRPC's health check of `service`.
     pub fn grpc(service: impl Into<String>) -> Self {
         Self::of(ProbeKind::Grpc { service: service.into() })
     }
@@ -63,20 +63,20 @@ impl Probe {
         Self { kind, host: None, port: None, timeout, successes: NonZeroU32::MIN }
     }
 
-    /// Where it asks, if `app` is where the app takes requests.
+    /// Returns the address to probe, if the app takes requests at `app`.
     pub(super) fn address(&self, app: SocketAddr) -> SocketAddr {
         let port = self.port.map_or(app.port(), NonZeroU16::get);
         SocketAddr::new(self.host.unwrap_or(app.ip()), port)
     }
 }
 
-/// Reads one probe or a list. Empty text, `null` and empty lists are no probe: the app counts as ready.
+/// Decodes one probe or a list. Empty text, `null` and empty lists mean no probe: the app counts as ready.
 ///
-/// The reference has a second variable that tells which of the two it is; the text itself tells as well.
+/// The reference has a second variable that says which of the two it is; here, the text itself decides.
 ///
 /// # Errors
 ///
-/// [`InvalidProbe`], which says where the fault is.
+/// Returns [`InvalidProbe`], which says where the fault is.
 pub fn decode(text: &str) -> Result<Vec<Probe>, InvalidProbe> {
     let text = text.trim();
     let probes = if text.is_empty() {
@@ -89,8 +89,8 @@ pub fn decode(text: &str) -> Result<Vec<Probe>, InvalidProbe> {
     Ok(probes.into_iter().flatten().map(Probe::from).collect())
 }
 
-/// A command and HTTPS are not for a sidecar to try: that the port accepts is what it can see of them. A time-out
-/// of 0 is Kubernetes' second, a threshold of 0 its one.
+/// A sidecar cannot try commands and HTTPS; instead, it checks that the port accepts connections. A timeout of 0
+/// means Kubernetes' default of a second, and a threshold of 0 its default of 1.
 impl From<probe::Probe> for Probe {
     fn from(probe: probe::Probe) -> Self {
         let (kind, host, port) = if let Some(get) = probe.http_get {
@@ -126,7 +126,7 @@ fn http(get: &HttpGet) -> ProbeKind {
     }
 }
 
-/// The path as it may stand in a request, without what a browser would keep for itself.
+/// Returns the path as it can be sent in a request, without the fragment.
 fn escaped(path: &str) -> String {
     let path = path.split('#').next().unwrap_or_default();
     let sendable = |byte: u8| byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte);
@@ -135,13 +135,13 @@ fn escaped(path: &str) -> String {
         .collect()
 }
 
-/// No name is looked up: the app is in our own pod, and whoever wrote the probe for us knows that.
+/// Names are not looked up: the app is in the sidecar's own pod.
 fn host(text: &str) -> Option<IpAddr> {
     text.parse().ok()
 }
 
-/// Names are resolved by whoever makes the pod, because only the pod's spec knows them. The kubelet takes a number
-/// that is written as text for a number.
+/// Port names are resolved by the injector, because only the pod's spec contains them. Like the kubelet, this accepts
+/// a number that is written as a string.
 fn port(port: &Port) -> Option<NonZeroU16> {
     match port {
         Port::Number(number) => u16::try_from(*number).ok().and_then(NonZeroU16::new),

@@ -23,18 +23,18 @@ use tokio::{
 
 use super::{AnyBody, full, listen, within};
 
-/// An app that hands each of its requests to the test.
+/// An app that hands each request to the test.
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
     exchanges: mpsc::Receiver<Exchange>,
     accepted: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
     hang_up: watch::Sender<()>,
-    /// Ends with the app, and its connections with it.
+    /// Ends with the app, and closes its connections.
     tasks: JoinSet<()>,
 }
 
-/// A request that the app has got and not answered.
+/// A request that the app received and has not answered.
 pub(crate) struct Exchange {
     pub(crate) request: Request<Incoming>,
     pub(crate) reply: oneshot::Sender<Response<AnyBody>>,
@@ -49,12 +49,12 @@ impl Exchange {
         self.answer(Response::new(full(text)));
     }
 
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     pub(crate) fn break_off(self) {
         drop(self);
     }
 
-    /// Waits until the app's side sees that whoever asked has gone.
+    /// Waits until the app sees that the client has disconnected.
     pub(crate) async fn gone(&mut self) {
         within(self.reply.closed()).await;
     }
@@ -71,7 +71,7 @@ impl App {
         Self::on(listen().await)
     }
 
-    /// One that speaks HTTP/1.1 on `listener`.
+    /// Returns an app that speaks HTTP/1.1 on `listener`.
     pub(crate) fn on(listener: TcpListener) -> Self {
         Self::start(listener, Protocol::Http1)
     }
@@ -80,12 +80,12 @@ impl App {
         Self::http2_with(200).await
     }
 
-    /// One that takes `max_streams` at once on each connection.
+    /// Returns an app that accepts `max_streams` at once on each connection.
     pub(crate) async fn http2_with(max_streams: u32) -> Self {
         Self::start(listen().await, Protocol::Http2 { max_streams })
     }
 
-    /// One that answers each request by `answer`, without the test.
+    /// Returns an app that answers each request with `answer`, without the test.
     pub(crate) async fn answering<F, A>(answer: F) -> Self
     where
         F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
@@ -96,7 +96,7 @@ impl App {
         app
     }
 
-    /// From now on each request is answered by `answer`.
+    /// From now on, answers each request with `answer`.
     pub(crate) fn take_over<F, A>(&mut self, answer: F)
     where
         F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
@@ -110,7 +110,7 @@ impl App {
                 let answer = answer.clone();
                 answers.spawn(async move {
                     let response = answer(exchange.request).await;
-                    // Who asked may have gone.
+                    // The client may have disconnected.
                     let _ = exchange.reply.send(response);
                 });
             }
@@ -161,35 +161,35 @@ impl App {
         Self { address, exchanges, accepted, ended, hang_up, tasks }
     }
 
-    /// The next request that comes.
+    /// Waits for the next request.
     #[track_caller]
     pub(crate) fn next(&mut self) -> impl Future<Output = Exchange> {
         let next = within(self.exchanges.recv());
         async { next.await.expect("the app runs") }
     }
 
-    /// Whether nothing has come that the test has not yet taken.
+    /// Returns whether there is no request that the test has not taken yet.
     pub(crate) fn has_nothing(&self) -> bool {
         self.exchanges.is_empty()
     }
 
-    /// Connections accepted so far.
+    /// Returns the number of accepted connections.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Connections that are open.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.accepted() - self.ended.load(Ordering::Relaxed)
     }
 
-    /// Closes every connection that is open now.
+    /// Closes all open connections.
     pub(crate) fn hang_up(&self) {
         self.hang_up.send_replace(());
     }
 }
 
-/// Where the test drops the exchange, the connection ends as if the app had crashed.
+/// If the test drops the exchange, the connection ends as if the app had crashed.
 async fn hand_over(
     request: Request<Incoming>,
     exchanges: mpsc::Sender<Exchange>,

@@ -29,30 +29,30 @@ impl Client {
     pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         let stream = within(TcpStream::connect(address)).await?;
         stream.set_nodelay(true)?;
-        // Who hangs up has gone, and does not wait for an answer with its half of the connection closed.
+        // A client that hangs up is gone, and does not wait for a response on a half-closed connection.
         stream.set_zero_linger()?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         Ok(Self { sender, connection: tokio::spawn(connection.with_upgrades()) })
     }
 
-    /// Sends a request and awaits the head of its answer.
+    /// Sends a request and waits for the head of the response.
     #[track_caller]
     pub(crate) fn send(&mut self, request: Request<AnyBody>) -> impl Future<Output = Response<Incoming>> {
         let answer = within(self.try_send(request));
         async { answer.await.expect("an answer") }
     }
 
-    /// Sends a request whose answer may not come.
+    /// Sends a request whose response may not arrive.
     pub(crate) fn try_send(
         &mut self,
         mut request: Request<AnyBody>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
-        // Every HTTP/1.1 client sends one.
+        // Every HTTP/1.1 client sends `Host`.
         request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("pod"));
         self.sender.send_request(request)
     }
 
-    /// Sends a request; the answer is awaited by whoever joins the task.
+    /// Sends a request; joining the task waits for the response.
     pub(crate) fn start(
         &mut self,
         request: Request<AnyBody>,
@@ -60,17 +60,17 @@ impl Client {
         tokio::spawn(self.try_send(request))
     }
 
-    /// Waits until another request could be sent.
+    /// Waits until another request can be sent.
     pub(crate) async fn ready(&mut self) -> hyper::Result<()> {
         within(self.sender.ready()).await
     }
 
-    /// Goes away, whatever is under way.
+    /// Disconnects, even during a request.
     pub(crate) fn hang_up(self) {
         self.connection.abort();
     }
 
-    /// Whether the connection has ended.
+    /// Returns whether the connection has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.connection.is_finished()
     }
@@ -113,7 +113,7 @@ impl Client2 {
     }
 }
 
-/// A connection on which the test writes and reads bytes itself.
+/// A connection on which the test reads and writes bytes.
 pub(crate) struct RawClient {
     pub(crate) stream: TcpStream,
 }
@@ -127,7 +127,7 @@ impl RawClient {
         within(self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// Reads until `end` has come; answers all that was read.
+    /// Reads until `end` has arrived; returns everything that was read.
     pub(crate) async fn read_to(&mut self, end: &str) -> String {
         let mut read = Vec::new();
         while !read.ends_with(end.as_bytes()) {
@@ -139,7 +139,7 @@ impl RawClient {
         String::from_utf8(read).unwrap()
     }
 
-    /// Reads the head of an answer.
+    /// Reads the head of a response.
     pub(crate) async fn head(&mut self) -> String {
         self.read_to("\r\n\r\n").await.to_lowercase()
     }

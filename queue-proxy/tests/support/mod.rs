@@ -1,7 +1,7 @@
 //! A pod on loopback: a client, the sidecar as a library, and an app that does what the test says.
 //!
-//! Nothing here sleeps. The app hands each request to the test, which answers when it wants to; what cannot
-//! be waited for as an event ([`until`]) is looked at again whenever the runtime has done something.
+//! Nothing here sleeps. The app hands each request to the test, which answers when it wants to. A condition without
+//! an event ([`until`]) is checked again whenever the runtime has done something.
 #![allow(
     dead_code,
     unused_imports,
@@ -27,13 +27,13 @@ use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 pub(crate) use app::{App, Exchange};
 pub(crate) use client::{Client, Client2, RawClient};
 
-/// Far more than any wait here needs: a fault fails the test, a busy machine does not.
+/// Far more than any wait here needs, so that a fault fails the test, but a busy machine does not.
 const GENEROUS: Duration = Duration::from_secs(20);
 
-/// The body of whatever a test sends.
+/// The body of any request in a test.
 pub(crate) type AnyBody = BoxBody<Bytes, io::Error>;
 
-/// Awaits what must come.
+/// Waits for something that must happen.
 #[track_caller]
 pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
@@ -44,7 +44,7 @@ pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// Awaits a state that nobody announces.
+/// Waits for a condition without an event.
 #[track_caller]
 pub(crate) fn until(mut reached: impl FnMut() -> bool) -> impl Future<Output = ()> {
     within(async move {
@@ -54,23 +54,23 @@ pub(crate) fn until(mut reached: impl FnMut() -> bool) -> impl Future<Output = (
     })
 }
 
-/// No body.
+/// Returns no body.
 pub(crate) fn empty() -> AnyBody {
     Empty::new().map_err(|never| match never {}).boxed()
 }
 
-/// A body whose length is known.
+/// Returns a body with a known length.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> AnyBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
 }
 
-/// The sender of a body's frames, and the body, whose length nobody knows. An error breaks it off.
+/// Returns the sender of a body's frames, and the body, which has no known length. Sending an error ends it early.
 pub(crate) fn frames() -> (mpsc::Sender<io::Result<Frame<Bytes>>>, AnyBody) {
     let (sender, frames) = mpsc::channel(1);
     (sender, Frames(frames).boxed())
 }
 
-/// A frame of data.
+/// Returns a data frame.
 pub(crate) fn data(bytes: impl Into<Bytes>) -> io::Result<Frame<Bytes>> {
     Ok(Frame::data(bytes.into()))
 }
@@ -89,27 +89,27 @@ impl Body for Frames {
     }
 }
 
-/// `GET path`, with the `Host` that HTTP/1.1 wants.
+/// Returns `GET path` with a `Host`, which HTTP/1.1 requires.
 pub(crate) fn get(path: &str) -> Request<AnyBody> {
     Request::get(path).header("host", "shop.example").body(empty()).unwrap()
 }
 
-/// `POST path`.
+/// Returns `POST path`.
 pub(crate) fn post(path: &str, body: AnyBody) -> Request<AnyBody> {
     Request::post(path).header("host", "shop.example").body(body).unwrap()
 }
 
-/// Reads a body to its end.
+/// Reads a complete body.
 pub(crate) async fn read(body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin) -> Bytes {
     within(body.collect()).await.unwrap().to_bytes()
 }
 
-/// Reads a body to its end as text.
+/// Reads a complete body as text.
 pub(crate) async fn text(response: Response<Incoming>) -> String {
     String::from_utf8(read(response.into_body()).await.to_vec()).unwrap()
 }
 
-/// The next piece of a body, as text.
+/// Reads the next piece of a body as text.
 pub(crate) async fn piece(body: &mut Incoming) -> String {
     let frame = within(body.frame()).await.expect("one more frame").unwrap();
     String::from_utf8(frame.into_data().expect("data").to_vec()).unwrap()
@@ -124,8 +124,8 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
-    /// Starts it in front of `app`; `change` makes its configuration other than plain: no limit to
-    /// concurrency, no probe, a minute per request.
+    /// Starts it in front of `app`. `change` modifies the plain configuration: no concurrency limit, no probe, a
+    /// minute per request.
     pub(crate) async fn start(app: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
         let listeners = [listen().await, listen().await, listen().await];
         let [serving, stats, admin] = [0, 1, 2].map(|index: usize| listeners[index].local_addr().unwrap());
@@ -153,18 +153,18 @@ impl Pod {
         Self { proxy, serving, stats, admin }
     }
 
-    /// Waits until so many requests are in flight.
+    /// Waits until `count` requests are in flight.
     #[track_caller]
     pub(crate) fn until_in_flight(&self, count: u32) -> impl Future<Output = ()> {
         until(move || self.proxy.in_flight() == f64::from(count))
     }
 
-    /// What the metrics page says about `name`.
+    /// Returns the value of the metric `name`.
     pub(crate) async fn metric(&self, name: &str) -> String {
         self.try_metric(name).await.unwrap_or_else(|| panic!("no {name}"))
     }
 
-    /// The same; `None` if it says nothing about it yet.
+    /// The same, or `None` if the metric does not exist yet.
     pub(crate) async fn try_metric(&self, name: &str) -> Option<String> {
         let request = Request::get("/metrics").header("accept", "application/openmetrics-text");
         let mut scraper = Client::connect(self.stats).await;
@@ -173,7 +173,7 @@ impl Pod {
         Some(line?.rsplit(' ').next().unwrap().to_owned())
     }
 
-    /// What the autoscaler would scrape.
+    /// Returns what the autoscaler would scrape.
     pub(crate) async fn stat(&self) -> Stat {
         let mut scraper = Client::connect(self.stats).await;
         let answer = scraper.send(Request::get("/metrics").body(empty()).unwrap()).await;
@@ -181,17 +181,17 @@ impl Pod {
     }
 }
 
-/// A drain that ends soon after the last request, and never cuts.
+/// Returns a drain that ends soon after the last request, and never cuts.
 pub(crate) fn quick() -> Quiet {
     Quiet { quiet: Duration::from_millis(50), limit: GENEROUS }
 }
 
-/// A listener on a port of its own.
+/// Returns a listener on a free port.
 pub(crate) async fn listen() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
 }
 
-/// A port on which nobody listens.
+/// Returns the address of a port on which nobody listens.
 pub(crate) async fn free_port() -> SocketAddr {
     listen().await.local_addr().unwrap()
 }

@@ -153,13 +153,13 @@ async fn find_announced(client: Client, namespace: String, settings: Arc<ArcSwap
                     }));
                     return;
                 }
-                None => "it has no address, or no such port".to_owned(),
+                None => "it has no address, or no port of that name".to_owned(),
             },
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the API server does not answer".to_owned(),
         };
         if why != told {
-            warn!(service = NAME, port = LINK, why, "pods cannot announce themselves yet; asking again");
+            warn!(service = NAME, port = LINK, why, "pods cannot announce themselves yet; trying again");
             told = why;
         }
         sleep(FOUND_PAUSE).await;

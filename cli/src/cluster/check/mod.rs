@@ -31,12 +31,12 @@ use super::{
 const AT_ONCE: usize = 8;
 
 const HELP: &str = "\
-Looks at the API server's version, at every object of the installation, at the autoscaler's rights, the pods, the leader, \
-the activators, the webhooks (authority, certificate, and whether a question really arrives), and then at every Service \
-that asks for Ebb: its annotations, what it scales, its pods, rivals who write replicas, and what in the pods' shape \
-makes cold starts slower than they need be. Each fault, warning and hint comes with what to do. Nothing is changed.
+Checks the API server's version, every object of the installation, the autoscaler's rights, the pods, the leader, the \
+activators, the webhooks (authority, certificate, and a request through them), and then every annotated Service: its \
+annotations, its scale target, its pods, rivals that write replicas, and what in the pods' spec slows down cold starts. \
+Each fault, warning and hint says what to do. Nothing is changed.
 
-Ends with 1 if there is a fault, with 0 if there are warnings and hints only.";
+Exits with 1 if there is a fault, and with 0 if there are only warnings and hints.";
 
 /// `ebb check [-n NAMESPACE] [--json]`
 #[derive(ClapArgs, Debug)]
@@ -44,10 +44,10 @@ Ends with 1 if there is a fault, with 0 if there are warnings and hints only.";
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Looks at the Services of this namespace only [default: of all]
+    /// Check the Services of this namespace only [default: all namespaces]
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// What was found, as JSON
+    /// Print the findings as JSON
     #[arg(long)]
     json: bool,
 }
@@ -78,7 +78,8 @@ pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
         return report.add(Finding::fault(
             "api",
             format!("the API server of {cluster} does not answer"),
-            "see that the cluster runs and the kubeconfig is right: kubectl version; another one: --context",
+            "check that the cluster runs and the kubeconfig is right: kubectl version; for another one: \
+             --context",
         ));
     }
     let namespace = installed_in(cluster).await;
@@ -89,7 +90,7 @@ pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
             }
             shipped
         }
-        Err(error) => return report.add(Finding::fault("objects", error.to_string(), "build ebb anew")),
+        Err(error) => return report.add(Finding::fault("objects", error.to_string(), "rebuild ebb")),
     };
     let now = now(cluster).await;
     if !installed(cluster, &shipped, report).await {
@@ -133,7 +134,7 @@ async fn installed(cluster: &Cluster, shipped: &[DynamicObject], report: &mut Re
                 findings.push(Finding::warning(
                     "objects",
                     failure.to_string(),
-                    "ask as somebody who may read it",
+                    "use a context that may read it",
                 ));
             }
         }

@@ -56,7 +56,7 @@ pub(crate) fn judge(shipped: &DynamicObject, found: Option<&DynamicObject>) -> V
             findings.push(Finding::warning(
                 "version",
                 format!("{} runs {}; this ebb is {shipped_tag}", name(shipped), image.found),
-                "ebb install   # brings its own version; or use the ebb of the cluster's version",
+                "ebb install   # installs its own version; or use the ebb of the cluster's version",
             ));
         }
     }
@@ -68,7 +68,7 @@ pub(crate) fn judge(shipped: &DynamicObject, found: Option<&DynamicObject>) -> V
         findings.push(Finding::warning(
             CHECK,
             format!("{} is not as shipped:\n{}", name(shipped), lines.join("\n")),
-            "if nobody meant that: ebb install   # sets it right",
+            "if that is not intended: ebb install   # resets it",
         ));
     }
     findings

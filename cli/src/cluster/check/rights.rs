@@ -119,8 +119,8 @@ fn judge(number: usize, answers: &[(Right, Result<bool, Failure>)]) -> Finding {
     if let Some(failure) = answers.iter().find_map(|(_, answer)| answer.as_ref().err()) {
         return Finding::warning(
             CHECK,
-            format!("whether the autoscaler has its rights cannot be asked: {failure}"),
-            "ask as somebody who may create subjectaccessreviews.authorization.k8s.io",
+            format!("cannot check the autoscaler's rights: {failure}"),
+            "use a context that may create subjectaccessreviews.authorization.k8s.io",
         );
     }
     let missing: Vec<String> = answers
@@ -137,7 +137,7 @@ fn judge(number: usize, answers: &[(Right, Result<bool, Failure>)]) -> Finding {
     Finding::fault(
         CHECK,
         format!("the autoscaler may not {named}{more}"),
-        "ebb install   # applies the roles and their bindings anew, as somebody who has these rights",
+        "ebb install   # applies the roles and their bindings again; requires these rights",
     )
 }
 

@@ -80,7 +80,7 @@ fn judge<'a>(route: &Service, services: impl Iterator<Item = &'a Service>) -> Ve
     }
     let status = annotation(route, keys::STATUS.name).filter(|_| findings.is_empty());
     findings.extend(status.map(|status| {
-        let todo = "do what ebb.dev/status says, which is this text";
+        let todo = "follow ebb.dev/status, which has this text";
         Finding::fault(CHECK, format!("{name}: {status}"), todo)
     }));
     findings

@@ -120,7 +120,7 @@ async fn answers(cluster: &Cluster, namespace: &str) -> Finding {
             ANSWERS,
             format!("the autoscaler does not answer through its Service: {}", failure.text.trim()),
             format!(
-                "see that its pods are ready, and that the API server can reach their port {PORT}: {}",
+                "check that its pods are ready, and that the API server can reach their port {PORT}: {}",
                 logs(namespace)
             ),
         ),
@@ -140,8 +140,9 @@ fn judge_lease(lease: Option<&LeaseSpec>, now: Timestamp, namespace: &str) -> Fi
     let good = SignedDuration::from_secs(lease.lease_duration_seconds.unwrap_or(LEASE_SECONDS).into());
     let seconds = age.as_secs().max(0);
     if age > good.saturating_add(SKEW) {
-        let what =
-            format!("nobody leads: {holder} had the lease and renewed it {seconds} s ago; nothing is scaled");
+        let what = format!(
+            "no autoscaler leads: {holder} held the lease and renewed it {seconds} s ago; nothing is scaled"
+        );
         return Finding::fault(LEADER, what, todo);
     }
     Finding::ok(LEADER, format!("{holder} leads, and renewed its lease {seconds} s ago"))
@@ -173,13 +174,13 @@ async fn activators(cluster: &Cluster, namespace: &str) -> Finding {
 
 fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &str) -> Finding {
     let todo = format!(
-        "see that port {PORT} of the autoscalers can be reached from the activators (network policies); their log \
-         says what they meet: kubectl --namespace {namespace} logs deployment/{ACTIVATOR}"
+        "check that the activators can reach port {PORT} of the autoscalers (network policies); their log has the \
+         error: kubectl --namespace {namespace} logs deployment/{ACTIVATOR}"
     );
     if heard.is_empty() {
         return Finding::fault(
             ACTIVATORS,
-            "no autoscaler is ready that could hear activators",
+            "no autoscaler is ready, so activators cannot connect",
             format!("see above, and {}", logs(namespace)),
         );
     }
@@ -187,7 +188,7 @@ fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &s
         .iter()
         .map(|(name, number)| (name, number.unwrap_or(0.0)))
         .filter(|(_, number)| *number < ready as f64)
-        .map(|(name, number)| format!("{name} hears {number}"))
+        .map(|(name, number)| format!("{number} are connected to {name}"))
         .collect();
     let none = heard.iter().all(|(_, number)| number.unwrap_or(0.0) == 0.0);
     if none {

@@ -48,12 +48,12 @@ pub(super) async fn check(cluster: &Cluster, own: &str, scope: &Scope, report: &
     let services = match cluster.list("listing Services", &api, ListParams::default()).await {
         Ok(services) => services,
         Err(failure) => {
-            let todo = "look at a namespace that you may see: --namespace NAMESPACE";
+            let todo = "check a namespace that you may read: --namespace NAMESPACE";
             return report.add(Finding::warning(CHECK, failure.to_string(), todo));
         }
     };
     let rivals = rivals::all(cluster, scope).await.unwrap_or_else(|failure| {
-        report.add(Finding::warning(RIVAL, failure.to_string(), "ask as somebody who may"));
+        report.add(Finding::warning(RIVAL, failure.to_string(), "use a context with the necessary rights"));
         Vec::new()
     });
     let (routes, others): (Vec<Service>, Vec<Service>) = services.into_iter().partition(is_route);
@@ -130,20 +130,24 @@ fn judge(bound: &Bound, rivals: &[Rival]) -> Vec<Finding> {
 
 fn unread(bound: &Bound) -> Vec<Finding> {
     let unread = bound.unread.iter();
-    unread.map(|failure| Finding::warning(CHECK, failure.to_string(), "ask as somebody who may")).collect()
+    unread
+        .map(|failure| {
+            Finding::warning(CHECK, failure.to_string(), "use a context with the necessary rights")
+        })
+        .collect()
 }
 
 /// What the annotations say.
 fn asked(bound: &Bound) -> Vec<Finding> {
     let name = bound.name();
     if !asks(&bound.service) {
-        let what = format!("{name} asks for Ebb no more and has not got its selector back");
-        let todo = "it does when the leading autoscaler next looks; if it stays so, see the leader above";
+        let what = format!("{name} is no longer annotated, but does not have its selector back");
+        let todo = "the leading autoscaler restores it soon; if it does not, see the leader above";
         return vec![Finding::warning(CHECK, what, todo)];
     }
     if selector(&bound.service).is_none() {
         let what =
-            format!("{name} has no selector, neither its own nor one that Ebb keeps: its pods are not known");
+            format!("{name} has no selector, neither in its spec nor kept by Ebb: its pods are unknown");
         return vec![Finding::fault(
             CHECK,
             what,
@@ -177,7 +181,7 @@ fn status(bound: &Bound) -> Option<Finding> {
         Finding::fault(
             CHECK,
             format!("{}: {status}", bound.name()),
-            "do what ebb.dev/status says, which is this text",
+            "follow ebb.dev/status, which has this text",
         )
     })
 }
@@ -189,8 +193,8 @@ fn target(bound: &Bound) -> Option<Finding> {
         TargetState::Found(_) => None,
         TargetState::Missing => Some(Finding::fault(
             CHECK,
-            format!("{name}: {named} does not exist, which ebb.dev/scale-target names"),
-            "create it in the Service's namespace, or name one that is there",
+            format!("{name}: ebb.dev/scale-target: {named} does not exist"),
+            "create it in the Service's namespace, or name an existing one",
         )),
         TargetState::NoSuchKind => Some(Finding::fault(
             CHECK,
@@ -198,7 +202,7 @@ fn target(bound: &Bound) -> Option<Finding> {
             "name a Deployment, a StatefulSet, or another kind that can be scaled",
         )),
         TargetState::Unread(failure) => {
-            Some(Finding::warning(CHECK, format!("{name}: {failure}"), "ask as somebody who may read it"))
+            Some(Finding::warning(CHECK, format!("{name}: {failure}"), "use a context that may read it"))
         }
     }
 }
@@ -225,8 +229,8 @@ fn pods(bound: &Bound) -> Vec<Finding> {
         findings.push(Finding::warning(
             CHECK,
             format!(
-                "{name}: {} without a sidecar: requests to them are counted by activators only, and held ones wait for \
-                 Kubernetes' word that a pod is ready",
+                "{name}: {} without a sidecar: requests to them are counted by activators only, and held ones wait \
+                 until Kubernetes marks a pod as ready",
                 count(bare, "pod")
             ),
             restart,
@@ -242,7 +246,7 @@ fn rival(bound: &Bound, rivals: &[Rival]) -> Option<Finding> {
     Some(Finding::fault(
         RIVAL,
         format!(
-            "{}: {} writes the replicas of {target}, too: they undo one another's work",
+            "{}: {} writes the replicas of {target}, too: they overwrite each other",
             bound.name(),
             rival.in_words()
         ),
@@ -261,7 +265,7 @@ fn gitops(bound: &Bound) -> Option<Finding> {
     Some(Finding::warning(
         RIVAL,
         format!(
-            "{}: {} may set replicas and selector back to what its repository says",
+            "{}: {} may reset replicas and selector to what its repository contains",
             bound.name(),
             tool.as_str()
         ),

@@ -16,7 +16,7 @@ pub(crate) async fn check(cluster: &Cluster) -> Option<Finding> {
         Err(failure) if failure.code.is_some() => Some(Finding::fault(
             CHECK,
             format!("the API server refuses: {}", failure.text.trim()),
-            "see that the kubeconfig's credentials are valid: kubectl auth whoami",
+            "check that the kubeconfig's credentials are valid: kubectl auth whoami",
         )),
         Err(_) => None,
     }

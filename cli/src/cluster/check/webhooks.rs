@@ -96,7 +96,7 @@ fn judge_bundles(bundles: &[Bundle], authority: Option<&[u8]>, namespace: &str) 
     let Some(authority) = authority else {
         return Finding::warning(
             BUNDLE,
-            "the webhooks know an authority, and whether it is Ebb's cannot be seen: ca.crt of the Secret ebb-webhook",
+            "the webhooks have an authority, but it cannot be compared with ca.crt of the Secret ebb-webhook",
             format!(
                 "if the Secret was emptied, the autoscaler makes a new authority when it is restarted: {}",
                 restart(namespace)
@@ -113,11 +113,11 @@ fn judge_bundles(bundles: &[Bundle], authority: Option<&[u8]>, namespace: &str) 
         return Finding::fault(
             BUNDLE,
             format!(
-                "the API server knows another authority than the one in the Secret ebb-webhook ({strangers})"
+                "the API server knows a different authority from the one in the Secret ebb-webhook ({strangers})"
             ),
             format!(
-                "somebody else writes caBundle (a GitOps tool, cert-manager's injector): have it leave that field \
-                 alone, then: {}",
+                "another program writes caBundle (a GitOps tool, cert-manager's injector): configure it to ignore \
+                 that field, then: {}",
                 restart(namespace)
             ),
         );
@@ -126,7 +126,8 @@ fn judge_bundles(bundles: &[Bundle], authority: Option<&[u8]>, namespace: &str) 
 }
 
 fn judge_certificate(pem: Option<&[u8]>, now: Timestamp, namespace: &str) -> Finding {
-    let renew = format!("the autoscaler renews it in time; its log says why it did not: {}", logs(namespace));
+    let renew =
+        format!("the autoscaler should have renewed it; its log says why it did not: {}", logs(namespace));
     let Some(end) = pem.and_then(certificate::not_after) else {
         return Finding::fault(
             CERTIFICATE,
@@ -139,13 +140,13 @@ fn judge_certificate(pem: Option<&[u8]>, now: Timestamp, namespace: &str) -> Fin
     if left <= SignedDuration::ZERO {
         Finding::fault(
             CERTIFICATE,
-            format!("the webhooks' certificate ended on {day}: no pod gets a sidecar"),
+            format!("the webhooks' certificate expired on {day}: no pod gets a sidecar"),
             renew,
         )
     } else if left < SOON {
-        Finding::warning(CERTIFICATE, format!("the webhooks' certificate ends soon, on {day}"), renew)
+        Finding::warning(CERTIFICATE, format!("the webhooks' certificate expires soon, on {day}"), renew)
     } else {
-        Finding::ok(CERTIFICATE, format!("the webhooks' certificate is good until {day}"))
+        Finding::ok(CERTIFICATE, format!("the webhooks' certificate is valid until {day}"))
     }
 }
 
@@ -156,8 +157,8 @@ pub(crate) async fn reach(cluster: &Cluster, own: &str) -> Finding {
         Ok(None) => {
             return Finding::warning(
                 REACH,
-                "every namespace is left out of Ebb's webhooks",
-                format!("remove the label {IGNORE} from one that Ebb is to serve"),
+                "every namespace is excluded from Ebb's webhooks",
+                format!("remove the label {IGNORE} from a namespace that Ebb should serve"),
             );
         }
         Err(failure) => return Finding::unseen(REACH, &failure),
@@ -176,12 +177,11 @@ pub(crate) async fn reach(cluster: &Cluster, own: &str) -> Finding {
     });
     let service: Service = match serde_json::from_value(service) {
         Ok(service) => service,
-        Err(error) => return Finding::warning(REACH, format!("no Service to ask with: {error}"), ""),
+        Err(error) => return Finding::warning(REACH, format!("cannot make a test Service: {error}"), ""),
     };
     let api: Api<Service> = cluster.within(&asked_in);
     let params = PostParams { dry_run: true, field_manager: Some("ebb".to_owned()) };
-    let answer =
-        cluster.call("asking about a Service that is never made", api.create(&params, &service)).await;
+    let answer = cluster.call("testing the webhook with a dry run", api.create(&params, &service)).await;
     match judge_reach(&asked_in, answer.map(drop)) {
         Some(finding) => finding,
         None => unreached(cluster, own).await,
@@ -216,10 +216,7 @@ async fn namespace_to_ask_in(cluster: &Cluster, own: &str) -> Result<Option<Stri
 fn judge_reach(asked_in: &str, answer: Result<(), Failure>) -> Option<Finding> {
     match answer {
         Err(failure) if failure.text.contains("admission webhook") && failure.text.contains(".ebb.dev") => {
-            Some(Finding::ok(
-                REACH,
-                format!("a Service that is wrong is refused (asked in {asked_in}, nothing was made)"),
-            ))
+            Some(Finding::ok(REACH, format!("an invalid Service is refused (dry run in {asked_in})")))
         }
         Ok(()) => None,
         Err(failure) => Some(Finding::unseen(REACH, &failure)),
@@ -233,7 +230,7 @@ async fn unreached(cluster: &Cluster, own: &str) -> Finding {
     let todo = why_unreached(answer.as_ref().err());
     Finding::fault(
         REACH,
-        "the API server does not ask Ebb: no pod gets a sidecar, and no mistake is refused",
+        "the API server does not call Ebb's webhooks: no pod gets a sidecar, and mistakes are not refused",
         todo,
     )
 }
@@ -247,12 +244,12 @@ fn why_unreached(failure: Option<&Failure>) -> String {
             && !failure.text.contains("services \"")
     };
     match failure.filter(|failure| !is_ebbs(failure)) {
-        None => "the port answers, so it is the authority or the certificate: see above; else the webhooks' rules, \
-                 which `ebb install` sets right"
+        None => "the port answers, so check the authority and the certificate above, and then the webhooks' rules, \
+                 which `ebb install` resets"
             .to_owned(),
         Some(failure) => format!(
-            "the API server cannot reach port 9443 of the autoscaler's pods ({}): see that they are ready; on a private \
-             cluster, open the port from the control plane to the nodes (GKE: a firewall rule; EKS: a rule of the node \
+            "the API server cannot reach port 9443 of the autoscaler's pods ({}): check that they are ready; on a \
+             private cluster, open the port from the control plane to the nodes (GKE: a firewall rule; EKS: a rule of the node \
              security group), and in network policies",
             failure.text.trim()
         ),

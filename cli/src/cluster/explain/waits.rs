@@ -24,10 +24,11 @@ pub(super) fn reasons(bound: &Bound, around: &Around) -> Vec<Trouble> {
     }
     reasons.extend(of_annotations(bound));
     if around.is_autoscaler_away {
-        reasons.push(trouble("the autoscaler is away: no pod is added for requests that wait", "ebb check"));
+        reasons
+            .push(trouble("the autoscaler is unavailable: no pod is added for held requests", "ebb check"));
     }
     if around.activators == Some(0.0) {
-        let what = "no activator is connected: while there is no pod, nobody takes its requests";
+        let what = "no activator is connected: while there is no pod, requests fail";
         reasons.push(trouble(what, "ebb check"));
     }
     reasons.extend(of_target(bound));
@@ -35,14 +36,14 @@ pub(super) fn reasons(bound: &Bound, around: &Around) -> Vec<Trouble> {
     let bare = bound.bare_pods();
     if bare > 0 {
         let why = if around.is_webhook_known {
-            "they are from before the annotation, or the webhook was away when they were made"
+            "they were created before the annotation, or while the webhook was unavailable"
         } else {
             "the API server does not know Ebb's webhooks' authority"
         };
         reasons.push(Trouble {
             what: format!(
-                "{} without a sidecar, which would say when the app is ready: Kubernetes' word is waited for, up to a \
-                 second longer; {why}",
+                "{} without a sidecar, which would tell when the app is ready: Ebb waits until Kubernetes marks them \
+                 as ready, up to a second longer; {why}",
                 count(bare, "pod")
             ),
             todo: if around.is_webhook_known { restart(bound) } else { "ebb check".to_owned() },
@@ -54,7 +55,7 @@ pub(super) fn reasons(bound: &Bound, around: &Around) -> Vec<Trouble> {
 fn of_annotations(bound: &Bound) -> Vec<Trouble> {
     let faults = bound.parsed.as_ref().err().into_iter().flatten();
     faults
-        .map(|fault| trouble(&format!("it asks for what cannot be: {fault}"), "correct the annotation"))
+        .map(|fault| trouble(&format!("its settings are invalid: {fault}"), "correct the annotation"))
         .collect()
 }
 
@@ -64,16 +65,14 @@ fn of_target(bound: &Bound) -> Option<Trouble> {
     match &target.state {
         TargetState::Found(object) => trouble::of_target(&object.data),
         TargetState::Missing => Some(trouble(
-            &format!("{named} does not exist, which ebb.dev/scale-target names"),
-            "create it in the Service's namespace, or name one that is there",
+            &format!("ebb.dev/scale-target: {named} does not exist"),
+            "create it in the Service's namespace, or name an existing one",
         )),
         TargetState::NoSuchKind => Some(trouble(
             &format!("the cluster has no kind {} with a scale subresource", named.kind),
             "name a Deployment, a StatefulSet, or another kind that can be scaled",
         )),
-        TargetState::Unread(failure) => {
-            Some(trouble(&failure.to_string(), "ask as somebody who may read it"))
-        }
+        TargetState::Unread(failure) => Some(trouble(&failure.to_string(), "use a context that may read it")),
     }
 }
 
@@ -120,14 +119,18 @@ mod tests {
     #[test]
     fn what_is_away_is_named() {
         let around = Around { is_autoscaler_away: true, activators: Some(0.0), ..WELL };
-        assert_reasons(&bound(json!({})), around, &["the autoscaler is away", "no activator is connected"]);
+        assert_reasons(
+            &bound(json!({})),
+            around,
+            &["the autoscaler is unavailable", "no activator is connected"],
+        );
     }
 
     #[test]
     fn pods_that_do_not_start_and_targets_that_are_not_there() {
         let mut waiting = bound(json!({"autoscaling.knative.dev/target": "x"}));
         waiting.pods = vec![pod(true, false)];
-        assert_reasons(&waiting, WELL, &["asks for what cannot be", "its readiness probe"]);
+        assert_reasons(&waiting, WELL, &["its settings are invalid", "its readiness probe"]);
         let mut missing = bound(json!({}));
         missing.target.as_mut().unwrap().state = TargetState::Missing;
         assert_reasons(&missing, WELL, &["Deployment/hello does not exist"]);

@@ -38,14 +38,14 @@ pub(super) async fn until_it_works(cluster: &Cluster, limit: Duration) -> anyhow
         }
         if Instant::now() >= end {
             bail!(
-                "the API server was not told the webhooks' authority in time; the leading autoscaler does that, and its \
-                 log says why not: {}",
+                "the webhooks' authority was not written in time; the leading autoscaler writes it, and its log says \
+                 why it did not: {}",
                 logs(NAMESPACE)
             );
         }
         sleep(LOOK_EVERY).await;
     }
-    println!("waiting until activators are connected and the API server asks Ebb …");
+    println!("waiting for activators to connect and for the webhooks to be called …");
     let end = end.min(Instant::now() + SETTLES_WITHIN);
     // The check that follows says what is still amiss.
     while !has_settled(cluster).await && Instant::now() < end {

@@ -92,7 +92,7 @@ pub(super) async fn advance(
         Step::GiveBack(patch) => {
             if let Target::Asleep(api, id) = target {
                 wake(cluster, &api, &id).await.map_err(|failure| failure.to_string())?;
-                println!("{name}: woken, so that somebody answers");
+                println!("{name}: scaled up, so that a pod answers");
             }
             let api: Api<Service> = cluster.within(&left.namespace);
             let params =
@@ -116,7 +116,7 @@ pub(super) async fn advance(
                     cluster.find(format!("deleting EndpointSlice {slice}"), api.delete(slice, &params)).await;
                 deleted.map_err(|failure| failure.to_string())?;
             }
-            println!("{name}: the cluster's own endpoints serve");
+            println!("{name}: Kubernetes' own endpoints serve");
             Ok(())
         }
     }

@@ -43,23 +43,22 @@ impl Left {
 
     /// Why it still has something of Ebb's.
     pub(super) async fn why(&self, cluster: &Cluster) -> String {
-        let Some(service) = &self.object else { return "its slices are left, and it is gone".to_owned() };
+        let Some(service) = &self.object else { return "it was deleted, but its slices are left".to_owned() };
         if self.is_held() && selector(service).is_none() {
             return "ebb.dev/selector cannot be read; set spec.selector, and remove the annotation"
                 .to_owned();
         }
         if self.is_held() {
-            return "the autoscaler has not given its selector back; `ebb check` says what it lacks"
-                .to_owned();
+            return "the autoscaler has not restored its selector; `ebb check` says why".to_owned();
         }
         let bound = Bound::read(cluster, service.clone(), &ClusterDefaults::default()).await;
         let of_target = || bound.target_object().and_then(|object| trouble::of_target(&object.data));
         match bound.current_pods().find_map(trouble::of_pod).or_else(of_target) {
             Some(trouble) => format!("no pod takes its requests yet: {}; {}", trouble.what, trouble.todo),
             None if bound.current_pods().next().is_none() => {
-                "it has no pod; scale what it serves up by hand, or delete its slices".to_owned()
+                "it has no pod; scale up its scale target by hand, or delete its slices".to_owned()
             }
-            None => "the cluster has not put its pods into endpoints of its own".to_owned(),
+            None => "Kubernetes has not created endpoints for its pods yet".to_owned(),
         }
     }
 }

@@ -1,30 +1,29 @@
-//! What of the certificate is to be made anew, and when.
+//! Decides which parts of the certificate to renew, and when.
 
 use ebb_core::Tick;
 
 use super::material::{AUTHORITY_LIFE, BACKDATED, By, CERTIFICATE_LIFE, Material};
 
-/// Both are renewed when so much of their life is left: a third, months in which somebody may notice that it does not
-/// come about.
+/// Both are renewed when a third of their life is left, which gives people months to notice if it fails.
 const LEFT: u32 = 3;
 
-/// What is to be made.
+/// What to create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    /// All of it: there is nothing to go on from.
+    /// Everything, because nothing usable exists.
     Everything,
-    /// A new authority, to be believed beside the one that is.
+    /// A new authority, to be trusted beside the current one.
     Authority,
-    /// A new certificate, by the newest authority.
+    /// A new certificate, issued by the newest authority.
     Certificate,
 }
 
-/// What is to be made at `now`, where `found` is there for `name` and its authorities are `spread`: believed by
-/// everybody who will see a certificate by them.
+/// Returns what to create at `now`. `found` is the current material for `name`. Its authorities are `spread` if every
+/// API server trusts them.
 pub(super) fn due(found: Option<&Material>, name: &str, now: Tick, spread: bool) -> Due {
     let Some(found) = found else { return Due::Everything };
-    // Ended, or from a future that was only on a wrong clock: the API server believes neither.
+    // Expired, or created by a clock that was ahead: the API server trusts neither.
     let from_the_future = found.authority_until() > now.after(AUTHORITY_LIFE + BACKDATED);
     if found.authority_until() <= now || from_the_future {
         return Due::Everything;
@@ -37,7 +36,7 @@ pub(super) fn due(found: Option<&Material>, name: &str, now: Tick, spread: bool)
     {
         return Due::Nothing;
     }
-    // A certificate that works by an older authority is not given up for one that might not yet.
+    // A certificate that works by an older authority is not replaced by one that may not work yet.
     if found.is_believed(By::Any, name, now) && !found.is_believed(By::Newest, name, now) && !spread {
         return Due::Nothing;
     }
@@ -67,7 +66,7 @@ mod tests {
             (day(0), false, Due::Nothing),
             (day(243), true, Due::Nothing),
             (day(244), true, Due::Certificate),
-            // Its authority is the one that is believed already.
+            // The authority of this certificate is trusted already.
             (day(244), false, Due::Certificate),
             (day(366), false, Due::Certificate),
         ] {
@@ -81,7 +80,7 @@ mod tests {
     #[test]
     fn a_new_authority_is_believed_before_it_is_used() {
         let old = Material::generate(&names(), day(0)).unwrap();
-        // Its certificates were renewed all the time.
+        // The certificates were renewed all the time.
         let at = day(2500);
         let old = old.with_certificate(&names(), at).unwrap();
         assert_eq!(due(Some(&old), NAME, at, true), Due::Authority);
@@ -108,10 +107,10 @@ mod tests {
         assert_eq!(due(None, NAME, day(0), true), Due::Everything);
         assert_eq!(due(Some(&made), NAME, day(3650), true), Due::Everything);
         assert_eq!(due(Some(&made), "other.ebb-system.svc", day(0), false), Due::Certificate);
-        // Made by a clock that was far ahead.
+        // Created by a clock that was far ahead.
         let ahead = Material::generate(&names(), day(100)).unwrap();
         assert_eq!(due(Some(&ahead), NAME, day(0), true), Due::Everything);
-        // An authority was added, and then nobody was there until the certificate had ended.
+        // An authority was added, and then no program ran until the certificate had expired.
         let late = made.with_authority(day(2500)).unwrap();
         assert_eq!(due(Some(&late), NAME, day(2500), false), Due::Certificate);
     }

@@ -1,6 +1,7 @@
-//! The shell around the certificate: what it is comes from a Secret, and where it is believed is in two configurations.
+//! The shell around the certificate: reads it from a Secret, and writes its authorities into two webhook
+//! configurations.
 //!
-//! Every replica follows the Secret and serves what it says. Only the leader writes, and nothing that is there already.
+//! Every replica follows the Secret and serves its certificate. Only the leader writes, and only what has changed.
 
 use std::{borrow::Cow, fmt::Debug, pin::pin, time::Duration};
 
@@ -38,16 +39,16 @@ use super::{
 };
 use crate::admission::{Place, served::Served};
 
-/// How often is looked at what is due, where nothing happens.
+/// How often to check what is due if nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
-/// All that is to be written, three objects at most, must have been in so long.
+/// Time limit for writing everything, at most three objects.
 const ACT_WITHIN: Duration = Duration::from_secs(15);
-/// A write that failed is tried again after so long.
+/// Pause after a failed write.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
-/// So long after the configurations name an authority, each API server has heard of it.
+/// Time after which every API server has read the authorities from the configurations.
 const SPREAD: Duration = Duration::from_secs(60);
 
-/// Keeps the certificate.
+/// Maintains the certificate.
 pub(in crate::admission) struct Keeper {
     pub(in crate::admission) client: Client,
     pub(in crate::admission) place: Place,
@@ -58,10 +59,10 @@ pub(in crate::admission) struct Keeper {
     pub(in crate::admission) ready: watch::Sender<bool>,
 }
 
-/// An object, if there is one.
+/// An object, if it exists.
 type Existing<K> = Option<Box<K>>;
 
-/// What has been seen; `None` until it was.
+/// What has been seen; `None` means not yet.
 #[derive(Default)]
 struct Seen {
     secret: Option<Existing<Secret>>,
@@ -71,7 +72,7 @@ struct Seen {
     spread_since: Option<Tick>,
 }
 
-/// The webhooks of a configuration, and whom they believe.
+/// The webhooks of a configuration, and the authorities that each of them trusts.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Believers(Vec<(String, Option<ByteString>)>);
 
@@ -108,7 +109,7 @@ impl Keeper {
                 }
                 Some(found) = mutating.next() => seen.mutating = Some(Believers::of(found.as_ref())),
                 Some(found) = validating.next() => seen.validating = Some(Believers::of(found.as_ref())),
-                // Whoever tells us who leads has ended: we do not.
+                // If the sender has ended, this program does not lead.
                 Ok(()) = self.leads.changed() => {}
                 () = sleep(pause) => {}
             }
@@ -116,23 +117,25 @@ impl Keeper {
                 match timeout(ACT_WITHIN, self.act(&mut seen)).await {
                     Ok(Ok(pause)) => pause,
                     Ok(Err(error)) => {
-                        warn!(%error, "the webhooks' certificate is not as it should be");
+                        warn!(%error, "cannot keep the webhooks' certificate up to date");
                         TRY_AGAIN
                     }
                     Err(_) => {
-                        warn!("the webhooks' certificate is not written: no answer within {ACT_WITHIN:?}");
+                        warn!(
+                            "cannot keep the webhooks' certificate up to date: no answer within {ACT_WITHIN:?}"
+                        );
                         TRY_AGAIN
                     }
                 }
             } else {
-                // Whom the API server believes may change without us.
+                // The configurations may change while another program leads.
                 seen.spread_since = None;
                 LOOK_AGAIN
             };
         }
     }
 
-    /// Serves what the Secret says; one that says nothing changes nothing.
+    /// Serves the certificate in the Secret. If there is none, nothing changes.
     fn serve(&self, secret: Option<&Secret>) {
         if let Some(key) = secret.and_then(Material::read).and_then(|material| material.certified_key()) {
             self.served.show(key);
@@ -142,7 +145,7 @@ impl Keeper {
         }
     }
 
-    /// Writes what is to be written. Answers when to look again if nothing happens.
+    /// Writes what is due. Returns when to check again if nothing happens.
     async fn act(&self, seen: &mut Seen) -> Result<Duration, WriteError> {
         let Some(found) = &seen.secret else { return Ok(LOOK_AGAIN) };
         let names = self.place.names();
@@ -163,7 +166,7 @@ impl Keeper {
         Ok(TRY_AGAIN)
     }
 
-    /// Has the configurations name `bundle`, and notes since when they do.
+    /// Writes `bundle` into the configurations, and records since when they contain it.
     async fn spread(&self, bundle: &str, seen: &mut Seen) -> Result<(), WriteError> {
         let (Some(mutating), Some(validating)) = (&seen.mutating, &seen.validating) else { return Ok(()) };
         let patches = (mutating.patch(bundle), validating.patch(bundle));
@@ -182,7 +185,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Changes a configuration. One that went in between is a failure like others: it is looked at again.
+    /// Changes a configuration. A conflict is an error like any other: the configuration is then read again.
     async fn tell<K>(&self, patch: json_patch::Patch) -> Result<K, WriteError>
     where
         K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Debug,
@@ -191,11 +194,11 @@ impl Keeper {
         let configuration = self.place.configuration;
         let told = api.patch(configuration, &self.parameters(), &Patch::Json::<()>(patch)).await;
         let told = told.map_err(|error| WriteError::Api(K::kind(&()), configuration, error))?;
-        info!(kind = %K::kind(&()), "told the API server whom to believe");
+        info!(kind = %K::kind(&()), "wrote the webhooks' authority");
         Ok(told)
     }
 
-    /// Writes the Secret, if it is still as it was seen.
+    /// Writes the Secret, if it has not changed since it was read.
     async fn write(&self, seen: &mut Seen, wanted: &Material) -> Result<(), WriteError> {
         let Place { namespace, secret: name, manager, .. } = &self.place;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
@@ -219,7 +222,7 @@ impl Keeper {
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                debug!("somebody else wrote it; that is on its way to us");
+                debug!("another autoscaler wrote the certificate first");
                 Ok(())
             }
             Err(error) => Err(WriteError::Api("Secret".into(), name, error)),
@@ -231,12 +234,12 @@ impl Keeper {
     }
 }
 
-/// What is renewed in parts is there.
+/// Returns the material. It exists, because only parts of it are renewed.
 fn made(material: Option<Material>) -> Result<Material, rcgen::Error> {
     material.ok_or(rcgen::Error::CouldNotParseKeyPair)
 }
 
-/// The object of that name as it is and as it changes; `None` while there is none.
+/// Streams the object of that name and its changes; `None` while it does not exist.
 fn watched<K>(api: Api<K>, name: &str) -> impl Stream<Item = Option<K>> + use<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -248,7 +251,7 @@ where
         .filter_map(move |seen| std::future::ready(seen.inspect_err(tell).ok()))
 }
 
-/// A configuration of webhooks.
+/// A webhook configuration.
 trait Configures {
     fn webhooks(&self) -> Vec<(String, &WebhookClientConfig)>;
 }
@@ -266,13 +269,14 @@ impl Configures for ValidatingWebhookConfiguration {
 }
 
 impl Believers {
-    /// Nobody, where there is no configuration.
+    /// Returns the webhooks of a configuration, or none if it does not exist.
     fn of(configuration: Option<&impl Configures>) -> Self {
         let webhooks = configuration.map(Configures::webhooks).unwrap_or_default();
         Self(webhooks.into_iter().map(|(name, client)| (name, client.ca_bundle.clone())).collect())
     }
 
-    /// What has them all believe `bundle`; `None` if they do. It fails if they are others by then.
+    /// Returns a patch after which all webhooks trust `bundle`, or `None` if they do already. It fails if the
+    /// webhooks have changed by then.
     fn patch(&self, bundle: &str) -> Option<json_patch::Patch> {
         let bundle = ByteString(bundle.as_bytes().to_vec());
         let operations: Vec<PatchOperation> = self

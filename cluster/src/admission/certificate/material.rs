@@ -1,4 +1,4 @@
-//! An authority, a certificate by it, and their keys.
+//! An authority, a certificate that it issued, and their keys.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,18 +17,18 @@ use rustls::{
 
 use ebb_proxy::net::tls::provider;
 
-/// How long an authority is believed.
+/// How long an authority is valid.
 pub(super) const AUTHORITY_LIFE: Duration = days(3650);
-/// How long a certificate is.
+/// How long a certificate is valid.
 pub(super) const CERTIFICATE_LIFE: Duration = days(365);
-/// Both are from before they were made: not all clocks are right.
+/// Both are backdated, because clocks may be wrong.
 pub(super) const BACKDATED: Duration = days(1);
 
 const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 24 * 60 * 60)
 }
 
-// Where the parts are in the Secret.
+// The entries of the Secret.
 const AUTHORITIES: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
 const AUTHORITY_UNTIL: &str = "ca.until";
@@ -38,25 +38,25 @@ const KEY: &str = "tls.key";
 /// The end of a certificate in PEM.
 const END: &str = "-----END CERTIFICATE-----\n";
 
-/// What the Secret holds, as text.
+/// The content of the Secret, as text.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::admission) struct Material {
-    /// Who is to be believed: the newest, whose key this is, and those before it whose certificates may still be
-    /// served. PEM.
+    /// The trusted authorities, in PEM: the newest, which the key belongs to, and older ones whose certificates may
+    /// still be served.
     authorities: Vec<String>,
     authority_key: String,
-    /// When the newest one ends. Written beside it, because nothing else here reads X.509.
+    /// When the newest authority expires. It is stored separately, because nothing else here parses X.509.
     authority_until: Tick,
     certificate: String,
     key: String,
 }
 
 impl Material {
-    /// An authority and a certificate for `names`.
+    /// Creates an authority and a certificate for `names`.
     ///
     /// # Errors
     ///
-    /// A name that no certificate can have, or no random numbers.
+    /// Returns an error if a name is not valid in a certificate, or if there are no random numbers.
     pub(in crate::admission) fn generate(names: &[String], now: Tick) -> Result<Self, rcgen::Error> {
         let none = Self {
             authorities: Vec::new(),
@@ -68,7 +68,7 @@ impl Material {
         none.with_authority(now)?.with_certificate(names, now)
     }
 
-    /// The same with a new authority; the certificate is still by the one before.
+    /// Returns the same with a new authority; the certificate is still that of the previous one.
     pub(super) fn with_authority(&self, now: Tick) -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate()?;
         let until = now.after(AUTHORITY_LIFE);
@@ -79,8 +79,8 @@ impl Material {
         Ok(Self { authorities, authority_key: key.serialize_pem(), authority_until: until, ..self.clone() })
     }
 
-    /// The same with a new certificate by the newest authority. Those before it are forgotten once they have no
-    /// part in the certificate that is replaced.
+    /// Returns the same with a new certificate by the newest authority. Older authorities are removed once the
+    /// replaced certificate does not need them.
     pub(super) fn with_certificate(&self, names: &[String], now: Tick) -> Result<Self, rcgen::Error> {
         let issuer = Issuer::new(authority(), KeyPair::from_pem(&self.authority_key)?);
         let key = KeyPair::generate()?;
@@ -99,7 +99,7 @@ impl Material {
         Ok(Self { authorities, certificate, key: key.serialize_pem(), ..self.clone() })
     }
 
-    /// What `secret` holds; `None` if that is not all of it.
+    /// Reads `secret`; returns `None` if it is incomplete.
     pub(in crate::admission) fn read(secret: &Secret) -> Option<Self> {
         let data = secret.data.as_ref()?;
         let text = |key| String::from_utf8(data.get(key)?.0.clone()).ok();
@@ -116,7 +116,7 @@ impl Material {
         material.has_newest_authoritys_key().then_some(material)
     }
 
-    /// As a Secret's data.
+    /// Returns the data for a Secret.
     pub(in crate::admission) fn to_data(&self) -> BTreeMap<String, ByteString> {
         let until = i64::try_from(self.authority_until.as_secs()).unwrap_or(i64::MAX);
         let until = jiff::Timestamp::from_second(until).unwrap_or(jiff::Timestamp::MAX);
@@ -130,23 +130,23 @@ impl Material {
         parts.map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes()))).into()
     }
 
-    /// Every authority that the API server is to believe.
+    /// Returns every authority that the API server should trust.
     pub(in crate::admission) fn bundle(&self) -> String {
         self.authorities.concat()
     }
 
-    /// What is served; `None` if it cannot be.
+    /// Returns the certificate to serve, or `None` if it is unusable.
     pub(in crate::admission) fn certified_key(&self) -> Option<CertifiedKey> {
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).ok()?;
         CertifiedKey::from_der(vec![self.leaf()?], key, &provider()).ok()
     }
 
-    /// When the newest authority ends.
+    /// Returns when the newest authority expires.
     pub(super) fn authority_until(&self) -> Tick {
         self.authority_until
     }
 
-    /// Whether whoever believes those authorities takes the certificate for one of `name` at the time.
+    /// Returns whether a client that trusts these authorities accepts the certificate for `name` at the given time.
     pub(super) fn is_believed(&self, by: By, name: &str, at: Tick) -> bool {
         let authorities = match by {
             By::Newest => self.authorities.get(..1).unwrap_or_default(),
@@ -166,7 +166,8 @@ impl Material {
         verified().is_some()
     }
 
-    /// Whether certificates by the key would be believed. A key is in the certificate that says whose it is.
+    /// Returns whether certificates issued with the key would be trusted: the key must match the newest authority's
+    /// certificate.
     fn has_newest_authoritys_key(&self) -> bool {
         let key = KeyPair::from_pem(&self.authority_key).ok();
         let newest = self.authorities.first().map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()));
@@ -180,14 +181,14 @@ impl Material {
     }
 }
 
-/// Whose word is taken.
+/// Which authorities are trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Newest,
     Any,
 }
 
-/// What is the same for all authorities: one can be made an issuer again from its key alone.
+/// Parameters that are the same for all authorities, so that one can issue certificates again from its key alone.
 fn authority() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = name("Ebb webhooks authority");
@@ -202,7 +203,7 @@ fn name(common: &str) -> DistinguishedName {
     name
 }
 
-/// The certificate holds from just before `now` to `until`.
+/// Makes the certificate valid from just before `now` until `until`.
 fn valid(params: &mut CertificateParams, now: Tick, until: Tick) {
     let epoch = date_time_ymd(1970, 1, 1);
     params.not_before = epoch + now.before(BACKDATED).since_epoch();

@@ -1,9 +1,9 @@
-//! The webhooks' certificate: made here, kept in a Secret, renewed in time, and believed by the API server because its
-//! authority is written into the webhooks' configurations.
+//! The webhooks' certificate: created here, kept in a Secret, and renewed in time. The API server trusts it because
+//! its authority is in the webhook configurations.
 //!
-//! The authority outlives many certificates, so that renewing one changes nothing that the API server must be told. When
-//! the authority itself is renewed, the API server hears of the new one first, beside the old one, and only then
-//! a certificate of the new one is served.
+//! The authority outlives many certificates, so renewing a certificate requires no change in the API server. When the
+//! authority itself is renewed, it is first added beside the old one. Only then is a certificate of the new authority
+//! served.
 
 mod due;
 mod keeper;

@@ -44,11 +44,13 @@ pub(crate) struct Injection {
 /// Why a pod that should have a sidecar gets none.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    #[error("it has its node's network, where the sidecar's ports could be another pod's")]
+    #[error("it uses the host network, where the sidecar's ports could clash with another pod's")]
     HostNetwork,
-    #[error("it is not for Linux")]
+    #[error("it is not a Linux pod")]
     NotLinux,
-    #[error("it is to end, and the sidecar would not; annotate Service {0} with ebb.dev/sidecar: native")]
+    #[error(
+        "it runs to completion, which the sidecar would prevent; annotate Service {0} with ebb.dev/sidecar: native"
+    )]
     Ends(String),
     #[error("no container declares the port {port:?} that Service {service} leads to")]
     NoSuchPort { service: String, port: String },
@@ -122,7 +124,7 @@ fn no_such_port(claim: &Claim) -> Refusal {
 
 fn counted_elsewhere(claim: &Claim, first: &Claim, user: &UserPort<'_>) -> String {
     format!(
-        "Ebb: requests of Service {} are not counted in this pod: its sidecar stands before port {} of Service {}",
+        "Ebb: requests of Service {} are not counted in this pod: its sidecar is in front of port {} of Service {}",
         claim.front.key.name, user.number, first.front.key.name
     )
 }

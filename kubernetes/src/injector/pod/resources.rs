@@ -127,7 +127,7 @@ pub(super) fn resources(
 fn said(annotations: &Annotations, key: &str, warnings: &mut Vec<String>) -> Found {
     let text = annotations.get(&format!("{PREFIX}{key}"))?;
     if thousandths(text).is_none() {
-        warnings.push(format!("{PREFIX}{key}: {text:?} is no quantity; want one like 100m or 64Mi"));
+        warnings.push(format!("{PREFIX}{key}: {text:?} is not a quantity; want one like 100m or 64Mi"));
         return None;
     }
     Some((Source::Said, text.clone()))
@@ -139,7 +139,7 @@ fn percentage(annotations: &Annotations, warnings: &mut Vec<String>) -> Option<f
     match text.parse() {
         Ok(percentage) if (0.1..=100.0).contains(&percentage) => {
             warnings.push(format!(
-                "{PREFIX}{PERCENTAGE}: deprecated; say what the sidecar gets by {PREFIX}cpu-resource-request and its like"
+                "{PREFIX}{PERCENTAGE}: deprecated; use {PREFIX}cpu-resource-request and the like"
             ));
             Some(percentage)
         }

@@ -99,7 +99,7 @@ fn what_gets_no_sidecar_is_let_through_with_the_reason() {
     of_node["spec"]["hostNetwork"] = json!(true);
     let mut unreadable = pod();
     unreadable["spec"]["containers"] = json!("many");
-    for (object, word) in [(of_node, "network"), (unreadable, "not looked at")] {
+    for (object, word) in [(of_node, "network"), (unreadable, "not checked")] {
         let (outcome, answer) = injector.ask("/mutate/pods", &question("CREATE", &Value::Null, &object));
         assert_eq!(outcome, Outcome::Undone);
         assert_eq!((&answer["allowed"], answer.get("patch")), (&json!(true), None));

@@ -19,13 +19,13 @@ use crate::{
     interim::Interims,
 };
 
-/// How far the body of the request that is being answered was read.
+/// How much of the body of the current request was read.
 #[derive(Debug)]
 pub(in crate::http1) struct Progress {
     left: Left,
-    /// The client sends it when it is asked to.
+    /// The client sends the body only when it is asked to.
     expects: bool,
-    /// How its trailers are spelled, once they have come.
+    /// The spelling of its trailers, once they have arrived.
     spelling: Option<Box<Spelling>>,
 }
 
@@ -48,12 +48,12 @@ impl Progress {
         Self { left, expects, spelling: None }
     }
 
-    /// Whether the client still has something of it to send.
+    /// Returns whether the client still has a part of the body to send.
     pub(super) const fn is_unfinished(&self) -> bool {
         !matches!(self.left, Left::Bytes(0))
     }
 
-    /// Whether the client holds it back, and was not asked for it.
+    /// Returns whether the client holds the body back and was not asked for it.
     pub(super) const fn is_held_back(&self) -> bool {
         self.expects
     }
@@ -71,17 +71,17 @@ impl IncomingBody {
         Self { line, interims }
     }
 
-    /// Whether its client waits to be asked for it.
+    /// Returns whether its client waits to be asked for it.
     pub(crate) fn is_held_back(&self) -> bool {
         self.line.lock().body.is_held_back()
     }
 
-    /// How the trailers are spelled that it has given; once.
+    /// Returns the spelling of the trailers that were read, once.
     pub(crate) fn take_spelling(&mut self) -> Option<Box<Spelling>> {
         self.line.lock().body.spelling.take()
     }
 
-    /// The same of a request that waits: what lies behind what is taken is kept too, and should not be much.
+    /// Like `poll_body`, for a request that waits: bytes beyond the returned ones are kept, too, and should be few.
     pub(crate) fn poll_ahead(
         &mut self,
         cx: &mut Context<'_>,
@@ -95,7 +95,7 @@ impl IncomingBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let line = &mut *self.line.lock();
-        // A client that sends it unasked need not be asked any more.
+        // A client that sends its body without being asked need not be asked any more.
         if std::mem::take(&mut line.body.expects) && line.inbound.unread.is_empty() {
             self.interims.push_continue();
         }
@@ -103,16 +103,16 @@ impl IncomingBody {
     }
 }
 
-/// What could be taken of what was read.
+/// What could be taken from the bytes that were read.
 enum Taken {
     Frame(Frame<Bytes>),
-    /// More must be read first.
+    /// More bytes must be read first.
     Nothing,
     End,
 }
 
 impl Line {
-    /// Reads on in the body of the request.
+    /// Reads more of the body of the request.
     pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,8 +1,8 @@
-//! Closing without taking back what was said.
+//! Closes a connection without losing the response.
 //!
-//! A connection that is closed while its client still sends answers with a reset, and a client that gets a reset throws
-//! away what it has not read yet: the answer that told it to stop. So the end is said first, and what comes is read and
-//! thrown away until the client has closed too (RFC 9112, section 9.6).
+//! If a connection is closed while its client still sends, the client gets a reset and discards what it has not read
+//! yet, including the response that told it to stop. Therefore this closes only the sending half, and then reads and
+//! discards data until the client has closed, too (RFC 9112, section 9.6).
 
 use std::{future::poll_fn, io, pin::Pin, time::Duration};
 
@@ -14,21 +14,21 @@ use tokio::{
 use super::{After, Server};
 use crate::drain::Stage;
 
-/// A client that sends nothing for so long has heard it.
+/// After this long without data, the client has received the response.
 const SILENT_FOR: Duration = Duration::from_secs(5);
-/// One that never stops sending is cut.
+/// A client that never stops sending is cut after this time.
 const AT_MOST: Duration = Duration::from_secs(30);
-/// The rest of a body that nobody wants is read to keep its connection, if it is no longer than this.
+/// Maximum length of the rest of an unwanted body that is read to keep its connection.
 const MOST_SKIPPED: usize = 256 * 1024;
-/// And if it comes in this time.
+/// Maximum time for reading that rest.
 const SKIP_WITHIN: Duration = Duration::from_secs(1);
 
 impl Server<'_> {
-    /// Closes the connection when its client has heard all.
+    /// Closes the connection when its client has received everything.
     pub(super) async fn close(&mut self) -> io::Result<()> {
         poll_fn(|cx| Pin::new(&mut self.line.lock().stream).poll_shutdown(cx)).await?;
         if !self.line.lock().body.is_unfinished() {
-            // It has said all, and was answered.
+            // The client has sent everything, and was answered.
             return Ok(());
         }
         let (due, drain, presence) = (Instant::now() + AT_MOST, self.drain, self.presence);
@@ -45,7 +45,7 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// Reads what comes, and forgets it. Answers how much it was.
+    /// Reads and discards data. Returns the number of bytes.
     async fn throw_away(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
             let line = &mut *self.line.lock();
@@ -56,7 +56,7 @@ impl Server<'_> {
         .await
     }
 
-    /// Reads the rest of a body that nobody wants, so that the connection can go on.
+    /// Reads the rest of an unwanted body, so that the connection can be used again.
     pub(super) async fn skip_body(&mut self) -> After {
         let skipping = async {
             let mut skipped = 0;

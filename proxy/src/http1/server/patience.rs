@@ -6,8 +6,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A limit of time that moves with each request. The runtime's timer is set anew only when it fires too early: once in a
-/// limit's time, not once a request.
+/// A time limit that is moved by each request. The runtime's timer is reset only when it fires too early, which is
+/// once per limit, not once per request.
 #[derive(Debug)]
 pub(super) struct Patience {
     due: Instant,

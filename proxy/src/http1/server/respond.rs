@@ -1,4 +1,4 @@
-//! How an answer is written: where its body ends, and what becomes of the connection.
+//! How a response is written: where its body ends, and what happens to the connection.
 
 use bytes::BytesMut;
 use http::{HeaderValue, Method, StatusCode, Version, header, response};
@@ -6,29 +6,29 @@ use http::{HeaderValue, Method, StatusCode, Version, header, response};
 use super::After;
 use crate::{date, http1::head};
 
-/// What of a request matters for how its answer is written.
+/// The properties of a request that matter for its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) version: Version,
     pub(super) is_head: bool,
-    /// Whether its client wants to ask more on the connection.
+    /// Whether its client wants to send more requests on the connection.
     pub(super) more: bool,
 }
 
-/// How the end of an answer's body is told.
+/// How the end of a response's body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// It has none.
+    /// There is no body.
     Nothing,
-    /// It is as long as its head says.
+    /// The head contains the length.
     Plain,
     Chunked,
-    /// By closing the connection.
+    /// The connection is closed.
     UntilClose,
 }
 
 impl Asked {
-    /// How to answer with `answer`, whose body has `exact` bytes if that is known. Where the server `closes`, the
+    /// Returns how to write `answer`, whose body has `exact` bytes if that is known. If the server `closes`, the
     /// connection ends.
     pub(super) fn plan(
         &self,
@@ -55,14 +55,14 @@ impl Asked {
     fn encoding(&self, answer: &mut response::Parts, exact: Option<u64>) -> Encoding {
         let status = answer.status;
         if status.is_informational() || status == StatusCode::NO_CONTENT {
-            // They have no length, not even one of 0 (RFC 9110, section 8.6).
+            // These responses have no length, not even 0 (RFC 9110, section 8.6).
             answer.headers.remove(header::CONTENT_LENGTH);
             return Encoding::Nothing;
         }
         let declared = answer.headers.contains_key(header::CONTENT_LENGTH);
         let without = self.is_head || status == StatusCode::NOT_MODIFIED;
         match exact {
-            // The length of what a GET would get is not known to who has no body.
+            // Without a body, the length of the response to a GET is unknown.
             Some(exact) if !declared && (exact > 0 || !without) => {
                 answer.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(exact));
             }
@@ -82,7 +82,7 @@ impl Asked {
 }
 
 impl Asked {
-    /// What a request says of how it is to be answered.
+    /// Returns what a request says about its response.
     pub(super) fn of<B>(request: &http::Request<B>) -> Self {
         let version = request.version();
         let names = |token: &str| crate::forward::names_token(request.headers(), &header::CONNECTION, token);
@@ -91,7 +91,7 @@ impl Asked {
     }
 }
 
-/// Writes a whole head, to a client that speaks `version`.
+/// Writes a complete head to a client of `version`.
 pub(super) fn write(answer: &response::Parts, version: Version, out: &mut BytesMut) {
     head::write_answer(answer, version, out);
     out.extend_from_slice(b"\r\n");

@@ -1,4 +1,4 @@
-//! How long a connection stays, by the age that it may reach, and how long it goes on while others wait.
+//! How long a connection lasts with a maximum age, and how long it may write while other tasks wait.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,16 +14,16 @@ use super::*;
 use crate::{net::Liveness, server::ConnectionLimits, stream::ChannelBody};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// No connection is older than 110 % of what it may be.
+/// No connection lasts longer than 110 % of its maximum age.
 const AGE: Duration = Duration::from_secs(100);
 const PAST_IT: Duration = Duration::from_secs(110);
-/// Nor younger than 90 %.
+/// No connection is asked to go before 90 % of its maximum age.
 const BEFORE_IT: Duration = Duration::from_secs(89);
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\n";
 
-/// A client, its connection, and what that may be told meanwhile.
+/// A client, its server's connection, and the channels to control it.
 struct Opened {
     client: DuplexStream,
     limits: Arc<Mutex<ConnectionLimits>>,
@@ -31,7 +31,7 @@ struct Opened {
     began: Instant,
 }
 
-/// What answers the requests of a test.
+/// The responses in a test.
 type Answer = Response<ResponseBody<oneshot::Sender<()>>>;
 
 impl Opened {
@@ -54,7 +54,7 @@ impl Opened {
             let mut server = Server::new(stream, BytesMut::new(), &presence, &drain, &limits, stay);
             server.run(|_| std::future::ready(answer())).await
         });
-        // It begins when its task does.
+        // The connection starts when its task runs.
         tokio::task::yield_now().await;
         Self { client, limits, serving, began: Instant::now() }
     }
@@ -63,7 +63,7 @@ impl Opened {
         Self::with(max_age, || Response::new(ResponseBody::own("ok"))).await
     }
 
-    /// Asks, and answers whether its connection closes.
+    /// Sends a request, and returns whether its connection closes.
     async fn ask(&mut self) -> bool {
         self.client.write_all(GET.as_bytes()).await.unwrap();
         let answer = self.read_to("\r\n\r\nok").await;
@@ -78,7 +78,7 @@ impl Opened {
         read
     }
 
-    /// How old the connection is when its server closes it.
+    /// Returns how old the connection is when its server closes it.
     async fn closed(mut self) -> Duration {
         assert_eq!(self.client.read(&mut [0; 8]).await.unwrap(), 0);
         self.serving.await.unwrap().unwrap();
@@ -122,7 +122,7 @@ async fn one_that_was_busy_a_moment_ago_is_not_closed_before_it_is_asked_to_go()
         advance(SECOND).await;
         assert!(!opened.ask().await);
     }
-    // Its age passes between two requests.
+    // The maximum age passes between two requests.
     loop {
         tokio::time::sleep(9 * SECOND).await;
         if opened.ask().await {
@@ -169,7 +169,8 @@ async fn an_answer_that_began_before_goes_on_to_its_end() {
     opened.closed().await;
 }
 
-/// A client whose connection has become a tunnel, its other end, and what tells that its guard was dropped.
+/// Returns a client whose connection has become a tunnel, the other end, and a receiver that resolves when the guard
+/// is dropped.
 async fn switched(limits: ConnectionLimits) -> (Opened, DuplexStream, oneshot::Receiver<()>) {
     let (app, far) = duplex(1024);
     let (guard, ended) = oneshot::channel();
@@ -179,7 +180,7 @@ async fn switched(limits: ConnectionLimits) -> (Opened, DuplexStream, oneshot::R
     let switch = Mutex::new(Some(switch.body(ResponseBody::switched(upstream, guard)).unwrap()));
     let mut opened = Opened::with(None, move || switch.lock().take().expect("one request")).await;
     *opened.limits.lock() = limits;
-    // The connection is as old as it may be when it becomes a tunnel.
+    // The connection has reached its maximum age when it becomes a tunnel.
     advance(PAST_IT).await;
     opened.client.write_all(GET.as_bytes()).await.unwrap();
     let head = opened.read_to("\r\n\r\n").await;
@@ -222,7 +223,7 @@ async fn an_answer_that_could_go_on_lets_others_have_their_turn() {
         }
         Response::new(ResponseBody::streamed(body))
     };
-    // Its client has room for all of it.
+    // The client has room for the whole response.
     let mut opened = Opened::over(duplex(2 * size), None, answer).await;
     let turns = Arc::new(AtomicUsize::new(0));
     let counted = turns.clone();
@@ -231,7 +232,7 @@ async fn an_answer_that_could_go_on_lets_others_have_their_turn() {
         cx.waker().wake_by_ref();
         Poll::<()>::Pending
     }));
-    // A task as all others: what a runtime blocks on it polls less often.
+    // A spawned task: the runtime polls the future of `block_on` less often.
     let reading = tokio::spawn(async move {
         opened.client.write_all(GET.as_bytes()).await.unwrap();
         let mut read = BytesMut::new();
