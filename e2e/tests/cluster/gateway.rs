@@ -14,8 +14,9 @@ const HTTPS: u16 = 443;
 /// Where the Service `ebb-gateway` takes connections to `port`.
 async fn gateway(it: &Scenario, port: u16) -> SocketAddr {
     let services: Api<Service> = Api::namespaced(it.client(), "ebb-system");
-    let ip = services.get("ebb-gateway").await.unwrap().spec.unwrap().cluster_ip.unwrap();
-    SocketAddr::new(ip.parse::<IpAddr>().unwrap(), port)
+    let spec = services.get("ebb-gateway").await.expect("there is a gateway").spec.unwrap_or_default();
+    let ip: IpAddr = spec.cluster_ip.unwrap_or_default().parse().expect("it has an address");
+    SocketAddr::new(ip, port)
 }
 
 /// A host of this scenario alone.
@@ -114,7 +115,7 @@ async fn a_route_has_a_host_and_divides_what_comes_by_it() {
 
 /// A Secret with a new certificate for `host`, and that certificate.
 fn secret(host: &str) -> (Value, String) {
-    let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed([host.to_owned()]).expect("a certificate");
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let manifest = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hello-tls"}, "type": "kubernetes.io/tls",
