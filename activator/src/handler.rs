@@ -3,12 +3,12 @@
 
 use std::{borrow::Borrow, net::SocketAddr, sync::Arc, time::Duration};
 
-use ebb_core::{fate::Fate, headers};
+use ebb_core::{AppProtocol, fate::Fate, headers};
 use ebb_proxy::{
     Attempts, ConnectionLimits, ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, Reserved,
-    ResponseBody, Speaks, Timeouts, forward,
+    ResponseBody, Speaks, Timeouts, forward, speak,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request};
 use tokio::time::Instant;
 
 use crate::{
@@ -33,6 +33,10 @@ pub(crate) trait Entrance: Send + Sync + 'static {
     type Asked: Send + Sync;
     /// Who was chosen to take a request.
     type Chosen: Borrow<Arc<Service>> + Send + Sync;
+
+    /// The version of HTTP in which requests are sent to apps of which nobody says what they speak; `None`: that in which
+    /// they came.
+    const UNDECLARED: Option<AppProtocol> = None;
 
     /// Reads by what `request` of `peer` is to be chosen for, and makes its head one that can be sent on: what its client may
     /// not say is removed.
@@ -154,6 +158,7 @@ impl<E: Entrance> RequestHandler<E> {
         let arrived = Instant::now();
         let mut deadline = arrived + settings.activation_deadline;
         let Hop { mut head, mut body } = Hop::new(request, peer);
+        speak_to(&mut head, &settings, E::UNDECLARED);
         // It can be read when its pod is there, if it must be; then it is sent once.
         if !memory.grow_if_plenty(body.most_kept() as u64) {
             body.keep_nothing();
@@ -175,6 +180,7 @@ impl<E: Entrance> RequestHandler<E> {
                     };
                     *chosen = next.map_err(Lost::NotChosen)?;
                     (in_flight, settings) = (service(chosen).begin(), service(chosen).settings());
+                    speak_to(&mut head, &settings, E::UNDECLARED);
                     deadline = (arrived + HELD_AT_MOST).min(Instant::now() + settings.activation_deadline);
                     continue;
                 }
@@ -269,6 +275,13 @@ fn mark(headers: &mut HeaderMap, place: &Place) {
         Some(nonce) => headers.insert(headers::POD_NONCE, nonce.clone()),
         None => headers.remove(headers::POD_NONCE),
     };
+}
+
+/// Has the request sent in the version of HTTP that the app of the chosen service speaks.
+fn speak_to(head: &mut request::Parts, settings: &Settings, undeclared: Option<AppProtocol>) {
+    if let Some(protocol) = settings.app_protocol.or(undeclared) {
+        speak(head, protocol);
+    }
 }
 
 fn timeouts(settings: &Settings, direct: bool) -> Timeouts {

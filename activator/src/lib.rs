@@ -25,6 +25,6 @@ mod table;
 pub mod throttler;
 
 pub use config::{Config, GatewayConfig};
-pub use gateway::Trusted;
+pub use gateway::{HostTable, Trusted};
 pub use running::Activator;
 pub use service::{HeldDispatch, Load};

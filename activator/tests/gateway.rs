@@ -150,8 +150,9 @@ async fn a_name_moves_at_once_and_what_is_held_follows_it_when_its_service_is_go
     let held = ask(gateway, to("a.test"));
     let load = |name: &str| world.activator.load(&ServiceKey::new("default", name)).unwrap_or_default();
     until("it is held", || load("one").held == 1).await;
-    tell(&world, vec![hosts("one", &[]), hosts("two", &["a.test"])]).await;
-    until_answered(gateway, "a.test", StatusCode::OK).await;
+    tell(&world, vec![hosts("one", &[]), hosts("two", &["a.test", "new.test"])]).await;
+    // Both have moved then. One that asked for the other too early would be held.
+    until_answered(gateway, "new.test", StatusCode::OK).await;
     ask(gateway, to("a.test")).hears("two").await;
     assert_eq!(load("one").held, 1, "its service may still take it");
     world.autoscaler.tell(Down { gone: vec!["default/one".into()], ..Down::default() }).await;
@@ -318,4 +319,44 @@ async fn the_gateway_is_ready_once_it_knows_all_hosts_and_a_drain_finishes_what_
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apps_hear_the_version_that_they_speak_and_grpc_is_never_translated() {
+    let (mut world, gateway) = world().await;
+    let mut pod = Pod::start("a").await;
+    let entry = service_with(&[&pod]);
+    tell_all(&world, std::slice::from_ref(&entry), vec![hosts("hello", &["hello.test"])]).await;
+    let port = {
+        let listening = world.listening().await;
+        SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(listening.port).unwrap()))
+    };
+    pod.becomes_ready().await;
+    let over_http2 = |content_type: &str| {
+        let request = Request::post("http://hello.test/").version(Version::HTTP_2);
+        request.header("content-type", content_type).body(Full::default()).unwrap()
+    };
+    for (declared, address, content_type, version) in [
+        ("", gateway, "text/plain", Version::HTTP_11),
+        ("", gateway, "application/grpc", Version::HTTP_2),
+        ("", port, "text/plain", Version::HTTP_2),
+        ("h2c", gateway, "text/plain", Version::HTTP_2),
+        ("http1", gateway, "application/grpc", Version::HTTP_2),
+        ("http1", port, "text/plain", Version::HTTP_11),
+    ] {
+        world.tell(&ServiceEntry { app_protocol: declared.into(), ..entry.clone() }).await;
+        let mut sender = connect_http2(address).await;
+        let mut seen = None;
+        // The table may come a moment after the request.
+        while seen != Some(version) {
+            let answer = sender.send_request(over_http2(content_type));
+            let asked = async {
+                let asked = pod.request().await;
+                seen = Some(asked.request.version());
+                asked.says("hello");
+            };
+            let (answer, ()) = soon("an answer", async { tokio::join!(answer, asked) }).await;
+            assert_eq!(whole(answer.unwrap()).await.body, "hello", "{declared} {content_type}");
+        }
+    }
 }

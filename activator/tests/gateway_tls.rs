@@ -102,6 +102,7 @@ async fn http1_and_http2_are_spoken_over_tls() {
     let (_world, mut pod, gateway) = world(&shown, false).await;
     let _answers = pod.serves(|asked| {
         assert_eq!(asked.header("x-forwarded-proto"), Some("https"));
+        assert_eq!(asked.request.version(), Version::HTTP_11, "most apps know no other");
         asked.says("hello");
     });
     let stream = connect(gateway, &shown, "hello.test", "http/1.1").await.unwrap();

@@ -99,6 +99,8 @@ pub const MAX_CONNECTION_AGE: Key = Key::new("ebb.dev/max-connection-age");
 pub const TUNNEL_IDLE_TIMEOUT: Key = Key::new("ebb.dev/tunnel-idle-timeout");
 /// The HTTP path that tells whether a pod is ready; absent, a TCP connection does.
 pub const READINESS_PATH: Key = Key::new("ebb.dev/readiness-path");
+/// The version of HTTP that the app speaks: `http1` or `h2c`; absent, what the Service's port says.
+pub const APP_PROTOCOL: Key = Key::new("ebb.dev/app-protocol");
 /// Whose rules hold where Ebb knows better ones: `none` (Ebb's, the default) or `knative`.
 pub const COMPATIBILITY: Key = Key::new("ebb.dev/compatibility");
 /// Whether starting pods count as capacity to come; default true, false under `compatibility: knative`.
@@ -140,7 +142,7 @@ pub const TLS_SECRET: Key = Key::new("ebb.dev/tls-secret");
 pub const HTTPS_REDIRECT: Key = Key::new("ebb.dev/https-redirect");
 
 /// Every known key.
-pub const KNOWN: [Key; 46] = [
+pub const KNOWN: [Key; 47] = [
     CLASS,
     METRIC,
     TARGET,
@@ -169,6 +171,7 @@ pub const KNOWN: [Key; 46] = [
     MAX_CONNECTION_AGE,
     TUNNEL_IDLE_TIMEOUT,
     READINESS_PATH,
+    APP_PROTOCOL,
     COMPATIBILITY,
     STARTUP_AWARE,
     MAX_STARTING_PODS,

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use ebb_core::AppProtocol;
 use http::uri::PathAndQuery;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     fault::{Fault, FaultKind},
     keys::{self, Key},
     reading::{Reading, Texts, count},
+    syntax::{Syntax, Unreadable},
 };
 
 /// Largest capacity of a pod, the reference's default limit.
@@ -40,6 +42,7 @@ impl Default for ServingSpec {
             max_connection_age: None,
             tunnel_idle_timeout: None,
             readiness_path: None,
+            app_protocol: None,
         }
     }
 }
@@ -70,6 +73,21 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> ServingSpec {
         max_connection_age: connection_limit(texts, &keys::MAX_CONNECTION_AGE, faults),
         tunnel_idle_timeout: connection_limit(texts, &keys::TUNNEL_IDLE_TIMEOUT, faults),
         readiness_path: readiness_path(texts, faults),
+        app_protocol: app_protocol(texts, faults),
+    }
+}
+
+fn app_protocol(texts: &Texts, faults: &mut Vec<Fault>) -> Option<AppProtocol> {
+    let reading: Reading<'_, AppProtocol> = Reading::find(texts, &keys::APP_PROTOCOL)?;
+    faults.extend(reading.value.as_ref().err().map(|why| reading.unreadable(*why, "http1 or h2c")));
+    reading.value.ok()
+}
+
+impl Syntax for AppProtocol {
+    const NOUN: &'static str = "a version of HTTP";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        text.parse().map_err(|_| Unreadable::Malformed)
     }
 }
 

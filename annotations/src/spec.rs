@@ -1,5 +1,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use ebb_core::AppProtocol;
+
 use super::Schedule;
 
 /// How one service is scaled and served: every annotation and cluster-wide setting, resolved.
@@ -109,6 +111,8 @@ pub struct ServingSpec {
     pub tunnel_idle_timeout: Option<Duration>,
     /// The HTTP path that tells whether a pod is ready, beginning with `/`; `None`: a TCP connection does.
     pub readiness_path: Option<String>,
+    /// The version of HTTP that the app speaks; `None` where nobody says so.
+    pub app_protocol: Option<AppProtocol>,
 }
 
 /// What the decider scales by.

@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 46] = [
+const VALUES: [(&str, &[&str]); 47] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),
@@ -38,6 +38,7 @@ const VALUES: [(&str, &[&str]); 46] = [
     ("max-connection-age", &["0s", "1s", "24h", "2562047h"]),
     ("tunnel-idle-timeout", &["0", "1s", "10m"]),
     ("readiness-path", &["/", "/healthz?full=1"]),
+    ("app-protocol", &["http1", "h2c"]),
     ("compatibility", &["none", "knative"]),
     ("startup-aware", &["true", "false"]),
     ("max-starting-pods", &["0", "1", "2147483647"]),

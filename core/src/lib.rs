@@ -6,6 +6,7 @@
 //! Read first: [`ServiceKey`] (who) and [`stat::Stat`] (what one pod reports).
 
 pub mod announce;
+mod app_protocol;
 pub mod backoff;
 pub mod environment;
 pub mod fate;
@@ -18,6 +19,7 @@ mod service_key;
 pub mod stat;
 mod tick;
 
+pub use app_protocol::{AppProtocol, UnknownProtocol};
 pub use host::{Host, NotAHost};
 pub use service_key::{InvalidServiceKey, ServiceKey};
 pub use tick::Tick;

@@ -241,6 +241,9 @@ pub struct ServiceEntry {
     /// An upgraded connection without a byte for so long is ended, in milliseconds; 0 is off.
     #[prost(uint64, tag = "14")]
     pub tunnel_idle_timeout_ms: u64,
+    /// The version of HTTP that its app speaks, as [`crate::AppProtocol`] writes it; empty if nobody says so.
+    #[prost(string, tag = "15")]
+    pub app_protocol: String,
 }
 
 /// All that an activator must know of a route: a Service that divides its requests between others of its namespace.

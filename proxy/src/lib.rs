@@ -24,6 +24,7 @@ mod reply;
 mod rewind;
 mod server;
 pub mod stream;
+mod translate;
 mod upgrade;
 mod upstream;
 
@@ -39,4 +40,5 @@ pub use http2::Incoming;
 pub use net::listen;
 pub use reply::{Reply, Speaks};
 pub use server::{ConnectionLimits, Handler, Limits, Transport, serve, serve_over};
+pub use translate::speak;
 pub use upstream::{Cause, SendError, Upstream, UpstreamLimits};

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ebb_core::{
+    AppProtocol,
     announce::Announcement,
     environment::{Environment, Fault},
 };
@@ -40,6 +41,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Time from a request's arrival to the head of its response; `None` is off.
     pub response_start_timeout: Option<Duration>,
+    /// The version of HTTP in which the app gets its requests; `None`: that in which they came.
+    pub app_protocol: Option<AppProtocol>,
     /// Longest gap between two frames of a response; `None` is off.
     pub idle_timeout: Option<Duration>,
     /// How long clients' connections may last.
@@ -77,6 +80,9 @@ impl Config {
         let max_age: u64 = env.read("EBB_MAX_CONNECTION_AGE_SECONDS", 0, seconds);
         let tunnel_idle: u64 = env.read("EBB_TUNNEL_IDLE_TIMEOUT_SECONDS", 0, seconds);
         let app = env.port("USER_PORT", None);
+        let app_protocol = env
+            .text("EBB_APP_PROTOCOL")
+            .map(|_| env.read("EBB_APP_PROTOCOL", AppProtocol::Http1, "http1 or h2c, or nothing"));
         let quiet: u64 = env.read("EBB_DRAIN_QUIET_SECONDS", 10, seconds);
         let limit: u64 = env.read("EBB_DRAIN_LIMIT_SECONDS", request_timeout.saturating_add(quiet), seconds);
         let serving = env.port("QUEUE_SERVING_PORT", Some(8012));
@@ -90,6 +96,7 @@ impl Config {
             container_concurrency: usize::try_from(concurrency).ok().and_then(NonZeroUsize::new),
             request_timeout: Duration::from_secs(request_timeout),
             response_start_timeout: limit_of(response_start),
+            app_protocol,
             idle_timeout: limit_of(idle),
             connections: ConnectionLimits {
                 max_age: limit_of(max_age),

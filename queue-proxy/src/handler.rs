@@ -10,7 +10,7 @@ use std::{
 use ebb_core::{fate::Fate, headers, request_stats::Origin};
 use ebb_proxy::{
     Attempts, ConnectionLimits, Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, Speaks,
-    Timeouts, Upstream, WallClock, forward,
+    Timeouts, Upstream, WallClock, forward, speak,
 };
 use http::{
     HeaderValue, Request, Response, Uri, Version, header,
@@ -128,7 +128,10 @@ impl RequestHandler {
     ) -> Result<Response<ResponseBody<InFlight>>, Refused> {
         let sidecar = &self.sidecar;
         let timeouts = self.timeouts(Instant::now());
-        let Hop { head, mut body } = Hop::new(request, peer);
+        let Hop { mut head, mut body } = Hop::new(request, peer);
+        if let Some(protocol) = sidecar.config.app_protocol {
+            speak(&mut head, protocol);
+        }
         if let Some(breaker) = &sidecar.breaker {
             let turn = reading_on(breaker.acquire(), &mut body);
             let slot = timeout_at(timeouts.head_due(), turn).await.unwrap_or(Err(Refused::WaitedTooLong))?;

@@ -9,7 +9,7 @@ const MAX_NAME: usize = 253;
 
 /// Names of hosts, each with what it belongs to.
 #[derive(Clone, Debug)]
-pub(crate) struct HostTable<T> {
+pub struct HostTable<T> {
     exact: HashMap<Box<str>, T>,
     /// By what comes after the `*.`.
     wildcards: HashMap<Box<str>, T>,
@@ -23,7 +23,7 @@ impl<T> Default for HostTable<T> {
 
 impl<T> HostTable<T> {
     /// From now on `host` belongs to `owner`.
-    pub(crate) fn insert(&mut self, host: &Host, owner: T) {
+    pub fn insert(&mut self, host: &Host, owner: T) {
         match host.parent() {
             Some(parent) => self.wildcards.insert(parent.into(), owner),
             None => self.exact.insert(host.as_str().into(), owner),
@@ -31,13 +31,13 @@ impl<T> HostTable<T> {
     }
 
     /// How many names there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.exact.len() + self.wildcards.len()
     }
 
     /// Whom a request for `authority` is for, as its client wrote it: with or without a port, in whatever case. `None` if
     /// nobody asks for that name.
-    pub(crate) fn find(&self, authority: &[u8]) -> Option<&T> {
+    pub fn find(&self, authority: &[u8]) -> Option<&T> {
         let mut buffer = [0; MAX_NAME];
         let name = name(authority, &mut buffer)?;
         if let Some(owner) = self.exact.get(name) {
@@ -105,7 +105,7 @@ mod tests {
         ] {
             assert_eq!(table.find(asked.as_bytes()).map(String::as_str), found, "{asked}");
         }
-        assert_eq!(table.len(), 5);
+        assert_eq!(table.count(), 5);
         assert_eq!(table.find("a".repeat(254).as_bytes()), None);
         assert_eq!(table.find(b"\xff.example.com"), None, "no name has bytes that are not text");
     }

@@ -15,7 +15,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ebb_core::{
-    Host, ServiceKey,
+    AppProtocol, Host, ServiceKey,
     link::{Down, HostsEntry},
 };
 use ebb_proxy::{ConnectionLimits, Drain, RequestBody};
@@ -42,7 +42,7 @@ use crate::{
 
 use certificates::Certificates;
 pub(crate) use edge::Scheme;
-use hosts::HostTable;
+pub use hosts::HostTable;
 pub use trusted::Trusted;
 
 /// The gateway of one activator.
@@ -123,7 +123,7 @@ impl Gateway {
                     table.insert(host, destination.clone());
                 }
             }
-            self.metrics.gateway_hosts.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
+            self.metrics.gateway_hosts.set(i64::try_from(table.count()).unwrap_or(i64::MAX));
             self.table.store(Arc::new(table));
             self.changed.notify_waiters();
         }
@@ -270,6 +270,9 @@ impl Asked {
 impl Entrance for Door {
     type Asked = Asked;
     type Chosen = Chosen;
+    /// Browsers speak HTTP/2 to the gateway because it does, and know nothing of apps; every app but those of gRPC speaks
+    /// HTTP/1.1.
+    const UNDECLARED: Option<AppProtocol> = Some(AppProtocol::Http1);
 
     fn receive(&self, request: &mut Request<RequestBody>, peer: SocketAddr) -> Result<Asked, Answer> {
         let host = Named::by(request);

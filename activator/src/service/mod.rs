@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ebb_core::{
-    ServiceKey, Tick,
+    AppProtocol, ServiceKey, Tick,
     link::{PodEntry, ServiceEntry, Unanswered},
     stat::{Stat, WireStatMessage},
 };
@@ -65,6 +65,8 @@ pub(crate) struct Service {
 pub(crate) struct Settings {
     pub(crate) activation_deadline: Duration,
     pub(crate) request_timeout: Duration,
+    /// `None` where nobody says what the app speaks.
+    pub(crate) app_protocol: Option<AppProtocol>,
     connections: ConnectionLimits,
     trouble: String,
 }
@@ -351,6 +353,7 @@ fn settings(entry: &ServiceEntry) -> Settings {
     Settings {
         activation_deadline: Duration::from_millis(entry.activation_deadline_ms),
         request_timeout: Duration::from_millis(entry.request_timeout_ms),
+        app_protocol: entry.app_protocol.parse().ok(),
         connections: connection_limits(entry.max_connection_age_ms, entry.tunnel_idle_timeout_ms),
         trouble: entry.trouble.clone(),
     }

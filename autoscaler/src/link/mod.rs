@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use ebb_annotations::{Rules, SplitBy};
 use ebb_core::{
-    ServiceKey, Tick,
+    AppProtocol, ServiceKey, Tick,
     announce::Announced,
     link::{
         AnnouncedPod, Down, Hello, Listening, PodEntry, RouteEntry, ServiceEntry, SplitKey, SplitTarget,
@@ -324,6 +324,7 @@ pub(crate) fn entry(service: &Service) -> ServiceEntry {
         reference_placement: spec.rules == Rules::Reference,
         max_connection_age_ms: serving.max_connection_age.map_or(0, millis),
         tunnel_idle_timeout_ms: serving.tunnel_idle_timeout.map_or(0, millis),
+        app_protocol: serving.app_protocol.map_or("", AppProtocol::word).to_owned(),
     }
 }
 

@@ -167,10 +167,12 @@ fn claim(service: &Service, parsed: Parsed, kept: Option<Labels>) -> Result<Clai
     let binding = parsed.binding;
     let target = binding.scale_target.ok_or("ebb.dev/scale-target is missing")?;
     let front = Frontend::read(service, spec, binding.port.as_deref(), parsed.exposure)?;
+    let mut spec = parsed.spec;
+    spec.serving.app_protocol = spec.serving.app_protocol.or_else(|| front.port.http_version());
     let annotations = service.metadata.annotations.as_ref();
     Ok(Claim {
         front,
-        spec: Arc::new(parsed.spec),
+        spec: Arc::new(spec),
         target,
         selector,
         selector_in_place,

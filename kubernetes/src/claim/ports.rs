@@ -1,5 +1,6 @@
 //! Which of a Service's ports is Ebb's.
 
+use ebb_core::AppProtocol;
 use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
 
 /// Where connections to a port of a Service go.
@@ -21,6 +22,27 @@ pub(crate) enum Target {
     Number(u16),
     /// The name of a port that a container declares.
     Name(String),
+}
+
+/// Protocols and names of ports of apps that speak HTTP/2 alone, and protocols of those that speak HTTP/1.1.
+const HTTP2_PROTOCOLS: [&str; 4] = ["kubernetes.io/h2c", "h2c", "grpc", "http2"];
+const HTTP2_NAMES: [&str; 3] = ["h2c", "grpc", "http2"];
+const HTTP1_PROTOCOLS: [&str; 3] = ["http", "kubernetes.io/ws", "ws"];
+
+impl Port {
+    /// The version of HTTP that the app speaks, by what the port says: its `appProtocol`, else its name. A port that is
+    /// just called `http` says nothing.
+    pub(crate) fn http_version(&self) -> Option<AppProtocol> {
+        match self.app_protocol.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some(protocol) if HTTP2_PROTOCOLS.contains(&protocol) => Some(AppProtocol::Http2),
+            Some(protocol) if HTTP1_PROTOCOLS.contains(&protocol) => Some(AppProtocol::Http1),
+            Some(_) => None,
+            None => {
+                let name = self.name.as_deref().unwrap_or_default();
+                HTTP2_NAMES.iter().any(|prefix| name.starts_with(prefix)).then_some(AppProtocol::Http2)
+            }
+        }
+    }
 }
 
 /// Protocols whose requests can be told apart, by the names that Kubernetes has for them.

@@ -251,6 +251,7 @@ fn sidecar_config(
         container_concurrency: slots.and_then(std::num::NonZeroUsize::new),
         request_timeout: serving.request_timeout,
         response_start_timeout: serving.response_start_timeout,
+        app_protocol: serving.app_protocol,
         idle_timeout: serving.idle_timeout,
         connections: ConnectionLimits {
             max_age: serving.max_connection_age,

@@ -153,7 +153,7 @@ impl Exchange {
             _ if asks => Upload::Asked(Box::pin(sleep_until(Instant::now() + CONTINUE_WITHIN))),
             _ => Upload::Running,
         };
-        let interims = head.extensions.get::<head::Asked>().and_then(|asked| asked.interims.clone());
+        let interims = head::interims(head);
         Self { connection, out, upload, body, interims, chunked: length == Length::Chunked, stalls: false }
     }
 

@@ -55,7 +55,7 @@ pub(super) fn end(bytes: &[u8], scanned: usize) -> Option<usize> {
 /// # Errors
 ///
 /// Returns a fault if no hop may pass the request on.
-pub(super) fn request(head: &Bytes, interims: &Interims) -> Result<Request<()>, Fault> {
+pub(crate) fn request(head: &Bytes, interims: &Interims) -> Result<Request<()>, Fault> {
     let line_end = refuse_bare_lines(head)?;
     let line = &head[..line_end];
     let malformed = || Fault::malformed("the request line is not METHOD TARGET HTTP/1.1");
@@ -149,6 +149,20 @@ pub(crate) fn to_origin_form(request: &mut request::Parts) {
     request.uri = Uri::from_maybe_shared(path.clone()).unwrap_or_default();
     asked.target = path;
     request.headers.insert(header::HOST, host);
+}
+
+/// Returns whether the request's `Uri` holds its whole target, as it was written.
+pub(crate) fn is_target_in_uri(request: &request::Parts) -> bool {
+    let in_uri = request.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes();
+    request.extensions.get::<Asked>().is_none_or(|asked| asked.target == in_uri)
+}
+
+/// Returns the channel for interim responses to a request of either version, if its client accepts any.
+pub(crate) fn interims(request: &request::Parts) -> Option<Interims> {
+    match request.extensions.get::<Asked>() {
+        Some(asked) => asked.interims.clone(),
+        None => request.extensions.get::<Interims>().cloned(),
+    }
 }
 
 fn request_fields(head: &Bytes, from: usize) -> Result<(HeaderMap, Spelling), Fault> {

@@ -22,6 +22,8 @@ mod spelling;
 pub(crate) use client::{Answer, Broken, Connection, Exchange};
 pub use fault::Fault;
 pub(crate) use framing::Length;
-pub(crate) use head::{MAX_BYTES, MAX_FIELDS, to_origin_form};
+#[cfg(test)]
+pub(crate) use head::request as read_request;
+pub(crate) use head::{MAX_BYTES, MAX_FIELDS, interims, is_target_in_uri, to_origin_form};
 pub(crate) use server::IncomingBody;
 pub(crate) use spelling::Spelling;

@@ -16,7 +16,6 @@ use crate::{
     body::{AnswerBody, RequestBody},
     http1::{self, Answer, Connection, Exchange},
     http2::{self, Place, Room},
-    interim::Interims,
     net::{Liveness, Stream, connect, liveness::PING},
     upgrade,
 };
@@ -186,7 +185,7 @@ impl Upstream {
             if !kept {
                 idle::watch(self);
             }
-            let interims = head.extensions.get::<Interims>().cloned();
+            let interims = http1::interims(head);
             let body = body.from_the_beginning();
             let broken = match http2::client::exchange(sender, http2_request(head), body, interims).await {
                 Ok(answer) => {

@@ -138,6 +138,7 @@ impl Pod {
             container_concurrency: None,
             request_timeout: Duration::from_secs(60),
             response_start_timeout: None,
+            app_protocol: None,
             idle_timeout: None,
             connections: ConnectionLimits::default(),
             probes: Vec::new(),

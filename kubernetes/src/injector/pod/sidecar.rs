@@ -163,6 +163,7 @@ fn environment(plan: &Plan<'_>, settings: &Settings, nonce: &str) -> Vec<EnvVar>
         ("EBB_ADMIN_PORT", Some(plan.ports.admin.to_string())),
         ("REVISION_TIMEOUT_SECONDS", Some(seconds(serving.request_timeout))),
         ("REVISION_RESPONSE_START_TIMEOUT_SECONDS", serving.response_start_timeout.map(seconds)),
+        ("EBB_APP_PROTOCOL", serving.app_protocol.map(|protocol| protocol.word().to_owned())),
         ("REVISION_IDLE_TIMEOUT_SECONDS", serving.idle_timeout.map(seconds)),
         ("EBB_MAX_CONNECTION_AGE_SECONDS", serving.max_connection_age.map(seconds)),
         ("EBB_TUNNEL_IDLE_TIMEOUT_SECONDS", serving.tunnel_idle_timeout.map(seconds)),
