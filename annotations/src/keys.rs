@@ -131,9 +131,15 @@ pub const STATUS: Key = Key::new("ebb.dev/status");
 pub const SPLIT: Key = Key::new("ebb.dev/split");
 /// What keeps a user with one of them: `cookie NAME` or `header NAME`; absent, each request is for itself.
 pub const SPLIT_BY: Key = Key::new("ebb.dev/split-by");
+/// In how long a changed split is reached, step by step: 0s (at once, the default), or 1s to 24h.
+pub const SPLIT_DURATION: Key = Key::new("ebb.dev/split-duration");
+/// Whether a rollout stays where it is.
+pub const ROLLOUT_PAUSED: Key = Key::new("ebb.dev/rollout-paused");
+/// How far a route is on its way to its split. Written by Ebb.
+pub const ROLLOUT: Key = Key::new("ebb.dev/rollout");
 
 /// Every known key.
-pub const KNOWN: [Key; 43] = [
+pub const KNOWN: [Key; 46] = [
     CLASS,
     METRIC,
     TARGET,
@@ -175,6 +181,9 @@ pub const KNOWN: [Key; 43] = [
     RESTART,
     SPLIT,
     SPLIT_BY,
+    SPLIT_DURATION,
+    ROLLOUT_PAUSED,
+    ROLLOUT,
     VALID_SPLIT,
     STATUS,
 ];

@@ -240,7 +240,7 @@ fn unknown_keys_are_warned_of_and_have_no_effect() {
              scale-to-zero-grace-period is a setting of the whole cluster, in its ConfigMap ebb-config",
             "autoscaling.knative.dev/targetConcurrency: unknown, has no effect; did you mean autoscaling.knative.dev/target?",
             "ebb.dev/zebra: unknown, has no effect",
-            "serving.knative.dev/rolloutDuration: unknown, has no effect",
+            "serving.knative.dev/rolloutDuration: unknown, has no effect; did you mean ebb.dev/split-duration?",
         ]
     );
     assert_eq!(parsed.spec.min_scale, 0);
