@@ -10,6 +10,7 @@ use ebb_core::{ServiceKey, Tick};
 
 use crate::{
     pending::Pending,
+    route::rollout::Lack,
     scheduler::{Scheduler, next_tick},
     service::{Actions, Cause, Next, ServiceState},
 };
@@ -52,6 +53,20 @@ pub struct Service {
     pub trouble: String,
     /// What is wanted for it, and what is under way.
     pub pending: Pending,
+}
+
+impl Service {
+    /// What it lacks to get more requests; `None` if nothing.
+    pub fn lack(&self) -> Option<Lack> {
+        if !self.trouble.is_empty() {
+            return Some(Lack::Trouble(self.trouble.clone()));
+        }
+        if self.state.replicas().is_none() {
+            return Some(Lack::Unknown);
+        }
+        let (ready, wanted) = self.state.ready_and_wanted();
+        (ready < wanted).then_some(Lack::Pods { ready, wanted })
+    }
 }
 
 impl ServiceTable {

@@ -353,6 +353,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     fn on_gone(&mut self, key: &ServiceKey) {
         self.forget_service(key);
         self.forget_route(key);
+        // Before it is refused its part: a rollout may be about to leave it.
+        self.evaluate_routes_of(key);
         self.activators.tell_gone(key);
         self.views.remove(key);
     }
