@@ -8,6 +8,7 @@ use ebb_decide::{
     platform::{EndpointSink, ScaleTarget},
     route::{Route, Split, rollout::Lack},
     service::Cause,
+    table::Service,
 };
 
 use super::Runtime;
@@ -108,9 +109,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let of =
             |target: &ServiceKey| services.get(target).and_then(|service| service.state.endpoints().cloned());
         let missing = if self.complete { Lack::Gone } else { Lack::Unknown };
-        let lack = |target: &ServiceKey| {
-            services.get(target).map_or(Some(missing.clone()), |service| service.lack())
-        };
+        let lack = |target: &ServiceKey| services.get(target).map_or(Some(missing.clone()), Service::lack);
         // A rollout that ends leaves some behind.
         let before = self.targets_of(key);
         let Some(actions) = self.routes.evaluate(key, self.clock.now(), of, lack) else { return };

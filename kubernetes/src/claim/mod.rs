@@ -23,7 +23,7 @@ use k8s_openapi::{
 
 pub(crate) use change::Change;
 pub(crate) use ports::{Port, Target};
-pub(crate) use route::RouteClaim;
+pub(crate) use route::{RouteClaim, progress};
 pub(crate) use selector::{Labels, selects};
 pub use table::Claims;
 

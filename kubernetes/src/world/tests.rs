@@ -10,6 +10,7 @@ use crate::facts::{PodFacts, SidecarFacts, SliceFacts, TargetFacts, TargetKey};
 use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, endpoints::Endpoints, zero::Path};
 
+mod rollouts;
 mod routes;
 
 /// A cluster that does what it is told, and a [`World`] that sees it.

@@ -80,7 +80,7 @@ impl Progress {
     }
 
     /// Whether it is the same way as `other`, wherever on it either is.
-    pub(in super::super) fn is_same_way(&self, other: &Self) -> bool {
+    pub(in crate::route) fn is_same_way(&self, other: &Self) -> bool {
         let (Some(own), Some(others)) = (&self.under_way, &other.under_way) else { return false };
         (&self.to, &own.from, &own.before) == (&other.to, &others.from, &others.before)
     }
