@@ -10,7 +10,7 @@ use ebb_core::{ServiceKey, Tick};
 
 use crate::{
     pending::Pending,
-    route::rollout::Lack,
+    route::rollout::Standing,
     scheduler::{Scheduler, next_tick},
     service::{Actions, Cause, Next, ServiceState},
 };
@@ -56,16 +56,16 @@ pub struct Service {
 }
 
 impl Service {
-    /// What it lacks to get more requests; `None` if nothing.
-    pub fn lack(&self) -> Option<Lack> {
+    /// How it is, for a rollout that is to give it more requests.
+    pub fn standing(&self) -> Standing {
         if !self.trouble.is_empty() {
-            return Some(Lack::Trouble(self.trouble.clone()));
+            return Standing::Failed(self.trouble.clone());
         }
         if self.state.replicas().is_none() {
-            return Some(Lack::Unknown);
+            return Standing::Unknown;
         }
         let (ready, wanted) = self.state.ready_and_wanted();
-        (ready < wanted).then_some(Lack::Pods { ready, wanted })
+        Standing::Well { ready, wanted, rate: self.state.view().rate }
     }
 }
 

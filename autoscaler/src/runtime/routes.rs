@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ebb_core::{ServiceKey, link::Down};
 use ebb_decide::{
     platform::{EndpointSink, ScaleTarget},
-    route::{Route, Split, rollout::Lack},
+    route::{Route, Split, rollout::Standing},
     service::Cause,
     table::Service,
 };
@@ -108,11 +108,11 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let services = &self.services;
         let of =
             |target: &ServiceKey| services.get(target).and_then(|service| service.state.endpoints().cloned());
-        let missing = if self.complete { Lack::Gone } else { Lack::Unknown };
-        let lack = |target: &ServiceKey| services.get(target).map_or(Some(missing.clone()), Service::lack);
+        let missing = if self.complete { Standing::Gone } else { Standing::Unknown };
+        let look = |target: &ServiceKey| services.get(target).map_or(missing.clone(), Service::standing);
         // A rollout that ends leaves some behind.
         let before = self.targets_of(key);
-        let Some(actions) = self.routes.evaluate(key, self.clock.now(), of, lack) else { return };
+        let Some(actions) = self.routes.evaluate(key, self.clock.now(), of, look) else { return };
         if actions.divided {
             self.tell_route(key);
         }

@@ -20,7 +20,7 @@ use crate::{
     endpoints::{Answering, Endpoints, endpoints},
     zero::Path,
 };
-use rollout::{Lack, Pace, Progress, Rollout};
+use rollout::{Pace, Progress, Rollout, Standing};
 
 pub use table::{Route, RouteTable};
 
@@ -234,9 +234,9 @@ impl RouteState {
         changed
     }
 
-    /// Goes on with its rollout, where `lack` knows what a service lacks to get more. Answers whether its requests are divided
-    /// otherwise than before.
-    fn advance(&mut self, key: &ServiceKey, now: Tick, lack: impl Fn(&ServiceKey) -> Option<Lack>) -> bool {
+    /// Goes on with its rollout, where `look` knows how a service is. Answers whether its requests are divided otherwise than
+    /// before.
+    fn advance(&mut self, key: &ServiceKey, now: Tick, look: impl Fn(&ServiceKey) -> Standing) -> bool {
         let Some(rollout) = &mut self.rollout else { return false };
         if rollout.progress().under_way.is_none() {
             return false;
@@ -245,8 +245,8 @@ impl RouteState {
         rollout.advance(&self.declared.pace, now, |service| {
             let own = targets.iter().find(|target| target.service == service);
             match own.map(|target| target.trouble.clone()).filter(|trouble| !trouble.is_empty()) {
-                Some(trouble) => Some(Lack::Trouble(trouble)),
-                None => lack(&ServiceKey::new(key.namespace.clone(), service)),
+                Some(trouble) => Standing::Failed(trouble),
+                None => look(&ServiceKey::new(key.namespace.clone(), service)),
             }
         });
         self.divide(now)
@@ -307,15 +307,15 @@ impl RouteState {
     }
 
     /// Decides how its requests are divided and where its traffic goes at `now`, where `of` knows where that of a service
-    /// goes (`None`: not yet), and `lack` what it lacks to get more.
+    /// goes (`None`: not yet), and `look` how it is.
     fn evaluate(
         &mut self,
         key: &ServiceKey,
         now: Tick,
         of: impl Fn(&ServiceKey) -> Option<Endpoints>,
-        lack: impl Fn(&ServiceKey) -> Option<Lack>,
+        look: impl Fn(&ServiceKey) -> Standing,
     ) -> RouteActions {
-        let divided = self.advance(key, now, lack);
+        let divided = self.advance(key, now, look);
         let keep = self.keep(now);
         let sole = self.split.sole().map(|service| ServiceKey::new(key.namespace.clone(), service));
         let settles = (sole.is_some() && now < self.settled_at).then_some(self.settled_at);

@@ -8,7 +8,7 @@ use std::{
 
 use ebb_core::{ServiceKey, Tick};
 
-use super::{Keep, RouteActions, RouteState, Split, rollout::Lack};
+use super::{Keep, RouteActions, RouteState, Split, rollout::Standing};
 use crate::{endpoints::Endpoints, pending::Publishing, scheduler::Scheduler};
 
 /// What could not be published is tried again after so long.
@@ -130,18 +130,18 @@ impl RouteTable {
     }
 
     /// Decides how the requests of a route are divided and where its traffic goes at `now`; `None` if it is not known. `of`
-    /// knows where that of a service goes, and `lack` what it lacks to get more.
+    /// knows where that of a service goes, and `look` how it is.
     pub fn evaluate(
         &mut self,
         key: &ServiceKey,
         now: Tick,
         of: impl Fn(&ServiceKey) -> Option<Endpoints>,
-        lack: impl Fn(&ServiceKey) -> Option<Lack>,
+        look: impl Fn(&ServiceKey) -> Standing,
     ) -> Option<RouteActions> {
         // A rollout that ends leaves services behind.
         self.unlink(key);
         let route = self.all.get_mut(key)?;
-        let actions = route.state.evaluate(key, now, of, lack);
+        let actions = route.state.evaluate(key, now, of, look);
         match actions.again {
             Some(at) => self.due.schedule(&route.key, at),
             None => self.due.forget(&route.key),

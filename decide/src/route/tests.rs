@@ -44,6 +44,10 @@ fn known(service: &ServiceKey) -> Option<Endpoints> {
     Some(pods(host))
 }
 
+fn well(_: &ServiceKey) -> Standing {
+    Standing::Well { ready: 1, wanted: 1, rate: 1.0 }
+}
+
 fn table(targets: &[(&str, u32)]) -> RouteTable {
     let mut table = RouteTable::default();
     assert!(table.set(key(), split(targets), 9000, NOW));
@@ -52,7 +56,7 @@ fn table(targets: &[(&str, u32)]) -> RouteTable {
 }
 
 fn published(table: &mut RouteTable, now: Tick) -> Option<Endpoints> {
-    table.evaluate(&key(), now, known, |_| None).unwrap().publish
+    table.evaluate(&key(), now, known, well).unwrap().publish
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn a_split_that_has_just_changed_is_left_to_activators() {
 fn who_is_connected_to_pods_that_a_route_has_left_is_to_connect_anew() {
     let v3 = || vec![ServiceKey::new("shop", "v3")];
     let mut table = table(&[("v3", 1)]);
-    let renewed = |table: &mut RouteTable, now| table.evaluate(&key(), now, known, |_| None).unwrap().renew;
+    let renewed = |table: &mut RouteTable, now| table.evaluate(&key(), now, known, well).unwrap().renew;
     assert_eq!(renewed(&mut table, NOW), []);
     table.set(key(), split(&[("v3", 9), ("v4", 1)]), 9000, NOW);
     assert_eq!(renewed(&mut table, NOW), [], "some would be sent to the same pods again");
@@ -131,7 +135,7 @@ fn who_takes_over_has_clients_asked_that_its_predecessor_may_not_have_asked() {
     table.forget_published(NOW);
     let _ = published(&mut table, NOW);
     table.written(&key(), NOW);
-    let renewed = table.evaluate(&key(), NOW.after(KNOWN_AFTER), known, |_| None).unwrap().renew;
+    let renewed = table.evaluate(&key(), NOW.after(KNOWN_AFTER), known, well).unwrap().renew;
     assert_eq!(renewed, [ServiceKey::new("shop", "v4")], "who is mirrored keeps its clients");
 }
 
@@ -218,7 +222,7 @@ fn thousandths(of: &[(&str, u32)]) -> Vec<(String, u32)> {
 }
 
 fn evaluated(table: &mut RouteTable, now: Tick) -> RouteActions {
-    table.evaluate(&key(), now, known, |_| None).unwrap()
+    table.evaluate(&key(), now, known, well).unwrap()
 }
 
 #[test]

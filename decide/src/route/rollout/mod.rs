@@ -1,7 +1,8 @@
 //! A split that has changed and is approached step by step, so that nobody is flooded who has no pods yet.
 //!
 //! A step waits until every service that grows has the pods for what it gets *now*, and none is taken while one of them is
-//! in trouble: what the next step brings is little beside that, and autoscaling follows it.
+//! in trouble: what the next step brings is little beside that, and autoscaling follows it. While there are any requests, one
+//! pod is the least: a small share of few requests may not have met the service yet.
 
 mod progress;
 #[cfg(test)]
@@ -36,18 +37,20 @@ pub struct Pace {
     pub kept: Option<Progress>,
 }
 
-/// Why a service has not what it takes to get more requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lack {
-    /// Fewer of its pods are ready than what it gets now asks for.
-    Pods {
-        /// Those that are.
+/// What is seen of a service that has a part in a rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It serves, or rests.
+    Well {
+        /// Its pods that are ready.
         ready: u32,
-        /// Those that are asked for.
+        /// Those that what it gets now asks for.
         wanted: u32,
+        /// Requests per second.
+        rate: f64,
     },
     /// Its pods cannot start, or it cannot be served, and why.
-    Trouble(String),
+    Failed(String),
     /// It is not known yet.
     Unknown,
     /// It is not there.
@@ -110,22 +113,24 @@ impl Rollout {
         }
     }
 
-    /// Takes the next step of `pace`, if it is time for it at `now` and every service that grows has what it takes; `lack`
-    /// knows what each lacks.
-    pub fn advance(&mut self, pace: &Pace, now: Tick, lack: impl Fn(&str) -> Option<Lack>) {
+    /// Takes the next step of `pace`, if it is time for it at `now` and every service that grows has what it takes; `look`
+    /// knows how each is.
+    pub fn advance(&mut self, pace: &Pace, now: Tick, look: impl Fn(&str) -> Standing) {
         self.hold = None;
+        let weights = self.progress.weights();
         let Progress { to, under_way } = &mut self.progress;
         let Some(way) = under_way else { return };
         // What a service got that is gone, and is to get nothing, the others get. With it, it would be refused.
         let stays = |share: &Share| {
-            to.iter().any(|one| one.service == share.service) || lack(&share.service) != Some(Lack::Gone)
+            to.iter().any(|one| one.service == share.service) || look(&share.service) != Standing::Gone
         };
         way.from.retain(stays);
         let Some(over) = pace.over.filter(|_| way.from.iter().any(|share| share.weight > 0)) else {
             *under_way = None;
             return;
         };
-        let hold = if pace.paused { Some((Hold::Paused, String::new())) } else { hold(way, to, lack) };
+        let hold =
+            if pace.paused { Some((Hold::Paused, String::new())) } else { hold(way, to, &weights, look) };
         way.stopped.clear();
         match hold {
             // What has elapsed of the step still counts.
@@ -177,17 +182,31 @@ impl Rollout {
     }
 }
 
-/// Why a rollout goes no further, and with a failure, which. A failure comes before what is only waited for.
-fn hold(way: &UnderWay, to: &[Share], lack: impl Fn(&str) -> Option<Lack>) -> Option<(Hold, String)> {
+/// Why a rollout goes no further, where requests are divided by `weights` now; and with a failure, which. A failure comes
+/// before what is only waited for.
+fn hold(
+    way: &UnderWay,
+    to: &[Share],
+    weights: &[Share],
+    look: impl Fn(&str) -> Standing,
+) -> Option<(Hold, String)> {
+    let has_requests =
+        |share: &Share| matches!(look(&share.service), Standing::Well { rate, .. } if rate > 0.0);
+    let is_busy = weights.iter().any(has_requests);
     let mut waits = None;
     for service in growing(&way.from, to) {
-        let why = match lack(service) {
-            None => continue,
-            Some(Lack::Trouble(trouble)) => return Some((Hold::Stopped, format!("{service}: {trouble}"))),
-            Some(Lack::Pods { ready, wanted }) => {
-                format!("{service} has {ready} of the {wanted} pods that it needs for what it gets now")
-            }
-            Some(Lack::Unknown | Lack::Gone) => format!("{service} is not known yet"),
+        let gets_some = weights.iter().any(|share| share.service == service && share.weight > 0);
+        let least = u32::from(is_busy && gets_some);
+        let why = match look(service) {
+            Standing::Failed(why) => return Some((Hold::Stopped, format!("{service}: {why}"))),
+            Standing::Well { ready, wanted, .. } => match wanted.max(least) {
+                wanted if ready >= wanted => continue,
+                1 => format!("{service} has no pod yet"),
+                wanted => {
+                    format!("{service} has {ready} of the {wanted} pods that it needs for what it gets now")
+                }
+            },
+            Standing::Unknown | Standing::Gone => format!("{service} is not known yet"),
         };
         waits = waits.or(Some((Hold::Waiting(why), String::new())));
     }

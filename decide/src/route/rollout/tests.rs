@@ -28,16 +28,24 @@ fn done(rollout: &Rollout) -> Option<u16> {
     rollout.progress().under_way.as_ref().map(|way| way.done)
 }
 
-fn ready(_: &str) -> Option<Lack> {
-    None
+/// Nobody calls, and nobody has any pods.
+const AT_REST: Standing = Standing::Well { ready: 0, wanted: 0, rate: 0.0 };
+
+fn ready(_: &str) -> Standing {
+    AT_REST
 }
 
-fn short(service: &str) -> Option<Lack> {
-    (service == "v2").then_some(Lack::Pods { ready: 1, wanted: 2 })
+/// `standing` of v2, while everybody else is well.
+fn of_v2(standing: Standing) -> impl Fn(&str) -> Standing {
+    move |service| if service == "v2" { standing.clone() } else { AT_REST }
 }
 
-fn failed(service: &str) -> Option<Lack> {
-    (service == "v2").then(|| Lack::Trouble("pod a: ImagePullBackOff".to_owned()))
+fn short(service: &str) -> Standing {
+    of_v2(Standing::Well { ready: 1, wanted: 2, rate: 1.0 })(service)
+}
+
+fn failed(service: &str) -> Standing {
+    of_v2(Standing::Failed("pod a: ImagePullBackOff".to_owned()))(service)
 }
 
 #[test]
@@ -103,6 +111,27 @@ fn a_step_waits_for_pods_and_is_taken_as_soon_as_they_are_there() {
     assert_eq!(done(&rollout), Some(109));
     rollout.advance(&pace, now.after(Duration::from_millis(500)), ready);
     assert_eq!(done(&rollout), Some(109), "what was waited for is not made up for");
+}
+
+#[test]
+fn while_there_are_requests_one_pod_is_the_least() {
+    let pace = over(10);
+    let at_zero = |rate: f64| {
+        move |service: &str| match service {
+            "v1" => Standing::Well { ready: 3, wanted: 3, rate },
+            _ => AT_REST,
+        }
+    };
+    let mut rollout = begun("v1", "v2", &pace);
+    rollout.advance(&pace, NOW, at_zero(5.0));
+    assert_eq!(done(&rollout), Some(FIRST), "what it gets first is to wake it");
+    rollout.advance(&pace, NOW.after(seconds(1)), at_zero(5.0));
+    assert_eq!(
+        (done(&rollout), rollout.hold()),
+        (Some(FIRST), Some(&Hold::Waiting("v2 has no pod yet".to_owned())))
+    );
+    rollout.advance(&pace, NOW.after(seconds(2)), at_zero(0.0));
+    assert_eq!(done(&rollout), Some(109), "where nobody calls, nobody is flooded");
 }
 
 #[test]
@@ -195,15 +224,17 @@ fn another_pace_goes_on_from_where_it_is() {
 
 #[test]
 fn what_a_service_got_that_is_gone_the_others_get() {
-    let gone = |service: &str| (service == "v1").then_some(Lack::Gone);
+    let of_v1 =
+        |standing: Standing| move |service: &str| if service == "v1" { standing.clone() } else { AT_REST };
+    let gone = of_v1(Standing::Gone);
     let pace = over(10);
     let mut rollout = begun("v1=1, v0=1", "v2", &pace);
-    rollout.advance(&pace, NOW, gone);
+    rollout.advance(&pace, NOW, &gone);
     assert_eq!(rollout.progress().under_way.as_ref().unwrap().from, split("v0=1"));
     let mut rollout = begun("v1", "v2", &pace);
-    rollout.advance(&pace, NOW, gone);
+    rollout.advance(&pace, NOW, &gone);
     assert_eq!(rollout.progress().weights(), split("v2"), "there is no other way");
-    let unknown = |service: &str| (service == "v1").then_some(Lack::Unknown);
+    let unknown = of_v1(Standing::Unknown);
     let mut rollout = begun("v1", "v2", &pace);
     rollout.advance(&pace, NOW, unknown);
     assert_eq!(done(&rollout), Some(FIRST), "it may be about to come");
@@ -241,12 +272,12 @@ proptest! {
         for (event, millis, length) in events {
             now = now.after(Duration::from_millis(millis));
             let pace = Pace { paused: event == 1, ..over(length) };
-            let lack = |_: &str| match event {
-                2 => Some(Lack::Pods { ready: 0, wanted: 1 }),
-                3 => Some(Lack::Trouble("x".to_owned())),
-                _ => None,
+            let look = |_: &str| match event {
+                2 => Standing::Well { ready: 0, wanted: 1, rate: 0.0 },
+                3 => Standing::Failed("x".to_owned()),
+                _ => AT_REST,
             };
-            rollout.advance(&pace, now, lack);
+            rollout.advance(&pace, now, look);
             let reached = done(&rollout).unwrap_or(WHOLE);
             prop_assert!(reached == last || reached > last && event == 0);
             prop_assert_eq!(rollout.hold().is_some(), event != 0 && done(&rollout).is_some());
