@@ -135,7 +135,7 @@ async fn explain_route(
 }
 
 /// The service that is meant.
-fn key(text: &str, namespace: Option<&str>, default: &str) -> anyhow::Result<ServiceKey> {
+pub(super) fn key(text: &str, namespace: Option<&str>, default: &str) -> anyhow::Result<ServiceKey> {
     match (text.split_once('/'), namespace) {
         (Some((own, _)), Some(other)) if own != other => {
             bail!("{text:?} is in namespace {own}, and --namespace says {other}; say one of them")
