@@ -186,6 +186,20 @@ async fn activators_hear_of_every_step_and_of_the_way_in_explain() {
     assert_eq!((&rollout["from"], &rollout["to"]), (&"v1=100".into(), &"v2=100".into()), "{said}");
     assert_eq!(rollout["why"], "v2 has 1 of the 2 pods that it needs for what it gets now", "{said}");
 
+    let (_, metrics) = world.get("/metrics").await;
+    let share = |service: &str, share: &str| {
+        format!(
+            "ebb_autoscaler_route_share{{namespace=\"ns\",route=\"hello\",service=\"{service}\"}} {share}\n"
+        )
+    };
+    for series in [
+        share("v1", "1.0"),
+        share("v2", "0.0"),
+        "ebb_autoscaler_rollout_stopped{namespace=\"ns\",route=\"hello\"} 0\n".to_owned(),
+    ] {
+        assert!(metrics.contains(&series), "{series} is not in {metrics}");
+    }
+
     pods(&world, "v2", 2, 2, "").await;
     let mut seen = Vec::new();
     while seen.last().is_none_or(|last: &Vec<_>| last.len() > 1) {
@@ -195,4 +209,11 @@ async fn activators_hear_of_every_step_and_of_the_way_in_explain() {
     assert_eq!(of_v2, [1_000_000, 50_500_000, 100], "{seen:?}");
     let (_, said) = world.get("/explain/ns/hello").await;
     assert!(said.contains(r#""rollout":null"#), "{said}");
+    let (_, metrics) = world.get("/metrics").await;
+    assert!(metrics.contains(&share("v2", "1.0")) && !metrics.contains(&share("v1", "")), "{metrics}");
+    assert!(!metrics.contains("ebb_autoscaler_rollout_stopped{"), "{metrics}");
+    world.fleet.send(FleetEvent::Gone(route())).await.unwrap();
+    activator.message(|down| down.gone == ["ns/hello"]).await;
+    let (_, metrics) = world.get("/metrics").await;
+    assert!(!metrics.contains("route=\"hello\""), "{metrics}");
 }

@@ -39,6 +39,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             self.services.stand_by();
             self.routes.forget_published(self.clock.now());
             self.views.clear();
+            self.route_views.clear();
         }
     }
 

@@ -31,6 +31,7 @@ use crate::{
     collector::Collector,
     link::{Activators, Heard, LinkEvent, LinkHandler, LinkId},
     metrics::{Metrics, Views},
+    route_views::RouteViews,
 };
 use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PodSource, ScaleTarget};
 use ebb_decide::{
@@ -73,7 +74,11 @@ impl Autoscaler {
         let (asks, asked) = Asks::new();
         let (heard, announced) = mpsc::channel(ANNOUNCE_CAPACITY);
         let views = Views::default();
-        let metrics = Metrics::new(&views, measured);
+        let route_views = RouteViews::default();
+        let metrics = Metrics::new(&views, |registry| {
+            registry.register_collector(Box::new(route_views.clone()));
+            measured(registry);
+        });
         let drain = Drain::default();
         let intake = Arc::new(LinkHandler {
             gate: platform.clone(),
@@ -92,6 +97,7 @@ impl Autoscaler {
             metrics,
             collector: Collector::new(),
             views: views.clone(),
+            route_views,
             services: ServiceTable::new(periods),
             routes: RouteTable::default(),
             complete: false,
@@ -143,6 +149,7 @@ struct Runtime<P> {
     metrics: Arc<Metrics>,
     collector: Arc<Collector>,
     views: Views,
+    route_views: RouteViews,
     services: ServiceTable,
     routes: RouteTable,
     /// Whether the platform has told of all services and routes that there are.

@@ -42,6 +42,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     pub(super) fn forget_route(&mut self, key: &ServiceKey) {
         let targets = self.targets_of(key);
         self.routes.remove(key);
+        self.route_views.remove(key);
         for target in targets {
             self.see_whether_chosen(&target);
         }
@@ -119,6 +120,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         if let Some(route) = self.routes.get_mut(key) {
             actions.publish.into_iter().for_each(|endpoints| route.publishing.want(endpoints));
             actions.keep.into_iter().for_each(|keep| route.keeping.want(keep));
+            self.route_views.show(&route.key, route.state.split(), route.state.rollout());
         }
         self.publish_route(key);
         self.keep_rollout(key);
