@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Most services that one route may name: a split is meant to be read by people.
-const MOST_TARGETS: usize = 32;
+pub const MOST_TARGETS: usize = 32;
 /// Longest text of a split, in bytes: what the most targets take with the longest names.
 const MAX_TEXT: usize = MOST_TARGETS * 80;
 /// Largest weight: the sum of all stays far within 32 bits.

@@ -30,7 +30,7 @@ impl RouteViews {
     /// Shows how a route divides its requests, and its way to another split.
     pub(crate) fn show(&self, route: &Arc<ServiceKey>, split: &Arc<Split>, rollout: Option<&Rollout>) {
         let under_way = rollout.filter(|rollout| rollout.progress().under_way.is_some());
-        let stopped = under_way.map(|rollout| rollout.hold() == Some(&Hold::Stopped));
+        let stopped = under_way.map(|rollout| matches!(rollout.hold(), Some(Hold::Stopped(_))));
         self.0.lock().insert(route.clone(), Shown { split: split.clone(), stopped });
     }
 

@@ -203,6 +203,11 @@ impl RouteState {
         self.rollout.as_ref()
     }
 
+    /// Whether it is on its way to another split.
+    fn is_under_way(&self) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| rollout.progress().under_way.is_some())
+    }
+
     /// Its owner wants its requests divided so.
     fn set_split(&mut self, split: Arc<Split>, now: Tick) {
         self.declared = split;
@@ -237,10 +242,10 @@ impl RouteState {
     /// Goes on with its rollout, where `look` knows how a service is. Answers whether its requests are divided otherwise than
     /// before.
     fn advance(&mut self, key: &ServiceKey, now: Tick, look: impl Fn(&ServiceKey) -> Standing) -> bool {
-        let Some(rollout) = &mut self.rollout else { return false };
-        if rollout.progress().under_way.is_none() {
+        let Some(rollout) = self.rollout.as_mut().filter(|rollout| rollout.progress().under_way.is_some())
+        else {
             return false;
-        }
+        };
         let targets = &self.declared.targets;
         rollout.advance(&self.declared.pace, now, |service| {
             let own = targets.iter().find(|target| target.service == service);

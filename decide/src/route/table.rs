@@ -139,14 +139,19 @@ impl RouteTable {
         look: impl Fn(&ServiceKey) -> Standing,
     ) -> Option<RouteActions> {
         // A rollout that ends leaves services behind.
-        self.unlink(key);
+        let moves = self.all.get(key)?.state.is_under_way();
+        if moves {
+            self.unlink(key);
+        }
         let route = self.all.get_mut(key)?;
         let actions = route.state.evaluate(key, now, of, look);
         match actions.again {
             Some(at) => self.due.schedule(&route.key, at),
             None => self.due.forget(&route.key),
         }
-        self.link(key);
+        if moves {
+            self.link(key);
+        }
         Some(actions)
     }
 

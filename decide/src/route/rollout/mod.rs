@@ -64,8 +64,10 @@ pub enum Hold {
     Paused,
     /// For pods, and whose.
     Waiting(String),
-    /// A service that is to get more has failed.
-    Stopped,
+    /// A service that is to get more is not known yet, and which.
+    Unseen(String),
+    /// A service that is to get more has failed, and why.
+    Stopped(String),
 }
 
 /// A route's way to its split.
@@ -129,21 +131,23 @@ impl Rollout {
             *under_way = None;
             return;
         };
-        let hold =
-            if pace.paused { Some((Hold::Paused, String::new())) } else { hold(way, to, &weights, look) };
-        way.stopped.clear();
-        match hold {
+        self.hold = if pace.paused { Some(Hold::Paused) } else { hold(way, to, &weights, look) };
+        match &self.hold {
+            // Whether it has failed is not known either.
+            Some(Hold::Unseen(_)) => {}
             // What has elapsed of the step still counts.
-            Some((hold @ Hold::Waiting(_), _)) => self.hold = Some(hold),
-            Some((hold, why)) => (self.hold, self.since, way.stopped) = (Some(hold), now, why),
-            None if way.done == 0 || now >= self.since.after(step(over)) => {
-                way.done = next(way.done, over);
-                self.since = now;
+            Some(Hold::Waiting(_)) => way.stopped.clear(),
+            Some(Hold::Paused) => (self.since, way.stopped) = (now, String::new()),
+            Some(Hold::Stopped(why)) => (self.since, way.stopped) = (now, why.clone()),
+            None => {
+                way.stopped.clear();
+                if way.done == 0 || now >= self.since.after(step(over)) {
+                    (self.since, way.done) = (now, next(way.done, over));
+                }
                 if way.done >= WHOLE {
                     *under_way = None;
                 }
             }
-            None => {}
         }
     }
 
@@ -165,8 +169,8 @@ impl Rollout {
         let (state, why) = match &self.hold {
             None => ("moving", ""),
             Some(Hold::Paused) => ("paused", ""),
-            Some(Hold::Waiting(why)) => ("waiting", &**why),
-            Some(Hold::Stopped) => ("stopped", &*way.stopped),
+            Some(Hold::Waiting(why) | Hold::Unseen(why)) => ("waiting", &**why),
+            Some(Hold::Stopped(why)) => ("stopped", &**why),
         };
         let over = pace.over.unwrap_or_default();
         json!({
@@ -182,14 +186,9 @@ impl Rollout {
     }
 }
 
-/// Why a rollout goes no further, where requests are divided by `weights` now; and with a failure, which. A failure comes
-/// before what is only waited for.
-fn hold(
-    way: &UnderWay,
-    to: &[Share],
-    weights: &[Share],
-    look: impl Fn(&str) -> Standing,
-) -> Option<(Hold, String)> {
+/// Why a rollout goes no further, where requests are divided by `weights` now. A failure comes before what is only waited
+/// for.
+fn hold(way: &UnderWay, to: &[Share], weights: &[Share], look: impl Fn(&str) -> Standing) -> Option<Hold> {
     let has_requests =
         |share: &Share| matches!(look(&share.service), Standing::Well { rate, .. } if rate > 0.0);
     let is_busy = weights.iter().any(has_requests);
@@ -197,18 +196,16 @@ fn hold(
     for service in growing(&way.from, to) {
         let gets_some = weights.iter().any(|share| share.service == service && share.weight > 0);
         let least = u32::from(is_busy && gets_some);
-        let why = match look(service) {
-            Standing::Failed(why) => return Some((Hold::Stopped, format!("{service}: {why}"))),
-            Standing::Well { ready, wanted, .. } => match wanted.max(least) {
-                wanted if ready >= wanted => continue,
-                1 => format!("{service} has no pod yet"),
-                wanted => {
-                    format!("{service} has {ready} of the {wanted} pods that it needs for what it gets now")
-                }
-            },
-            Standing::Unknown | Standing::Gone => format!("{service} is not known yet"),
+        let hold = match look(service) {
+            Standing::Failed(why) => return Some(Hold::Stopped(format!("{service}: {why}"))),
+            Standing::Well { ready, wanted, .. } if ready >= wanted.max(least) => continue,
+            Standing::Well { wanted: 0 | 1, .. } => Hold::Waiting(format!("{service} has no pod yet")),
+            Standing::Well { ready, wanted, .. } => Hold::Waiting(format!(
+                "{service} has {ready} of the {wanted} pods that it needs for what it gets now"
+            )),
+            Standing::Unknown | Standing::Gone => Hold::Unseen(format!("{service} is not known yet")),
         };
-        waits = waits.or(Some((Hold::Waiting(why), String::new())));
+        waits = waits.or(Some(hold));
     }
     waits
 }

@@ -154,9 +154,12 @@ fn a_failure_stops_it_until_it_is_over() {
     let mut rollout = begun("v1", "v2", &pace);
     rollout.advance(&pace, NOW, ready);
     rollout.advance(&pace, NOW.after(seconds(5)), failed);
-    assert_eq!((done(&rollout), rollout.hold()), (Some(FIRST), Some(&Hold::Stopped)));
-    let way = rollout.progress().under_way.clone().unwrap();
-    assert_eq!(way.stopped, "v2: pod a: ImagePullBackOff");
+    let why = "v2: pod a: ImagePullBackOff".to_owned();
+    assert_eq!((done(&rollout), rollout.hold()), (Some(FIRST), Some(&Hold::Stopped(why.clone()))));
+    let stopped = |rollout: &Rollout| rollout.progress().under_way.as_ref().unwrap().stopped.clone();
+    assert_eq!(stopped(&rollout), why);
+    rollout.advance(&pace, NOW.after(seconds(5)), of_v2(Standing::Unknown));
+    assert_eq!(stopped(&rollout), why, "nobody knows better");
     rollout.advance(&pace, NOW.after(Duration::from_millis(5_999)), ready);
     assert_eq!((done(&rollout), rollout.hold()), (Some(FIRST), None), "it goes on with a whole step");
     rollout.advance(&pace, NOW.after(seconds(6)), ready);

@@ -1,8 +1,8 @@
 //! Weights between two splits.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
-use ebb_annotations::Share;
+use ebb_annotations::{MOST_TARGETS, Share};
 
 /// The whole way from one split to another, in the unit in which it is measured.
 pub const WHOLE: u16 = 1000;
@@ -49,14 +49,21 @@ pub(super) fn growing<'a>(from: &[Share], to: &'a [Share]) -> impl Iterator<Item
     grown.into_iter()
 }
 
-/// The same weights in fewer words: each as its part of [`RESOLUTION`].
+/// The same weights as a split that could be written: each as its part of [`RESOLUTION`], of no more services than a route
+/// may name. There are more only where one rollout follows another before it is at its end; those that get least lose
+/// theirs then.
 pub(super) fn rounded(split: &[Share]) -> Vec<Share> {
     let parts = parts(split);
     let share = |share: &Share| Share {
         service: share.service.clone(),
         weight: parts.get(&*share.service).copied().unwrap_or(0),
     };
-    split.iter().map(share).collect()
+    let mut rounded: Vec<Share> = split.iter().map(share).filter(|share| share.weight > 0).collect();
+    if rounded.len() > MOST_TARGETS {
+        rounded.sort_by_key(|share| Reverse(share.weight));
+        rounded.truncate(MOST_TARGETS);
+    }
+    rounded
 }
 
 /// What each service gets of [`RESOLUTION`]; who gets anything gets 1 at least. Together they get all of it.
@@ -68,7 +75,7 @@ fn parts(split: &[Share]) -> BTreeMap<&str, u32> {
         split.iter().map(|share| (share, whole(share).max(u32::from(share.weight > 0)))).collect();
     let given: u32 = parts.iter().map(|(_, part)| part).sum();
     // What rounding left goes to those from whom it took most, and what it gave too much comes from the largest.
-    parts.sort_by_key(|(share, _)| std::cmp::Reverse(exact(share) % sum));
+    parts.sort_by_key(|(share, _)| Reverse(exact(share) % sum));
     let missing = usize::try_from(RESOLUTION.saturating_sub(given)).unwrap_or(0);
     for (_, part) in parts.iter_mut().filter(|(share, _)| share.weight > 0).take(missing) {
         *part += 1;
@@ -117,6 +124,15 @@ mod tests {
     }
 
     #[test]
+    fn no_more_services_are_on_the_way_than_a_route_may_name() {
+        let share = |n: usize| Share { service: format!("v{n}"), weight: u32::from(n != 7) };
+        let all: Vec<Share> = (0..2 * MOST_TARGETS).map(share).collect();
+        let rounded = rounded(&all);
+        assert_eq!(rounded.len(), MOST_TARGETS);
+        assert!(rounded.iter().all(|share| share.service != "v7" && share.weight > 0));
+    }
+
+    #[test]
     fn who_grows_is_told_from_who_does_not() {
         let grown = |from, to| growing(&split(from), &split(to)).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(grown("v1", "v2"), ["v2"]);
@@ -162,8 +178,9 @@ mod tests {
         fn what_is_rounded_divides_alike(split in any_split(), to in any_split(), done in 0..WHOLE) {
             let mixed = rollout(&split, &to, done);
             let rounded = rounded(&mixed);
-            for ((service, exact), (same, part)) in shares(&mixed).into_iter().zip(shares(&rounded)) {
-                prop_assert_eq!(service, same);
+            let parts: BTreeMap<&str, f64> = shares(&rounded).into_iter().collect();
+            for (service, exact) in shares(&mixed) {
+                let part = parts.get(service).copied().unwrap_or(0.0);
                 prop_assert!((exact - part).abs() < 1e-4, "{} and {}", exact, part);
             }
             prop_assert!(ebb_annotations::read_split(&ebb_annotations::split_text(&rounded)).is_some());
