@@ -24,10 +24,11 @@ pub(super) fn hint(key: &str, metric: Metric) -> Option<Hint> {
 }
 
 /// `known`, or what says the same where it would be refused: a second target of the metric that the service is
-/// scaled by is the first one.
+/// scaled by is the first one. Nor is what Ebb writes down meant by anybody: a rollout's duration is.
 fn usable(known: &Key, metric: Metric) -> Key {
     match (*known, metric) {
         (keys::TARGET_CONCURRENCY, Metric::Concurrency) | (keys::TARGET_RPS, Metric::Rps) => keys::TARGET,
+        (keys::ROLLOUT, _) => keys::SPLIT_DURATION,
         (other, _) => other,
     }
 }
@@ -80,6 +81,7 @@ mod tests {
                 Some(Annotation(keys::POD_RETENTION.name)),
             ),
             ("autoscaling.knative.dev/max-scale-up-rate", Some(Cluster("max-scale-up-rate"))),
+            ("serving.knative.dev/rollout-duration", Some(Annotation(keys::SPLIT_DURATION.name))),
             ("ebb.dev/zebra", None),
         ] {
             assert_eq!(hint(slip, Metric::Concurrency), meant, "{slip}");

@@ -133,6 +133,12 @@ pub const STATUS: Key = Key::new("ebb.dev/status");
 pub const SPLIT: Key = Key::new("ebb.dev/split");
 /// What keeps a user with one of them: `cookie NAME` or `header NAME`; absent, each request is for itself.
 pub const SPLIT_BY: Key = Key::new("ebb.dev/split-by");
+/// In how long a changed split is reached, step by step: 0s (at once, the default), or 1s to 24h.
+pub const SPLIT_DURATION: Key = Key::new("ebb.dev/split-duration");
+/// Whether a rollout stays where it is.
+pub const ROLLOUT_PAUSED: Key = Key::new("ebb.dev/rollout-paused");
+/// How far a route is on its way to its split. Written by Ebb.
+pub const ROLLOUT: Key = Key::new("ebb.dev/rollout");
 
 /// The names by which clients reach the Service through the gateway: `hello.example.com, *.tenant.example.com`.
 pub const HOSTS: Key = Key::new("ebb.dev/hosts");
@@ -142,7 +148,7 @@ pub const TLS_SECRET: Key = Key::new("ebb.dev/tls-secret");
 pub const HTTPS_REDIRECT: Key = Key::new("ebb.dev/https-redirect");
 
 /// Every known key.
-pub const KNOWN: [Key; 47] = [
+pub const KNOWN: [Key; 50] = [
     CLASS,
     METRIC,
     TARGET,
@@ -185,6 +191,9 @@ pub const KNOWN: [Key; 47] = [
     RESTART,
     SPLIT,
     SPLIT_BY,
+    SPLIT_DURATION,
+    ROLLOUT_PAUSED,
+    ROLLOUT,
     HOSTS,
     TLS_SECRET,
     HTTPS_REDIRECT,

@@ -41,7 +41,9 @@ pub use exposure::{Exposure, parse_allowed_hosts, usable_hosts};
 pub use fault::{Fault, FaultKind, Hint, Warning};
 pub use keys::full_key;
 pub use parse::{Parsed, parse};
-pub use route::{ParsedRoute, RouteSpec, Share, SplitBy, is_route, parse_route};
+pub use route::{
+    MOST_TARGETS, ParsedRoute, RouteSpec, Share, SplitBy, is_route, parse_route, read_split, split_text,
+};
 pub use schedule::{Schedule, Scheduled};
 pub use spec::{Aggregation, Metric, Rules, ScalingSpec, ServingSpec, Signal, TargetBurstCapacity};
 pub use syntax::Unreadable;

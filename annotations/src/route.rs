@@ -6,6 +6,7 @@ use ebb_core::ServiceKey;
 use http::HeaderName;
 
 use super::{
+    duration::GoDuration,
     exposure::{self, Exposure},
     fault::{Fault, FaultKind, Hint, Warning},
     hint,
@@ -17,20 +18,25 @@ use super::{
 };
 
 /// Most services that one route may name: a split is meant to be read by people.
-const MOST_TARGETS: usize = 32;
+pub const MOST_TARGETS: usize = 32;
 /// Longest text of a split, in bytes: what the most targets take with the longest names.
 const MAX_TEXT: usize = MOST_TARGETS * 80;
 /// Largest weight: the sum of all stays far within 32 bits.
 const MAX_WEIGHT: u32 = 1_000_000;
 /// The form of a split.
 const FORM: &str = "NAME=WEIGHT, NAME=WEIGHT, or one NAME alone";
+/// Bounds of the time in which a changed split is reached.
+const DURATIONS: (GoDuration, GoDuration) = (GoDuration::from_secs(1), GoDuration::from_secs(24 * 3600));
 /// What has a meaning on a route.
-const OF_ROUTES: [Key; 12] = [
+const OF_ROUTES: [Key; 15] = [
     keys::SPLIT,
     keys::SPLIT_BY,
     keys::HOSTS,
     keys::TLS_SECRET,
     keys::HTTPS_REDIRECT,
+    keys::SPLIT_DURATION,
+    keys::ROLLOUT_PAUSED,
+    keys::ROLLOUT,
     keys::MAX_CONNECTION_AGE,
     keys::TUNNEL_IDLE_TIMEOUT,
     keys::PORT,
@@ -48,6 +54,10 @@ pub struct RouteSpec {
     pub split: Vec<Share>,
     /// What decides about a request.
     pub by: SplitBy,
+    /// In how long a changed split is reached, step by step; `None`: at once.
+    pub split_duration: Option<Duration>,
+    /// Whether a rollout stays where it is.
+    pub rollout_paused: bool,
     /// A client's connection that is older is asked to go, and an upgraded one ended; `None` is off.
     pub max_connection_age: Option<Duration>,
     /// An upgraded connection on which no byte passes for so long is ended; `None` is off.
@@ -57,9 +67,22 @@ pub struct RouteSpec {
 impl RouteSpec {
     /// The split as it is written.
     pub fn split_text(&self) -> String {
-        let shares = self.split.iter().map(|share| format!("{}={}", share.service, share.weight));
-        shares.collect::<Vec<_>>().join(", ")
+        split_text(&self.split)
     }
+}
+
+/// The annotation's value for `split`: `NAME=WEIGHT, NAME=WEIGHT`.
+pub fn split_text(split: &[Share]) -> String {
+    let shares = split.iter().map(|share| format!("{}={}", share.service, share.weight));
+    shares.collect::<Vec<_>>().join(", ")
+}
+
+/// Reads what [`split_text`] wrote; `None` if no route could have that split.
+pub fn read_split(text: &str) -> Option<Vec<Share>> {
+    let mut faults = Vec::new();
+    // No route has that name.
+    let split = split("", text, &mut faults);
+    faults.is_empty().then_some(split)
 }
 
 /// A service's part of a route's requests.
@@ -121,7 +144,8 @@ pub fn is_route(annotations: &Texts) -> bool {
 /// Every violation at once, ordered by key.
 pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<Fault>> {
     let mut faults = Vec::new();
-    let split = split(name, annotations, &mut faults);
+    let text = annotations.get(keys::SPLIT.name).map_or("", String::as_str);
+    let split = split(name, text, &mut faults);
     let by: Option<Reading<'_, SplitBy>> = Reading::find(annotations, &keys::SPLIT_BY);
     faults.extend(by.as_ref().and_then(|by| {
         let want = "cookie NAME, or header NAME";
@@ -135,8 +159,12 @@ pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<F
     let activator_port: Option<Reading<'_, i32>> = Reading::find(annotations, &keys::ACTIVATOR_PORT);
     faults.extend(activator_port.as_ref().and_then(|port| port.outside(1, i32::from(u16::MAX))));
     let exposure = exposure::read(annotations, &mut faults);
+    let paused: Option<Reading<'_, bool>> = Reading::find(annotations, &keys::ROLLOUT_PAUSED);
+    faults.extend(paused.as_ref().and_then(Reading::no_value));
     let spec = RouteSpec {
         split,
+        split_duration: split_duration(annotations, &mut faults),
+        rollout_paused: paused.and_then(|paused| paused.value.ok()).unwrap_or_default(),
         by: by.and_then(|by| by.value.ok()).unwrap_or_default(),
         max_connection_age: connection_limit(annotations, &keys::MAX_CONNECTION_AGE, &mut faults),
         tunnel_idle_timeout: connection_limit(annotations, &keys::TUNNEL_IDLE_TIMEOUT, &mut faults),
@@ -155,10 +183,19 @@ pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<F
     })
 }
 
+/// In how long a changed split is reached; `None`: at once.
+fn split_duration(annotations: &Texts, faults: &mut Vec<Fault>) -> Option<Duration> {
+    let reading: Reading<'_, GoDuration> = Reading::find(annotations, &keys::SPLIT_DURATION)?;
+    let (shortest, longest) = DURATIONS;
+    let fault =
+        reading.neither_zero_nor_from(shortest).or_else(|| reading.outside(GoDuration::ZERO, longest));
+    faults.extend(fault);
+    reading.value.ok().map(GoDuration::to_std).filter(|duration| !duration.is_zero())
+}
+
 /// Reads the split, and adds everything that is wrong with it to `faults`; the value of each is the part that it is
 /// about.
-fn split(name: &str, annotations: &Texts, faults: &mut Vec<Fault>) -> Vec<Share> {
-    let text = annotations.get(keys::SPLIT.name).map_or("", String::as_str);
+fn split(name: &str, text: &str, faults: &mut Vec<Fault>) -> Vec<Share> {
     if text.len() > MAX_TEXT {
         let beginning: String = text.chars().take(40).collect();
         let problem = format!("is the beginning of {} bytes", text.len());
@@ -342,6 +379,40 @@ mod tests {
         assert_eq!(by("header X-User"), Ok(SplitBy::Header(HeaderName::from_static("x-user"))));
         for text in ["", "cookie", "header a b", "header a:b", "cookie a=b", "Cookie a"] {
             assert!(by(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_split_may_take_its_time() {
+        let duration = |text| {
+            parsed(&[("split", "v1"), ("split-duration", text)]).map(|route| route.spec.split_duration)
+        };
+        assert_eq!(duration("0s"), Ok(None));
+        assert_eq!(duration("10m"), Ok(Some(Duration::from_secs(600))));
+        assert_eq!(duration("24h"), Ok(Some(Duration::from_secs(86_400))));
+        for (text, wanted) in [
+            ("0.5s", "\"0.5s\" is too small; want a duration of at least 1s, or 0s for off"),
+            ("-1s", "\"-1s\" is too small; want a duration of at least 1s, or 0s for off"),
+            ("25h", "\"25h\" is too large; want a duration from 0s to 24h"),
+            ("10", "\"10\" is not a duration; want a duration of at least 1s, or 0s for off"),
+        ] {
+            assert_eq!(duration(text), Err(vec![format!("ebb.dev/split-duration: {wanted}")]));
+        }
+        let paused = |text| parsed(&[("split", "v1"), ("rollout-paused", text)]);
+        assert!(paused("true").unwrap().spec.rollout_paused && !paused("false").unwrap().spec.rollout_paused);
+        assert_eq!(
+            paused("yes"),
+            Err(vec!["ebb.dev/rollout-paused: \"yes\" is not true or false; want true or false".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_split_that_is_written_is_read_as_it_was() {
+        for text in ["v1=90, v2=10", "v1=1", "v2=0, v1=7"] {
+            assert_eq!(split_text(&read_split(text).unwrap()), text);
+        }
+        for text in ["", "v1=0", "v1=1, v1=2", "v1=x", "V1=1"] {
+            assert_eq!(read_split(text), None, "{text:?}");
         }
     }
 

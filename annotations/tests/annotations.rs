@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 47] = [
+const VALUES: [(&str, &[&str]); 50] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),
@@ -59,6 +59,9 @@ const VALUES: [(&str, &[&str]); 47] = [
     ("restart", &["true", "false"]),
     ("split", &["v1=90, v2=10", "v1", "v1=0,v2=1000000"]),
     ("split-by", &["cookie session", "header x-user"]),
+    ("split-duration", &["0s", "1s", "10m", "24h"]),
+    ("rollout-paused", &["true", "false"]),
+    ("rollout", &["", "anything"]),
     ("hosts", &["hello.example.com, *.tenant.example.com", "localhost"]),
     ("tls-secret", &["hello-tls"]),
     ("https-redirect", &["true", "false"]),

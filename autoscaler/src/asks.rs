@@ -42,6 +42,8 @@ pub(crate) struct Whither {
     /// Whether this autoscaler leads. One that does not publishes nothing.
     pub(crate) leads: bool,
     pub(crate) split: Arc<Split>,
+    /// Its way to the split that its owner wants; `null` if it is there.
+    pub(crate) rollout: Value,
     /// Whether the route's traffic goes where that of one service goes; else activators choose for each request.
     pub(crate) mirrors: bool,
     /// What is seen of the services, in the order of the split; `None` of one that is not known.
@@ -64,6 +66,7 @@ impl Whither {
             "leads": self.leads,
             "chosen_by": if self.mirrors { "nobody" } else { "activators" },
             "split_by": self.split.by.text(),
+            "rollout": self.rollout,
             "targets": targets.collect::<Vec<_>>(),
         })
     }

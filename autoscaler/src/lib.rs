@@ -10,6 +10,7 @@ mod collector;
 pub mod fixed;
 mod link;
 mod metrics;
+mod route_views;
 mod runtime;
 
 pub use runtime::Autoscaler;

@@ -46,6 +46,7 @@ pub(crate) enum Work {
     Scale,
     Order,
     Publish,
+    Keep,
     Scrape,
     Renew,
 }
@@ -56,6 +57,7 @@ impl Work {
             Self::Scale => "scale",
             Self::Order => "order",
             Self::Publish => "publish",
+            Self::Keep => "keep",
             Self::Scrape => "scrape",
             Self::Renew => "renew",
         }

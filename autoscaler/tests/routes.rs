@@ -13,7 +13,7 @@ use ebb_core::{
 use ebb_decide::{
     endpoints::Endpoints,
     platform::FleetEvent,
-    route::{Split, Target},
+    route::{Split, Target, rollout::Pace},
 };
 use support::{Activator, Call, Told, World, key, pod, service_event, world, young_world};
 
@@ -28,7 +28,13 @@ fn split(targets: &[(&str, u32)]) -> Split {
         trouble: String::new(),
     };
     let targets = targets.iter().map(target).collect();
-    Split { targets, by: SplitBy::Request, max_connection_age: None, tunnel_idle_timeout: None }
+    Split {
+        targets,
+        by: SplitBy::Request,
+        max_connection_age: None,
+        tunnel_idle_timeout: None,
+        pace: Pace::default(),
+    }
 }
 
 async fn tell(world: &World, split: Split) {

@@ -3,9 +3,10 @@
 //!
 //! `cargo bench -p ebb-benches --bench hosts`
 
-use std::{collections::HashMap, fs, hint::black_box, sync::Arc, time::Instant};
+use std::{collections::HashMap, fs, hint::black_box, sync::Arc};
 
 use activator::HostTable;
+use tokio::time::Instant;
 
 const HOSTS: usize = 10_000;
 const LOOKS: u32 = 2_000_000;
@@ -35,9 +36,9 @@ fn main() {
         ("a name three labels below a wildcard", asked(|n| format!("a.b.c.{}", parent(n | 1)))),
         ("a name that nobody asks for", asked(|n| format!("host-{n}.elsewhere.example.org"))),
     ] {
-        show(what, measure(&names, |name| table.find(name.as_bytes()).is_some()));
+        show(what, &measure(&names, |name| table.find(name.as_bytes()).is_some()));
     }
-    show("a plain table", measure(&asked(exact), |name| plain.contains_key(name)));
+    show("a plain table", &measure(&asked(exact), |name| plain.contains_key(name)));
 }
 
 fn exact(n: usize) -> String {
@@ -63,7 +64,7 @@ fn measure(names: &[String], look: impl Fn(&str) -> bool) -> Vec<f64> {
     rounds
 }
 
-fn show(what: &str, rounds: Vec<f64>) {
+fn show(what: &str, rounds: &[f64]) {
     let [fastest, median] = [0, rounds.len() / 2].map(|at| rounds.get(at).copied().unwrap_or_default());
     println!("{what:<42} {median:>6.1} {fastest:>6.1}");
 }

@@ -24,7 +24,7 @@ use ebb_decide::{
     Periods, Pod, PodAddress,
     endpoints::Endpoints,
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
-    route::{Split, Target},
+    route::{Split, Target, rollout::Pace},
 };
 use ebb_proxy::WallClock;
 use parking_lot::Mutex;
@@ -161,7 +161,13 @@ fn tell(events: &mpsc::Sender<FleetEvent>, apps: [SocketAddr; 2]) {
     let target =
         |(name, weight): (&str, u32)| Target { service: name.to_owned(), weight, trouble: String::new() };
     let targets = names.into_iter().zip([90, 10]).map(target).collect();
-    let split = Split { targets, by: SplitBy::Request, max_connection_age: None, tunnel_idle_timeout: None };
+    let split = Split {
+        targets,
+        by: SplitBy::Request,
+        max_connection_age: None,
+        tunnel_idle_timeout: None,
+        pace: Pace::default(),
+    };
     tell(FleetEvent::Route { key: ServiceKey::new("default", ROUTE), split: Arc::new(split), port: 0 });
     tell(FleetEvent::Complete);
 }

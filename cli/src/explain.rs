@@ -9,7 +9,10 @@ use ebb_proxy::{Upstream, UpstreamLimits, WallClock, fetch};
 use http::{Request, StatusCode, header};
 use serde_json::Value;
 
-use crate::cluster::{self, Connection};
+use crate::{
+    cluster::{self, Connection},
+    rollout_lines,
+};
 
 /// The answer holds the last decisions, some hundred bytes each.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -182,6 +185,7 @@ fn route_lines(route: &str, answer: &Value) -> Vec<String> {
         };
         lines.push(format!("  {service:<widest$}  {percent:>6.2} %  {is}"));
     }
+    lines.extend(rollout_lines::lines(&answer["rollout"]));
     lines
 }
 
@@ -234,6 +238,7 @@ mod tests {
                   "now": { "ready_pods": 3, "desired_pods": 4, "rate": 12.34 } },
                 { "service": "v2", "weight": 10, "trouble": "there is no Service v2", "now": null },
             ],
+            "rollout": { "from": "hello-v1=1", "to": "v2=1", "percent": 10.0, "state": "paused" },
         });
         assert_eq!(
             lines(&answer, 0.0),
@@ -241,6 +246,7 @@ mod tests {
                 "local/hello: a route; an activator chooses for each request, by cookie user",
                 "  hello-v1   90.00 %  3 ready, 4 wanted, 12.3 requests per second",
                 "  v2         10.00 %  its share gets 503: there is no Service v2",
+                "rollout from hello-v1=1 to v2=1: 10.0 % done; paused",
             ]
         );
         let sole = json!({ "route": "local/hello", "chosen_by": "nobody", "split_by": null, "targets": [] });

@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod load;
 mod open_files;
+mod rollout_lines;
 mod run;
 mod stop;
 mod terminal;
@@ -46,6 +47,8 @@ enum Command {
     Check(cluster::check::Args),
     /// Show why a service has its current number of pods: its last decisions and the data behind them
     Explain(explain::Args),
+    /// Show the rollout of a route on a cluster, pause it, resume it or undo it
+    Rollout(cluster::RolloutArgs),
     /// The app of the demo: an HTTP server with a configurable start-up and response time
     #[command(hide = true)]
     SampleApp(sample_app::Args),
@@ -87,6 +90,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Uninstall(args) => runtime()?.block_on(cluster::uninstall(&args)),
         Command::Check(args) => runtime()?.block_on(cluster::check::check(&args)),
         Command::Explain(args) => runtime()?.block_on(explain::explain(&args)),
+        Command::Rollout(args) => runtime()?.block_on(cluster::rollout(&args)),
         Command::SampleApp(args) => {
             let app = Builder::new_current_thread().enable_all().build()?;
             Ok(app.block_on(sample_app::run(args.into()))?)
@@ -131,6 +135,9 @@ mod tests {
             "ebb explain shop/hello",
             "ebb explain hello -n shop --context kind --json",
             "ebb explain hello --api 127.0.0.1:9",
+            "ebb rollout hello",
+            "ebb rollout shop/hello --json --context kind",
+            "ebb rollout hello -n shop --undo",
             "ebb run --host 0.0.0.0 --port 80 -- python3 app.py --port 5",
             "ebb up --host ::1",
         ] {
@@ -140,6 +147,8 @@ mod tests {
             ("ebb explain hello --api 127.0.0.1:9 -n shop", "cannot be used with"),
             ("ebb explain hello --api 127.0.0.1:9 --context kind", "cannot be used with"),
             ("ebb explain", "required"),
+            ("ebb rollout hello --pause --undo", "cannot be used with"),
+            ("ebb rollout hello --resume --json", "cannot be used with"),
             ("ebb install --timeout 0s", "want a duration above 0"),
             ("ebb uninstall --timeout soon", "want a duration above 0"),
             ("ebb run --host everywhere -- x", "invalid IP address"),

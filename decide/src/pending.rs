@@ -16,21 +16,27 @@ pub struct Pending {
     pub scraping: bool,
 }
 
-/// Where traffic is to go: the last word that is not published, and whether one is on its way.
-#[derive(Debug, Default)]
-pub struct Publishing {
-    wanted: Option<Endpoints>,
+/// Where traffic is to go, or what else is written: the last word that is not published, and whether one is on its way.
+#[derive(Debug)]
+pub struct Publishing<T = Endpoints> {
+    wanted: Option<T>,
     under_way: bool,
 }
 
-impl Publishing {
-    /// The last word on where traffic goes.
-    pub fn want(&mut self, endpoints: Endpoints) {
-        self.wanted = Some(endpoints);
+impl<T> Default for Publishing<T> {
+    fn default() -> Self {
+        Self { wanted: None, under_way: false }
+    }
+}
+
+impl<T> Publishing<T> {
+    /// The last word.
+    pub fn want(&mut self, last: T) {
+        self.wanted = Some(last);
     }
 
     /// What to publish now; `None` while the last is under way.
-    pub fn next_publish(&mut self) -> Option<Endpoints> {
+    pub fn next_publish(&mut self) -> Option<T> {
         let next = if self.under_way { None } else { self.wanted.take() };
         self.under_way |= next.is_some();
         next

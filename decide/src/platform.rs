@@ -11,7 +11,11 @@ use ebb_core::{Host, ServiceKey, link::CertificateEntry};
 use futures_core::Stream;
 use thiserror::Error;
 
-use crate::{Pod, endpoints::Endpoints, route::Split};
+use crate::{
+    Pod,
+    endpoints::Endpoints,
+    route::{Split, rollout::Progress},
+};
 
 /// What a platform tells. Each event says all there is to know about its subject, so that a repeated one
 /// does no harm.
@@ -126,6 +130,17 @@ pub trait EndpointSink: Send + Sync + 'static {
         service: &ServiceKey,
         endpoints: &Endpoints,
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
+    /// Writes down how far the rollout of `route` is, so that whoever leads next hears of it with the route
+    /// ([`Pace::kept`](crate::route::rollout::Pace::kept)); `None`: nothing is to stand there. A platform with one autoscaler,
+    /// with which its routes end, has nothing to do.
+    fn keep(
+        &self,
+        _route: &ServiceKey,
+        _progress: Option<&Progress>,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// Says who may open an activator's stream: what comes up it is believed, and what goes down it has the pods'

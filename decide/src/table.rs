@@ -10,6 +10,7 @@ use ebb_core::{ServiceKey, Tick};
 
 use crate::{
     pending::Pending,
+    route::rollout::Standing,
     scheduler::{Scheduler, next_tick},
     service::{Actions, Cause, Next, ServiceState},
 };
@@ -52,6 +53,20 @@ pub struct Service {
     pub trouble: String,
     /// What is wanted for it, and what is under way.
     pub pending: Pending,
+}
+
+impl Service {
+    /// How it is, for a rollout that is to give it more requests.
+    pub fn standing(&self) -> Standing {
+        if !self.trouble.is_empty() {
+            return Standing::Failed(self.trouble.clone());
+        }
+        if self.state.replicas().is_none() {
+            return Standing::Unknown;
+        }
+        let (ready, wanted) = self.state.ready_and_wanted();
+        Standing::Well { ready, wanted, rate: self.state.view().rate }
+    }
 }
 
 impl ServiceTable {

@@ -30,6 +30,7 @@ use ebb_core::ServiceKey;
 use ebb_decide::{
     endpoints::Endpoints,
     platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
+    route::rollout::Progress,
 };
 use ebb_proxy::WallClock;
 use kube::Client;
@@ -194,6 +195,12 @@ impl EndpointSink for Kubernetes {
             Ok(Err(_)) => Ok(()),
             Err(_) => Err(PlatformError(format!("not published within {PUBLISH_WITHIN:?}"))),
         }
+    }
+
+    /// Resolves when it is known what is to be written: the one task writes it as soon as it can, and again where it cannot.
+    async fn keep(&self, route: &ServiceKey, progress: Option<&Progress>) -> Result<(), PlatformError> {
+        let command = Command::Keep(route.clone(), progress.cloned());
+        self.commands.send(command).await.map_err(|_| PlatformError("ending".to_owned()))
     }
 }
 

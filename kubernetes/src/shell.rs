@@ -35,6 +35,7 @@ use super::{
 use crate::Claims;
 use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::FleetEvent;
+use ebb_decide::route::rollout::Progress;
 
 /// Facts that may wait for the task.
 const FACT_CAPACITY: usize = 1024;
@@ -55,6 +56,8 @@ const ACTIVATOR_LABEL: (&str, &str) = ("app.kubernetes.io/component", "activator
 pub(super) enum Command {
     /// The service's traffic is to go there. Answers when it does.
     Publish(ServiceKey, Endpoints, oneshot::Sender<Result<(), String>>),
+    /// How far the route's rollout is, is to be written on it.
+    Keep(ServiceKey, Option<Progress>),
     /// So many pods were written.
     Scaled(ServiceKey, u32),
     /// Requests gave up, because no pod answered.
@@ -328,6 +331,7 @@ impl Shell {
                     self.publishing.insert(service, done);
                 }
             }
+            Command::Keep(route, progress) => self.world.keep(&route, progress),
             Command::Scaled(service, pods) => self.world.scaled(&service, pods),
             Command::Unanswered(service) => self.world.unanswered(&service, self.clock.now()),
         }

@@ -45,6 +45,7 @@ fn serving_annotations_are_read() {
             max_connection_age: Some(Duration::from_secs(12 * 3600)),
             tunnel_idle_timeout: Some(Duration::from_millis(1500)),
             readiness_path: Some("/healthz?full=1".to_owned()),
+            app_protocol: None,
         }
     );
     assert_eq!(spec.progress_deadline, Duration::from_secs(120));
@@ -240,7 +241,7 @@ fn unknown_keys_are_warned_of_and_have_no_effect() {
              scale-to-zero-grace-period is a setting of the whole cluster, in its ConfigMap ebb-config",
             "autoscaling.knative.dev/targetConcurrency: unknown, has no effect; did you mean autoscaling.knative.dev/target?",
             "ebb.dev/zebra: unknown, has no effect",
-            "serving.knative.dev/rolloutDuration: unknown, has no effect",
+            "serving.knative.dev/rolloutDuration: unknown, has no effect; did you mean ebb.dev/split-duration?",
         ]
     );
     assert_eq!(parsed.spec.min_scale, 0);

@@ -21,7 +21,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         self.activators.lead(leads);
         if leads {
             self.services.take_over(self.clock.now());
-            self.routes.forget_published();
+            self.routes.forget_published(self.clock.now());
             // Activators first: who waits should not wait for what is decided below.
             self.tell_tables();
             let all: Vec<Arc<ServiceKey>> = self.services.iter().map(|service| service.key.clone()).collect();
@@ -37,8 +37,9 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             // ended already is taken for one of the next term.
             self.work = JoinSet::new();
             self.services.stand_by();
-            self.routes.forget_published();
+            self.routes.forget_published(self.clock.now());
             self.views.clear();
+            self.route_views.clear();
         }
     }
 

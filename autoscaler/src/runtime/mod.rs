@@ -32,6 +32,7 @@ use crate::{
     collector::Collector,
     link::{Activators, Heard, LinkEvent, LinkHandler, LinkId},
     metrics::{Metrics, Views},
+    route_views::RouteViews,
 };
 use ebb_decide::platform::{EndpointSink, Exposed, FleetEvent, Gate, PodSource, ScaleTarget};
 use ebb_decide::{
@@ -74,7 +75,11 @@ impl Autoscaler {
         let (asks, asked) = Asks::new();
         let (heard, announced) = mpsc::channel(ANNOUNCE_CAPACITY);
         let views = Views::default();
-        let metrics = Metrics::new(&views, measured);
+        let route_views = RouteViews::default();
+        let metrics = Metrics::new(&views, |registry| {
+            registry.register_collector(Box::new(route_views.clone()));
+            measured(registry);
+        });
         let drain = Drain::default();
         let intake = Arc::new(LinkHandler {
             gate: platform.clone(),
@@ -93,6 +98,7 @@ impl Autoscaler {
             metrics,
             collector: Collector::new(),
             views: views.clone(),
+            route_views,
             services: ServiceTable::new(periods),
             routes: RouteTable::default(),
             exposed: HashMap::new(),
@@ -146,6 +152,7 @@ struct Runtime<P> {
     metrics: Arc<Metrics>,
     collector: Arc<Collector>,
     views: Views,
+    route_views: RouteViews,
     services: ServiceTable,
     routes: RouteTable,
     /// How services and routes are reached through the gateway; those that are not are not among them.
@@ -363,6 +370,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     fn on_gone(&mut self, key: &ServiceKey) {
         self.forget_service(key);
         self.forget_route(key);
+        // Before it is refused its part: a rollout may be about to leave it.
+        self.evaluate_routes_of(key);
         self.activators.tell_gone(key);
         self.views.remove(key);
     }

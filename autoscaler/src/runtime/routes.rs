@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ebb_core::{ServiceKey, link::Down};
 use ebb_decide::{
     platform::{EndpointSink, ScaleTarget},
-    route::{Route, Split},
+    route::{Route, Split, rollout::Standing},
     service::Cause,
+    table::Service,
 };
 
 use super::Runtime;
@@ -41,6 +42,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     pub(super) fn forget_route(&mut self, key: &ServiceKey) {
         let targets = self.targets_of(key);
         self.routes.remove(key);
+        self.route_views.remove(key);
         for target in targets {
             self.see_whether_any_activator_takes(&target);
         }
@@ -109,15 +111,26 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let services = &self.services;
         let of =
             |target: &ServiceKey| services.get(target).and_then(|service| service.state.endpoints().cloned());
-        let Some(actions) = self.routes.evaluate(key, self.clock.now(), of) else { return };
-        if let (Some(endpoints), Some(route)) = (actions.publish, self.routes.get_mut(key)) {
-            route.publishing.want(endpoints);
+        let missing = if self.complete { Standing::Gone } else { Standing::Unknown };
+        let look = |target: &ServiceKey| services.get(target).map_or(missing.clone(), Service::standing);
+        // A rollout that ends leaves some behind.
+        let before = self.targets_of(key);
+        let Some(actions) = self.routes.evaluate(key, self.clock.now(), of, look) else { return };
+        if actions.divided {
+            self.tell_route(key);
+        }
+        if let Some(route) = self.routes.get_mut(key) {
+            actions.publish.into_iter().for_each(|endpoints| route.publishing.want(endpoints));
+            actions.keep.into_iter().for_each(|keep| route.keeping.want(keep));
+            self.route_views.show(&route.key, route.state.split(), route.state.rollout());
         }
         self.publish_route(key);
+        self.keep_rollout(key);
         for service in &actions.renew {
             self.renew(service);
         }
-        for target in self.targets_of(key) {
+        let left = before.into_iter().filter(|_| actions.divided);
+        for target in self.targets_of(key).into_iter().chain(left) {
             self.see_whether_any_activator_takes(&target);
         }
     }
@@ -125,9 +138,12 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     /// Where a route's requests go.
     pub(super) fn whither(&self, route: &Route) -> Whither {
         let view = |key: ServiceKey| self.services.get(&key).map(|service| service.state.view());
+        let split = route.state.split();
+        let rollout = route.state.rollout().map(|rollout| rollout.to_json(&split.pace, self.clock.now()));
         Whither {
             leads: self.leads,
-            split: route.state.split().clone(),
+            split: split.clone(),
+            rollout: rollout.unwrap_or_default(),
             mirrors: route.state.mirrors(),
             views: route.targets().map(view).collect(),
         }

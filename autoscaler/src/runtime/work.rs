@@ -13,6 +13,7 @@ use ebb_decide::platform::{EndpointSink, PlatformError, ScaleTarget};
 use ebb_decide::{
     endpoints::Endpoints,
     pending::NextScale,
+    route::Keep,
     sampling::{Estimate, SampleError},
     service::Cause,
 };
@@ -23,6 +24,7 @@ pub(super) enum Done {
     Scaled(Arc<ServiceKey>, u32, Result<(), PlatformError>),
     Ordered(Arc<ServiceKey>, Vec<String>),
     Published(Arc<ServiceKey>, Result<(), PlatformError>),
+    Kept(Arc<ServiceKey>, Result<(), PlatformError>),
     Scraped(Arc<ServiceKey>, Tick, Result<Option<Estimate>, SampleError>),
     Renewed,
 }
@@ -68,6 +70,29 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         if let Some(endpoints) = route.publishing.next_publish() {
             publish(&mut self.work, &self.metrics, &self.platform, route.key.clone(), endpoints);
         }
+    }
+
+    /// Has written down how far a route's rollout is, unless that is under way.
+    pub(super) fn keep_rollout(&mut self, key: &ServiceKey) {
+        let Some(route) = self.routes.get_mut(key) else { return };
+        let Some(Keep(progress)) = route.keeping.next_publish() else { return };
+        let (platform, key, again) = (self.platform.clone(), route.key.clone(), route.key.clone());
+        let keeping = async move {
+            let result = platform.keep(&key, progress.as_ref()).await;
+            Done::Kept(key, result)
+        };
+        let failed = |error| Done::Kept(again, Err(error));
+        start(&mut self.work, &self.metrics, Work::Keep, keeping, failed);
+    }
+
+    fn on_kept(&mut self, key: &ServiceKey, result: &Result<(), PlatformError>) {
+        let Some(route) = self.routes.get_mut(key) else { return };
+        route.keeping.published();
+        if let Err(error) = result {
+            tracing::warn!(route = %key, %error, "cannot write down how far the rollout is; trying again");
+            self.routes.keep_failed(key, self.clock.now());
+        }
+        self.keep_rollout(key);
     }
 
     /// Has whoever is connected to the pods of `service` connect anew.
@@ -193,6 +218,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 self.do_pending(&key);
             }
             Done::Published(key, result) => self.on_published(&key, &result),
+            Done::Kept(key, result) => self.on_kept(&key, &result),
             Done::Scraped(key, at, round) => {
                 if let Some(service) = self.services.get_mut(&key) {
                     service.pending.scraping = false;

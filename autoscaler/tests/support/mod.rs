@@ -17,7 +17,7 @@ use ebb_core::{
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
 use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
-use ebb_decide::{Periods, Pod, PodAddress, endpoints::Endpoints};
+use ebb_decide::{Periods, Pod, PodAddress, endpoints::Endpoints, route::rollout::Progress};
 use ebb_proxy::Incoming;
 use ebb_proxy::{
     Upstream, UpstreamLimits, WallClock, fetch,
@@ -49,6 +49,7 @@ struct Scripted {
 pub(crate) enum Call {
     Scale,
     Publish,
+    Keep,
     Unanswered,
 }
 
@@ -70,6 +71,8 @@ pub(crate) enum Told {
     /// The same for another service than that of most tests, or for a route.
     PublishOther(ServiceKey, Endpoints),
     Unanswered(ServiceKey),
+    /// How far the rollout of a route is.
+    Keep(Option<Progress>),
 }
 
 impl PodSource for Scripted {
@@ -101,6 +104,12 @@ impl EndpointSink for Scripted {
         } else {
             Told::PublishOther(service.clone(), endpoints)
         };
+        self.told.send(told).await.map_err(|_| PlatformError("the test is over".into()))
+    }
+
+    async fn keep(&self, _: &ServiceKey, progress: Option<&Progress>) -> Result<(), PlatformError> {
+        self.called(Call::Keep);
+        let told = Told::Keep(progress.cloned());
         self.told.send(told).await.map_err(|_| PlatformError("the test is over".into()))
     }
 }

@@ -135,7 +135,7 @@ async fn explain_route(
 }
 
 /// The service that is meant.
-fn key(text: &str, namespace: Option<&str>, default: &str) -> anyhow::Result<ServiceKey> {
+pub(super) fn key(text: &str, namespace: Option<&str>, default: &str) -> anyhow::Result<ServiceKey> {
     match (text.split_once('/'), namespace) {
         (Some((own, _)), Some(other)) if own != other => {
             bail!("{text:?} is in namespace {own}, but --namespace is {other}; give only one of them")

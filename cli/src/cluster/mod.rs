@@ -14,6 +14,7 @@ mod install;
 mod kinds;
 mod manifests;
 mod rollout;
+mod route_rollout;
 mod settings;
 mod shape;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use ebb_annotations::GoDuration;
 pub(crate) use connection::{Cluster, Connection, Failure};
 pub(crate) use explain::explain;
 pub(crate) use install::{Args as InstallArgs, install};
+pub(crate) use route_rollout::{Args as RolloutArgs, rollout};
 pub(crate) use uninstall::{Args as UninstallArgs, uninstall};
 
 /// Whose fields those are that are written here.

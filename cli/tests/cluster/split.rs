@@ -21,7 +21,14 @@ fn route(split: &str) -> Understood {
 }
 
 fn spec(split: &str) -> RouteSpec {
-    parse_route("hello", &[(full_key("split"), split.to_owned())].into()).unwrap().spec
+    paced(split, "0s")
+}
+
+/// The same, reached in `duration`.
+fn paced(split: &str, duration: &str) -> RouteSpec {
+    let says = [("split", split), ("split-duration", duration)];
+    let annotations = says.map(|(key, value)| (full_key(key), value.to_owned())).into();
+    parse_route("hello", &annotations).unwrap().spec
 }
 
 /// Two services at zero, reached directly once they have pods, and a route between them.
@@ -72,6 +79,61 @@ async fn clients_that_keep_their_connections_follow_a_change() {
     .expect("the client is asked to connect anew");
     for _ in 0..10 {
         assert_eq!(by(&client.send(get_request("/")).await.unwrap()), "v2");
+    }
+    cluster.shut_down().await;
+}
+
+/// What the autoscaler says of the route.
+async fn explained(cluster: &Cluster) -> serde_json::Value {
+    let answer = get(cluster.api(), "/explain/local/hello").await;
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_split_is_reached_step_by_step_and_undone_at_once() {
+    let (cluster, address) = start("v1=100").await;
+    let is_busy = |said: &serde_json::Value| said["targets"][0]["now"]["rate"].as_f64() > Some(0.0);
+    while !is_busy(&explained(&cluster).await) {
+        assert_eq!(by(&get(address, "/").await), "v1");
+    }
+    assert!(cluster.divide("hello", &paced("v2=100", "3s")));
+    let mut shares = Vec::new();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        // v2 is at zero: what it gets first wakes it, and every other step waits until it is there.
+        while shares.last() != Some(&100_000_000) {
+            get(address, "/").await.assert_ok();
+            let said = explained(&cluster).await;
+            let target =
+                said["targets"].as_array().unwrap().iter().find(|one| one["service"] == "v2").cloned();
+            let target = target.unwrap_or_default();
+            let share =
+                if said["rollout"].is_null() { 100_000_000 } else { target["weight"].as_u64().unwrap() };
+            if share > 1_000_000 {
+                assert!(target["now"]["ready_pods"].as_u64() >= Some(1), "nobody is flooded: {said}");
+            }
+            if shares.last() != Some(&share) {
+                shares.push(share);
+            }
+        }
+    })
+    .await
+    .expect("the split is reached");
+    // Some step may be over before anybody looks.
+    assert!(shares.is_sorted() && shares.len() >= 3, "{shares:?}");
+    for _ in 0..5 {
+        assert_eq!(by(&get(address, "/").await), "v2");
+    }
+    assert!(cluster.divide("hello", &paced("v1=100", "1h")));
+    let is_under_way = async |cluster: &Cluster| !explained(cluster).await["rollout"].is_null();
+    while !is_under_way(&cluster).await {
+        get(address, "/").await.assert_ok();
+    }
+    assert!(cluster.divide("hello", &paced("v2=100", "1h")));
+    while is_under_way(&cluster).await {
+        get(address, "/").await.assert_ok();
+    }
+    for _ in 0..5 {
+        assert_eq!(by(&get(address, "/").await), "v2");
     }
     cluster.shut_down().await;
 }

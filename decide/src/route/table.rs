@@ -8,7 +8,7 @@ use std::{
 
 use ebb_core::{ServiceKey, Tick};
 
-use super::{RouteActions, RouteState, Split};
+use super::{Keep, RouteActions, RouteState, Split, rollout::Standing};
 use crate::{endpoints::Endpoints, pending::Publishing, scheduler::Scheduler};
 
 /// What could not be published is tried again after so long.
@@ -33,6 +33,8 @@ pub struct Route {
     pub port: u16,
     /// What is to be published, and what is under way.
     pub publishing: Publishing,
+    /// What is to be written down of its rollout, and what is under way.
+    pub keeping: Publishing<Keep>,
     /// Whether activators may know of it: what they are told of it from then on cannot wait for its services.
     pub told: bool,
 }
@@ -58,14 +60,20 @@ impl RouteTable {
             state: RouteState::new(split.clone()),
             port,
             publishing: Publishing::default(),
+            keeping: Publishing::default(),
             told: false,
         });
         route.state.set_split(split, now);
         route.port = port;
-        for target in route.targets() {
-            self.by_target.entry(target).or_default().insert(key.clone());
-        }
+        self.link(&key);
         is_new
+    }
+
+    fn link(&mut self, key: &ServiceKey) {
+        let Some(route) = self.all.get(key) else { return };
+        for target in route.targets() {
+            self.by_target.entry(target).or_default().insert(route.key.clone());
+        }
     }
 
     /// Forgets a route. Answers whether it was known.
@@ -121,19 +129,28 @@ impl RouteTable {
         routes.filter_map(|key| self.all.get(key)).any(|route| !route.state.mirrors())
     }
 
-    /// Decides where the traffic of a route goes at `now`; `None` if it is not known. `of` knows where that of a service
-    /// goes.
+    /// Decides how the requests of a route are divided and where its traffic goes at `now`; `None` if it is not known. `of`
+    /// knows where that of a service goes, and `look` how it is.
     pub fn evaluate(
         &mut self,
         key: &ServiceKey,
         now: Tick,
         of: impl Fn(&ServiceKey) -> Option<Endpoints>,
+        look: impl Fn(&ServiceKey) -> Standing,
     ) -> Option<RouteActions> {
+        // A rollout that ends leaves services behind.
+        let moves = self.all.get(key)?.state.is_under_way();
+        if moves {
+            self.unlink(key);
+        }
         let route = self.all.get_mut(key)?;
-        let actions = route.state.evaluate(key, now, of);
+        let actions = route.state.evaluate(key, now, of, look);
         match actions.again {
             Some(at) => self.due.schedule(&route.key, at),
             None => self.due.forget(&route.key),
+        }
+        if moves {
+            self.link(key);
         }
         Some(actions)
     }
@@ -156,11 +173,24 @@ impl RouteTable {
         }
     }
 
-    /// Whatever was published, or was to be, is another one's from now on, or was.
-    pub fn forget_published(&mut self) {
-        for route in self.all.values_mut() {
-            route.state.forget_published(&route.key);
-            route.publishing = Publishing::default();
+    /// What was to be written down of a rollout was not: it is due again soon.
+    pub fn keep_failed(&mut self, key: &ServiceKey, now: Tick) {
+        if let Some(route) = self.all.get_mut(key) {
+            route.state.keep_failed();
+            self.due.schedule(&route.key, now.after(PUBLISH_AGAIN));
+        }
+    }
+
+    /// Whatever was published or written down, or was to be, is another one's from `now` on, or was.
+    pub fn forget_published(&mut self, now: Tick) {
+        let keys: Vec<Arc<ServiceKey>> = self.all.keys().cloned().collect();
+        for key in keys {
+            self.unlink(&key);
+            if let Some(route) = self.all.get_mut(&key) {
+                route.state.forget_published(&key, now);
+                (route.publishing, route.keeping) = (Publishing::default(), Publishing::default());
+            }
+            self.link(&key);
         }
     }
 

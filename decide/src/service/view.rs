@@ -60,6 +60,13 @@ impl View {
 }
 
 impl ServiceState {
+    /// Pods that take traffic, and those that its load asks for or that it is to have: more than its `max-scale` where that
+    /// is not enough.
+    pub fn ready_and_wanted(&self) -> (u32, u32) {
+        let by_load = self.history.last().and_then(|last| last.decision).map_or(0, |last| last.desired_pods);
+        (self.ready_pods, by_load.max(self.scale.wanted_pods.unwrap_or(0)))
+    }
+
     /// What others may see of it, as of the last decision.
     pub fn view(&self) -> View {
         let last = self.history.last();

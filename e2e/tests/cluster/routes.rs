@@ -96,6 +96,70 @@ async fn weights_change_under_load_at_once_and_lose_nothing() {
     .await;
 }
 
+/// Waits until how far a route is on its way is written on it as `wanted` says.
+async fn written(it: &Scenario, what: &str, wanted: impl Fn(&str) -> bool) {
+    eventually(what, SOON, async || {
+        it.annotation("hello", "ebb.dev/rollout").await.filter(|text| wanted(text)).map(drop)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_split_is_reached_step_by_step_stops_where_it_cannot_and_is_undone_at_once() {
+    scenario("rollout", async |it| {
+        let (address, _) = two_apps(it, "v1=100").await;
+        it.annotate("hello", json!({"ebb.dev/split-duration": "20s"})).await;
+        written(it, "the split holds", |text| text == r#"{"to":"v1=100"}"#).await;
+        served(address, "/").await;
+        let load = Load::of(50, address, "/").start();
+        load.serves(100).await;
+        let begin = Instant::now();
+        // v2 is at zero: its first requests wake it, and no other step is taken before it is there.
+        it.annotate("hello", json!({"ebb.dev/split": "v2=100"})).await;
+        assert_eq!(it.event("hello", "RolloutStarted").await, "from v1=100 to v2=100 in 20s");
+        written(it, "v2 gets everything", |text| text == r#"{"to":"v2=100"}"#).await;
+        assert!(begin.elapsed() > Duration::from_secs(18), "it took its time");
+        load.serves(50).await;
+        let mut report = load.stop().await;
+        report.assert_nothing_lost();
+        report.shots.sort_by_key(|shot| shot.at);
+        let (mut before, mut of_v2) = (0.0, Vec::new());
+        for part in report.shots.chunks_exact(report.shots.len() / 4) {
+            let second = part.iter().filter(|shot| shot.is_by("v2")).count() as f64 / part.len() as f64;
+            of_v2.push(second);
+            assert!(second >= before, "v2 gets more and more: {of_v2:?}");
+            before = second;
+        }
+        assert!(of_v2[0] < 0.5 && before > 0.5, "{of_v2:?}");
+
+        it.annotate("hello", json!({"ebb.dev/split": "v3=100", "ebb.dev/split-duration": "1h"})).await;
+        let why = "the rollout to v3=100 has stopped at 0.0 %: v3: there is no Service v3";
+        assert_eq!(it.event("hello", "RolloutStopped").await, why);
+        eventually("the status says so", SOON, async || {
+            it.annotation("hello", "ebb.dev/status").await.filter(|status| status.contains(why)).map(drop)
+        })
+        .await;
+        for _ in 0..10 {
+            assert!(served(address, "/").await.body.starts_with("hello from v2-"));
+        }
+        it.annotate("hello", json!({"ebb.dev/split": "v1=100"})).await;
+        written(it, "it is on its way to v1", |text| {
+            text.contains(r#""from":"#) && text.contains(r#""to":"v1=100""#)
+        })
+        .await;
+        it.annotate("hello", json!({"ebb.dev/split": "v2=100"})).await;
+        written(it, "it is undone", |text| text == r#"{"to":"v2=100"}"#).await;
+        for _ in 0..10 {
+            assert!(served(address, "/").await.body.starts_with("hello from v2-"));
+        }
+        eventually("nothing is wrong any more", SOON, async || {
+            it.annotation("hello", "ebb.dev/status").await.is_none().then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_share_without_a_service_is_refused_and_the_others_are_served() {
     scenario("missing-share", async |it| {

@@ -31,7 +31,9 @@ impl Change {
             change.selector = Move::OutOfTheSpec;
         }
         change.annotate(service, keys::SELECTOR.name, Some(selector::to_text(&claim.selector)));
-        change.annotate(service, keys::VALID_SPLIT.name, None);
+        for key in [keys::VALID_SPLIT, keys::ROLLOUT] {
+            change.annotate(service, key.name, None);
+        }
         if let Some(port) = activator_port {
             change.annotate(service, keys::ACTIVATOR_PORT.name, Some(port.to_string()));
         }
@@ -55,7 +57,7 @@ impl Change {
     /// The Service is a route no more.
     pub(crate) fn end_route(service: &Service) -> Self {
         let mut change = Self::default();
-        for key in [keys::ACTIVATOR_PORT, keys::VALID_SPLIT] {
+        for key in [keys::ACTIVATOR_PORT, keys::VALID_SPLIT, keys::ROLLOUT] {
             change.annotate(service, key.name, None);
         }
         change
@@ -67,10 +69,15 @@ impl Change {
         if super::own_selector(service).as_ref() != Some(selector) {
             change.selector = Move::IntoTheSpec(selector.clone());
         }
-        for key in [keys::SELECTOR, keys::ACTIVATOR_PORT, keys::VALID_SPLIT, keys::STATUS] {
+        for key in [keys::SELECTOR, keys::ACTIVATOR_PORT, keys::VALID_SPLIT, keys::ROLLOUT, keys::STATUS] {
             change.annotate(service, key.name, None);
         }
         change
+    }
+
+    /// How far the route's rollout is, is to be written on it; `None`: nothing.
+    pub(crate) fn set_rollout(&mut self, service: &Service, rollout: Option<String>) {
+        self.annotate(service, keys::ROLLOUT.name, rollout);
     }
 
     /// What is wrong with the Service is to be written on it, or that nothing is.

@@ -26,7 +26,7 @@ use crate::facts;
 
 pub(crate) use change::Change;
 pub(crate) use ports::{Port, Target};
-pub(crate) use route::RouteClaim;
+pub(crate) use route::{RouteClaim, progress};
 pub(crate) use selector::{Labels, selects};
 pub use table::Claims;
 

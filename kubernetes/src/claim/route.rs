@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU16};
 
 use ebb_annotations::{Fault, RouteSpec, keys, parse_route};
+use ebb_decide::route::rollout::Progress;
 use k8s_openapi::api::core::v1::Service;
 
 use super::{Frontend, Refused, Verdict, drop_faults, own_selector, suits};
@@ -15,6 +16,12 @@ pub(crate) struct RouteClaim {
     pub(crate) activator_port: Option<NonZeroU16>,
     /// What has no effect.
     pub(crate) warnings: Vec<String>,
+}
+
+/// How far the rollout of a route is, as is written on it; `None` if nothing is, or nothing that could be read: then it is
+/// as if none had been under way.
+pub(crate) fn progress(service: &Service) -> Option<Progress> {
+    service.metadata.annotations.as_ref()?.get(keys::ROLLOUT.name).and_then(|text| Progress::read(text))
 }
 
 /// What the Service asked when it was last valid, as far as Ebb wrote it down.
@@ -57,6 +64,12 @@ pub(super) fn read(service: &Service, annotations: &BTreeMap<String, String>) ->
                 let name = port.name.as_deref().unwrap_or_default();
                 format!("port {name} leads nowhere: only requests to the HTTP port of a route are divided")
             }));
+            let is_garbage = |text: &String| Progress::read(text).is_none();
+            warnings.extend(annotations.get(keys::ROLLOUT.name).filter(|text| is_garbage(text)).map(
+                |text| {
+                    format!("{}: {text:?} is nothing that Ebb wrote, and has no effect", keys::ROLLOUT.name)
+                },
+            ));
             let activator_port = parsed.activator_port;
             Verdict::Route(Box::new(RouteClaim { front, spec: parsed.spec, activator_port, warnings }))
         }

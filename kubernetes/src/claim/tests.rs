@@ -1,8 +1,9 @@
 use ebb_annotations::ClusterDefaults;
+use ebb_decide::route::rollout::Progress;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use super::{Change, Claim, Verdict, read};
+use super::{Change, Claim, Verdict, progress, read};
 
 fn service(annotations: &Value, spec: &Value) -> Service {
     let mut all = json!({
@@ -152,4 +153,19 @@ fn a_service_that_is_ours_already_is_served_by_what_is_not_at_fault() {
     // One that is not is left as it was.
     let Verdict::Refused(refused) = verdict(&service(&annotations, &json!({}))) else { panic!() };
     assert_eq!(refused.rest, None);
+}
+
+#[test]
+fn what_ebb_did_not_write_of_a_rollout_is_warned_of_and_has_no_effect() {
+    let written = r#"{"to":"v1=1"}"#;
+    for (text, warnings) in [(written, 0), ("half", 1), ("", 1)] {
+        let annotations = json!({"ebb.dev/split": "v1", "ebb.dev/rollout": text});
+        let route = service(&annotations, &json!({"selector": null}));
+        let Verdict::Route(claim) = verdict(&route) else { panic!("{text}") };
+        assert_eq!(claim.warnings.len(), warnings, "{:?}", claim.warnings);
+        assert_eq!(
+            progress(&route).as_ref().map(Progress::text).as_deref(),
+            (warnings == 0).then_some(written)
+        );
+    }
 }

@@ -50,6 +50,7 @@ fn keep(service: &mut Service, old: &Service) {
         (keys::SELECTOR.name, lost_selector),
         (keys::ACTIVATOR_PORT.name, asks || is_route),
         (keys::VALID_SPLIT.name, is_route),
+        (keys::ROLLOUT.name, is_route),
     ];
     for (key, is_kept) in kept {
         if let (true, Some(value)) = (is_kept, annotation(old, key)) {

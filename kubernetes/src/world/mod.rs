@@ -10,6 +10,7 @@ mod plan;
 #[cfg(test)]
 mod properties;
 mod record;
+mod rollout;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -166,6 +167,7 @@ impl World {
     /// What was written by others, or not at all, is ours to write from `now` on.
     pub(crate) fn lead(&mut self, now: Tick) {
         self.leads_since = now;
+        self.services.values_mut().for_each(Record::forget_kept);
         self.touched.extend(self.services.keys().cloned());
     }
 

@@ -197,6 +197,7 @@ impl World {
         let valid =
             record.route.as_ref().filter(|_| record.reasons.is_empty()).map(|route| route.spec.split_text());
         let mut change = Change::route(&record.object, record.port, valid);
+        record.write_rollout(&mut change);
         change.set_status(&record.object, record.status());
         if !change.is_empty() {
             return Plan::Do(Step::Patch(change.merge_patch(&record.object)));

@@ -11,14 +11,21 @@ use ebb_cluster::Notice;
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
-use super::ledger::{Ledger, MISSING_FOR, Warning};
+use super::{
+    ledger::{Ledger, MISSING_FOR, Warning},
+    rollout,
+};
 use crate::{
-    claim::{self, Claim, Frontend, Labels, RouteClaim},
+    claim::{self, Change, Claim, Frontend, Labels, RouteClaim},
     facts::{PodFacts, SidecarFacts, TargetFacts, TargetKey},
     slices::resolve,
 };
 use ebb_decide::platform::FleetEvent;
-use ebb_decide::{Pod, PodAddress, endpoints::Endpoints, route::Split};
+use ebb_decide::{
+    Pod, PodAddress,
+    endpoints::Endpoints,
+    route::{Keep, Split, rollout::Progress},
+};
 
 /// An app that has run for less may be about to listen: word of requests that gave up is up to a second old, and
 /// Kubernetes tells whole seconds.
@@ -52,6 +59,8 @@ pub(super) struct Record {
     told_troubles: Vec<String>,
     /// The names at the gateway that it asks for and does not have, each with the reason of its Event.
     refused_hosts: Vec<Warning>,
+    /// What is to be written on it of its rollout, since we lead; `None`: whatever stands there.
+    kept: Option<Keep>,
     /// It is on its way back to Kubernetes' own controllers, with that selector.
     pub(super) releasing: Option<Labels>,
     pub(super) releasing_since: Option<Tick>,
@@ -93,6 +102,7 @@ impl Record {
             troubled_since: None,
             told_troubles: Vec::new(),
             refused_hosts: Vec::new(),
+            kept: None,
             releasing: None,
             releasing_since: None,
             reasons: Vec::new(),
@@ -168,10 +178,42 @@ impl Record {
 
     /// What its status annotation is to say.
     pub(super) fn status(&self) -> Option<String> {
+        let stopped = self.progress().as_ref().and_then(rollout::stopped);
         let hosts = self.refused_hosts.iter().map(|(_, text)| text);
-        let all = self.reasons.iter().chain(&self.told_troubles).chain(hosts).chain(self.ledger.missing());
+        let of_others = self.reasons.iter().chain(&self.told_troubles).chain(hosts);
+        let all = of_others.chain(self.ledger.missing()).chain(&stopped);
         let all: Vec<&str> = all.map(String::as_str).collect();
         (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// How far its rollout is; `None` if it is no route, or nothing is known of any.
+    fn progress(&self) -> Option<Progress> {
+        self.route.as_ref().filter(|_| !self.route_ends)?;
+        match &self.kept {
+            Some(Keep(progress)) => progress.clone(),
+            None => claim::progress(&self.object),
+        }
+    }
+
+    /// How far its rollout is, is to be written on it. Answers what its owner is to be told.
+    pub(super) fn keep(&mut self, progress: Option<Progress>) -> Vec<Notice> {
+        let before = self.progress();
+        self.kept = Some(Keep(progress));
+        let over = self.route.as_ref().and_then(|route| route.spec.split_duration);
+        let told = rollout::news(before.as_ref(), self.progress().as_ref(), over);
+        told.into_iter().map(|(is_warning, reason, text)| self.notice(is_warning, reason, text)).collect()
+    }
+
+    /// Adds to `change` how far its rollout is. Until that is known, whatever stands there stays.
+    pub(super) fn write_rollout(&self, change: &mut Change) {
+        if let Some(Keep(progress)) = &self.kept {
+            change.set_rollout(&self.object, progress.as_ref().map(Progress::text));
+        }
+    }
+
+    /// What is written on it of its rollout is another one's.
+    pub(super) fn forget_kept(&mut self) {
+        self.kept = None;
     }
 
     /// So many pods were written to what it scales.

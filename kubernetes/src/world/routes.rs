@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use ebb_core::ServiceKey;
-use ebb_decide::route::Split;
+use ebb_decide::route::{Split, rollout::Progress};
 
 use super::{Listing, World, forget};
-use crate::claim::{Refused, RouteClaim, Verdict};
+use crate::claim::{Refused, RouteClaim, Verdict, progress};
 
 impl World {
     /// Takes over what a Service asks that is a route, or was; answers what it asks beside that.
@@ -25,7 +25,11 @@ impl World {
                 }
             }
             // By what it was divided so far it goes on being divided, until what is wrong is right.
-            Verdict::Refused(Refused { reasons, .. }) if was_route => self.set_reasons(key, reasons),
+            Verdict::Refused(Refused { reasons, .. }) if was_route => {
+                self.set_reasons(key, reasons);
+                // How far its rollout is may have changed.
+                self.tell_route(key);
+            }
             // So it was when somebody else led.
             Verdict::Refused(Refused { reasons, route: Some(route), .. }) if has_slices => {
                 self.set_reasons(key, reasons);
@@ -45,6 +49,14 @@ impl World {
             }
         }
         None
+    }
+
+    /// How far the rollout of a route is, is to be written on it. Of one that is none any more, nothing is.
+    pub(crate) fn keep(&mut self, key: &ServiceKey, progress: Option<Progress>) {
+        if let Some(record) = self.services.get_mut(key).filter(|record| record.route.is_some()) {
+            self.notices.extend(record.keep(progress));
+            self.touch(key);
+        }
     }
 
     /// Whether a Service divides its requests between others.
@@ -113,7 +125,9 @@ impl World {
         let trouble_of = |service: &str| {
             self.trouble_of_target(&ServiceKey::new(key.namespace.clone(), service)).unwrap_or_default()
         };
-        let split = Arc::new(Split::new(&route.spec, trouble_of));
+        let mut split = Split::new(&route.spec, trouble_of);
+        split.pace.kept = self.services.get(key).and_then(|record| progress(&record.object));
+        let split = Arc::new(split);
         let troubles = split.targets.iter().filter(|target| !target.trouble.is_empty());
         let troubles: Vec<String> = troubles
             .map(|target| {

@@ -11,6 +11,7 @@ use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, endpoints::Endpoints, zero::Path};
 
 mod hosts;
+mod rollouts;
 mod routes;
 
 /// A cluster that does what it is told, and a [`World`] that sees it.

@@ -15,13 +15,13 @@ fn other(name: &str, annotations: &Value) -> Service {
     .unwrap()
 }
 
-fn scaled(name: &str) -> Service {
+pub(super) fn scaled(name: &str) -> Service {
     other(name, &json!({"ebb.dev/scale-target": format!("Deployment/{name}")}))
 }
 
 impl Cluster {
     /// With one Service that is a route, and no other.
-    fn with_route(split: &str) -> Self {
+    pub(super) fn with_route(split: &str) -> Self {
         let mut cluster = Self::new();
         cluster.slices.clear();
         cluster.world.slice_gone(&key(), "hello-abc");
