@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ebb_core::ServiceKey;
+use ebb_core::{Host, ServiceKey};
 use ebb_decide::{
+    platform::Exposed,
     route::Split,
     service::{Explained, View},
 };
@@ -26,7 +27,30 @@ pub(crate) struct Asks(mpsc::Sender<Ask>);
 pub(crate) struct Ask {
     pub(crate) service: ServiceKey,
     /// Where the answer goes; `None` if neither is known of that name.
-    pub(crate) answer: oneshot::Sender<Option<Known>>,
+    pub(crate) answer: oneshot::Sender<Option<Told>>,
+}
+
+/// What is known under a name, and how it is reached through the gateway, if it is.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) known: Known,
+    pub(crate) exposed: Option<Exposed>,
+}
+
+impl Told {
+    /// For programs. `hosts` is there only if the gateway knows any.
+    pub(crate) fn to_json(&self, name: &str) -> Value {
+        let mut value = match &self.known {
+            Known::Service(why) => why.to_json(name),
+            Known::Route(whither) => whither.to_json(name),
+        };
+        if let Some(Exposed { hosts, tls_secret, https_redirect, .. }) = &self.exposed {
+            value["hosts"] = hosts.iter().map(Host::as_str).collect();
+            value["tls_secret"] = json!(tls_secret);
+            value["https_redirect"] = json!(https_redirect);
+        }
+        value
+    }
 }
 
 /// What is known under a name.
@@ -52,7 +76,7 @@ pub(crate) struct Whither {
 
 impl Whither {
     /// For programs: rates in requests per second, `null` what is not known.
-    pub(crate) fn to_json(&self, name: &str) -> Value {
+    fn to_json(&self, name: &str) -> Value {
         let targets = self.split.targets.iter().zip(&self.views).map(|(target, view)| {
             json!({
                 "service": target.service,
@@ -82,6 +106,13 @@ pub(crate) struct Why {
     pub(crate) history: Vec<Explained>,
 }
 
+impl Why {
+    fn to_json(&self, name: &str) -> Value {
+        let decisions: Vec<_> = self.history.iter().map(Explained::to_json).collect();
+        json!({ "service": name, "leads": self.leads, "now": self.view.to_json(), "decisions": decisions })
+    }
+}
+
 impl Asks {
     /// A way to ask whoever takes the questions.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Ask>) {
@@ -90,7 +121,7 @@ impl Asks {
     }
 
     /// What is known of `service`; `None` if nothing is, or the task has ended.
-    pub(crate) async fn explain(&self, service: &ServiceKey) -> Option<Known> {
+    pub(crate) async fn explain(&self, service: &ServiceKey) -> Option<Told> {
         let (answer, answered) = oneshot::channel();
         let asking = async {
             self.0.send(Ask { service: service.clone(), answer }).await.ok()?;

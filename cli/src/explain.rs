@@ -141,6 +141,7 @@ pub(crate) fn lines(answer: &Value, now: f64) -> Vec<String> {
     if state["fresh"] == false {
         lines.push("no fresh data: until there is some, no pod is removed".to_owned());
     }
+    lines.extend(hosts_line(answer));
     if let Some(startup) = state["startup_seconds"].as_f64() {
         lines.push(format!("its pods take {startup:.1} s to start"));
     }
@@ -152,6 +153,17 @@ pub(crate) fn lines(answer: &Value, now: f64) -> Vec<String> {
         lines.push(format!("{age:>7.1} s ago  {text}{done}"));
     }
     lines
+}
+
+/// How it is reached through the gateway, if it is.
+fn hosts_line(answer: &Value) -> Option<String> {
+    let hosts: Vec<&str> = answer["hosts"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let tls = match (answer["tls_secret"].as_str(), answer["https_redirect"] == true) {
+        (None, _) => String::new(),
+        (Some(secret), false) => format!("; TLS with the certificate of Secret {secret}"),
+        (Some(secret), true) => format!("; TLS with the certificate of Secret {secret}, http is redirected"),
+    };
+    Some(format!("at the gateway: {}{tls}", hosts.join(", ")))
 }
 
 /// What `answer` says of a route: where its requests go, and how those who get them are.
@@ -185,6 +197,7 @@ fn route_lines(route: &str, answer: &Value) -> Vec<String> {
         };
         lines.push(format!("  {service:<widest$}  {percent:>6.2} %  {is}"));
     }
+    lines.extend(hosts_line(answer));
     lines.extend(rollout_lines::lines(&answer["rollout"]));
     lines
 }
@@ -194,6 +207,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn hosts_are_shown_of_those_who_have_any() {
+        let of = |more: Value| {
+            let mut answer = json!({"service": "shop/hello", "now": {"ready_pods": 1, "desired_pods": 1}});
+            answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            lines(&answer, 0.0).get(1).cloned()
+        };
+        assert_eq!(of(json!({})), None);
+        let plain = json!({"hosts": ["a.com", "*.b.com"], "tls_secret": null, "https_redirect": false});
+        assert_eq!(of(plain).as_deref(), Some("at the gateway: a.com, *.b.com"));
+        let secure = json!({"hosts": ["a.com"], "tls_secret": "a-tls", "https_redirect": true});
+        let wanted = "at the gateway: a.com; TLS with the certificate of Secret a-tls, http is redirected";
+        assert_eq!(of(secure).as_deref(), Some(wanted));
+    }
 
     #[test]
     fn what_is_named_is_asked_else_this_machine_else_the_cluster() {

@@ -18,7 +18,6 @@ use ebb_proxy::{Drain, Handler, Reply, RequestBody, ResponseBody, metrics, strea
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
@@ -27,11 +26,11 @@ use tracing::warn;
 
 use super::{Events, LinkId};
 use crate::{
-    asks::{Asks, Known},
+    asks::Asks,
     metrics::{Metrics, Outcome},
 };
 use ebb_decide::platform::{Gate, PodSource};
-use ebb_decide::service::{Admission, Explained};
+use ebb_decide::service::Admission;
 
 /// Tables that may wait for an activator that is slow to read.
 const DOWN_CAPACITY: usize = 1024;
@@ -132,14 +131,7 @@ impl<P: Gate + PodSource> LinkHandler<P> {
             let text = format!("no service {name:?} is known; want NAMESPACE/SERVICE");
             return Reply::new(StatusCode::NOT_FOUND, "unknown-service", text).into_response();
         };
-        let text = match known {
-            Known::Service(why) => {
-                let decisions: Vec<_> = why.history.iter().map(Explained::to_json).collect();
-                json!({ "service": name, "leads": why.leads, "now": why.view.to_json(), "decisions": decisions })
-            }
-            Known::Route(whither) => whither.to_json(name),
-        };
-        let mut response = Response::new(ResponseBody::own(text.to_string()));
+        let mut response = Response::new(ResponseBody::own(known.to_json(name).to_string()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }

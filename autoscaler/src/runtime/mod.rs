@@ -28,7 +28,7 @@ use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::sleep_until};
 
 use crate::{
-    asks::{Ask, Asks, Known, Why},
+    asks::{Ask, Asks, Known, Told, Why},
     collector::Collector,
     link::{Activators, Heard, LinkEvent, LinkHandler, LinkId},
     metrics::{Metrics, Views},
@@ -124,8 +124,8 @@ impl Autoscaler {
     /// The last decisions about `service`, oldest first; none if it is not known.
     pub async fn history(&self, service: &ServiceKey) -> Vec<Explained> {
         match self.asks.explain(service).await {
-            Some(Known::Service(why)) => why.history,
-            Some(Known::Route(_)) | None => Vec::new(),
+            Some(Told { known: Known::Service(why), .. }) => why.history,
+            _ => Vec::new(),
         }
     }
 
@@ -206,7 +206,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         };
         let service = self.services.get(&ask.service).map(|service| Known::Service(why(service)));
         let route = || self.routes.get(&ask.service).map(|route| Known::Route(self.whither(route)));
-        let answer = service.or_else(route);
+        let exposed = self.exposed.get(&ask.service).cloned();
+        let answer = service.or_else(route).map(|known| Told { known, exposed });
         // Who asked may have gone.
         let _ = ask.answer.send(answer);
     }

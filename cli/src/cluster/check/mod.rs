@@ -2,6 +2,7 @@
 
 mod certificate;
 mod gitops;
+mod hosts;
 mod objects;
 mod rights;
 mod rivals;

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, api::ListParams};
 
-use super::{gitops::Tool, rivals, rivals::Rival, routes};
+use super::{gitops::Tool, hosts, rivals, rivals::Rival, routes};
 use crate::cluster::{
     Cluster,
     bound::{Bound, TargetState, annotation, asks, defaults, is_held, is_route, selector},
@@ -56,6 +56,7 @@ pub(super) async fn check(cluster: &Cluster, own: &str, scope: &Scope, report: &
         report.add(Finding::warning(RIVAL, failure.to_string(), "use a context with the necessary rights"));
         Vec::new()
     });
+    hosts::check(cluster, own, &services, report).await;
     let (routes, others): (Vec<Service>, Vec<Service>) = services.into_iter().partition(is_route);
     let has_routes = !routes.is_empty();
     routes::check(&routes, &others, report);

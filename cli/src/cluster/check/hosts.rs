@@ -1,0 +1,88 @@
+//! Whether the hosts that Services ask for lead anywhere.
+
+use ebb_annotations::keys;
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+
+use crate::cluster::{
+    Cluster,
+    bound::{annotation, asks, full_name, is_route},
+    finding::{Finding, Report},
+};
+
+const CHECK: &str = "hosts";
+/// The Service of the gateway, in Ebb's own namespace.
+const GATEWAY: &str = "ebb-gateway";
+
+/// Looks at the hosts of `services`, where Ebb is in the namespace `own`.
+pub(super) async fn check(cluster: &Cluster, own: &str, services: &[Service], report: &mut Report) {
+    let named: Vec<&Service> =
+        services.iter().filter(|service| annotation(service, keys::HOSTS.name).is_some()).collect();
+    if named.is_empty() {
+        return;
+    }
+    let api: Api<Service> = cluster.within(own);
+    match cluster.find("reading the gateway's Service", api.get(GATEWAY)).await {
+        Ok(gateway) => report.extend(judge(&named, gateway.is_some())),
+        Err(failure) => {
+            report.add(Finding::warning(CHECK, failure.to_string(), "use a context that may read it"));
+        }
+    }
+}
+
+/// What is wrong with the `named` Services, all of which ask for hosts.
+fn judge(named: &[&Service], has_gateway: bool) -> Vec<Finding> {
+    let (served, idle): (Vec<&Service>, Vec<&Service>) =
+        named.iter().copied().partition(|service| asks(service) || is_route(service));
+    let mut findings = Vec::new();
+    if !idle.is_empty() {
+        let todo = "add ebb.dev/scale-target or ebb.dev/split, or remove ebb.dev/hosts";
+        let what = "ebb.dev/hosts has no effect on a Service that Ebb neither scales nor splits";
+        findings.push(Finding::warning(CHECK, what, todo).about(names(&idle)));
+    }
+    if !served.is_empty() {
+        findings.push(if has_gateway {
+            Finding::ok(CHECK, "the gateway answers for the hosts of these Services").about(names(&served))
+        } else {
+            let what = format!("there is no gateway, so ebb.dev/hosts has no effect: no Service {GATEWAY}");
+            let todo = "turn it on: Helm's gateway.enabled=true, or deploy/components/gateway";
+            Finding::warning(CHECK, what, todo).about(names(&served))
+        });
+    }
+    findings
+}
+
+fn names(services: &[&Service]) -> Vec<String> {
+    services.iter().map(|service| full_name(service)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::finding::Level;
+
+    fn service(name: &str, key: &str) -> Service {
+        let annotations = json!({"ebb.dev/hosts": "a.com", key: "x"});
+        let metadata = json!({"name": name, "namespace": "shop", "annotations": annotations});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn hosts_need_a_gateway_and_a_service_that_ebb_serves() {
+        let all = [
+            service("scaled", "ebb.dev/scale-target"),
+            service("route", "ebb.dev/split"),
+            service("plain", "x"),
+        ];
+        let all: Vec<&Service> = all.iter().collect();
+        let found = |has_gateway| -> Vec<(Level, Vec<String>)> {
+            judge(&all, has_gateway).into_iter().map(|finding| (finding.level, finding.services)).collect()
+        };
+        let served = || vec!["shop/scaled".to_owned(), "shop/route".to_owned()];
+        let idle = (Level::Warning, vec!["shop/plain".to_owned()]);
+        assert_eq!(found(true), [idle.clone(), (Level::Ok, served())]);
+        assert_eq!(found(false), [idle, (Level::Warning, served())]);
+    }
+}
