@@ -8,7 +8,7 @@ use ebb_proxy::{
     Attempts, ConnectionLimits, ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, Reserved,
     ResponseBody, Speaks, Timeouts, forward, speak,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, request};
 use tokio::time::Instant;
 
 use crate::{
@@ -158,7 +158,8 @@ impl<E: Entrance> RequestHandler<E> {
         let arrived = Instant::now();
         let mut deadline = arrived + settings.activation_deadline;
         let Hop { mut head, mut body } = Hop::new(request, peer);
-        speak_to(&mut head, &settings, E::UNDECLARED);
+        let came = head.version;
+        speak_to(&mut head, came, &settings, E::UNDECLARED);
         // It can be read when its pod is there, if it must be; then it is sent once.
         if !memory.grow_if_plenty(body.most_kept() as u64) {
             body.keep_nothing();
@@ -180,7 +181,7 @@ impl<E: Entrance> RequestHandler<E> {
                     };
                     *chosen = next.map_err(Lost::NotChosen)?;
                     (in_flight, settings) = (service(chosen).begin(), service(chosen).settings());
-                    speak_to(&mut head, &settings, E::UNDECLARED);
+                    speak_to(&mut head, came, &settings, E::UNDECLARED);
                     deadline = (arrived + HELD_AT_MOST).min(Instant::now() + settings.activation_deadline);
                     continue;
                 }
@@ -277,8 +278,9 @@ fn mark(headers: &mut HeaderMap, place: &Place) {
     };
 }
 
-/// Has the request sent in the version of HTTP that the app of the chosen service speaks.
-fn speak_to(head: &mut request::Parts, settings: &Settings, undeclared: Option<AppProtocol>) {
+/// Has the request, which `came` in that version of HTTP, sent in the version that the app of the chosen service speaks.
+fn speak_to(head: &mut request::Parts, came: Version, settings: &Settings, undeclared: Option<AppProtocol>) {
+    head.version = came;
     if let Some(protocol) = settings.app_protocol.or(undeclared) {
         speak(head, protocol);
     }

@@ -123,16 +123,7 @@ impl Activator {
     ///
     /// The links stay open until the end: who is held is waiting for what comes down on them.
     pub async fn drain(mut self, plan: Quiet) -> usize {
-        let of_gateway = async {
-            match &self.gateway {
-                Some(Opened { gateway, .. }) => {
-                    gateway.drain.run(plan).await.err().unwrap_or_default().connections
-                }
-                None => 0,
-            }
-        };
-        let (of_services, of_gateway) = tokio::join!(self.services.drain(plan), of_gateway);
-        let cut = of_services + of_gateway;
+        let cut = self.services.drain(plan).await;
         self.beside.abort();
         self.tasks.shutdown().await;
         cut
@@ -142,9 +133,6 @@ impl Activator {
 /// Whoever did not drain it wants it to end at once, connections included.
 impl Drop for Activator {
     fn drop(&mut self) {
-        if let Some(Opened { gateway, .. }) = &self.gateway {
-            gateway.drain.abort();
-        }
         self.services.abort();
         self.beside.abort();
     }

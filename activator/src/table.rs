@@ -274,24 +274,30 @@ impl ServiceTable {
         });
     }
 
-    /// Finishes what is in flight on all ports, those of services that are gone among them, within `plan`;
+    /// Finishes what is in flight on all ports, the gateway's and those of services that are gone among them, within `plan`;
     /// answers how many connections were cut.
     pub(crate) async fn drain(&self, plan: Quiet) -> usize {
         self.table.lock().leaving = true;
+        let all = self.all();
+        let gateway = self.gateway.iter().map(|gateway| gateway.drain.clone());
         let mut drains = JoinSet::new();
-        for kind in self.all() {
-            drains.spawn(async move {
-                let cut = kind.drain().run(plan).await.err().unwrap_or_default();
-                kind.close();
-                cut.connections
-            });
+        for drain in all.iter().map(|kind| kind.drain().clone()).chain(gateway) {
+            drains.spawn(async move { drain.run(plan).await.err().unwrap_or_default().connections });
         }
-        drains.join_all().await.into_iter().sum()
+        let cut = drains.join_all().await.into_iter().sum();
+        // Not before: what comes in by a route or by the gateway waits for the pods of a service that is quiet itself.
+        for kind in all {
+            kind.close();
+        }
+        cut
     }
 
     /// Ends at once; connections are cut.
     pub(crate) fn abort(&self) {
         self.table.lock().leaving = true;
+        if let Some(gateway) = &self.gateway {
+            gateway.drain.abort();
+        }
         for kind in self.all() {
             kind.drain().abort();
             kind.close();

@@ -360,3 +360,62 @@ async fn apps_hear_the_version_that_they_speak_and_grpc_is_never_translated() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_keeps_what_is_held_by_the_gateway_though_its_service_is_quiet() {
+    let (mut world, gateway) = world().await;
+    let mut pod = Pod::start("a").await;
+    tell_all(&world, &[named("hello")], vec![hosts("hello", &["hello.test"])]).await;
+    let own = u16::try_from(world.listening().await.port).unwrap();
+    let held = ask(gateway, to("hello.test"));
+    world.holds(1).await;
+    let plan = ebb_proxy::Quiet { quiet: std::time::Duration::from_millis(10), limit: support::PATIENCE };
+    let World { autoscaler, activator, dispatches: _dispatches } = world;
+    let drained = tokio::spawn(activator.drain(plan));
+    let is_closed = || std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, own)).is_err();
+    until("the quiet service's own port is closed", is_closed).await;
+    autoscaler.tell(Down { services: vec![service_with(&[&pod])], ..Down::default() }).await;
+    pod.becomes_ready().await;
+    pod.request().await.says("hello");
+    held.hears("hello").await;
+    assert_eq!(soon("the drain", drained).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_chooses_by_the_host_and_the_app_see_the_same_one() {
+    let (mut world, gateway) = world().await;
+    let (one, mut pod, _one) = answering("one").await;
+    tell_all(&world, &[one], vec![hosts("one", &["one.test"])]).await;
+    world.listening().await;
+    pod.becomes_ready().await;
+    for (target, status) in [
+        ("http://other.test/<x>", "404"),
+        ("http://one.test:x@other.test/", "404"),
+        ("http://me@one.test/", "200"),
+        ("http://one.test/x", "200"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: one.test\r\nconnection: close\r\n\r\n");
+        let mut stream = raw(gateway, &request).await;
+        let mut answer = String::new();
+        soon("an answer", stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{target}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_table_of_somebody_who_knows_no_hosts_takes_none_away() {
+    let (mut world, gateway) = world().await;
+    let (one, mut pod, _one) = answering("one").await;
+    let unknown =
+        Down { services: vec![one.clone()], complete: true, hosts_unknown: true, ..Down::default() };
+    world.autoscaler.tell(unknown.clone()).await;
+    world.listening().await;
+    assert_eq!(asked(gateway, "one.test").await.refusal(), (503, Some("no-table")));
+    tell_all(&world, &[one], vec![hosts("one", &["one.test"])]).await;
+    pod.becomes_ready().await;
+    until_answered(gateway, "one.test", StatusCode::OK).await;
+    world.autoscaler.tell(unknown).await;
+    world.tell(&named("other")).await;
+    world.listening().await;
+    ask(gateway, to("one.test")).hears("one").await;
+}

@@ -6,7 +6,7 @@
 //! which one leads: its tables count, and what pods announce counts whoever heard it. Messages are protobuf, each preceded by its length
 //! ([`frame`], [`Frames`]).
 
-use std::{fmt, time::Duration};
+use std::{fmt, mem::take, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
@@ -16,8 +16,11 @@ use crate::{ServiceKey, stat::WireStatMessages};
 
 /// The path of the stream on the autoscaler.
 pub const PATH: &str = "/v1/activators";
-/// Longest message that is read, in bytes: a table of 1 000 pods has some 100 KiB, one of 1 000 certificates some 6 MiB.
-pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Longest message that is read, in bytes. A table of 1 000 pods has some 100 KiB; a longer one comes in pieces
+/// ([`Down::pieces`]).
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// A table is put together of at most so many pieces.
+pub const MOST_PIECES: usize = 128;
 
 /// An activator that has nothing to say says so this often, by a message with nothing in it, if it promised that in its
 /// [`Hello`].
@@ -119,6 +122,12 @@ pub struct Down {
     /// them nor named by any hosts.
     #[prost(message, repeated, tag = "9")]
     pub certificates: Vec<CertificateEntry>,
+    /// Whether the sender does not know which hosts there are, though the table is complete: those that are known stay.
+    #[prost(bool, tag = "10")]
+    pub hosts_unknown: bool,
+    /// Whether the table goes on in the next message: only the last one says whether it is complete.
+    #[prost(bool, tag = "11")]
+    pub continues: bool,
 }
 
 /// The names by which the gateway knows a service or a route; each name is that of one at most.
@@ -315,7 +324,53 @@ pub struct PodEntry {
     pub direct: bool,
 }
 
+/// A piece of a table is to be no longer than this, in bytes, unless a single entry is.
+const PIECE_BYTES: usize = 2 * 1024 * 1024;
+
 impl Down {
+    /// Returns the message in pieces that can be read each, all but the last of which say that they continue.
+    pub fn pieces(mut self) -> Vec<Self> {
+        if self.encoded_len() <= PIECE_BYTES {
+            return vec![self];
+        }
+        let begun = Self { leads: self.leads, continues: true, ..Self::default() };
+        let mut pieces = vec![begun.clone()];
+        let mut left = PIECE_BYTES;
+        let services =
+            take(&mut self.services).into_iter().map(|one| Self { services: vec![one], ..begun.clone() });
+        let routes =
+            take(&mut self.routes).into_iter().map(|one| Self { routes: vec![one], ..begun.clone() });
+        let hosts = take(&mut self.hosts).into_iter().map(|one| Self { hosts: vec![one], ..begun.clone() });
+        let certificates = take(&mut self.certificates)
+            .into_iter()
+            .map(|one| Self { certificates: vec![one], ..begun.clone() });
+        for entry in services.chain(routes).chain(hosts).chain(certificates) {
+            let length = entry.encoded_len();
+            if let Some(last) = pieces.last_mut().filter(|_| length <= left) {
+                last.append(entry);
+            } else {
+                left = PIECE_BYTES;
+                pieces.push(entry);
+            }
+            left = left.saturating_sub(length);
+        }
+        pieces.push(self);
+        pieces
+    }
+
+    /// Adds the piece that follows.
+    pub fn append(&mut self, next: Self) {
+        self.services.extend(next.services);
+        self.gone.extend(next.gone);
+        self.announced.extend(next.announced);
+        self.routes.extend(next.routes);
+        self.hosts.extend(next.hosts);
+        self.certificates.extend(next.certificates);
+        self.replicas = next.replicas;
+        (self.complete, self.leads, self.hosts_unknown) = (next.complete, next.leads, next.hosts_unknown);
+        self.continues = next.continues;
+    }
+
     /// Whether its tables are to be obeyed.
     pub fn is_of_the_leader(&self) -> bool {
         self.leads != Some(false)
@@ -580,6 +635,45 @@ mod tests {
             }
             assert_eq!(got, sent, "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_table_beyond_measure_is_read_in_pieces_and_is_the_same() {
+        let hosts = |n: usize| HostsEntry {
+            namespace: "shop".into(),
+            name: format!("s{n}"),
+            hosts: vec!["h".repeat(250); 64],
+            ..HostsEntry::default()
+        };
+        let certificates = |n: usize| CertificateEntry {
+            name: format!("c{n}"),
+            chain: vec![7; 32 * 1024].into(),
+            ..CertificateEntry::default()
+        };
+        let table = Down {
+            services: vec![ServiceEntry::default(); 3],
+            routes: vec![RouteEntry::default()],
+            hosts: (0..1000).map(hosts).collect(),
+            certificates: (0..200).map(certificates).collect(),
+            complete: true,
+            leads: Some(true),
+            ..Down::default()
+        };
+        let pieces = table.clone().pieces();
+        assert!(pieces.len() > 5, "{}", pieces.len());
+        let mut whole: Option<Down> = None;
+        for piece in &pieces {
+            assert!(piece.encoded_len() <= PIECE_BYTES);
+            assert!(piece.is_of_the_leader());
+            assert_eq!(piece.complete, !piece.continues, "only the last one is complete");
+            match &mut whole {
+                Some(whole) => whole.append(piece.clone()),
+                None => whole = Some(piece.clone()),
+            }
+        }
+        assert_eq!(whole, Some(table));
+        let small = Down { complete: true, ..Down::default() };
+        assert_eq!(small.clone().pieces(), [small]);
     }
 
     #[test]

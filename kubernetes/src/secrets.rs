@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use ebb_cluster::{CallError, Calls};
+use ebb_cluster::Calls;
 use ebb_core::{ServiceKey, link::CertificateEntry};
 use ebb_proxy::net::tls::certified_key;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -25,6 +25,8 @@ const READ_EVERY: Duration = Duration::from_secs(15);
 const SEEK_EVERY: Duration = Duration::from_secs(3);
 /// All of them together are read at most so often: many are read the more seldom.
 const APART: Duration = Duration::from_millis(50);
+/// Longest chain and key, in bytes: each activator has all of them in memory.
+const MOST_BYTES: usize = 64 * 1024;
 /// The type of a Secret that has a certificate.
 const TLS: &str = "kubernetes.io/tls";
 
@@ -58,6 +60,13 @@ pub(super) async fn follow(
             () = sleep_until(due), if secret.is_some() => {
                 let Some(secret) = secret else { continue };
                 let read = read(&calls, &secret).await;
+                let Some(read) = read else {
+                    // The API server is away. That is no fault of the Secret's, and nobody's to be told.
+                    if let Some(reading) = readings.get_mut(&secret) {
+                        reading.due = Some(Instant::now() + READ_EVERY);
+                    }
+                    continue;
+                };
                 let many = APART * u32::try_from(readings.len()).unwrap_or(u32::MAX);
                 let pause = if read.is_ok() { READ_EVERY } else { SEEK_EVERY };
                 let Some(reading) = readings.get_mut(&secret) else { continue };
@@ -84,28 +93,20 @@ fn wanted_now(
     new.map(|(secret, named)| (secret.clone(), *named)).collect()
 }
 
-/// The certificate of a Secret; else what is wrong, and what would be right.
-async fn read(calls: &Calls, secret: &ServiceKey) -> Result<CertificateEntry, String> {
+/// The certificate of a Secret; else what is wrong, and what would be right. `None` if the API server does not say.
+async fn read(calls: &Calls, secret: &ServiceKey) -> Option<Result<CertificateEntry, String>> {
     let api: Api<Secret> = Api::namespaced(calls.client.clone(), &secret.namespace);
     match calls.call("get secret", api.get(&secret.name)).await {
-        Ok(read) => certificate(secret, read),
-        Err(error) if error.is_missing() => Err(format!("there is no Secret {}", secret.name)),
-        Err(error) if error.is_forbidden() => Err(format!(
+        Ok(read) => Some(certificate(secret, read)),
+        Err(error) if error.is_missing() => Some(Err(format!("there is no Secret {}", secret.name))),
+        Err(error) if error.is_forbidden() => Some(Err(format!(
             "Ebb may not read Secret {}: give the ServiceAccount ebb-autoscaler the right to get it by its name",
             secret.name
-        )),
+        ))),
         Err(error) => {
-            warn!(%secret, %error, "cannot read a certificate");
-            Err(format!("Secret {} cannot be read: {}", secret.name, words(&error)))
+            warn!(%secret, %error, "failed to read a certificate; trying again");
+            None
         }
-    }
-}
-
-/// What went wrong, in words that do not change from one time to the next.
-fn words(error: &CallError) -> String {
-    match error {
-        CallError::TimedOut(_) => "the API server does not answer".to_owned(),
-        other => other.to_string(),
     }
 }
 
@@ -118,6 +119,12 @@ fn certificate(key: &ServiceKey, secret: Secret) -> Result<CertificateEntry, Str
     let mut data = secret.data.unwrap_or_default();
     let mut take = |key: &str| data.remove(key).map(|ByteString(bytes)| bytes).unwrap_or_default();
     let (chain, private) = (take("tls.crt"), take("tls.key"));
+    let bytes = chain.len() + private.len();
+    if bytes > MOST_BYTES {
+        return Err(format!(
+            "Secret {name} has {bytes} bytes of certificates and key; want at most {MOST_BYTES}"
+        ));
+    }
     certified_key(&chain, &private).map_err(|error| format!("Secret {name}: {error}"))?;
     let (namespace, name) = (key.namespace.clone(), key.name.clone());
     Ok(CertificateEntry { namespace, name, chain: chain.into(), key: private.into() })

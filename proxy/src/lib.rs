@@ -35,7 +35,7 @@ pub use clock::WallClock;
 pub use drain::{Cut, Drain, Quiet};
 pub use fetch::{FetchError, fetch};
 pub use forward::{ForwardError, Forwarded, Hop, TimedOut, Timeouts, forward};
-pub use http1::Fault;
+pub use http1::{Fault, target};
 pub use http2::Incoming;
 pub use net::listen;
 pub use reply::{Reply, Speaks};

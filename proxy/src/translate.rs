@@ -3,9 +3,9 @@
 //! Bodies, trailers and interim responses need nothing: each connection frames them in its own way.
 
 use ebb_core::AppProtocol;
-use http::{HeaderValue, Version, header, request};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request};
 
-use crate::{Speaks, http1::is_target_in_uri};
+use crate::{forward::names_token, http1::is_target_in_uri, interim::Interims};
 
 /// Has the request of `head` sent in the version that the app speaks.
 ///
@@ -13,10 +13,17 @@ use crate::{Speaks, http1::is_target_in_uri};
 /// is no URI need HTTP/1.1, and so does a request without a host.
 pub fn speak(head: &mut request::Parts, protocol: AppProtocol) {
     match (protocol, head.version) {
-        (AppProtocol::Http1, Version::HTTP_2) if Speaks::of(&head.headers) == Speaks::Http => to_http1(head),
+        (AppProtocol::Http1, Version::HTTP_2) if !is_grpc(head) => to_http1(head),
         (AppProtocol::Http2, Version::HTTP_11) if can_be_http2(head) => head.version = Version::HTTP_2,
         _ => {}
     }
+}
+
+/// gRPC-Web is no gRPC: it is made for HTTP/1.1.
+fn is_grpc(head: &request::Parts) -> bool {
+    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 fn can_be_http2(head: &request::Parts) -> bool {
@@ -39,7 +46,28 @@ fn to_http1(head: &mut request::Parts) {
             head.headers.insert(header::COOKIE, joined);
         }
     }
+    one_length(&mut head.headers);
+    // The client of HTTP/2 would wait for an interim response of the app, which this hop takes for itself.
+    if names_token(&head.headers, &header::EXPECT, "100-continue") {
+        head.headers.remove(header::EXPECT);
+        if let Some(interims) = head.extensions.get::<Interims>() {
+            let (mut interim, ()) = Response::new(()).into_parts();
+            interim.status = StatusCode::CONTINUE;
+            interims.push(interim);
+        }
+    }
     head.version = Version::HTTP_11;
+}
+
+/// HTTP/2 allows the same length several times, and an empty one; in HTTP/1 that is a fault.
+fn one_length(headers: &mut HeaderMap) {
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::to_str);
+    let mut lengths = lengths.map(|length| length.ok()?.parse::<u64>().ok());
+    let Some(first) = lengths.next() else { return };
+    match first.filter(|first| lengths.all(|length| length == Some(*first))) {
+        Some(length) => headers.insert(header::CONTENT_LENGTH, length.into()),
+        None => headers.remove(header::CONTENT_LENGTH),
+    };
 }
 
 #[cfg(test)]
@@ -50,7 +78,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::{Hop, RequestBody, http1::read_request, interim::Interims};
+    use crate::{Hop, RequestBody, http1::read_request};
 
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
@@ -81,7 +109,30 @@ mod tests {
     }
 
     #[test]
-    fn grpc_stays_as_it_is() {
+    fn lengths_are_one_or_none_and_what_is_expected_is_said() {
+        for (lengths, kept) in [(&["5", "5"][..], Some("5")), (&[""], None), (&["5", "6"], None), (&[], None)]
+        {
+            let lines: Vec<_> = lengths.iter().map(|length| ("content-length", *length)).collect();
+            let mut hop = over_http2(&lines);
+            speak(&mut hop.head, AppProtocol::Http1);
+            let found: Vec<_> = hop.head.headers.get_all(header::CONTENT_LENGTH).iter().collect();
+            assert_eq!(found, kept.into_iter().collect::<Vec<_>>(), "{lengths:?}");
+        }
+        let mut hop = over_http2(&[("expect", "100-continue")]);
+        let interims = Interims::default();
+        hop.head.extensions.insert(interims.clone());
+        speak(&mut hop.head, AppProtocol::Http1);
+        assert!(!hop.head.headers.contains_key(header::EXPECT));
+        let said: Vec<_> =
+            interims.take(std::task::Waker::noop()).into_iter().map(|one| one.status).collect();
+        assert_eq!(said, [StatusCode::CONTINUE]);
+    }
+
+    #[test]
+    fn grpc_stays_as_it_is_and_grpc_web_is_none() {
+        let mut hop = over_http2(&[("content-type", "application/grpc-web+proto")]);
+        speak(&mut hop.head, AppProtocol::Http1);
+        assert_eq!(hop.head.version, Version::HTTP_11);
         let mut hop = over_http2(&[("content-type", "application/grpc+proto")]);
         speak(&mut hop.head, AppProtocol::Http1);
         assert_eq!(hop.head.version, Version::HTTP_2);

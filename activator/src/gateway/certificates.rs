@@ -23,7 +23,7 @@ impl Certificates {
     pub(super) fn take(&self, down: &Down) {
         let read: Vec<_> = down.certificates.iter().map(|entry| (entry.secret(), read(entry))).collect();
         let mut all = self.0.write();
-        if down.complete {
+        if down.complete && !down.hosts_unknown {
             // A leader that is new may not have read them all yet: what a host is still to have stays.
             let of_hosts = down
                 .hosts

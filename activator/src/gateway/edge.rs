@@ -5,9 +5,8 @@ use std::{fmt::Write, net::SocketAddr};
 use ebb_core::headers;
 use ebb_proxy::ResponseBody;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{FORWARDED, LOCATION},
-    uri::PathAndQuery,
 };
 use rand::RngExt;
 
@@ -57,9 +56,9 @@ pub(crate) fn enter(
     host: &[u8],
     trusted: &Trusted,
 ) {
-    headers::remove_all(fields, &headers::FOR_EBB_ALONE);
+    remove_spellings(fields, &headers::FOR_EBB_ALONE);
     if !trusted.includes(peer.ip()) {
-        headers::remove_all(fields, &CLAIMS);
+        remove_spellings(fields, &CLAIMS);
     }
     let scheme = scheme.as_str();
     append_forwarded(fields, peer, scheme, host);
@@ -76,11 +75,29 @@ pub(crate) fn enter(
     }
 }
 
+/// Removes all of `names`, however they are spelled: many apps read `x_real_ip` as `x-real-ip`.
+fn remove_spellings(fields: &mut HeaderMap, names: &[HeaderName]) {
+    headers::remove_all(fields, names);
+    let is_spelling = |name: &&HeaderName| {
+        name.as_str().contains('_') && names.iter().any(|claim| *claim == *name.as_str().replace('_', "-"))
+    };
+    let spellings: Vec<HeaderName> = fields.keys().filter(is_spelling).cloned().collect();
+    for name in spellings {
+        fields.remove(name);
+    }
+}
+
+/// Whether a request from `peer` came to the proxy in front over TLS, by the word of one that is trusted.
+pub(super) fn came_over_tls(fields: &HeaderMap, peer: SocketAddr, trusted: &Trusted) -> bool {
+    trusted.includes(peer.ip())
+        && fields.get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+}
+
 /// Sends a client to the same address over TLS. The method and the body stay what they are, and port 443 is meant.
-pub(super) fn redirect(authority: &[u8], target: &Uri) -> Response<ResponseBody<Guard>> {
+pub(super) fn redirect(authority: &[u8], target: &[u8]) -> Response<ResponseBody<Guard>> {
     let host = authority.split(|byte| *byte == b':').next().unwrap_or_default();
-    let path = target.path_and_query().map_or("/", PathAndQuery::as_str);
-    let location = [b"https://", host, path.as_bytes()].concat();
+    let path = if target.starts_with(b"/") { target } else { b"/" };
+    let location = [b"https://", host, path].concat();
     let mut response = Response::new(ResponseBody::own("requests for this host are to come over https\n"));
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     if let Ok(location) = HeaderValue::from_bytes(&location) {
@@ -184,6 +201,9 @@ mod tests {
         let claims: Vec<(&str, &str)> = CLAIMS.iter().map(|name| (name.as_str(), "10.0.0.1")).collect();
         assert_eq!(entered(&claims, ""), own);
         assert_eq!(entered(&claims, "10.0.0.0/8"), own, "who asks is not among them");
+        for name in ["x_real_ip", "X_Forwarded_Proto", "ebb_pod_nonce"] {
+            assert_eq!(entered(&[(name, "x")], ""), own, "{name} is a spelling of what is removed");
+        }
         for name in &headers::FOR_EBB_ALONE {
             assert_eq!(entered(&[(name.as_str(), "x")], "203.0.113.0/24"), own, "{name} is Ebb's alone");
         }

@@ -18,7 +18,7 @@ use ebb_core::{
     AppProtocol, Host, ServiceKey,
     link::{Down, HostsEntry},
 };
-use ebb_proxy::{ConnectionLimits, Drain, RequestBody};
+use ebb_proxy::{ConnectionLimits, Drain, RequestBody, target};
 use http::{HeaderValue, Request, StatusCode, header, uri::Authority};
 use parking_lot::Mutex;
 use rustls::{
@@ -104,7 +104,8 @@ impl Gateway {
         self.certificates.take(down);
         let mut destinations = self.destinations.lock();
         let before = destinations.len();
-        if down.complete {
+        let is_complete = down.complete && !down.hosts_unknown;
+        if is_complete {
             let named: HashSet<ServiceKey> = down.hosts.iter().map(HostsEntry::service).collect();
             destinations.retain(|key, _| named.contains(key));
         }
@@ -127,7 +128,7 @@ impl Gateway {
             self.table.store(Arc::new(table));
             self.changed.notify_waiters();
         }
-        if down.complete {
+        if is_complete {
             self.is_complete.send_replace(true);
         }
     }
@@ -223,7 +224,7 @@ enum Named {
 }
 
 impl Named {
-    /// Whatever stands in the target of a request comes before its `Host` (RFC 9112, section 3.2.2).
+    /// Over HTTP/1 the server has put into `Host` whatever the target of a request names.
     fn by(request: &Request<RequestBody>) -> Self {
         if let Some(authority) = request.uri().authority() {
             return Self::Authority(authority.clone());
@@ -276,12 +277,17 @@ impl Entrance for Door {
 
     fn receive(&self, request: &mut Request<RequestBody>, peer: SocketAddr) -> Result<Asked, Answer> {
         let host = Named::by(request);
-        if self.scheme == Scheme::Http && self.gateway.wants_https(host.as_bytes()) {
-            return Err(Box::new(edge::redirect(host.as_bytes(), request.uri())));
+        let trusted = &self.gateway.trusted;
+        if self.scheme == Scheme::Http
+            && self.gateway.wants_https(host.as_bytes())
+            && !edge::came_over_tls(request.headers(), peer, trusted)
+        {
+            return Err(Box::new(edge::redirect(host.as_bytes(), &target(request))));
         }
         let kind = self.gateway.find(host.as_bytes());
+        edge::enter(request.headers_mut(), peer, self.scheme, host.as_bytes(), trusted);
+        // What a client may not claim does not make it another user, either.
         let user = kind.as_ref().and_then(|kind| kind.route()?.user(request.headers()));
-        edge::enter(request.headers_mut(), peer, self.scheme, host.as_bytes(), &self.gateway.trusted);
         Ok(Asked { host, kind, user })
     }
 
@@ -303,8 +309,13 @@ impl Entrance for Door {
     async fn instead(&self, chosen: &Chosen, asked: &Asked) -> Option<Result<Chosen, Refused>> {
         let before = match chosen {
             Chosen::Target(route, chosen) => {
-                let instead = route.instead(chosen, &asked.user).await?;
-                return Some(instead.map(|chosen| Chosen::Target(route.clone(), chosen)));
+                if let Some(instead) = route.instead(chosen, &asked.user).await {
+                    return Some(instead.map(|chosen| Chosen::Target(route.clone(), chosen)));
+                }
+                // The route itself may be gone, or another one have the host.
+                let kind = self.gateway.find(asked.host.as_bytes())?;
+                let is_same = kind.route().is_some_and(|other| Arc::ptr_eq(other, route));
+                return (!is_same).then(|| asked.choose(&kind));
             }
             Chosen::Service(service) => service,
         };

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use ebb_core::{
-    link::{Down, HEARTBEAT_EVERY, Hello, Listening, Up, frame},
+    link::{Down, HEARTBEAT_EVERY, Hello, Listening, MOST_PIECES, Up, frame},
     stat::{WireStatMessage, WireStatMessages},
 };
 use tokio::{
@@ -69,6 +69,30 @@ struct Kept {
     autoscaler: SocketAddr,
     open: Option<OpenStream>,
     task: AbortHandle,
+    /// The pieces of a table that goes on, and how many they are.
+    begun: Option<(Down, usize)>,
+}
+
+impl Kept {
+    /// Puts a table together; `None` if it goes on. One of too many pieces is dropped.
+    fn whole(&mut self, down: Down) -> Option<Down> {
+        let (whole, pieces) = match self.begun.take() {
+            Some((mut begun, pieces)) => {
+                begun.append(down);
+                (begun, pieces + 1)
+            }
+            None => (down, 1),
+        };
+        if !whole.continues {
+            return Some(whole);
+        }
+        if pieces < MOST_PIECES {
+            self.begun = Some((whole, pieces));
+        } else {
+            warn!(autoscaler = %self.autoscaler, pieces, "a table does not come to its end");
+        }
+        None
+    }
 }
 
 impl Drop for Kept {
@@ -164,7 +188,7 @@ impl Links {
             self.next += 1;
             let (token_file, events) = (self.token_file.clone(), self.event.clone());
             let task = self.tasks.spawn(Stream { id, autoscaler, token_file, events }.run());
-            let kept = Kept { autoscaler, open: None, task };
+            let kept = Kept { autoscaler, open: None, task, begun: None };
             self.streams.insert(id, kept);
         }
         self.show_open();
@@ -192,15 +216,13 @@ impl Links {
 
     fn on_ended(&mut self, id: StreamId) {
         if let Some(kept) = self.streams.get_mut(&id) {
-            kept.open = None;
+            (kept.open, kept.begun) = (None, None);
         }
     }
 
     async fn on_said(&mut self, id: StreamId, down: Down) {
-        if !self.streams.contains_key(&id) {
-            // It was closed meanwhile.
-            return;
-        }
+        // It may have been closed meanwhile.
+        let Some(down) = self.streams.get_mut(&id).and_then(|kept| kept.whole(down)) else { return };
         let replicas: Vec<SocketAddr> =
             down.replicas.iter().filter_map(|address| address.parse().ok()).take(MOST_REPLICAS).collect();
         if !replicas.is_empty() && replicas != self.replicas {
@@ -343,7 +365,7 @@ mod tests {
             let (up, other) = mpsc::channel(*room);
             others.push(other);
             let task = links.tasks.spawn(std::future::pending());
-            let kept = Kept { autoscaler: nowhere, open: Some(OpenStream::of(up)), task };
+            let kept = Kept { autoscaler: nowhere, open: Some(OpenStream::of(up)), task, begun: None };
             links.streams.insert(id, kept);
         }
         (links, others)

@@ -94,7 +94,9 @@ impl Activators {
             Activator { name: String::new(), address: None, down: Some(down), ports: HashMap::new() };
         self.links.insert(id, activator);
         let first = self.signed(Down { replicas: self.replicas.clone(), ..first });
-        self.send_to(id, frame(&first));
+        for piece in first.pieces() {
+            self.send_to(id, frame(&piece));
+        }
     }
 
     /// From now on tables count, or no longer.
@@ -287,10 +289,12 @@ impl Activators {
 
     /// Tells all of them the same.
     pub(crate) fn send(&mut self, message: Down) {
-        let message = frame(&self.signed(message));
+        let pieces: Vec<Bytes> = self.signed(message).pieces().iter().map(frame).collect();
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
-            self.send_to(id, message.clone());
+            for piece in &pieces {
+                self.send_to(id, piece.clone());
+            }
         }
     }
 

@@ -11,6 +11,13 @@ use super::Runtime;
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     /// Names belong to others now. Activators hear of all of them at once.
     pub(super) fn on_hosts(&mut self, changed: Vec<Exposed>) {
+        if !std::mem::replace(&mut self.hosts_known, true) && self.complete {
+            // Activators kept what they had until now.
+            for exposed in changed {
+                self.exposed.insert(exposed.key.clone(), exposed);
+            }
+            return self.tell_tables();
+        }
         let entries = changed.iter().map(hosts_entry).collect();
         let keys: Vec<ServiceKey> = changed.iter().map(|exposed| exposed.key.clone()).collect();
         for exposed in changed {

@@ -102,6 +102,7 @@ impl Autoscaler {
             services: ServiceTable::new(periods),
             routes: RouteTable::default(),
             exposed: HashMap::new(),
+            hosts_known: false,
             certificates: HashMap::new(),
             complete: false,
             leads: false,
@@ -157,6 +158,8 @@ struct Runtime<P> {
     routes: RouteTable,
     /// How services and routes are reached through the gateway; those that are not are not among them.
     exposed: HashMap<ServiceKey, Exposed>,
+    /// Whether the platform has told of them.
+    hosts_known: bool,
     /// The certificates that the gateway shows, by their Secrets.
     certificates: HashMap<ServiceKey, CertificateEntry>,
     /// Whether the platform has told of all services and routes that there are.

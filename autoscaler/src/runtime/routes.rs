@@ -92,6 +92,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             hosts: self.all_hosts(),
             certificates: self.certificates.values().cloned().collect(),
             complete: self.complete,
+            hosts_unknown: !self.hosts_known,
             ..Down::default()
         }
     }

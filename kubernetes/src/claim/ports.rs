@@ -39,7 +39,10 @@ impl Port {
             Some(_) => None,
             None => {
                 let name = self.name.as_deref().unwrap_or_default();
-                HTTP2_NAMES.iter().any(|prefix| name.starts_with(prefix)).then_some(AppProtocol::Http2)
+                // gRPC-Web is spoken over HTTP/1.1.
+                let is_web = name == "grpc-web" || name.starts_with("grpc-web-");
+                let first = name.split('-').next().unwrap_or_default();
+                (HTTP2_NAMES.contains(&first) && !is_web).then_some(AppProtocol::Http2)
             }
         }
     }

@@ -24,6 +24,9 @@ pub(crate) fn progress(service: &Service) -> Option<Progress> {
     service.metadata.annotations.as_ref()?.get(keys::ROLLOUT.name).and_then(|text| Progress::read(text))
 }
 
+/// The pace of a rollout whose pace cannot be read. It is paused as well, so that any will do.
+const PAUSED_FOR: &str = "24h";
+
 /// What the Service asked when it was last valid, as far as Ebb wrote it down.
 fn last_valid(
     name: &str,
@@ -33,9 +36,28 @@ fn last_valid(
 ) -> Option<RouteClaim> {
     let valid = annotations.get(keys::VALID_SPLIT.name)?;
     let mut rest = annotations.clone();
+    let is_at_fault = |key: &str| faults.iter().any(|fault| fault.key == key);
+    let is_pace_at_fault = is_at_fault(keys::SPLIT_DURATION.name) || is_at_fault(keys::ROLLOUT_PAUSED.name);
     drop_faults(&mut rest, faults);
     rest.insert(keys::SPLIT.name.to_owned(), valid.clone());
-    let parsed = parse_route(name, &rest).ok()?;
+    if is_pace_at_fault && annotations.contains_key(keys::ROLLOUT.name) {
+        // A rollout that is under way stays where it is; without its pace it would be at its end at once.
+        rest.insert(keys::SPLIT_DURATION.name.to_owned(), PAUSED_FOR.to_owned());
+        rest.insert(keys::ROLLOUT_PAUSED.name.to_owned(), "true".to_owned());
+    }
+    let parsed = loop {
+        match parse_route(name, &rest) {
+            Ok(parsed) => break parsed,
+            // What is left may have needed what was dropped.
+            Err(faults) => {
+                let before = rest.clone();
+                drop_faults(&mut rest, &faults);
+                if rest == before || !rest.contains_key(keys::SPLIT.name) {
+                    return None;
+                }
+            }
+        }
+    };
     let front = Frontend { exposure: parsed.exposure, ..front.clone() };
     let activator_port = parsed.activator_port;
     Some(RouteClaim { front, spec: parsed.spec, activator_port, warnings: Vec::new() })

@@ -169,3 +169,25 @@ fn what_ebb_did_not_write_of_a_rollout_is_warned_of_and_has_no_effect() {
         );
     }
 }
+
+#[test]
+fn what_needed_a_dropped_annotation_is_dropped_as_well_and_a_rollout_stays_where_it_is() {
+    let refused = |more: &Value| {
+        let mut annotations = json!({"ebb.dev/split": "v1", "ebb.dev/valid-split": "v1"});
+        annotations.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let service = service(&annotations, &json!({"selector": null}));
+        match read(&service, &ClusterDefaults::default()) {
+            Verdict::Refused(super::Refused { route: Some(route), .. }) => route,
+            other => panic!("{other:?}"),
+        }
+    };
+    let hosts = refused(&json!({"ebb.dev/hosts": "Hello.com", "ebb.dev/tls-secret": "x"}));
+    assert_eq!(hosts.front.exposure, ebb_annotations::Exposure::default());
+    let secret = refused(&json!({
+        "ebb.dev/hosts": "a.com", "ebb.dev/tls-secret": "No Name", "ebb.dev/https-redirect": "true",
+    }));
+    assert_eq!(secret.front.exposure.hosts.len(), 1);
+    let pace = json!({"ebb.dev/split-duration": "10 minutes", "ebb.dev/rollout": "{}"});
+    assert!(refused(&pace).spec.rollout_paused);
+    assert!(!refused(&json!({"ebb.dev/split-duration": "10 minutes"})).spec.rollout_paused);
+}

@@ -13,8 +13,9 @@ use crate::hosts::{Outcome, Refused};
 /// Where a Namespace says to which names it is kept.
 pub(crate) const ALLOWED_HOSTS: &str = "ebb.dev/allowed-hosts";
 
-/// Most Secrets whose certificates are shown; the table of them is one message to each activator.
+/// Most Secrets whose certificates are shown, in all and of one namespace: no namespace takes what others need.
 const MOST_SECRETS: usize = 1000;
+const MOST_OF_A_NAMESPACE: usize = 200;
 
 impl World {
     /// A Namespace is there, with the uid and the names that it is kept to, as they are written; `None`: it is not kept.
@@ -136,7 +137,9 @@ impl World {
             let is_news = before.map_or(!now.hosts.is_empty(), |before| before != now);
             news.extend(is_news.then_some(now));
         }
-        let hosts = (!news.is_empty()).then_some(FleetEvent::Hosts(news));
+        // The first time, that there are none is news as well.
+        let is_first = !std::mem::replace(&mut self.told_of_hosts, true);
+        let hosts = (is_first || !news.is_empty()).then_some(FleetEvent::Hosts(news));
         let left: Vec<ServiceKey> =
             left.into_iter().filter(|secret| !self.by_secret.contains_key(secret)).collect();
         hosts.into_iter().chain(left.into_iter().map(|secret| self.leave_secret(&secret))).collect()
@@ -147,20 +150,30 @@ impl World {
         if self.secrets_named.contains_key(secret) {
             return;
         }
-        if self.secrets_named.len() < MOST_SECRETS {
+        let of_namespace = self.secrets_named.keys().filter(|other| other.namespace == secret.namespace);
+        if self.secrets_named.len() < MOST_SECRETS && of_namespace.count() < MOST_OF_A_NAMESPACE {
             self.last_named += 1;
             self.secrets_named.insert(secret.clone(), self.last_named);
+            self.secret_troubles.remove(secret);
         } else {
-            let why =
-                format!("Secret {} is one too many: Ebb shows {MOST_SECRETS} certificates", secret.name);
+            let why = format!(
+                "Secret {} is one too many: Ebb shows {MOST_SECRETS} certificates, and {MOST_OF_A_NAMESPACE} of one namespace",
+                secret.name
+            );
             self.secret_troubles.insert(secret.clone(), why);
         }
     }
 
     /// Nobody names that Secret any more.
     fn leave_secret(&mut self, secret: &ServiceKey) -> FleetEvent {
-        self.secrets_named.remove(secret);
         self.secret_troubles.remove(secret);
+        if self.secrets_named.remove(secret).is_some() {
+            // There is room for one that was too many.
+            let unread = self.by_secret.iter().filter(|(other, _)| !self.secrets_named.contains_key(*other));
+            for service in unread.flat_map(|(_, services)| services) {
+                self.hosts.look_again(service);
+            }
+        }
         let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
         FleetEvent::Certificate(CertificateEntry { namespace, name, ..CertificateEntry::default() })
     }

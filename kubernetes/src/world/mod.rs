@@ -91,6 +91,8 @@ pub(crate) struct World {
     hosts: Hosts,
     /// How each Service is reached through the gateway, as those who decide were told.
     exposed: HashMap<ServiceKey, Exposed>,
+    /// Whether those who decide were told of hosts at all.
+    told_of_hosts: bool,
     /// The Services that name a Secret for their certificate.
     by_secret: HashMap<ServiceKey, BTreeSet<ServiceKey>>,
     /// When each Secret was first named, in the order of their naming: one that is named again is to be told of again.
@@ -130,6 +132,7 @@ impl World {
             slices: HashMap::new(),
             hosts: Hosts::default(),
             exposed: HashMap::new(),
+            told_of_hosts: false,
             by_secret: HashMap::new(),
             secrets_named: HashMap::new(),
             last_named: 0,

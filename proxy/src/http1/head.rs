@@ -157,6 +157,13 @@ pub(crate) fn is_target_in_uri(request: &request::Parts) -> bool {
     request.extensions.get::<Asked>().is_none_or(|asked| asked.target == in_uri)
 }
 
+/// Returns the path and the query of a request in origin form, as they were written.
+pub fn target<B>(request: &Request<B>) -> Bytes {
+    let asked = request.extensions().get::<Asked>().map(|asked| asked.target.clone());
+    let in_uri = || request.uri().path_and_query().map_or("/", |path| path.as_str());
+    asked.unwrap_or_else(|| Bytes::copy_from_slice(in_uri().as_bytes()))
+}
+
 /// Returns the channel for interim responses to a request of either version, if its client accepts any.
 pub(crate) fn interims(request: &request::Parts) -> Option<Interims> {
     match request.extensions.get::<Asked>() {

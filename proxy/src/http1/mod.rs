@@ -24,6 +24,7 @@ pub use fault::Fault;
 pub(crate) use framing::Length;
 #[cfg(test)]
 pub(crate) use head::request as read_request;
+pub use head::target;
 pub(crate) use head::{MAX_BYTES, MAX_FIELDS, interims, is_target_in_uri, to_origin_form};
 pub(crate) use server::IncomingBody;
 pub(crate) use spelling::Spelling;

@@ -53,13 +53,10 @@ impl Stream {
     /// Returns whether a connection that should be silent is silent: nothing arrived on it, and its peer has not
     /// closed it. It asks the kernel, because the runtime's information may be slightly old.
     pub(crate) fn is_silent(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => {
-                let seen = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
-                seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-            }
-            Self::Wrapped(_) => true,
-        }
+        self.tcp().is_none_or(|stream| {
+            let seen = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+            seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        })
     }
 
     /// Like [`Self::is_silent`], but uses the runtime's information and needs no system call. That is nearly always

@@ -17,7 +17,7 @@ use crate::{
     body::{RequestBody, ResponseBody},
     budget::Budget,
     drain::{Drain, Stage},
-    http1::{MAX_BYTES, MAX_FIELDS, server::Server},
+    http1::{MAX_BYTES, MAX_FIELDS, server::Server, to_origin_form},
     http2,
     net::{Liveness, Stream, accepted_already},
     reply::{Reply, Speaks},
@@ -298,11 +298,25 @@ impl<H: Handler> Connection<H> {
         {
             self.overdue.notify_one();
         }
-        match unacceptable(&request).or_else(|| if over_http2 { too_large(&request) } else { None }) {
+        if let Some(reply) =
+            unacceptable(&request).or_else(|| over_http2.then(|| too_large(&request)).flatten())
+        {
+            return reply.speaking(Speaks::of(request.headers())).into_response();
+        }
+        // From here on there is one host, whatever the target named: whoever chooses by it and the app see the same.
+        let request = if over_http2 { request } else { in_origin_form(request) };
+        match unclear_host(&request) {
             Some(reply) => reply.speaking(Speaks::of(request.headers())).into_response(),
             None => self.handler.call(request, self.peer).await,
         }
     }
+}
+
+/// Converts `GET http://host/path` to `GET /path` with `Host: host`.
+fn in_origin_form<B>(request: Request<B>) -> Request<B> {
+    let (mut head, body) = request.into_parts();
+    to_origin_form(&mut head);
+    Request::from_parts(head, body)
 }
 
 /// Returns the reply to a request that no hop may pass on: its host is unclear (RFC 9112, section 3.2), so that two
@@ -328,6 +342,11 @@ fn unacceptable<B>(request: &Request<B>) -> Option<Reply> {
         let text = format!("{hosts} Host headers; want exactly one");
         return Some(Reply::new(StatusCode::BAD_REQUEST, "host", text));
     }
+    None
+}
+
+/// Returns why the host of a request is none, if it is none.
+fn unclear_host<B>(request: &Request<B>) -> Option<Reply> {
     let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
     let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
     let named = authority.map(|authority| authority.as_str().as_bytes()).or(host)?;
@@ -401,7 +420,9 @@ mod tests {
             (Version::HTTP_2, &["me@a"], false),
         ];
         for (version, hosts, passes) in cases {
-            assert_eq!(unacceptable(&request(version, hosts)).is_none(), passes, "{version:?} {hosts:?}");
+            let request = request(version, hosts);
+            let refused = unacceptable(&request).or_else(|| unclear_host(&request));
+            assert_eq!(refused.is_none(), passes, "{version:?} {hosts:?}");
         }
         let tunnel =
             Request::connect("example.com:443").header(header::HOST, "example.com").body(()).unwrap();
