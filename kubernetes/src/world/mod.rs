@@ -5,6 +5,7 @@
 //! written next. Everybody who watches knows the same; only the leader writes.
 
 mod hosts;
+mod http_routes;
 mod ledger;
 mod plan;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use super::{
     claim::{self, Claim, Verdict, selects},
     facts::{PodFacts, SliceFacts, TargetFacts, TargetKey},
     hosts::Hosts,
+    http_routes::{Trouble, Wanted},
 };
 use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::{Exposed, FleetEvent};
@@ -93,6 +95,10 @@ pub(crate) struct World {
     exposed: HashMap<ServiceKey, Exposed>,
     /// The Services that name a Secret for their certificate.
     by_secret: HashMap<ServiceKey, BTreeSet<ServiceKey>>,
+    /// The HTTPRoutes that should exist.
+    http_routes: Wanted,
+    /// Why Services lack HTTPRoutes.
+    http_route_troubles: HashMap<ServiceKey, Trouble>,
     /// When each Secret was first named, in the order of their naming: one that is named again is to be told of again.
     secrets_named: HashMap<ServiceKey, u64>,
     last_named: u64,
@@ -131,6 +137,8 @@ impl World {
             hosts: Hosts::default(),
             exposed: HashMap::new(),
             by_secret: HashMap::new(),
+            http_routes: Wanted::default(),
+            http_route_troubles: HashMap::new(),
             secrets_named: HashMap::new(),
             last_named: 0,
             secret_troubles: HashMap::new(),
