@@ -463,7 +463,7 @@ impl Shell {
     /// Passes on which HTTPRoutes should exist.
     fn want_http_routes(&self) {
         let is_known = self.leads && self.knows_settings && self.world.is_complete();
-        let now = is_known.then(|| self.world.http_routes());
+        let now = self.world.http_routes().filter(|_| is_known);
         self.http_routes.send_if_modified(|wanted| {
             let is_news = wanted.as_ref() != now;
             if is_news {

@@ -97,12 +97,15 @@ impl World {
         }
     }
 
+    /// Returns whether it is known which Service has which name.
+    pub(super) fn knows_hosts(&self) -> bool {
+        self.listed.contains(&Listing::Services) && self.listed.contains(&Listing::Namespaces)
+    }
+
     /// What those who decide must hear of names, all at once; and what is wrong with them is put down. Nothing, as long as an
     /// older Service may still come, or a Namespace that is kept to others.
     pub(super) fn host_news(&mut self) -> Vec<FleetEvent> {
-        let are_known =
-            self.listed.contains(&Listing::Services) && self.listed.contains(&Listing::Namespaces);
-        if !are_known {
+        if !self.knows_hosts() {
             return Vec::new();
         }
         let (mut news, mut left) = (Vec::new(), BTreeSet::new());

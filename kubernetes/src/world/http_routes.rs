@@ -15,9 +15,9 @@ impl World {
         self.hosts.look_at_all();
     }
 
-    /// Returns the HTTPRoutes that should exist.
-    pub(crate) fn http_routes(&self) -> &Wanted {
-        &self.http_routes
+    /// Returns the HTTPRoutes that should exist; `None` while it is unknown which Service has which name.
+    pub(crate) fn http_routes(&self) -> Option<&Wanted> {
+        self.knows_hosts().then_some(&self.http_routes)
     }
 
     /// Records why a Service lacks HTTPRoutes; `None` if it has them.

@@ -18,7 +18,7 @@ impl Cluster {
             let hosts = backend.hosts.iter().map(ToString::to_string).collect();
             (key.to_string(), backend.port, hosts)
         };
-        self.world.http_routes().services.iter().map(of).collect()
+        self.world.http_routes().unwrap().services.iter().map(of).collect()
     }
 }
 
@@ -35,12 +35,26 @@ fn a_gateway_takes_the_hosts_and_ebbs_own_has_none_as_long_as_it_is_set() {
     cluster.world.set_gateway(Some(gateway()));
     assert_eq!(cluster.told_hosts(), Some(vec![has("shop/hello", &[])]));
     assert_eq!(cluster.http_routes(), [routed("shop/hello", &["a.com", "b.com"])]);
-    assert_eq!(cluster.world.http_routes().services[&key()].uid, "1");
+    assert_eq!(cluster.world.http_routes().unwrap().services[&key()].uid, "1");
     cluster.world.set_gateway(Some(gateway()));
     assert_eq!(cluster.told_hosts(), None, "nothing new");
     cluster.world.set_gateway(None);
     assert_eq!(cluster.told_hosts(), Some(vec![has("shop/hello", &["a.com", "b.com"])]));
     assert_eq!(cluster.http_routes(), []);
+}
+
+#[test]
+fn as_long_as_a_namespace_may_be_kept_to_other_names_nobody_knows_which_are_wanted() {
+    let mut cluster = Cluster::taken();
+    cluster.world = World::new(Arc::new(ClusterDefaults::default()));
+    cluster.world.set_gateway(Some(gateway()));
+    cluster.world.service(asking("shop", "young", 2, "a.com"));
+    cluster.world.listed(&Listing::Services);
+    cluster.world.unknowable("Namespace", "forbidden".to_owned());
+    cluster.world.take_events();
+    assert_eq!(cluster.world.http_routes(), None, "those that are there are not to be deleted");
+    cluster.world.listed(&Listing::Namespaces);
+    assert_eq!(cluster.http_routes(), [routed("shop/young", &["a.com"])]);
 }
 
 #[test]
