@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ebb_cluster::watches::Name;
-use ebb_core::{ServiceKey, Tick};
+use ebb_core::{Host, ServiceKey, Tick};
 use serde_json::Value;
 
 use super::{
@@ -18,6 +18,14 @@ pub(super) enum Step {
     Apply { name: String, object: Value, there: Option<String> },
     /// Delete Ebb's HTTPRoute with that name and uid.
     Delete { name: String, uid: String },
+}
+
+/// Services that need a write.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Those that lose a host, which may be another Service's from now on.
+    pub(super) losing: BTreeSet<ServiceKey>,
+    pub(super) others: BTreeSet<ServiceKey>,
 }
 
 /// An HTTPRoute as Ebb wrote it last.
@@ -42,15 +50,24 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Sets what is wanted from now on. Returns the Services for which something changed.
-    pub(super) fn want(&mut self, wanted: Wanted) -> BTreeSet<ServiceKey> {
+    pub(super) fn want(&mut self, wanted: Wanted) -> News {
         let before = std::mem::replace(&mut self.wanted, wanted);
         let is_same_gateway = before.parent == self.wanted.parent;
-        let both = before.services.keys().chain(self.wanted.services.keys());
-        let is_same =
-            |key: &ServiceKey| is_same_gateway && before.services.get(key) == self.wanted.services.get(key);
-        let mut news: BTreeSet<ServiceKey> = both.filter(|key| !is_same(key)).cloned().collect();
+        let mut keys: BTreeSet<&ServiceKey> =
+            before.services.keys().chain(self.wanted.services.keys()).collect();
         if !is_same_gateway {
-            news.extend(self.there.values().map(|seen| seen.owner.clone()));
+            keys.extend(self.there.values().map(|seen| &seen.owner));
+        }
+        let mut news = News::default();
+        for key in keys {
+            let (former, now) = (before.services.get(key), self.wanted.services.get(key));
+            if is_same_gateway && former == now {
+                continue;
+            }
+            let has = |host: &Host| now.is_some_and(|now| now.hosts.contains(host));
+            let loses = now.is_none() || former.is_some_and(|former| !former.hosts.iter().all(has));
+            let those = if loses { &mut news.losing } else { &mut news.others };
+            those.insert(key.clone());
         }
         news
     }

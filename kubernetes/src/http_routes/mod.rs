@@ -35,7 +35,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{FIELD_MANAGER, watch::Fact};
-use desk::{Desk, Step};
+use desk::{Desk, News, Step};
 use object::Seen;
 use watch::{Event, Watch};
 
@@ -48,6 +48,9 @@ const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 const TRIES: u32 = 5;
 /// Shortest pause between two writes that undo changes by others.
 const APART: Duration = Duration::from_secs(5);
+/// A Service that loses a host is written so much later than the one that gains it: for a moment both have it, so that the
+/// Gateway never has none.
+const HANDOVER: Duration = Duration::from_secs(2);
 
 /// Why a Service lacks HTTPRoutes: the reason and the text of an Event.
 pub(crate) type Trouble = (&'static str, String);
@@ -171,8 +174,12 @@ impl Keeper {
 
     fn want(&mut self, wanted: Wanted) {
         let now = self.clock.now();
-        for key in self.desk.want(wanted) {
+        let News { losing, others } = self.desk.want(wanted);
+        for key in others {
             self.schedule(key, now);
+        }
+        for key in losing {
+            self.schedule(key, now.after(HANDOVER));
         }
     }
 

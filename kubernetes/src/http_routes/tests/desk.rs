@@ -8,7 +8,7 @@ use kube::core::ObjectMeta;
 
 use super::*;
 use crate::http_routes::{
-    desk::{Desk, Step},
+    desk::{Desk, News, Step},
     object::Seen,
 };
 
@@ -40,8 +40,9 @@ impl Cluster {
     }
 
     fn want(&mut self, wanted: Wanted) {
-        let news = self.desk.want(wanted);
-        self.settle(&news);
+        let News { losing, others } = self.desk.want(wanted);
+        self.settle(&others);
+        self.settle(&losing);
     }
 
     fn take_log(&mut self) -> Vec<String> {
@@ -113,13 +114,22 @@ fn hosts_that_go_take_their_http_routes_along() {
     cluster.want(wanted(&[("hello", 16)]));
     assert_eq!(cluster.take_log(), ["delete hello-ebb-2"]);
     cluster.want(wanted(&[("hello", 15), ("other", 1)]));
-    assert_eq!(cluster.take_log(), ["change hello-ebb", "make other-ebb"]);
+    assert_eq!(cluster.take_log(), ["make other-ebb", "change hello-ebb"]);
     cluster.want(wanted(&[("other", 1)]));
     assert_eq!(cluster.take_log(), ["delete hello-ebb"]);
     assert!(!cluster.desk.is_empty());
     cluster.want(Wanted::default());
     assert_eq!(cluster.take_log(), ["delete other-ebb"]);
     assert!(cluster.desk.is_empty());
+}
+
+#[test]
+fn a_host_that_moves_is_written_where_it_goes_before_it_is_removed_where_it_was() {
+    let mut cluster = Cluster::written();
+    let mut moved = wanted(&[("hello", 16), ("zero", 1)]);
+    moved.services.get_mut(&key("zero")).unwrap().hosts = vec!["h16.example.com".parse().unwrap()];
+    cluster.want(moved);
+    assert_eq!(cluster.take_log(), ["make zero-ebb", "delete hello-ebb-2"]);
 }
 
 #[test]
