@@ -1,8 +1,8 @@
 //! Writes HTTPRoutes of the Gateway API for the hosts of Services, for clusters whose own Gateway takes the requests
 //! instead of `ebb-gateway`.
 //!
-//! A separate task writes them, so that these writes never delay a scale or a slice. A plain value (`desk`) decides what
-//! it writes. It writes nothing before it knows all of Ebb's HTTPRoutes, and never overwrites one that is not Ebb's.
+//! A separate task writes them, so that these writes never delay a scale or a slice. A plain value (`desk`) decides
+//! what it writes. It writes nothing before it knows all of Ebb's HTTPRoutes, and never overwrites one that is not Ebb's.
 
 mod desk;
 mod object;
@@ -12,7 +12,7 @@ mod tests;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -48,8 +48,8 @@ const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 const TRIES: u32 = 5;
 /// Shortest pause between two writes that undo changes by others.
 const APART: Duration = Duration::from_secs(5);
-/// A Service that loses a host is written so much later than the one that gains it: for a moment both have it, so that the
-/// Gateway never has none.
+/// A Service that loses a host is written so much later than the one that gains it: for a moment both have it, so that
+/// the Gateway never has none.
 const HANDOVER: Duration = Duration::from_secs(2);
 
 /// Why a Service lacks HTTPRoutes: the reason and the text of an Event.
@@ -63,15 +63,15 @@ pub(crate) struct Wanted {
     pub(crate) services: BTreeMap<ServiceKey, Backend>,
 }
 
-/// Makes the HTTPRoutes in the cluster match `wanted`, while it is not `None`, and reports problems to `told`. Returns when
-/// either channel closes.
+/// Makes the HTTPRoutes in the cluster match `wanted`, while it is not `None`, and reports problems to `told`. Returns
+/// when either channel closes.
 pub(crate) async fn keep(
     calls: Calls,
     clock: WallClock,
     mut wanted: observed::Receiver<Option<Wanted>>,
     told: mpsc::Sender<Fact>,
 ) {
-    let mut troubles = HashMap::new();
+    let mut troubled = HashSet::new();
     loop {
         let first = wanted.borrow_and_update().clone();
         let Some(first) = first else {
@@ -80,11 +80,11 @@ pub(crate) async fn keep(
             }
             continue;
         };
-        let mut keeper = Keeper::new(calls.clone(), clock, told.clone(), std::mem::take(&mut troubles));
+        let mut keeper = Keeper::new(calls.clone(), clock, told.clone(), std::mem::take(&mut troubled));
         if keeper.run(first, &mut wanted).await.is_err() {
             return;
         }
-        troubles = keeper.troubles;
+        troubled = keeper.troubled;
     }
 }
 
@@ -104,16 +104,12 @@ struct Keeper {
     refused: Option<String>,
     agenda: Agenda<ServiceKey>,
     retries: Retries<ServiceKey>,
-    troubles: HashMap<ServiceKey, Trouble>,
+    /// The Services of which a trouble was told.
+    troubled: HashSet<ServiceKey>,
 }
 
 impl Keeper {
-    fn new(
-        calls: Calls,
-        clock: WallClock,
-        told: mpsc::Sender<Fact>,
-        troubles: HashMap<ServiceKey, Trouble>,
-    ) -> Self {
+    fn new(calls: Calls, clock: WallClock, told: mpsc::Sender<Fact>, troubled: HashSet<ServiceKey>) -> Self {
         Self {
             calls,
             clock,
@@ -124,7 +120,7 @@ impl Keeper {
             refused: None,
             agenda: Agenda::default(),
             retries: Retries::new(RETRY),
-            troubles,
+            troubled,
         }
     }
 
@@ -235,13 +231,17 @@ impl Keeper {
     }
 
     async fn set_trouble(&mut self, key: &ServiceKey, trouble: Option<Trouble>) -> Result<(), Ended> {
-        if self.troubles.get(key) == trouble.as_ref() {
+        // A trouble is told at each failure: whoever hears it may have forgotten it, because the hosts went meanwhile.
+        let is_news = match &trouble {
+            Some(_) => {
+                self.troubled.insert(key.clone());
+                true
+            }
+            None => self.troubled.remove(key),
+        };
+        if !is_news {
             return Ok(());
         }
-        match &trouble {
-            Some(trouble) => self.troubles.insert(key.clone(), trouble.clone()),
-            None => self.troubles.remove(key),
-        };
         self.tell(Fact::HttpRoute(key.clone(), trouble)).await
     }
 
@@ -322,8 +322,8 @@ const TAKEN: &str = "HttpRouteTaken";
 fn taken(key: &ServiceKey, name: &str) -> Trouble {
     let (label, ours) = object::LABEL;
     let text = format!(
-        "HTTPRoute {name} is not Ebb's: it lacks the label {label}: {ours} or its owner, Service {}; rename it, and Ebb \
-         writes its own",
+        "HTTPRoute {name} is not Ebb's: it lacks the label {label}: {ours} or its owner, Service {}; rename it, and \
+         Ebb writes its own",
         key.name
     );
     (TAKEN, text)

@@ -29,8 +29,8 @@ impl World {
         self.hosts.look_again(service);
     }
 
-    /// Gives the hosts of a Service to the Gateway, if one is set. Returns the hosts that remain for `ebb-gateway`, and adds
-    /// what is wrong to `warnings`.
+    /// Gives the hosts of a Service to the Gateway, if one is set. Returns the hosts that remain for `ebb-gateway`, and
+    /// adds what is wrong to `warnings`.
     pub(super) fn give_to_gateway(
         &mut self,
         key: &ServiceKey,
@@ -46,8 +46,8 @@ impl World {
         let asks_for_tls = front.exposure.tls_secret.is_some();
         if asks_for_tls {
             let text = format!(
-                "ebb.dev/tls-secret and ebb.dev/https-redirect have no effect: Gateway {parent} takes the requests, and \
-                 its listeners have the certificates"
+                "ebb.dev/tls-secret and ebb.dev/https-redirect have no effect: Gateway {parent} takes the requests, \
+                 and its listeners have the certificates"
             );
             warnings.push(("TlsAtGateway", text));
         }

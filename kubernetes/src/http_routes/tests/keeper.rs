@@ -180,6 +180,7 @@ async fn somebody_elses_is_left_alone_until_it_is_gone() {
     assert_eq!((service, reason), (key("hello"), "HttpRouteTaken"));
     assert!(text.starts_with("HTTPRoute hello-ebb is not Ebb's"), "{text}");
     world.asked(["GET v1", "GET httproutes", "GET hello-ebb", "GET hello-ebb"]).await;
+    assert!(matches!(world.told().await, Fact::HttpRoute(_, Some(_))), "at each try");
     world.server.lock().objects.clear();
     assert!(matches!(world.told().await, Fact::HttpRoute(_, None)));
     world.asked(["GET hello-ebb", "PATCH hello-ebb"]).await;
