@@ -86,6 +86,11 @@ impl<K: Eq + Hash> Retries<K> {
         self.failed.get(key).is_none_or(|(_, again)| *again <= now)
     }
 
+    /// Returns when `key`, which failed, may be tried again.
+    pub fn again(&self, key: &K) -> Option<Tick> {
+        self.failed.get(key).map(|(_, again)| *again)
+    }
+
     /// Forgets all failures.
     pub fn clear(&mut self) {
         self.failed.clear();
@@ -127,6 +132,7 @@ mod tests {
             assert_eq!(retries.failed("a", now, 1.0), Failed { times, again });
             assert!(!retries.may_try(&"a", again.before(Duration::from_millis(1))));
             assert!(retries.may_try(&"a", again) && retries.may_try(&"b", now));
+            assert_eq!((retries.again(&"a"), retries.again(&"b")), (Some(again), None));
             now = again;
         }
         assert_eq!(retries.failed("b", now, 0.5).again, now.after(Duration::from_millis(100)));

@@ -60,6 +60,11 @@ impl Hosts {
         self.stale.insert(key.clone());
     }
 
+    /// Marks all Services that ask for names as stale.
+    pub(crate) fn look_at_all(&mut self) {
+        self.stale.extend(self.asked.keys().cloned());
+    }
+
     /// From now on the Services of `namespace` may ask for `allowed` alone; `None`: for any name.
     pub(crate) fn allow(&mut self, namespace: &str, allowed: Option<Vec<Host>>) {
         if self.allowed.get(namespace) == allowed.as_ref() {

@@ -10,6 +10,7 @@ mod demands;
 mod directory;
 mod facts;
 mod hosts;
+mod http_routes;
 pub mod injector;
 mod kinds;
 mod rival;

@@ -5,17 +5,23 @@ use std::collections::BTreeMap;
 use ebb_annotations::ClusterDefaults;
 use k8s_openapi::api::core::v1::ConfigMap;
 
+use crate::http_routes::Parent;
+
 /// The ConfigMap, in Ebb's own namespace.
 pub(crate) const NAME: &str = "ebb-config";
 
 /// The key that has every service given back: Ebb is about to be removed.
 const RELEASE: &str = "release";
+/// The key that names the Gateway for which Ebb writes HTTPRoutes.
+const GATEWAY_PARENT: &str = "gateway-parent";
 
 /// What it says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) defaults: ClusterDefaults,
     pub(crate) releases: bool,
+    /// The Gateway for which Ebb writes HTTPRoutes.
+    pub(crate) gateway: Option<Parent>,
 }
 
 /// Why it cannot be gone by.
@@ -41,12 +47,15 @@ pub(crate) fn read(map: Option<&ConfigMap>) -> Result<Settings, Refused> {
         Some("true") => Ok(true),
         Some(other) => Err(format!("{RELEASE}: {other:?} is neither true nor false; want true or false")),
     };
-    match (defaults, releases) {
-        (Ok(defaults), Ok(releases)) => Ok(Settings { defaults, releases }),
-        (defaults, releases) => {
+    let gateway = data.get(GATEWAY_PARENT).map(|text| Parent::read(text)).transpose();
+    let gateway = gateway.map(Option::flatten).map_err(|fault| format!("{GATEWAY_PARENT}: {fault}"));
+    match (defaults, releases, gateway) {
+        (Ok(defaults), Ok(releases), Ok(gateway)) => Ok(Settings { defaults, releases, gateway }),
+        (defaults, releases, gateway) => {
             let faults = defaults.err().unwrap_or_default();
             let is_released = matches!(releases, Ok(true));
-            let faults = faults.iter().map(ToString::to_string).chain(releases.err()).collect();
+            let faults = faults.iter().map(ToString::to_string).chain(releases.err()).chain(gateway.err());
+            let faults = faults.collect();
             Err(Refused { faults, releases: is_released })
         }
     }
@@ -66,6 +75,18 @@ mod tests {
         assert_eq!(read(None), Ok(Settings::default()));
         let settings = read(Some(&map(&[("stable-window", "30s"), ("release", "true")]))).unwrap();
         assert_eq!((settings.defaults.stable_window.as_secs(), settings.releases), (30, true));
+    }
+
+    #[test]
+    fn a_gateway_is_named_or_none_is() {
+        let gateway = |text| read(Some(&map(&[("gateway-parent", text)]))).map(|settings| settings.gateway);
+        assert_eq!(gateway("infra/web").unwrap().unwrap().to_string(), "infra/web");
+        assert_eq!(gateway(""), Ok(None));
+        let faults = gateway("web").unwrap_err().faults;
+        assert_eq!(
+            faults,
+            ["gateway-parent: \"web\" names no Gateway; want NAMESPACE/NAME, or NAMESPACE/NAME/LISTENER"]
+        );
     }
 
     #[test]

@@ -23,10 +23,10 @@ use tokio::{
     task::JoinSet,
     time::sleep_until,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
-    Directory, Identity, Known, kinds, secrets,
+    Directory, Identity, Known, http_routes, kinds, secrets,
     settings::{self, Refused},
     watch::{self, Fact},
     world::{Listing, Plan, Step, World},
@@ -104,6 +104,12 @@ pub(super) struct Shell {
     incoming: Option<mpsc::Receiver<Fact>>,
     /// The Secrets whose certificates are to be shown.
     secrets: observed::Sender<HashMap<ServiceKey, u64>>,
+    /// The HTTPRoutes that should exist; `None` while that is unknown, or while another autoscaler leads.
+    http_routes: observed::Sender<Option<http_routes::Wanted>>,
+    /// Whether valid settings were read. Before that it is unknown whether a Gateway is set.
+    knows_settings: bool,
+    /// The uid of the settings' ConfigMap.
+    settings_uid: String,
 }
 
 /// Something that was done.
@@ -147,6 +153,9 @@ impl Shell {
             watches,
             incoming: Some(incoming),
             secrets: observed::Sender::default(),
+            http_routes: observed::Sender::default(),
+            knows_settings: false,
+            settings_uid: String::new(),
         }
     }
 
@@ -214,6 +223,11 @@ impl Shell {
         self.watches.spawn(kept(self.seen.metrics.clone(), move || {
             secrets::follow(calls.clone(), wanted.clone(), told.clone())
         }));
+        let (calls, clock) = (self.writer.calls.clone(), self.clock);
+        let (wanted, told) = (self.http_routes.subscribe(), self.seen.to.clone());
+        self.watches.spawn(kept(self.seen.metrics.clone(), move || {
+            http_routes::keep(calls.clone(), clock, wanted.clone(), told.clone())
+        }));
         let namespace = self.identity.namespace.clone();
         self.keep_watching(move |client, seen| {
             watch::settings(client, seen, namespace.clone(), settings::NAME)
@@ -239,6 +253,12 @@ impl Shell {
             Fact::Target(target, facts) => world.target_seen(&target, facts.as_ref()),
             Fact::Namespace(name, uid, allowed) => world.namespace(&name, &uid, allowed.as_deref()),
             Fact::Certificate(secret, read) => world.certificate(&secret, read),
+            Fact::HttpRoute(service, trouble) => world.http_route_trouble(&service, trouble),
+            Fact::HttpRoutes(Ok(())) => info!("HTTPRoutes can be written"),
+            Fact::HttpRoutes(Err(why)) => {
+                let text = format!("gateway-parent: Ebb cannot write HTTPRoutes: {why}; it tries again");
+                self.tell_of_settings("NoHttpRoutes", text);
+            }
             Fact::NamespaceGone(name) => world.namespace_gone(&name),
             Fact::Listed(listing, names) => {
                 self.forget_others(&listing, &names);
@@ -299,8 +319,11 @@ impl Shell {
     }
 
     fn on_settings(&mut self, map: Option<&ConfigMap>) {
+        self.settings_uid = map.and_then(|map| map.metadata.uid.clone()).unwrap_or_default();
         match settings::read(map) {
             Ok(settings) => {
+                self.knows_settings = true;
+                self.world.set_gateway(settings.gateway);
                 let defaults = Arc::new(settings.defaults);
                 self.outlets.defaults.store(defaults.clone());
                 self.world.set_defaults(defaults, settings.releases);
@@ -309,18 +332,23 @@ impl Shell {
                 // To leave is not to be made impossible by what is wrong elsewhere.
                 self.world.set_defaults(self.outlets.defaults.load_full(), releases);
                 let text = format!("{}; the last valid settings stay in effect", faults.join("; "));
-                let notice = Notice {
-                    kind: "ConfigMap",
-                    namespace: self.identity.namespace.clone(),
-                    name: settings::NAME.to_owned(),
-                    uid: map.and_then(|map| map.metadata.uid.clone()).unwrap_or_default(),
-                    is_warning: true,
-                    reason: "InvalidSettings",
-                    text,
-                };
-                self.noticed.tell(notice, self.leads);
+                self.tell_of_settings("InvalidSettings", text);
             }
         }
+    }
+
+    /// Reports a problem with the cluster's settings.
+    fn tell_of_settings(&self, reason: &'static str, text: String) {
+        let notice = Notice {
+            kind: "ConfigMap",
+            namespace: self.identity.namespace.clone(),
+            name: settings::NAME.to_owned(),
+            uid: self.settings_uid.clone(),
+            is_warning: true,
+            reason,
+            text,
+        };
+        self.noticed.tell(notice, self.leads);
     }
 
     fn on_command(&mut self, command: Command) {
@@ -404,6 +432,7 @@ impl Shell {
             }
             is_news
         });
+        self.want_http_routes();
         for event in events {
             self.outlets.fleet.send(event).await?;
         }
@@ -429,6 +458,19 @@ impl Shell {
             self.noticed.tell(notice, self.leads);
         }
         Ok(())
+    }
+
+    /// Passes on which HTTPRoutes should exist.
+    fn want_http_routes(&self) {
+        let is_known = self.leads && self.knows_settings && self.world.is_complete();
+        let now = self.world.http_routes().filter(|_| is_known);
+        self.http_routes.send_if_modified(|wanted| {
+            let is_news = wanted.as_ref() != now;
+            if is_news {
+                *wanted = now.cloned();
+            }
+            is_news
+        });
     }
 
     /// Follows objects of kinds that were not named before.

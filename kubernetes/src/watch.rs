@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::{
     facts::{PodFacts, PodObject, SliceFacts, Target, TargetFacts, TargetKey},
+    http_routes::Trouble,
     kinds,
     world::{ALLOWED_HOSTS, Listing},
 };
@@ -40,6 +41,10 @@ pub(crate) enum Fact {
     NamespaceGone(String),
     /// The certificate of a Secret, or why it has none that could be shown.
     Certificate(ServiceKey, Result<CertificateEntry, String>),
+    /// Why a Service lacks HTTPRoutes; `None` if it has them.
+    HttpRoute(ServiceKey, Option<Trouble>),
+    /// Whether HTTPRoutes can be listed, or why not.
+    HttpRoutes(Result<(), String>),
     /// The cluster's settings; `None` if there are none.
     Settings(Option<Box<ConfigMap>>),
 }

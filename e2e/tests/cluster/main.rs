@@ -4,6 +4,7 @@ mod components;
 mod failing;
 mod faults;
 mod gateway;
+mod http_routes;
 mod names;
 mod protocols;
 mod refusals;

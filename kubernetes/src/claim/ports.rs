@@ -12,6 +12,8 @@ pub(crate) struct Port {
     pub(crate) protocol: String,
     /// What the Service says of the application's protocol.
     pub(crate) app_protocol: Option<String>,
+    /// The Service's port number.
+    pub(crate) number: u16,
     /// The port of the pods.
     pub(crate) target: Target,
 }
@@ -115,12 +117,11 @@ fn says_nothing(port: &ServicePort) -> bool {
 }
 
 fn port(port: &ServicePort) -> Result<Port, String> {
-    let number = |number: i32| {
-        u16::try_from(number).map(Target::Number).map_err(|_| format!("{number} is no port of a pod"))
-    };
+    let number = |number: i32| u16::try_from(number).map_err(|_| format!("{number} is no port of a pod"));
+    let own = number(port.port)?;
     let target = match &port.target_port {
-        None | Some(IntOrString::Int(0)) => number(port.port)?,
-        Some(IntOrString::Int(target)) => number(*target)?,
+        None | Some(IntOrString::Int(0)) => Target::Number(own),
+        Some(IntOrString::Int(target)) => Target::Number(number(*target)?),
         Some(IntOrString::String(name)) => match name.parse::<u16>() {
             Ok(target) => Target::Number(target),
             Err(_) => Target::Name(name.clone()),
@@ -130,6 +131,7 @@ fn port(port: &ServicePort) -> Result<Port, String> {
         name: port.name.clone(),
         protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
         app_protocol: port.app_protocol.clone(),
+        number: own,
         target,
     })
 }

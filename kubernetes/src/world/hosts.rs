@@ -85,6 +85,10 @@ impl World {
         match stays.and_then(|record| record.front()) {
             Some(front) => {
                 self.hosts.ask(key, front.created, &front.exposure.hosts);
+                if self.http_routes.services.contains_key(key) {
+                    // Its port may have changed, or its TLS annotations.
+                    self.hosts.look_again(key);
+                }
                 let told = self.exposed.get(key);
                 if told.is_some_and(|told| *told != exposed(key, told.hosts.clone(), Some(&front.exposure))) {
                     self.hosts.look_again(key);
@@ -94,20 +98,24 @@ impl World {
         }
     }
 
+    /// Returns whether it is known which Service has which name.
+    pub(super) fn knows_hosts(&self) -> bool {
+        self.listed.contains(&Listing::Services) && self.listed.contains(&Listing::Namespaces)
+    }
+
     /// What those who decide must hear of names, all at once; and what is wrong with them is put down. Nothing, as long as an
     /// older Service may still come, or a Namespace that is kept to others.
     pub(super) fn host_news(&mut self) -> Vec<FleetEvent> {
-        let are_known =
-            self.listed.contains(&Listing::Services) && self.listed.contains(&Listing::Namespaces);
-        if !are_known {
+        if !self.knows_hosts() {
             return Vec::new();
         }
         let (mut news, mut left) = (Vec::new(), BTreeSet::new());
         for key in self.hosts.take_stale() {
             let Outcome { granted, refused } = self.hosts.outcome(&key);
+            let mut warnings: Vec<_> = refused.iter().map(warning).collect();
+            let granted = self.give_to_gateway(&key, granted, &mut warnings);
             let front = self.services.get(&key).and_then(|record| record.front());
             let now = exposed(&key, granted, front.map(|front| &front.exposure));
-            let mut warnings: Vec<_> = refused.iter().map(warning).collect();
             let secret = now.secret();
             if let Some(secret) = &secret {
                 self.name_secret(secret);

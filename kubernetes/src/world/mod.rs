@@ -5,6 +5,7 @@
 //! written next. Everybody who watches knows the same; only the leader writes.
 
 mod hosts;
+mod http_routes;
 mod ledger;
 mod plan;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use super::{
     claim::{self, Claim, Verdict, selects},
     facts::{PodFacts, SliceFacts, TargetFacts, TargetKey},
     hosts::Hosts,
+    http_routes::{Trouble, Wanted},
 };
 use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::{Exposed, FleetEvent};
@@ -73,6 +75,7 @@ impl Listing {
 
 /// The cluster, as far as it matters.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none a state")]
 pub(crate) struct World {
     defaults: Arc<ClusterDefaults>,
     /// Whether every service is to be given back: Ebb is about to be removed.
@@ -95,6 +98,10 @@ pub(crate) struct World {
     told_of_hosts: bool,
     /// The Services that name a Secret for their certificate.
     by_secret: HashMap<ServiceKey, BTreeSet<ServiceKey>>,
+    /// The HTTPRoutes that should exist.
+    http_routes: Wanted,
+    /// Why Services lack HTTPRoutes.
+    http_route_troubles: HashMap<ServiceKey, Trouble>,
     /// When each Secret was first named, in the order of their naming: one that is named again is to be told of again.
     secrets_named: HashMap<ServiceKey, u64>,
     last_named: u64,
@@ -134,6 +141,8 @@ impl World {
             exposed: HashMap::new(),
             told_of_hosts: false,
             by_secret: HashMap::new(),
+            http_routes: Wanted::default(),
+            http_route_troubles: HashMap::new(),
             secrets_named: HashMap::new(),
             last_named: 0,
             secret_troubles: HashMap::new(),

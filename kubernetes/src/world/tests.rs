@@ -11,6 +11,7 @@ use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, endpoints::Endpoints, zero::Path};
 
 mod hosts;
+mod http_routes;
 mod rollouts;
 mod routes;
 

@@ -1,18 +1,20 @@
 //! Whether the hosts that Services ask for lead anywhere.
 
 use ebb_annotations::keys;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::Api;
 
 use crate::cluster::{
     Cluster,
-    bound::{annotation, asks, full_name, is_route},
+    bound::{SETTINGS, annotation, asks, full_name, is_route},
     finding::{Finding, Report},
 };
 
 const CHECK: &str = "hosts";
 /// The Service of the gateway, in Ebb's own namespace.
 const GATEWAY: &str = "ebb-gateway";
+/// The key of the settings that names a Gateway that takes requests instead.
+const GATEWAY_PARENT: &str = "gateway-parent";
 
 /// Looks at the hosts of `services`, where Ebb is in the namespace `own`.
 pub(super) async fn check(cluster: &Cluster, own: &str, services: &[Service], report: &mut Report) {
@@ -21,17 +23,29 @@ pub(super) async fn check(cluster: &Cluster, own: &str, services: &[Service], re
     if named.is_empty() {
         return;
     }
+    let settings: Api<ConfigMap> = cluster.within(own);
+    let map = cluster.find("reading the ConfigMap ebb-config", settings.get(SETTINGS)).await.ok().flatten();
+    if let Some(parent) = map.as_ref().and_then(parent) {
+        report.extend(judge(&named, Some(&format!("Gateway {parent}"))));
+        return;
+    }
     let api: Api<Service> = cluster.within(own);
     match cluster.find("reading the gateway's Service", api.get(GATEWAY)).await {
-        Ok(gateway) => report.extend(judge(&named, gateway.is_some())),
+        Ok(gateway) => report.extend(judge(&named, gateway.map(|_| "the gateway"))),
         Err(failure) => {
             report.add(Finding::warning(CHECK, failure.to_string(), "use a context that may read it"));
         }
     }
 }
 
-/// What is wrong with the `named` Services, all of which ask for hosts.
-fn judge(named: &[&Service], has_gateway: bool) -> Vec<Finding> {
+/// Returns the Gateway that takes the requests instead of Ebb's own, as the settings name it.
+fn parent(settings: &ConfigMap) -> Option<&str> {
+    let text = settings.data.as_ref()?.get(GATEWAY_PARENT)?.trim();
+    (!text.is_empty()).then_some(text)
+}
+
+/// What is wrong with the `named` Services, all of which ask for hosts; `gateway` answers for these, if there is one.
+fn judge(named: &[&Service], gateway: Option<&str>) -> Vec<Finding> {
     let (served, idle): (Vec<&Service>, Vec<&Service>) =
         named.iter().copied().partition(|service| asks(service) || is_route(service));
     let mut findings = Vec::new();
@@ -41,8 +55,9 @@ fn judge(named: &[&Service], has_gateway: bool) -> Vec<Finding> {
         findings.push(Finding::warning(CHECK, what, todo).about(names(&idle)));
     }
     if !served.is_empty() {
-        findings.push(if has_gateway {
-            Finding::ok(CHECK, "the gateway answers for the hosts of these Services").about(names(&served))
+        findings.push(if let Some(gateway) = gateway {
+            let what = format!("{gateway} answers for the hosts of these Services");
+            Finding::ok(CHECK, what).about(names(&served))
         } else {
             let what = format!("there is no gateway, so ebb.dev/hosts has no effect: no Service {GATEWAY}");
             let todo = "turn it on: Helm's gateway.enabled=true, or deploy/components/gateway";
@@ -77,12 +92,21 @@ mod tests {
             service("plain", "x"),
         ];
         let all: Vec<&Service> = all.iter().collect();
-        let found = |has_gateway| -> Vec<(Level, Vec<String>)> {
-            judge(&all, has_gateway).into_iter().map(|finding| (finding.level, finding.services)).collect()
+        let found = |gateway| -> Vec<(Level, Vec<String>)> {
+            judge(&all, gateway).into_iter().map(|finding| (finding.level, finding.services)).collect()
         };
         let served = || vec!["shop/scaled".to_owned(), "shop/route".to_owned()];
         let idle = (Level::Warning, vec!["shop/plain".to_owned()]);
-        assert_eq!(found(true), [idle.clone(), (Level::Ok, served())]);
-        assert_eq!(found(false), [idle, (Level::Warning, served())]);
+        assert_eq!(found(Some("the gateway")), [idle.clone(), (Level::Ok, served())]);
+        assert_eq!(found(None), [idle, (Level::Warning, served())]);
+    }
+
+    #[test]
+    fn a_gateway_of_the_clusters_is_named_in_the_settings() {
+        let map = |text: &str| -> ConfigMap {
+            serde_json::from_value(json!({"data": {"gateway-parent": text}})).unwrap()
+        };
+        assert_eq!(parent(&map("infra/web\n")), Some("infra/web"));
+        assert_eq!((parent(&map("")), parent(&ConfigMap::default())), (None, None));
     }
 }

@@ -6,7 +6,7 @@ use ebb_decide::platform::Exposed;
 use super::*;
 
 /// A Service beside that of most tests, created so many seconds after 2026 began.
-fn asking(namespace: &str, name: &str, created: u32, hosts: &str) -> Service {
+pub(super) fn asking(namespace: &str, name: &str, created: u32, hosts: &str) -> Service {
     let annotations = json!({"ebb.dev/scale-target": format!("Deployment/{name}"), "ebb.dev/hosts": hosts});
     serde_json::from_value(json!({
         "metadata": {"name": name, "namespace": namespace, "uid": name, "resourceVersion": "1",
@@ -18,7 +18,7 @@ fn asking(namespace: &str, name: &str, created: u32, hosts: &str) -> Service {
 
 impl Cluster {
     /// The names that were told since this was last asked, by the names of their Services, if any were.
-    fn told_hosts(&mut self) -> Option<Vec<(String, Vec<String>)>> {
+    pub(super) fn told_hosts(&mut self) -> Option<Vec<(String, Vec<String>)>> {
         let texts = |hosts: Vec<Host>| hosts.iter().map(ToString::to_string).collect();
         let named = |exposed: Exposed| (exposed.key.to_string(), texts(exposed.hosts));
         let events = self.world.take_events().into_iter();
@@ -28,13 +28,13 @@ impl Cluster {
         news.pop().map(|all| all.into_iter().map(named).collect())
     }
 
-    fn noticed(&mut self, reason: &str) -> Vec<String> {
+    pub(super) fn noticed(&mut self, reason: &str) -> Vec<String> {
         let notices = self.world.take_notices().into_iter();
         notices.filter(|notice| notice.reason == reason).map(|notice| notice.text).collect()
     }
 }
 
-fn has(service: &str, hosts: &[&str]) -> (String, Vec<String>) {
+pub(super) fn has(service: &str, hosts: &[&str]) -> (String, Vec<String>) {
     (service.to_owned(), hosts.iter().map(|&host| host.to_owned()).collect())
 }
 
