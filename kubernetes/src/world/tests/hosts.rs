@@ -22,7 +22,11 @@ impl Cluster {
         let texts = |hosts: Vec<Host>| hosts.iter().map(ToString::to_string).collect();
         let named = |exposed: Exposed| (exposed.key.to_string(), texts(exposed.hosts));
         let events = self.world.take_events().into_iter();
-        let of = |event| if let FleetEvent::Hosts(all) = event { Some(all) } else { None };
+        // That there are none is told at first.
+        let of = |event| match event {
+            FleetEvent::Hosts(all) if !all.is_empty() => Some(all),
+            _ => None,
+        };
         let mut news: Vec<_> = events.filter_map(of).collect();
         assert!(news.len() <= 1, "all at once: {news:?}");
         news.pop().map(|all| all.into_iter().map(named).collect())
