@@ -13,11 +13,13 @@ pub struct HostTable<T> {
     exact: HashMap<Box<str>, T>,
     /// By what comes after the `*.`.
     wildcards: HashMap<Box<str>, T>,
+    /// Of how many labels those are, a bit for each number: of most numbers there are none, and nobody looks for them.
+    depths: u128,
 }
 
 impl<T> Default for HostTable<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcards: HashMap::new() }
+        Self { exact: HashMap::new(), wildcards: HashMap::new(), depths: 0 }
     }
 }
 
@@ -25,7 +27,10 @@ impl<T> HostTable<T> {
     /// From now on `host` belongs to `owner`.
     pub fn insert(&mut self, host: &Host, owner: T) {
         match host.parent() {
-            Some(parent) => self.wildcards.insert(parent.into(), owner),
+            Some(parent) => {
+                self.depths |= depth(labels(parent));
+                self.wildcards.insert(parent.into(), owner)
+            }
             None => self.exact.insert(host.as_str().into(), owner),
         };
     }
@@ -43,18 +48,30 @@ impl<T> HostTable<T> {
         if let Some(owner) = self.exact.get(name) {
             return Some(owner);
         }
-        if self.wildcards.is_empty() {
+        if self.depths == 0 {
             return None;
         }
-        let dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
-        dots.map(|(dot, _)| &name[dot + 1..]).find_map(|parent| self.wildcards.get(parent))
+        let mut left = labels(name);
+        memchr::memchr_iter(b'.', name.as_bytes()).find_map(|dot| {
+            left -= 1;
+            if self.depths & depth(left) == 0 { None } else { self.wildcards.get(&name[dot + 1..]) }
+        })
     }
+}
+
+fn labels(name: &str) -> usize {
+    memchr::memchr_iter(b'.', name.as_bytes()).count() + 1
+}
+
+/// A name of 253 bytes has at most 127 labels.
+fn depth(labels: usize) -> u128 {
+    1_u128.checked_shl(u32::try_from(labels).unwrap_or(u32::MAX)).unwrap_or(0)
 }
 
 /// The name in `authority`, in lower case and without a port and a dot at its end; `None` if it is none that could be in
 /// the table.
 fn name<'a>(authority: &[u8], buffer: &'a mut [u8; MAX_NAME]) -> Option<&'a str> {
-    let end = authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len());
+    let end = memchr::memchr(b':', authority).unwrap_or(authority.len());
     let name = authority.get(..end)?;
     let name = name.strip_suffix(b".").unwrap_or(name);
     let lower = buffer.get_mut(..name.len())?;
