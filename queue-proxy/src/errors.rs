@@ -32,7 +32,7 @@ impl Refused {
                 ForwardError::TimedOut(TimedOut::ResponseStart) => "response-start-timeout",
                 ForwardError::Send(failed) => match (&failed.cause, fate) {
                     (Cause::Request(_), _) => "request-broke-off",
-                    (Cause::Unreadable(_), _) => "app-unreadable",
+                    (Cause::Unreadable(_) | Cause::SpeaksHttp2, _) => "app-unreadable",
                     (_, Fate::NeverSent | Fate::RefusedByPeer) => "app-refused",
                     (_, Fate::MaybeSent | Fate::Answered) => "app-broke-off",
                 },

@@ -3,17 +3,20 @@
 use std::{
     net::SocketAddr,
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use ebb_core::{fate::Fate, headers, request_stats::Origin};
+use ebb_core::{AppProtocol, fate::Fate, headers, request_stats::Origin};
 use ebb_proxy::{
-    Attempts, ConnectionLimits, Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody, Speaks,
-    Timeouts, Upstream, WallClock, forward, speak,
+    Attempts, Cause, ConnectionLimits, Drain, ForwardError, Handler, Hop, RequestBody, ResponseBody,
+    SendError, Speaks, Timeouts, Upstream, WallClock, forward, speak,
 };
 use http::{
-    HeaderValue, Request, Response, Uri, Version, header,
+    HeaderValue, Request, Response, Uri, Version, header, request,
     uri::{Authority, Scheme},
 };
 use parking_lot::Mutex;
@@ -49,9 +52,17 @@ pub(crate) struct Sidecar {
     pub(crate) early: Semaphore,
     pub(crate) breaker: Option<Arc<Breaker>>,
     pub(crate) app: Arc<Upstream>,
+    /// The app was found to speak only HTTP/2. Never looked at if the configuration says what it speaks.
+    pub(crate) speaks_http2: AtomicBool,
 }
 
 impl Sidecar {
+    /// The version of HTTP that the app speaks, if anybody says so or it was found out.
+    fn app_protocol(&self) -> Option<AppProtocol> {
+        let learned = self.speaks_http2.load(Ordering::Relaxed).then_some(AppProtocol::Http2);
+        self.config.app_protocol.or(learned)
+    }
+
     pub(crate) fn occupancy(&self) -> Occupancy {
         self.breaker.as_ref().map(|breaker| breaker.occupancy()).unwrap_or_default()
     }
@@ -129,7 +140,7 @@ impl RequestHandler {
         let sidecar = &self.sidecar;
         let timeouts = self.timeouts(Instant::now());
         let Hop { mut head, mut body } = Hop::new(request, peer);
-        if let Some(protocol) = sidecar.config.app_protocol {
+        if let Some(protocol) = sidecar.app_protocol() {
             speak(&mut head, protocol);
         }
         if let Some(breaker) = &sidecar.breaker {
@@ -155,6 +166,9 @@ impl RequestHandler {
                 }
                 Err(error) => error,
             };
+            if self.learns(&error, &mut head) && body.can_be_replayed() {
+                continue;
+            }
             let fate = error.fate();
             if fate == Fate::NeverSent {
                 sidecar.readiness.lost();
@@ -165,6 +179,20 @@ impl RequestHandler {
                 return Err(Refused::Forward { fate: attempts.fate(fate), error });
             }
         }
+    }
+
+    /// Learns from an error that the app speaks only HTTP/2. Returns whether the request can be sent so; the app has not
+    /// read it.
+    fn learns(&self, error: &ForwardError, head: &mut request::Parts) -> bool {
+        let speaks_http2 = matches!(error, ForwardError::Send(SendError { cause: Cause::SpeaksHttp2, .. }));
+        if !speaks_http2 || self.sidecar.config.app_protocol.is_some() {
+            return false;
+        }
+        if !self.sidecar.speaks_http2.swap(true, Ordering::Relaxed) {
+            tracing::info!("the app speaks only HTTP/2; sending it all requests so");
+        }
+        speak(head, AppProtocol::Http2);
+        head.version == Version::HTTP_2
     }
 
     /// Returns whether another allowed attempt can succeed. It waits for the app if it may.

@@ -1,6 +1,6 @@
 use std::{
     io,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -184,6 +184,7 @@ impl Sidecar {
             early: Semaphore::new(MOST_EARLY),
             breaker,
             app: Upstream::new(config.app, limits),
+            speaks_http2: AtomicBool::new(false),
             config,
         })
     }

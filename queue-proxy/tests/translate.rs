@@ -122,3 +122,46 @@ async fn an_app_that_breaks_off_in_one_version_breaks_off_in_the_other() {
     );
     pod.until_in_flight(0).await;
 }
+
+/// A server that speaks only HTTP/2 says so before it has read anything, and closes on what is not HTTP/2.
+async fn only_http2() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let listener = listen().await;
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
+                assert_eq!(request.version(), Version::HTTP_2);
+                let read = request.into_body().collect().await?.to_bytes();
+                Ok::<_, hyper::Error>(Response::new(full(read)))
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, serving)
+}
+
+#[tokio::test]
+async fn an_app_that_speaks_only_http2_is_found_out_by_the_first_request_of_http1() {
+    let (address, _serving) = only_http2().await;
+    let pod = Pod::start(address, |_| {}).await;
+    for body in ["first", "second"] {
+        let mut client = Client::connect(pod.serving).await;
+        let answer = within(client.try_send(post("/", full(body)))).await.unwrap();
+        assert_eq!((answer.version(), answer.status()), (Version::HTTP_11, StatusCode::OK));
+        assert_eq!(text(answer).await, body);
+    }
+    pod.until_in_flight(0).await;
+}
+
+#[tokio::test]
+async fn what_the_configuration_says_is_not_found_out_otherwise() {
+    let (address, _serving) = only_http2().await;
+    let pod = Pod::start(address, |config| config.app_protocol = Some(AppProtocol::Http1)).await;
+    let mut client = Client::connect(pod.serving).await;
+    let answer = within(client.try_send(get("/"))).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(answer.headers()["ebb-reason"], "app-unreadable");
+    assert!(text(answer).await.contains("it is HTTP/2"));
+}

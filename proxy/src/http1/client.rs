@@ -80,6 +80,9 @@ pub(crate) enum Broken {
     /// What arrived is not a valid response.
     #[error("the answer cannot be read: {0}")]
     Unreadable(Fault),
+    /// The other side speaks HTTP/2, and has not read the request.
+    #[error("it speaks HTTP/2")]
+    SpeaksHttp2,
     /// The request's own body ended early.
     #[error(transparent)]
     Request(BodyError),
@@ -195,7 +198,10 @@ impl Exchange {
                     interims.push(answer.into_parts().0);
                 }
             }
-            if !begins_like_an_answer(&inbound.unread) {
+            if begins_like_http2(&inbound.unread) {
+                return Poll::Ready(Err(Broken::SpeaksHttp2));
+            }
+            if !begins_like_an_answer(&inbound.unread) && !may_be_http2(&inbound.unread) {
                 let text = "it does not begin with HTTP/1";
                 return Poll::Ready(Err(Broken::Unreadable(Fault::malformed(text))));
             }
@@ -319,6 +325,19 @@ impl Exchange {
         let stream = std::mem::replace(stream, Stream::wrapped(tokio::io::empty()));
         upgrade::End { stream, liveness: *liveness, unread: std::mem::take(&mut inbound.unread) }
     }
+}
+
+/// Where a server that speaks only HTTP/2 begins: with SETTINGS, on stream 0 (RFC 9113, sections 3.4 and 6.5). After the
+/// length, which is below 64 KiB: the type, no flags, and the stream.
+const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
+
+fn begins_like_http2(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0) && bytes.get(3..9) == Some(&SETTINGS[..])
+}
+
+/// Whether more bytes may make a frame of it.
+fn may_be_http2(bytes: &[u8]) -> bool {
+    bytes.len() < 9 && bytes.first() == Some(&0) && SETTINGS.starts_with(bytes.get(3..).unwrap_or_default())
 }
 
 /// Returns whether `bytes` can become the head of a response. If not, there is no need to wait for more.

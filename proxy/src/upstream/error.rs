@@ -46,6 +46,9 @@ pub enum Cause {
     /// What arrived is not a valid response.
     #[error("the answer cannot be read: {0}")]
     Unreadable(Fault),
+    /// The request came over HTTP/1, and the peer speaks only HTTP/2: it has not read the request.
+    #[error("the answer cannot be read: it is HTTP/2")]
+    SpeaksHttp2,
     /// HTTP/2 failed.
     #[error("{0}")]
     Http2(h2::Error),
@@ -75,6 +78,7 @@ impl SendError {
         let fate = match &broken {
             // The request was executed: an unreadable response is no reason to execute it again.
             Broken::Unreadable(_) => Fate::Answered,
+            Broken::SpeaksHttp2 => Fate::RefusedByPeer,
             _ if written => Fate::MaybeSent,
             _ => Fate::NeverSent,
         };
@@ -85,6 +89,7 @@ impl SendError {
                 "the connection was closed before an answer came",
             )),
             Broken::Unreadable(fault) => Cause::Unreadable(fault),
+            Broken::SpeaksHttp2 => Cause::SpeaksHttp2,
             Broken::Request(error) => Cause::Request(error),
         };
         Self { fate, address, cause, on_used }
