@@ -3,7 +3,6 @@
 //!
 //! Announcements can come from any client that reaches the autoscaler: [`read`] accepts only plausible ones, and the
 //! pod's nonce proves that one is genuine.
-//! the pod's nonce says whether it is.
 
 use std::net::{IpAddr, SocketAddr};
 

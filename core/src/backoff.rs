@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// After so many doublings any limit is reached.
+/// Number of doublings after which any limit is reached.
 const MOST_DOUBLINGS: u32 = 16;
 
-/// Returns the pause after so many `failures` in a row: `first` after the first, then twice the previous one each
+/// Returns the pause after `failures` failures in a row: `first` after the first, then twice the previous one each
 /// time, up to `longest`.
 ///
 /// ```

@@ -35,7 +35,7 @@ pub struct Up {
     /// The traffic that it carried.
     #[prost(message, optional, tag = "2")]
     pub stats: Option<WireStatMessages>,
-    /// The services that it answers for, or why it cannot.
+    /// The services that it listens for, or why it cannot.
     #[prost(message, repeated, tag = "3")]
     pub listening: Vec<Listening>,
     /// The services whose requests gave up since the last report because no pod answered, each at most once.

@@ -24,9 +24,9 @@ impl Default for Demands {
 }
 
 impl Demands {
-    /// Records that `service` wants `pods` for its `target`, which has `replicas` and is shared with so many other
-    /// services. Returns the scale to write; `None` if the target has what they want together. A service without a
-    /// demand wants the current number.
+    /// Records that `service` wants `pods` for its `target`, which has `replicas` and is shared by `sharing`. Returns the
+    /// scale to write; `None` if the target has what they want together. A service without a demand wants the current
+    /// number.
     pub(crate) fn demand(
         &mut self,
         service: &ServiceKey,

@@ -1,6 +1,6 @@
 //! Detects another program that writes the replicas that Ebb writes: an HPA, KEDA or a GitOps tool.
 
-/// After so many overwrites in a row, it is no accident and no manual change.
+/// Number of overwrites in a row that are neither an accident nor a manual change.
 const A_HABIT: u32 = 2;
 
 /// The name of a writer of whom the API server kept no record.

@@ -43,7 +43,7 @@ const FACT_CAPACITY: usize = 1024;
 const WRITTEN_AT_ONCE: usize = 32;
 /// Shortest and longest pause between two attempts to write for one service.
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30)];
-/// After so many failed attempts in a row, the owner gets an Event.
+/// Number of failed attempts in a row after which the owner gets an Event.
 const TRIES: u32 = 5;
 /// Pause between two checks for a kind that the cluster does not have.
 const KIND_RETRY: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ pub(super) enum Command {
     Publish(ServiceKey, Endpoints, oneshot::Sender<Result<(), String>>),
     /// Write the progress of the route's rollout on it.
     Keep(ServiceKey, Option<Progress>),
-    /// So many pods were written.
+    /// This many pods were written.
     Scaled(ServiceKey, u32),
     /// Requests gave up because no pod answered.
     Unanswered(ServiceKey),
@@ -180,7 +180,7 @@ impl Shell {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
-                // A task that panics reports that in its result, and nobody wants the result of one that was stopped.
+                // A task that panics reports it in its result; the result of a stopped one is not needed.
                 Some(Ok(done)) = self.writes.join_next() => self.on_done(done),
                 Some(Ok(done)) = self.work.join_next() => self.on_done(done),
                 changed = leads.changed() => {

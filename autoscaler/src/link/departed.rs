@@ -10,7 +10,7 @@ use std::{
 
 use ebb_core::{ServiceKey, Tick};
 
-/// While others are connected, an activator that has not reconnected is forgotten after so long.
+/// Time after which an activator that has not reconnected is forgotten, while others are connected.
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 /// Maximum number of remembered activators; the latest are kept.
 const MOST: usize = 64;

@@ -12,7 +12,7 @@ use super::LinkId;
 pub(super) const SILENT_AFTER: Duration = HEARTBEAT_EVERY.saturating_mul(3);
 /// How often to look for silent streams.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A look that comes so long after the previous one is late because the program was stopped, and messages sent
+/// A look this long after the previous one is late because the program was stopped, and messages sent
 /// meanwhile are still unread.
 const LATE_AFTER: Duration = Duration::from_secs(2);
 
@@ -84,9 +84,9 @@ mod tests {
 
     /// The events, in order.
     enum Step {
-        /// So many seconds pass, with a look in each.
+        /// This many seconds pass, with a look in each.
         Pass(u64),
-        /// So many seconds pass while the program is stopped; then there is a look.
+        /// This many seconds pass while the program is stopped; then there is a look.
         Stopped(u64),
         /// The stream sends a message; whether it was considered silent.
         Says(bool),

@@ -41,7 +41,7 @@ impl World {
         self.activators.listening(id, service(), &listening(80, ""));
     }
 
-    /// Lets so many seconds pass in which only those send. Returns whether anything changed for the service.
+    /// Lets `seconds` pass in which only `speaking` send. Returns whether anything changed for the service.
     fn pass(&mut self, seconds: u64, speaking: &[u64]) -> bool {
         let mut changed = false;
         for _ in 0..seconds {

@@ -46,7 +46,7 @@ impl Ledger {
         self.deaf.as_ref()
     }
 
-    /// Records that so many pods were written to its scale target.
+    /// Records that `pods` were written to its scale target.
     pub(super) fn scaled(&mut self, pods: u32) {
         self.rivals.wrote(pods);
     }

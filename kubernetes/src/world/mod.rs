@@ -437,7 +437,7 @@ impl World {
         true
     }
 
-    /// Records that so many pods were written to the scale target of `service`.
+    /// Records that `pods` were written to the scale target of `service`.
     pub(crate) fn scaled(&mut self, service: &ServiceKey, pods: u32) {
         if let Some(record) = self.services.get_mut(service) {
             record.scaled(pods);

@@ -28,7 +28,7 @@ const HANDOVER: Duration = Duration::from_secs(120);
 pub(crate) enum Plan {
     /// Nothing, until something changes.
     Rest,
-    /// Look again after so long.
+    /// Look again after this duration.
     Wait(Duration),
     /// Carry out this step.
     Do(Step),

@@ -20,7 +20,7 @@ enum Happening {
     Serves(bool),
     /// Kubernetes' own controller reconciles.
     Follows,
-    /// Ebb takes so many steps, with all waits between them.
+    /// Ebb takes this many steps, with all waits between them.
     Steps(u8),
 }
 

@@ -216,7 +216,7 @@ impl Record {
         self.kept = None;
     }
 
-    /// Records that so many pods were written to its scale target.
+    /// Records that `pods` were written to its scale target.
     pub(super) fn scaled(&mut self, pods: u32) {
         self.ledger.scaled(pods);
     }

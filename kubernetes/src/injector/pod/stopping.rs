@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The default grace period of a pod. When a webhook sees a pod, this default is already filled in, so it cannot be
 /// distinguished from the same value given explicitly.
 const DEFAULT_GRACE: i64 = 30;
-/// After so long without a request, clients know that the pod terminates, and connections may be closed.
+/// Time without a request after which clients know that the pod terminates, and connections may be closed.
 const QUIET: i64 = 10;
 /// Time for the app itself, which is told to stop when the drain has ended.
 const APP: i64 = 10;

@@ -5,7 +5,7 @@ use ebb_decide::platform::Exposed;
 
 use super::*;
 
-/// Returns another Service than that of most tests, created so many seconds after the beginning of 2026.
+/// Returns another Service than that of most tests, created `created` seconds after the start of 2026.
 pub(super) fn asking(namespace: &str, name: &str, created: u32, hosts: &str) -> Service {
     let annotations = json!({"ebb.dev/scale-target": format!("Deployment/{name}"), "ebb.dev/hosts": hosts});
     serde_json::from_value(json!({
