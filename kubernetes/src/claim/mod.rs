@@ -35,9 +35,9 @@ pub use table::Claims;
 pub(crate) enum Verdict {
     /// Nothing, and it has nothing of Ebb's.
     NotOurs,
-    /// No longer anything: its selector must be restored.
+    /// Nothing any more: its selector must be restored.
     Released(Labels),
-    /// Something that is not possible.
+    /// Something that Ebb cannot do.
     Refused(Refused),
     /// To be scaled.
     Ours(Box<Claim>),

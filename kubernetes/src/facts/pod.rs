@@ -21,7 +21,7 @@ const STATS: &str = "ebb-stats";
 const NONCE: &str = "EBB_POD_NONCE";
 /// The annotation by which Kubernetes' controllers choose the pods to remove first.
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// The label by which a Deployment distinguishes the pods and ReplicaSets of its templates.
+/// The label by which a Deployment distinguishes the pods of its templates, each of which has a ReplicaSet.
 const TEMPLATE_LABEL: &str = "pod-template-hash";
 
 /// The variable with the app's port.

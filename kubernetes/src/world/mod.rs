@@ -387,7 +387,7 @@ impl World {
     /// Records that objects of a kind cannot be watched, because of `why`.
     pub(crate) fn unknowable(&mut self, kind: &str, why: String) {
         if self.listed.iter().any(|listing| listing.kind() == kind) {
-            return; // they were known, and may change: what was last seen holds
+            return; // They were known before: the last known state remains valid.
         }
         self.unknowable.insert(kind.to_owned(), why);
         let named = self.by_target.iter().filter(|(target, _)| target.kind == kind);

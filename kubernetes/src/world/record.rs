@@ -44,7 +44,7 @@ pub(super) enum Seen<'a> {
 /// The state of one Service.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// The object; only its metadata if it is not Ebb's.
+    /// The object, reduced to what identifies it if it is not Ebb's.
     pub(super) object: Service,
     /// The claim by which it is served; `None` if it is not Ebb's.
     pub(super) claim: Option<Arc<Claim>>,
@@ -75,7 +75,7 @@ pub(super) struct Record {
     pub(super) told_slices: Option<BTreeSet<String>>,
     /// Since when its slices exist, whatever their content.
     pub(super) placed_at: Option<Tick>,
-    /// Since when no other slices exist.
+    /// Since when no slices of others exist.
     pub(super) cleared_at: Option<Tick>,
     /// Since when none of Ebb's slices exist, while it is given back.
     pub(super) left_at: Option<Tick>,
