@@ -1,4 +1,4 @@
-//! Questions to the one task: why a service has the pods it has, and where a route's requests go.
+//! Questions to the main task: why a service has its current number of pods, and where a route's requests go.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,23 +14,23 @@ use tokio::{
     time::timeout,
 };
 
-/// Questions that may wait for the task, and for how long.
+/// Maximum number of pending questions, and how long one may wait.
 const ASK_CAPACITY: usize = 16;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// A way to ask the task.
+/// Sends questions to the main task.
 #[derive(Clone, Debug)]
 pub(crate) struct Asks(mpsc::Sender<Ask>);
 
-/// Somebody wants to know why a service has the pods it has, or where a route's requests go.
+/// A question about a service or a route.
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) service: ServiceKey,
-    /// Where the answer goes; `None` if neither is known of that name.
+    /// Receives the answer; `None` if no service or route has that name.
     pub(crate) answer: oneshot::Sender<Option<Told>>,
 }
 
-/// What is known under a name, and how it is reached through the gateway, if it is.
+/// A service or a route, and how it is reached through the gateway.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) known: Known,
@@ -38,7 +38,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// For programs. `hosts` is there only if the gateway knows any.
+    /// Returns the answer as JSON. `hosts` is present only if the gateway knows any.
     pub(crate) fn to_json(&self, name: &str) -> Value {
         let mut value = match &self.known {
             Known::Service(why) => why.to_json(name),
@@ -53,7 +53,7 @@ impl Told {
     }
 }
 
-/// What is known under a name.
+/// A service or a route.
 #[derive(Debug)]
 pub(crate) enum Known {
     Service(Why),
@@ -63,19 +63,19 @@ pub(crate) enum Known {
 /// Where a route's requests go.
 #[derive(Debug)]
 pub(crate) struct Whither {
-    /// Whether this autoscaler leads. One that does not publishes nothing.
+    /// Whether this autoscaler leads. If not, it publishes nothing.
     pub(crate) leads: bool,
     pub(crate) split: Arc<Split>,
-    /// Its way to the split that its owner wants; `null` if it is there.
+    /// The progress of its rollout; `null` if none is under way.
     pub(crate) rollout: Value,
-    /// Whether the route's traffic goes where that of one service goes; else activators choose for each request.
+    /// Whether the route has the endpoints of a single service; otherwise activators choose for each request.
     pub(crate) mirrors: bool,
-    /// What is seen of the services, in the order of the split; `None` of one that is not known.
+    /// The views of its services, in the order of the split; `None` for one that is not known.
     pub(crate) views: Vec<Option<View>>,
 }
 
 impl Whither {
-    /// For programs: rates in requests per second, `null` what is not known.
+    /// Returns the answer as JSON, with rates in requests per second and `null` for what is not known.
     fn to_json(&self, name: &str) -> Value {
         let targets = self.split.targets.iter().zip(&self.views).map(|(target, view)| {
             json!({
@@ -96,10 +96,10 @@ impl Whither {
     }
 }
 
-/// Why a service has the pods it has.
+/// Why a service has its current number of pods.
 #[derive(Debug)]
 pub(crate) struct Why {
-    /// Whether this autoscaler leads. One that does not decides nothing.
+    /// Whether this autoscaler leads. If not, it decides nothing.
     pub(crate) leads: bool,
     pub(crate) view: View,
     /// The last decisions, oldest first.
@@ -114,13 +114,13 @@ impl Why {
 }
 
 impl Asks {
-    /// A way to ask whoever takes the questions.
+    /// Returns a sender, and the receiver for the task that answers.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(ASK_CAPACITY);
         (Self(asks), asked)
     }
 
-    /// What is known of `service`; `None` if nothing is, or the task has ended.
+    /// Returns what is known of `service`; `None` if nothing is, or if the task has ended.
     pub(crate) async fn explain(&self, service: &ServiceKey) -> Option<Told> {
         let (answer, answered) = oneshot::channel();
         let asking = async {

@@ -1,7 +1,7 @@
-//! Gathers stats, has what decides decide ([`ebb_decide`]), and carries out what that says.
+//! Collects stats, decides by [`ebb_decide`], and carries out the decisions.
 //!
-//! One task does it for all services (`runtime`): a service costs no task, and an idle one no time. What differs between
-//! platforms is behind the traits of [`ebb_decide::platform`].
+//! One task serves all services (`runtime`): a service needs no task of its own, and an idle one no time. Platforms
+//! differ only behind the traits of [`ebb_decide::platform`].
 //!
 //! Read first: [`ebb_decide::service::ServiceState::evaluate`], then `runtime/mod.rs`.
 

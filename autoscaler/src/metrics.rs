@@ -1,5 +1,5 @@
-//! What the autoscaler tells of itself. Series of a service are made when they are read, from what is shown of it:
-//! they take no memory of their own, and go when the service goes.
+//! The autoscaler's metrics. A service's series are computed from its view when they are read, so that they need no
+//! memory of their own, and disappear with the service.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ use prometheus_client::{
 
 use ebb_decide::service::View;
 
-/// What became of a pod's announcement.
+/// The outcome of a pod's announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Taken,
@@ -23,7 +23,7 @@ pub(crate) enum Outcome {
     Forged,
     Unknown,
     Gone,
-    /// Too many wait.
+    /// Too many are pending.
     Busy,
 }
 
@@ -40,7 +40,7 @@ impl Outcome {
     }
 }
 
-/// What is done beside the one task that decides.
+/// Work outside the main task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Scale,
@@ -74,7 +74,7 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
-/// Metrics of the whole.
+/// Metrics of the whole program.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
@@ -88,7 +88,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// `more` is added beside.
+    /// Creates the metrics; `more` registers others.
     pub(crate) fn new(views: &Views, more: impl FnOnce(&mut Registry)) -> Arc<Self> {
         let mut registry = Registry::with_prefix("ebb_autoscaler");
         let insane_reports = registered(
@@ -146,11 +146,11 @@ impl Metrics {
     }
 }
 
-/// What is shown of each service.
+/// The values shown for each service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Views(Arc<Mutex<HashMap<Arc<ServiceKey>, Shown>>>);
 
-/// What is shown of one.
+/// The values shown for one service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown {
     pub(crate) view: View,
@@ -187,13 +187,13 @@ impl Views {
         self.0.lock().remove(service);
     }
 
-    /// Shows nothing any more: another one leads, and shows it.
+    /// Removes everything, because another autoscaler leads and shows it.
     pub(crate) fn clear(&self) {
         self.0.lock().clear();
     }
 }
 
-/// A number of a service: the series, what it means, and how to read it.
+/// A series of a service: its name, its help text, and how to compute it.
 type Series<T> = (&'static str, &'static str, fn(&Shown) -> T);
 
 const COUNTS: [Series<i64>; 6] = [
@@ -237,7 +237,7 @@ const FAILURES: [Series<u64>; 2] = [
 
 impl Collector for Views {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        // Copied, because the task that decides waits for whoever holds it.
+        // Copied, because the main task waits for this lock.
         let all: Vec<(Arc<ServiceKey>, Shown)> =
             self.0.lock().iter().map(|(service, shown)| (service.clone(), *shown)).collect();
         for (name, help, read) in COUNTS {
@@ -264,7 +264,7 @@ impl Collector for Views {
     }
 }
 
-/// Writes the number of `service` to a series.
+/// Writes the value of `service` to a series.
 fn of(
     series: &mut MetricEncoder<'_>,
     service: &ServiceKey,

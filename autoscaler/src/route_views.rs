@@ -1,4 +1,4 @@
-//! What is shown of each route: made into series when they are read, as those of services are.
+//! Metrics of routes, computed when they are read, like those of services.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -14,11 +14,11 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-/// What is shown of each route. A split names few services, so that there are few series of each.
+/// The values shown for each route. A split names few services, so there are few series per route.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RouteViews(Arc<Mutex<HashMap<Arc<ServiceKey>, Shown>>>);
 
-/// What is shown of one.
+/// The values shown for one route.
 #[derive(Clone, Debug)]
 struct Shown {
     split: Arc<Split>,
@@ -27,7 +27,7 @@ struct Shown {
 }
 
 impl RouteViews {
-    /// Shows how a route divides its requests, and its way to another split.
+    /// Shows how a route divides its requests, and the progress of its rollout.
     pub(crate) fn show(&self, route: &Arc<ServiceKey>, split: &Arc<Split>, rollout: Option<&Rollout>) {
         let under_way = rollout.filter(|rollout| rollout.progress().under_way.is_some());
         let stopped = under_way.map(|rollout| matches!(rollout.hold(), Some(Hold::Stopped(_))));
@@ -38,7 +38,7 @@ impl RouteViews {
         self.0.lock().remove(route);
     }
 
-    /// Shows nothing any more: another one leads, and shows it.
+    /// Removes everything, because another autoscaler leads and shows it.
     pub(crate) fn clear(&self) {
         self.0.lock().clear();
     }
@@ -46,7 +46,7 @@ impl RouteViews {
 
 impl Collector for RouteViews {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        // Copied, because the task that decides waits for whoever holds it.
+        // Copied, because the main task waits for this lock.
         let all: Vec<(Arc<ServiceKey>, Shown)> =
             self.0.lock().iter().map(|(route, shown)| (route.clone(), shown.clone())).collect();
         let help = "The part of a route's requests that a service gets, from 0 to 1";

@@ -1,4 +1,4 @@
-//! Pods announce themselves, and activators hear of it at once.
+//! Pods announce themselves, and activators are told at once.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod support;
@@ -8,7 +8,7 @@ use ebb_decide::Pod;
 use ebb_decide::platform::FleetEvent;
 use support::{Activator, World, following_world, key, pod, world};
 
-/// A pod whose platform does not know where it is.
+/// Returns a pod whose address the platform does not know.
 fn nowhere() -> Pod {
     Pod { address: None, ..pod(false) }
 }
@@ -30,7 +30,7 @@ fn draining() -> Announcement {
     Announcement { draining: true, ..coming() }
 }
 
-/// A world that has one pod, and an activator that has heard of that.
+/// Returns a world with one pod, and an activator that was told about it.
 async fn with_pod(pod: Pod) -> (World, Activator) {
     let world = world().await;
     world.pods(vec![pod], 1, "it is told").await;
@@ -114,7 +114,7 @@ async fn who_follows_passes_on_what_pods_announce_also_to_activators_that_come_l
     let news = late.message(|down| !down.announced.is_empty()).await;
     assert!(news.announced[0].draining);
 
-    // What a follower heard holds when it leads.
+    // A follower remembers what it heard when it begins to lead.
     world.fleet.send(FleetEvent::Complete).await.unwrap();
     world.leads(true).await;
     let table = late.message(|down| down.leads == Some(true)).await;

@@ -1,4 +1,4 @@
-//! What activators and a platform see of it: over a real stream, with a scripted platform.
+//! What activators and a platform observe, over a real stream and with a scripted platform.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod support;
@@ -186,7 +186,7 @@ async fn activators_that_share_a_service_are_told_which_part_is_theirs() {
     assert_eq!(alone.activator_index, 0);
 }
 
-/// Two activators that answer for the service, and get its traffic.
+/// Returns two activators that answer for the service and get its traffic.
 async fn two_activators(world: &mut World) -> [Activator; 2] {
     let activators = [
         Activator::join(world.address, "a", "10.0.1.1").await,
@@ -209,7 +209,7 @@ async fn an_activator_whose_pod_is_not_ready_gets_no_traffic_unless_it_is_the_la
     assert!(metrics.contains("ebb_autoscaler_doubtful_activators 1\n"), "{metrics}");
     world.activator_pods(&[("10.0.1.1", false), ("10.0.1.2", false)]).await;
     world.until_all_published(&["10.0.1.1:30001", "10.0.1.2:30001"]).await;
-    // Its pod is on its way out.
+    // Its pod terminates.
     world.activator_pods(&[("10.0.1.1", true)]).await;
     world.until_published("10.0.1.1:30001").await;
     world.activator_pods(&[("10.0.1.1", true), ("10.0.1.2", true)]).await;
@@ -225,7 +225,7 @@ async fn the_last_activator_stays_published_where_its_stream_broke_off_and_not_w
     world.until_published("10.0.1.1:30001").await;
     first.up.send(Bytes::from_static(&[0xff; 64])).await.unwrap();
     while first.table().await.is_some() {}
-    // It comes back, and answers at another port: nothing else was published meanwhile.
+    // It reconnects, and answers on another port; nothing else was published meanwhile.
     let again = Activator::join(world.address, "a", "10.0.1.1").await;
     again.listening(30_002, "").await;
     let next =

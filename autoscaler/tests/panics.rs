@@ -1,4 +1,4 @@
-//! What follows from a bug in the platform, or in what is done with it.
+//! Panics in the platform, or in work for it.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod support;

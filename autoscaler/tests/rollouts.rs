@@ -1,4 +1,4 @@
-//! Routes whose changed split is approached step by step.
+//! Routes that approach a changed split step by step.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod support;
@@ -22,14 +22,14 @@ fn annotations(of: &[(&str, &str)]) -> BTreeMap<String, String> {
     of.iter().map(|(key, value)| (full_key(key), (*value).to_owned())).collect()
 }
 
-/// The route asks for this, beside what it said before.
+/// Adds these annotations to the route.
 async fn route_says(world: &World, says: &[(&str, &str)], kept: Option<&Progress>) {
     let mut split = Split::new(&parse_route("hello", &annotations(says)).unwrap().spec, |_| String::new());
     split.pace.kept = kept.cloned();
     world.fleet.send(FleetEvent::Route { key: route(), split: Arc::new(split), port: 30_009 }).await.unwrap();
 }
 
-/// One service of the split is there; activators see all that it gets, and nobody asks its pods.
+/// Adds a service of the split; activators take all its traffic, and its pods are not scraped.
 async fn service_says(world: &World, name: &str, says: &[(&str, &str)]) {
     let defaults = ClusterDefaults { allow_zero_initial_scale: true, ..ClusterDefaults::default() };
     let mut all = annotations(&[("initial-scale", "0"), ("target-burst-capacity", "-1")]);
@@ -40,14 +40,14 @@ async fn service_says(world: &World, name: &str, says: &[(&str, &str)]) {
     pods(world, name, 0, 0, "").await;
 }
 
-/// So many pods of a service are ready, of so many that are to be.
+/// Sets the ready pods of a service, and how many it should have.
 async fn pods(world: &World, name: &str, ready: usize, replicas: u32, trouble: &str) {
     let pods: Vec<Pod> = (0..ready).map(|n| Pod { name: format!("{name}-{n}"), ..pod(true) }).collect();
     let (key, trouble) = (ServiceKey::new("ns", name), trouble.to_owned());
     world.fleet.send(FleetEvent::Pods { key, pods, replicas, trouble }).await.unwrap();
 }
 
-/// Waits until something was written down that `wanted` likes.
+/// Waits until a stored progress satisfies `wanted`.
 async fn kept(world: &mut World, wanted: impl Fn(&Progress) -> bool) -> Progress {
     world
         .until(|told| {
@@ -56,7 +56,7 @@ async fn kept(world: &mut World, wanted: impl Fn(&Progress) -> bool) -> Progress
         .await
 }
 
-/// Waits for the end of a rollout, which is longer than a single wait may be.
+/// Waits for the end of a rollout, which may exceed the limit of a single wait.
 async fn ended(world: &mut World) -> Progress {
     loop {
         let next = kept(world, |_| true).await;
@@ -66,7 +66,7 @@ async fn ended(world: &mut World) -> Progress {
     }
 }
 
-/// How much of the way is done; the whole of it if nothing is under way.
+/// Returns how much of the way is done; all of it if no rollout is under way.
 fn done(progress: &Progress) -> u16 {
     progress.under_way.as_ref().map_or(1000, |way| way.done)
 }
@@ -75,7 +75,8 @@ fn stopped(progress: &Progress) -> &str {
     progress.under_way.as_ref().map_or("", |way| &way.stopped)
 }
 
-/// A route that gives v1 everything, and takes its time for every change; v2 is to have two pods before it gets any.
+/// Returns a world with a route that sends everything to v1 and changes slowly; v2 must have two pods before its
+/// share.
 async fn before() -> World {
     let mut world = young_world().await;
     service_says(&world, "v1", &[]).await;
@@ -144,14 +145,14 @@ async fn who_takes_over_goes_on_from_what_is_written_down() {
     let mut world = before().await;
     pods(&world, "v2", 2, 2, "").await;
     world.leads(false).await;
-    // Another one leads meanwhile.
+    // Another autoscaler leads meanwhile.
     let text = r#"{"before":"v1=100","done":700,"from":"v1=100","to":"v2=100"}"#;
     route_says(&world, &[("split", "v2=100"), ("split-duration", "1m")], Progress::read(text).as_ref()).await;
     world.leads(true).await;
     let next = kept(&mut world, |_| true).await;
     assert!((701..=760).contains(&done(&next)), "{next:?}");
     ended(&mut world).await;
-    // Who follows writes nothing down.
+    // A follower stores nothing.
     world.leads(false).await;
     route_says(&world, &[("split", "v1=100"), ("split-duration", "1m")], None).await;
     let anything = world.until(|told| if let Told::Keep(_) = told { Some(()) } else { None });

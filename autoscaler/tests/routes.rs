@@ -1,4 +1,4 @@
-//! Routes: what activators are told of them, and where their traffic goes.
+//! Routes: what activators are told about them, and where their traffic goes.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod support;
@@ -42,7 +42,7 @@ async fn tell(world: &World, split: Split) {
     world.fleet.send(event).await.unwrap();
 }
 
-/// A service beside that of most tests.
+/// Adds another service than that of most tests.
 async fn second_service(world: &World) {
     let FleetEvent::Service { spec, .. } = service_event() else { unreachable!() };
     let second = ServiceKey::new("ns", "web2");
@@ -56,7 +56,7 @@ async fn answers(activator: &Activator, name: &str, port: u32) {
     activator.say(&Up { listening: vec![listening], ..Up::default() }).await;
 }
 
-/// Waits until the route's traffic goes to `addresses` alone.
+/// Waits until the route's traffic goes only to `addresses`.
 async fn until_published(world: &mut World, addresses: &[&str]) {
     let wanted: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
     let is_it = |told| matches!(told, Told::PublishOther(key, Endpoints { addresses, .. }) if key == route() && addresses == wanted);
@@ -116,7 +116,7 @@ async fn several_are_chosen_from_by_activators_and_one_alone_is_reached_directly
     answers(&activator, "hello", 30_009).await;
     until_published(&mut world, &["10.0.1.1:30009"]).await;
 
-    // A route that is new leads at once where its service does; activators answer on its own port.
+    // A new route immediately has the endpoints of its service; activators answer on its own port.
     world.fleet.send(FleetEvent::Gone(route())).await.unwrap();
     tell(&world, split(&[("web", 1)])).await;
     answers(&activator, "hello", 30_009).await;
@@ -175,7 +175,7 @@ async fn a_service_that_routes_choose_is_shared_by_all_activators() {
         let shared = activator.until(|entry| entry.name == "web" && entry.activators == 4).await;
         assert!(shared.activator_index < 4);
     }
-    // Some of them pass it on by itself, and no longer all.
+    // Now only some of them forward its traffic.
     world.fleet.send(FleetEvent::Gone(route())).await.unwrap();
     let _ = activators[0].until(|entry| entry.name == "web" && entry.activators < 4).await;
 }

@@ -1,4 +1,4 @@
-//! Several autoscalers, of which one leads.
+//! Several autoscalers, one of which leads.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod support;
@@ -12,7 +12,7 @@ fn scaled(told: Told) -> Option<u32> {
     if let Told::Scale(pods) = told { Some(pods) } else { None }
 }
 
-/// An autoscaler that follows, knows of one service, and has told an activator where all autoscalers are.
+/// Returns an autoscaler that follows, knows one service, and has told an activator the addresses of all autoscalers.
 async fn following() -> (World, Activator) {
     let world = following_world().await;
     world.service().await;
@@ -25,7 +25,7 @@ async fn following() -> (World, Activator) {
     (world, activator)
 }
 
-/// Waits until the autoscaler has taken what was sent before.
+/// Waits until the autoscaler has handled earlier events.
 async fn settled(world: &World, activator: &mut Activator, marker: &str) {
     world.replicas(&[marker]).await;
     activator.message(|down| down.replicas == [marker]).await;
@@ -92,7 +92,7 @@ async fn activators_are_told_of_sixteen_autoscalers_at_most() {
     assert_eq!(told, all[..16]);
 }
 
-/// A world with two streams of one activator. It has another address on the later one, so that it can be seen when the
+/// Returns a world with two streams of one activator. Its address differs on the later one, which shows when the
 /// autoscaler knows of it, and when it has forgotten it.
 async fn twice_joined() -> (World, [Activator; 2]) {
     let mut world = world().await;

@@ -1,4 +1,4 @@
-//! The network between an autoscaler and its activators is cut: neither hears an end, a reset or an error.
+//! The network between an autoscaler and its activators is cut: neither sees an end, a reset or an error.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
@@ -16,12 +16,12 @@ use http::{HeaderValue, Request, header};
 use support::{SOON, World, world_at};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Whoever vanishes is known to be gone by then.
+/// Time limit for noticing a vanished peer.
 const NOTICED: Duration = Duration::from_secs(10);
-/// Where the service of these tests is answered.
+/// The port on which activators answer for the service of these tests.
 const PORT: u16 = 30_001;
 
-/// A real activator at `here`, whose autoscaler is at `autoscaler`; its metrics are at the second.
+/// Starts a real activator at `here`, with its autoscaler at `autoscaler` and its metrics at `metrics`.
 async fn activator(here: IpAddr, autoscaler: SocketAddr, metrics: Option<SocketAddr>) -> Activator {
     let mut config = activator::Config::from_env(|name| match name {
         "POD_NAME" => Some(format!("activator-{here}")),
@@ -64,7 +64,7 @@ fn an_activator_whose_network_is_cut_gets_no_traffic_until_it_is_back() {
     });
 }
 
-/// Streams that are open, as the activator's metrics say.
+/// Returns the number of open streams, from the activator's metrics.
 async fn streams(metrics: SocketAddr) -> Option<u32> {
     let upstream = Upstream::new(metrics, UpstreamLimits::default());
     let mut request = Request::get("/metrics").body(Bytes::new()).expect("a request");
@@ -79,7 +79,7 @@ async fn has_streams_within(metrics: SocketAddr, count: u32) {
     let began = Instant::now();
     while streams(metrics).await != Some(count) {
         assert!(began.elapsed() < NOTICED, "not {count} streams within {NOTICED:?}");
-        // The activator's metrics are asked for, and tell nobody by themselves.
+        // Metrics must be polled.
         sleep(Duration::from_millis(50)).await;
     }
 }

@@ -1,8 +1,8 @@
-//! How a pod announces itself: the moment its queue-proxy listens it tells an autoscaler its address, long before
-//! the API server shows it; and the moment it begins to drain it says that, too.
+//! How a pod announces itself: its queue-proxy tells an autoscaler its address as soon as it listens, long before the
+//! API server shows it, and reports when it begins to drain.
 //!
-//! What comes in is from anybody who can reach the autoscaler: [`read`] lets through only what could be true, and
-//! the pod's nonce says whether it is.
+//! Announcements can come from any client that reaches the autoscaler: [`read`] accepts only plausible ones, and the
+//! pod's nonce proves that one is genuine.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,22 +11,23 @@ use thiserror::Error;
 
 use crate::ServiceKey;
 
-/// The path on the autoscaler. The answers: 204 taken; 400 malformed; 403 the nonce or the address is not the
-/// pod's; 404 the pod is not known yet (come again); 410 it is gone; 503 come again.
+/// The path on the autoscaler. It answers 204 if the announcement is accepted; 400 if it is malformed; 403 if the
+/// nonce or the address is not the pod's; 404 if the pod is not known yet (try again); 410 if the pod is gone; 503 to
+/// try again.
 pub const PATH: &str = "/v1/pods";
-/// Longest announcement that is read, in bytes: sixteen services with names of 63 characters are some 1 200.
+/// Maximum length of an announcement, in bytes: sixteen services with names of 63 characters take some 1 200.
 pub const MAX_BYTES: usize = 4 * 1024;
 /// The content type of an [`Announcement`].
 pub const CONTENT_TYPE: &str = "application/protobuf";
 
-/// Services that one pod may belong to.
+/// Maximum number of services that a pod may belong to.
 const MOST_SERVICES: usize = 16;
-/// Longest name of a pod: a DNS subdomain.
+/// Maximum length of a pod's name, a DNS subdomain.
 const MOST_POD_NAME: usize = 253;
-/// Longest nonce that is looked at.
+/// Maximum length of a nonce.
 const MOST_NONCE: usize = 256;
 
-/// What a pod says of itself, on the wire.
+/// A pod's announcement, as sent.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct Announcement {
     /// The pod's namespace, and that of its services.
@@ -47,15 +48,15 @@ pub struct Announcement {
     /// Its queue-proxy's stats port.
     #[prost(uint32, tag = "6")]
     pub stats_port: u32,
-    /// The secret that was given to this pod alone.
+    /// The secret that only this pod was given.
     #[prost(string, tag = "7")]
     pub nonce: String,
-    /// Whether it leaves, rather than comes.
+    /// Whether it is draining.
     #[prost(bool, tag = "8")]
     pub draining: bool,
 }
 
-/// An announcement that could be true.
+/// A plausible announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announced {
     /// The services that select the pod; at least one.
@@ -66,46 +67,46 @@ pub struct Announced {
     pub serving: SocketAddr,
     /// Its queue-proxy's stats port.
     pub stats: SocketAddr,
-    /// The secret by which it is to be known; may be empty, and then it is nobody's.
+    /// The secret that proves its identity; if empty, it proves nothing.
     pub nonce: String,
-    /// Whether it leaves, rather than comes.
+    /// Whether it is draining.
     pub draining: bool,
 }
 
-/// An announcement that nobody would make.
+/// An announcement that no pod would send.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// It is too long.
     #[error("{0} bytes exceed the bound of {MAX_BYTES}")]
     TooLong(usize),
-    /// The bytes are none.
+    /// It is not valid protobuf.
     #[error("not an announcement: {0}")]
     NotProtobuf(#[from] prost::DecodeError),
     /// It names no service, or too many.
     #[error("{0} services; want 1 to {MOST_SERVICES}")]
     Services(usize),
-    /// It names what cannot be a service.
+    /// A service name is invalid.
     #[error(transparent)]
     ServiceName(#[from] crate::InvalidServiceKey),
-    /// It names what cannot be a pod.
+    /// The pod name is invalid.
     #[error("not the name of a pod")]
     PodName,
-    /// It names no address of a single host.
+    /// The address is not that of a single host.
     #[error("{0:?} is not the IP address of a pod")]
     Address(String),
-    /// It names no port.
+    /// A port is invalid.
     #[error("{0} is not a port; want 1 to 65535")]
     Port(u32),
-    /// The nonce is longer than any that was given.
+    /// The nonce is too long.
     #[error("a nonce of {0} bytes; want at most {MOST_NONCE}")]
     Nonce(usize),
 }
 
-/// Reads an announcement.
+/// Parses and checks an announcement.
 ///
 /// # Errors
 ///
-/// [`Malformed`] says what could not be true.
+/// Returns [`Malformed`] if it is not plausible.
 pub fn read(bytes: &[u8]) -> Result<Announced, Malformed> {
     if bytes.len() > MAX_BYTES {
         return Err(Malformed::TooLong(bytes.len()));
@@ -114,11 +115,11 @@ pub fn read(bytes: &[u8]) -> Result<Announced, Malformed> {
 }
 
 impl Announcement {
-    /// The same in types.
+    /// Checks the announcement.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] says what could not be true.
+    /// Returns [`Malformed`] if it is not plausible.
     pub fn checked(self) -> Result<Announced, Malformed> {
         if !(1..=MOST_SERVICES).contains(&self.services.len()) {
             return Err(Malformed::Services(self.services.len()));
@@ -151,7 +152,7 @@ fn port(number: u32) -> Result<u16, Malformed> {
     u16::try_from(number).ok().filter(|port| *port > 0).ok_or(Malformed::Port(number))
 }
 
-/// Whether it is a DNS subdomain, as names of pods are.
+/// Returns whether `name` is a DNS subdomain, as pod names are.
 fn is_pod_name(name: &str) -> bool {
     name.len() <= MOST_POD_NAME && name.split('.').all(ServiceKey::is_valid_name)
 }
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(six.checked().unwrap().serving, "[fd00::7]:8012".parse().unwrap());
     }
 
-    /// What is wrong, and how to make it so.
+    /// A description of a fault, and a function that causes it.
     type Spoiled = (&'static str, fn(&mut Announcement));
 
     #[test]

@@ -2,7 +2,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The version of HTTP that an app speaks, as far as its owner says so.
+/// The version of HTTP that an app speaks, as its owner declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppProtocol {
     /// HTTP/1.1.
@@ -11,13 +11,13 @@ pub enum AppProtocol {
     Http2,
 }
 
-/// A text that names no version of HTTP.
+/// The error for a text that is not a version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("want http1 or h2c")]
 pub struct UnknownProtocol;
 
 impl AppProtocol {
-    /// Returns the word for it in annotations and in the environment.
+    /// Returns its name in annotations and in the environment.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Http1 => "http1",

@@ -1,12 +1,12 @@
-//! How long to wait before another try.
+//! The pauses between attempts.
 
 use std::time::Duration;
 
-/// Doublings beyond which any bound is reached.
+/// Number of doublings after which any limit is reached.
 const MOST_DOUBLINGS: u32 = 16;
 
-/// The pause after so many `failures` in a row: `first` after the first, each twice the one before, and none longer than
-/// `longest`.
+/// Returns the pause after `failures` failures in a row: `first` after the first, then twice the previous one each
+/// time, up to `longest`.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -19,7 +19,7 @@ pub fn pause([first, longest]: [Duration; 2], failures: u32) -> Duration {
     first.saturating_mul(1 << doublings).min(longest)
 }
 
-/// Failures in a row, and the pauses that they ask for ([`pause`]).
+/// Counts failures in a row, and computes their pauses ([`pause`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     bounds: [Duration; 2],
@@ -27,23 +27,23 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// None yet. The first pause is `bounds[0]`, and none is longer than `bounds[1]`.
+    /// Creates a counter without failures. The first pause is `bounds[0]`, and the longest `bounds[1]`.
     pub const fn new(bounds: [Duration; 2]) -> Self {
         Self { bounds, failures: 0 }
     }
 
-    /// One more failure: how long to wait now.
+    /// Records a failure, and returns the pause after it.
     pub fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         pause(self.bounds, self.failures)
     }
 
-    /// How many there were since the last success.
+    /// Returns the number of failures since the last success.
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// It succeeded: the next pause is the first again.
+    /// Records a success: the next pause is the first again.
     pub const fn succeeded(&mut self) {
         self.failures = 0;
     }

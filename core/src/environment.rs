@@ -1,23 +1,23 @@
-//! The environment of a program, read once: text becomes types here, and all mistakes are told at once.
+//! Parses a program's environment once, and reports all faults at once.
 
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A variable that cannot be used.
+/// A variable with a missing or invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{name}={value:?}: {problem}")]
 pub struct Fault {
     /// The variable.
     pub name: &'static str,
-    /// What it says; empty if it is not set.
+    /// Its value; empty if it is not set.
     pub value: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what is expected.
     pub problem: String,
 }
 
-/// Reads variables through a lookup, so that tests need no environment. A variable that is faulty is noted
-/// and read as a value that nobody will use, because [`Self::finish`] refuses it.
+/// Reads variables through a lookup function, so that tests need no environment. A faulty variable is recorded and
+/// read as a placeholder, which is never used because [`Self::finish`] then fails.
 #[derive(Debug)]
 pub struct Environment<F> {
     lookup: F,
@@ -25,17 +25,17 @@ pub struct Environment<F> {
 }
 
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
-    /// Nothing read yet.
+    /// Creates a reader that has read nothing yet.
     pub const fn new(lookup: F) -> Self {
         Self { lookup, faults: Vec::new() }
     }
 
-    /// The text of a variable; `None` if it is not set or empty.
+    /// Returns the text of a variable; `None` if it is not set or empty.
     pub fn text(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|text| !text.is_empty())
     }
 
-    /// A variable that may be absent. `want` says what would be right.
+    /// Reads an optional variable. `want` describes what is expected.
     pub fn read<T: FromStr>(&mut self, name: &'static str, default: T, want: &str) -> T {
         let Some(text) = self.text(name) else { return default };
         text.parse().unwrap_or_else(|_| {
@@ -44,7 +44,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         })
     }
 
-    /// A variable that must be there. `unused` stands in for one that is faulty.
+    /// Reads a required variable. `unused` is the placeholder if it is faulty.
     pub fn required<T: FromStr>(&mut self, name: &'static str, unused: T, want: &str) -> T {
         if self.text(name).is_none() {
             self.fault(name, "", format!("not set; want {want}"));
@@ -52,7 +52,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         self.read(name, unused, want)
     }
 
-    /// A port from 1 to 65535; without a `default` it must be there.
+    /// Reads a port from 1 to 65535, which is required if there is no `default`.
     pub fn port(&mut self, name: &'static str, default: Option<u16>) -> u16 {
         let want = "a port number from 1 to 65535";
         let port = match default {
@@ -65,16 +65,16 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         port
     }
 
-    /// Notes what is wrong with a variable.
+    /// Records a fault of a variable.
     pub fn fault(&mut self, name: &'static str, value: &str, problem: String) {
         self.faults.push(Fault { name, value: value.to_owned(), problem });
     }
 
-    /// `config`, if nothing was wrong.
+    /// Returns `config` if there were no faults.
     ///
     /// # Errors
     ///
-    /// All faults, in the order in which they were found.
+    /// Returns all faults, in the order in which they were found.
     pub fn finish<T>(self, config: T) -> Result<T, Vec<Fault>> {
         if self.faults.is_empty() { Ok(config) } else { Err(self.faults) }
     }

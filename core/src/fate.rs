@@ -1,24 +1,24 @@
-//! What became of a request, as far as its sender can know. Whether it may be sent once more turns on this alone.
+//! What happened to a request, as far as its sender can know. Whether it may be sent again depends only on this.
 
 use http::HeaderMap;
 
 use crate::headers;
 
-/// What became of a request.
+/// What happened to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
-    /// Not a byte of it was written: it may go anywhere.
+    /// Nothing of it was sent: it may go anywhere.
     NeverSent,
-    /// Its peer has said that it did nothing with it: it may go elsewhere.
+    /// Its peer reported that it did not process it: it may go elsewhere.
     RefusedByPeer,
-    /// Some of it was written, and no answer came: its app may have done what it asks for.
+    /// Some of it was sent, and no answer came: the app may have processed it.
     MaybeSent,
-    /// An answer came.
+    /// An answer was received.
     Answered,
 }
 
 impl Fate {
-    /// The word for it in [`headers::FATE`].
+    /// Returns its value in [`headers::FATE`].
     pub const fn word(self) -> &'static str {
         match self {
             Self::NeverSent => "never-sent",
@@ -28,8 +28,8 @@ impl Fate {
         }
     }
 
-    /// What the hop behind says in the head of its own answer became of the request; an answer without its word is the
-    /// app's. To be asked of a queue-proxy only, which strips the header from what its app says.
+    /// Returns the fate that the next hop reports in the head of its answer; an answer without the header is the app's.
+    /// Use it only for answers of a queue-proxy, which removes the header from what its app sends.
     pub fn told(answer: &HeaderMap) -> Self {
         let said = answer.get(headers::FATE);
         let known = [Self::NeverSent, Self::RefusedByPeer, Self::MaybeSent];

@@ -1,11 +1,11 @@
-//! Names of the headers by which the programs speak to one another. Headers from outside that speak for
-//! us are stripped at the edge ([`FOR_EBB_ALONE`]), before ours are set.
+//! Headers that the programs send to each other. Headers from outside that only Ebb may set ([`FOR_EBB_ALONE`]) are
+//! removed at the edge.
 
 use http::{HeaderMap, HeaderName};
 
 /// Asks a component to prove that it is in the path; the value names the component.
 pub const PROBE: HeaderName = HeaderName::from_static("k-network-probe");
-/// A text that an ingress wants echoed with its probe.
+/// A text that an ingress expects back with its probe.
 pub const PROBE_HASH: HeaderName = HeaderName::from_static("k-network-hash");
 /// The value of [`PROBE`] that a queue-proxy answers to.
 pub const PROBE_QUEUE: &str = "queue";
@@ -19,26 +19,26 @@ pub const ACTIVATOR_PROBE_AGENT: &str = "Knative-Activator-Probe";
 pub const AUTOSCALER_PROBE_AGENT: &str = "Knative-Autoscaling-Probe";
 /// On a probe of a queue-proxy: milliseconds to hold the answer until the app is ready (a held probe).
 pub const PROBE_HOLD_MS: HeaderName = HeaderName::from_static("ebb-probe-hold-ms");
-/// On every answer to a probe: this is a queue-proxy speaking, whatever the status.
+/// On every answer to a probe: a queue-proxy answered, whatever the status.
 pub const PROBED_BY: HeaderName = HeaderName::from_static("ebb-probed");
-/// Marks a kubelet's probe that something else rewrote.
+/// Marks a kubelet's probe that was rewritten.
 pub const KUBELET_PROBE: HeaderName = HeaderName::from_static("k-kubelet-probe");
 /// Names the proxy that a request came through.
 pub const PROXY_REQUEST: HeaderName = HeaderName::from_static("k-proxy-request");
 /// The value of [`PROXY_REQUEST`] that the activator sets.
 pub const PROXY_ACTIVATOR: &str = "activator";
-/// The secret that the platform gave to one pod; who sends it speaks for Ebb.
+/// The secret of one pod; a sender that knows it is trusted as Ebb.
 pub const POD_NONCE: HeaderName = HeaderName::from_static("ebb-pod-nonce");
-/// The `Host` that the client sent, where a proxy had to write another.
+/// The client's `Host`, if a proxy replaced it.
 pub const ORIGINAL_HOST: HeaderName = HeaderName::from_static("k-original-host");
 /// The revision that a request is for (the reference's ports only).
 pub const REVISION: HeaderName = HeaderName::from_static("knative-serving-revision");
 /// The namespace of [`REVISION`].
 pub const NAMESPACE: HeaderName = HeaderName::from_static("knative-serving-namespace");
-/// On an error reply made by Ebb: which rule made it, in one word.
+/// On an error reply made by Ebb: the rule that caused it, in one word.
 pub const REASON: HeaderName = HeaderName::from_static("ebb-reason");
-/// On an error reply of a queue-proxy: what became of the request ([`crate::fate::Fate`]). An activator decides by it
-/// whether the request may be sent elsewhere.
+/// On an error reply of a queue-proxy: what happened to the request ([`crate::fate::Fate`]). An activator decides by
+/// it whether the request may be sent elsewhere.
 pub const FATE: HeaderName = HeaderName::from_static("ebb-fate");
 
 /// Headers that only Ebb's own programs may set.
@@ -54,8 +54,8 @@ pub static FOR_EBB_ALONE: [HeaderName; 9] = [
     NAMESPACE,
 ];
 
-/// Whether `fields` has any of `names`. Most heads have few names and none of ours: to go through theirs costs less than
-/// to look each of ours up.
+/// Returns whether `fields` has any of `names`. It searches `fields`, because most requests have few headers and none
+/// of `names`.
 pub fn has_any(fields: &HeaderMap, names: &[HeaderName]) -> bool {
     fields.keys().any(|name| names.contains(name))
 }

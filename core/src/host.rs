@@ -2,48 +2,48 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use thiserror::Error;
 
-/// Longest name of a host, in bytes (RFC 1035, section 2.3.4, without the dots at both ends).
+/// Maximum length of a host, in bytes (RFC 1035, section 2.3.4, without the dots at both ends).
 const MAX_NAME: usize = 253;
-/// Longest label of one, in bytes.
+/// Maximum length of a label, in bytes.
 const MAX_LABEL: usize = 63;
 
-/// A name by which clients reach a service through the gateway: `hello.example.com`, or `*.example.com` for every name
-/// below `example.com`. Always in lower case, as the host name of a Gateway's listener is.
+/// A host by which clients reach a service through the gateway: `hello.example.com`, or `*.example.com` for every
+/// name below `example.com`. Always in lower case, like the hostname of a Gateway's listener.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(Box<str>);
 
-/// Why a text is not the name of a host.
+/// Why a text is not a valid host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotAHost {
-    /// It is longer than DNS allows, or one of its labels is.
+    /// It, or one of its labels, is longer than DNS allows.
     #[error("is too long for the name of a host")]
     TooLong,
     /// It has capital letters.
     #[error("is not in lower case")]
     Capital,
-    /// It is an IP address, which no certificate and no listener names.
+    /// It is an IP address, which certificates and listeners do not name.
     #[error("is an IP address")]
     Address,
-    /// A `*` stands elsewhere than alone as the first label.
+    /// A `*` is not alone in the first label.
     #[error("has a * that is not its whole first label")]
     Wildcard,
-    /// Anything else.
+    /// Another error.
     #[error("is not the name of a host")]
     Malformed,
 }
 
 impl Host {
-    /// The name as it is written.
+    /// Returns the host as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What every name that it stands for ends with, without the dot in front; `None` if it stands for one name.
+    /// Returns a wildcard's suffix without its leading dot; `None` if the host is not a wildcard.
     pub fn parent(&self) -> Option<&str> {
         self.0.strip_prefix("*.")
     }
 
-    /// Whether it stands for every name that `other` stands for.
+    /// Returns whether it matches every name that `other` matches.
     pub fn covers(&self, other: &Self) -> bool {
         match self.parent() {
             None => self == other,

@@ -1,7 +1,7 @@
-//! Ebb's vocabulary: what the four programs say to one another and how they name it.
+//! Ebb's common types: the messages between the four programs, and the names in them.
 //!
-//! This crate never does I/O, never reads a clock and knows nothing of Kubernetes. Whatever decides
-//! takes the time as a [`Tick`] and its facts as arguments.
+//! This crate does no I/O, reads no clock and knows nothing of Kubernetes. Decisions take the time as a [`Tick`], and
+//! facts as arguments.
 //!
 //! Read first: [`ServiceKey`] (who) and [`stat::Stat`] (what one pod reports).
 

@@ -1,9 +1,9 @@
-//! What an activator and the autoscaler say to one another, on one HTTP/2 stream that is always open.
+//! The messages between activators and the autoscaler, on one HTTP/2 stream that is always open.
 //!
-//! Up go reports; down come tables: which services there are, on which port, and their pods. Every
-//! [`ServiceEntry`] tells all there is to know of its service, so that a lost or repeated message does no
-//! harm, and a new stream begins with all of them. An activator has a stream to each of several autoscalers, of
-//! which one leads: its tables count, and what pods announce counts whoever heard it. Messages are protobuf, each preceded by its length
+//! Activators send reports. The autoscaler sends tables: the services, their ports and their pods. Every
+//! [`ServiceEntry`] contains the complete state of its service, so that a lost or repeated message does no harm, and
+//! a new stream begins with all of them. An activator has a stream to each autoscaler. Only the leader's tables are
+//! valid; announcements of pods are valid from every autoscaler. Messages are protobuf, each preceded by its length
 //! ([`frame`], [`Frames`]).
 
 use std::{fmt, mem::take, time::Duration};
@@ -16,34 +16,34 @@ use crate::{ServiceKey, stat::WireStatMessages};
 
 /// The path of the stream on the autoscaler.
 pub const PATH: &str = "/v1/activators";
-/// Longest message that is read, in bytes. A table of 1 000 pods has some 100 KiB; a longer one comes in pieces
+/// Maximum length of a message, in bytes. A table of 1 000 pods has some 100 KiB; a longer one is split into pieces
 /// ([`Down::pieces`]).
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// A table is put together of at most so many pieces.
+/// Maximum number of pieces of a table.
 pub const MOST_PIECES: usize = 128;
 
-/// An activator that has nothing to say says so this often, by a message with nothing in it, if it promised that in its
-/// [`Hello`].
+/// Interval of the empty messages that an activator sends when it has nothing to report, if it promised heartbeats in
+/// its [`Hello`].
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 
-/// From an activator to the autoscaler. One with nothing in it is a heartbeat.
+/// A message from an activator to the autoscaler. An empty one is a heartbeat.
 #[derive(Clone, PartialEq, Message)]
 pub struct Up {
-    /// Who speaks; said in the first message.
+    /// The sender, in the first message.
     #[prost(message, optional, tag = "1")]
     pub hello: Option<Hello>,
-    /// What it carried.
+    /// The traffic that it carried.
     #[prost(message, optional, tag = "2")]
     pub stats: Option<WireStatMessages>,
-    /// The services it answers for, or why it cannot.
+    /// The services that it listens for, or why it cannot.
     #[prost(message, repeated, tag = "3")]
     pub listening: Vec<Listening>,
-    /// The services whose requests gave up since the last report because no pod answered: each at most once.
+    /// The services whose requests gave up since the last report because no pod answered, each at most once.
     #[prost(message, repeated, tag = "4")]
     pub unanswered: Vec<Unanswered>,
 }
 
-/// An activator introduces itself.
+/// Introduces an activator.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct Hello {
     /// Its name, unique among activators.
@@ -52,8 +52,7 @@ pub struct Hello {
     /// The address at which it takes requests, without a port.
     #[prost(string, tag = "2")]
     pub address: String,
-    /// Whether it is never silent for longer than [`HEARTBEAT_EVERY`]. The silence of one that promises nothing means
-    /// nothing.
+    /// Whether it is never silent for longer than [`HEARTBEAT_EVERY`]. If not, its silence has no meaning.
     #[prost(bool, tag = "3")]
     pub heartbeats: bool,
 }
@@ -70,12 +69,12 @@ pub struct Listening {
     /// The port it listens on.
     #[prost(uint32, tag = "3")]
     pub port: u32,
-    /// Empty if it listens; else why it cannot.
+    /// Why it cannot listen; empty if it listens.
     #[prost(string, tag = "4")]
     pub error: String,
 }
 
-/// Requests of a service waited for the whole activation deadline, and none of its pods took any.
+/// Requests of a service that waited for the whole activation deadline without a pod that took them.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct Unanswered {
     /// The service's namespace.
@@ -84,53 +83,54 @@ pub struct Unanswered {
     /// The service's name.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// How many gave up.
+    /// The number of requests that gave up.
     #[prost(uint32, tag = "3")]
     pub requests: u32,
 }
 
-/// From the autoscaler to an activator.
+/// A message from the autoscaler to an activator.
 #[derive(Clone, PartialEq, Message)]
 pub struct Down {
     /// Services that are new or changed.
     #[prost(message, repeated, tag = "1")]
     pub services: Vec<ServiceEntry>,
-    /// Services and routes that are gone, as `namespace/name`.
+    /// Services and routes that no longer exist, as `namespace/name`.
     #[prost(string, repeated, tag = "2")]
     pub gone: Vec<String>,
-    /// Whether these are all services and routes there are: others are to be forgotten.
+    /// Whether these are all services and routes: the activator must forget others.
     #[prost(bool, tag = "3")]
     pub complete: bool,
-    /// Whether the sender leads. Tables (the three above, the routes, the hosts and the certificates) of one that does not are not obeyed. An autoscaler of
-    /// before there were several says nothing, and leads.
+    /// Whether the sender leads. Tables (the three fields above, the routes, the hosts and the certificates) of one
+    /// that does not lead are ignored. An autoscaler from before there could be several does not set it, and leads.
     #[prost(bool, optional, tag = "4")]
     pub leads: Option<bool>,
-    /// What pods said of themselves just now, whoever leads.
+    /// Pods that announced themselves, from any autoscaler.
     #[prost(message, repeated, tag = "5")]
     pub announced: Vec<AnnouncedPod>,
-    /// All autoscalers, as `ip:port`; empty if that is not said here.
+    /// The addresses of all autoscalers, as `ip:port`; empty if not stated.
     #[prost(string, repeated, tag = "6")]
     pub replicas: Vec<String>,
-    /// Routes that are new or changed; one that is gone is told of as services are.
+    /// Routes that are new or changed. Routes that no longer exist are in `gone`.
     #[prost(message, repeated, tag = "7")]
     pub routes: Vec<RouteEntry>,
-    /// Services and routes whose names at the gateway are new or changed, all at once: a name that moves from one to another
-    /// is nobody's at no time. With a complete table those that are not among them have none.
+    /// Services and routes whose hosts are new or changed, all in one message, so that a host that moves always has
+    /// an owner. With a complete table, those that are missing here have no hosts.
     #[prost(message, repeated, tag = "8")]
     pub hosts: Vec<HostsEntry>,
-    /// Certificates that are new or changed. With a complete table those are forgotten that are neither among
-    /// them nor named by any hosts.
+    /// Certificates that are new or changed. With a complete table, the activator must forget those that are neither
+    /// here nor named by any hosts.
     #[prost(message, repeated, tag = "9")]
     pub certificates: Vec<CertificateEntry>,
-    /// Whether the sender does not know which hosts there are, though the table is complete: those that are known stay.
+    /// Whether the sender does not know the hosts, although the table is complete: the activator keeps those that it
+    /// knows.
     #[prost(bool, tag = "10")]
     pub hosts_unknown: bool,
-    /// Whether the table goes on in the next message: only the last one says whether it is complete.
+    /// Whether the table continues in the next message; only the last one states whether it is complete.
     #[prost(bool, tag = "11")]
     pub continues: bool,
 }
 
-/// The names by which the gateway knows a service or a route; each name is that of one at most.
+/// The hosts of a service or a route at the gateway; each host belongs to at most one.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct HostsEntry {
     /// The namespace of the service or the route.
@@ -139,18 +139,18 @@ pub struct HostsEntry {
     /// Its name.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// Its names at the gateway, as [`crate::Host`] writes them; without any, the gateway does not know it.
+    /// Its hosts, as [`crate::Host`] writes them; if empty, the gateway does not serve it.
     #[prost(string, repeated, tag = "3")]
     pub hosts: Vec<String>,
-    /// The certificate of its names, by the name of its Secret in the same namespace; empty: no TLS is spoken for them.
+    /// The name of the Secret, in the same namespace, with the certificate of its hosts; if empty, they have no TLS.
     #[prost(string, tag = "4")]
     pub tls_secret: String,
-    /// Whether requests that come without TLS are sent to the same address with it.
+    /// Whether requests without TLS are redirected to the same address with TLS.
     #[prost(bool, tag = "5")]
     pub https_redirect: bool,
 }
 
-/// A certificate, as a Secret of type `kubernetes.io/tls` has it. One that cannot be used any more comes without a chain.
+/// A certificate from a Secret of type `kubernetes.io/tls`. One that is no longer valid has an empty chain.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 #[prost(skip_debug)]
 pub struct CertificateEntry {
@@ -160,16 +160,16 @@ pub struct CertificateEntry {
     /// The Secret's name.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// The chain of certificates, in PEM form.
+    /// The certificate chain, in PEM format.
     #[prost(bytes = "bytes", tag = "3")]
     pub chain: Bytes,
-    /// The private key of the first of them, in PEM form.
+    /// The private key of its first certificate, in PEM format.
     #[prost(bytes = "bytes", tag = "4")]
     pub key: Bytes,
 }
 
 impl fmt::Debug for CertificateEntry {
-    /// The key is nobody's to read.
+    /// Does not show the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { namespace, name, chain, .. } = self;
         let chain = chain.len();
@@ -182,7 +182,7 @@ impl fmt::Debug for CertificateEntry {
 }
 
 impl CertificateEntry {
-    /// The Secret that it is in.
+    /// Returns its Secret.
     pub fn secret(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
@@ -200,12 +200,12 @@ pub struct AnnouncedPod {
     /// The pod.
     #[prost(message, optional, tag = "3")]
     pub pod: Option<PodEntry>,
-    /// Whether it leaves, rather than comes.
+    /// Whether it is draining.
     #[prost(bool, tag = "4")]
     pub draining: bool,
 }
 
-/// All that an activator must know of a service.
+/// The complete state of a service for an activator.
 #[derive(Clone, PartialEq, Message)]
 pub struct ServiceEntry {
     /// The service's namespace.
@@ -217,45 +217,46 @@ pub struct ServiceEntry {
     /// The port on which every activator takes its requests.
     #[prost(uint32, tag = "3")]
     pub port: u32,
-    /// Requests that one pod may execute at once; 0 is unlimited.
+    /// Maximum number of concurrent requests per pod; 0 is unlimited.
     #[prost(uint32, tag = "4")]
     pub container_concurrency: u32,
-    /// Requests held at most.
+    /// Maximum number of held requests.
     #[prost(uint32, tag = "5")]
     pub queue_depth: u32,
-    /// A request is held at most this long, in milliseconds.
+    /// The longest time for which a request is held, in milliseconds.
     #[prost(uint64, tag = "6")]
     pub activation_deadline_ms: u64,
-    /// A request takes at most this long once a pod has it, in milliseconds.
+    /// The time limit of a request once a pod has it, in milliseconds.
     #[prost(uint64, tag = "7")]
     pub request_timeout_ms: u64,
-    /// Why the service has no pods that could serve, in words for a client; empty if nothing is wrong.
+    /// Why no pod can serve, in words for a client; empty if nothing is wrong.
     #[prost(string, tag = "8")]
     pub trouble: String,
-    /// Its pods, those that are starting among them; not those that drain.
+    /// Its pods, including those that are starting, without those that drain.
     #[prost(message, repeated, tag = "9")]
     pub pods: Vec<PodEntry>,
-    /// How many activators take the service's requests; 0 and 1 are this one alone.
+    /// The number of activators that share the service; 0 and 1 mean only this one.
     #[prost(uint32, tag = "10")]
     pub activators: u32,
-    /// Which of them this one is ([`activator_index`]); means nothing if it is alone.
+    /// The index of this activator among them ([`activator_index`]); not used if there is only one.
     #[prost(uint32, tag = "11")]
     pub activator_index: u32,
-    /// Whether pods are chosen as the reference does, and not as Ebb does.
+    /// Whether pods are chosen by the reference's rules instead of Ebb's.
     #[prost(bool, tag = "12")]
     pub reference_placement: bool,
-    /// A client's connection that is older is asked to go, in milliseconds; 0 is off.
+    /// The age at which a client's connection is asked to close, in milliseconds; 0 disables it.
     #[prost(uint64, tag = "13")]
     pub max_connection_age_ms: u64,
-    /// An upgraded connection without a byte for so long is ended, in milliseconds; 0 is off.
+    /// The time without a byte after which an upgraded connection is closed, in milliseconds; 0 disables it.
     #[prost(uint64, tag = "14")]
     pub tunnel_idle_timeout_ms: u64,
-    /// The version of HTTP that its app speaks, as [`crate::AppProtocol`] writes it; empty if nobody says so.
+    /// The version of HTTP that its app speaks, as [`crate::AppProtocol`] writes it; empty if undeclared.
     #[prost(string, tag = "15")]
     pub app_protocol: String,
 }
 
-/// All that an activator must know of a route: a Service that divides its requests between others of its namespace.
+/// The complete state of a route for an activator: a Service that divides its requests between others of its
+/// namespace.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct RouteEntry {
     /// The route's namespace.
@@ -267,35 +268,35 @@ pub struct RouteEntry {
     /// The port on which every activator takes its requests.
     #[prost(uint32, tag = "3")]
     pub port: u32,
-    /// Those that get its requests.
+    /// The services of its split.
     #[prost(message, repeated, tag = "4")]
     pub targets: Vec<SplitTarget>,
-    /// What keeps a user with one of them; absent, each request is for itself.
+    /// The request's value that keeps a user with one target; without it, each request is assigned independently.
     #[prost(message, optional, tag = "5")]
     pub by: Option<SplitKey>,
-    /// A client's connection that is older is asked to go, in milliseconds; 0 is off.
+    /// The age at which a client's connection is asked to close, in milliseconds; 0 disables it.
     #[prost(uint64, tag = "6")]
     pub max_connection_age_ms: u64,
-    /// An upgraded connection without a byte for so long is ended, in milliseconds; 0 is off.
+    /// The time without a byte after which an upgraded connection is closed, in milliseconds; 0 disables it.
     #[prost(uint64, tag = "7")]
     pub tunnel_idle_timeout_ms: u64,
 }
 
-/// A service that gets a part of a route's requests.
+/// A service that gets a share of a route's requests.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct SplitTarget {
     /// The service, in the route's namespace.
     #[prost(string, tag = "1")]
     pub service: String,
-    /// Its part of the sum of all weights.
+    /// Its share of the sum of all weights.
     #[prost(uint32, tag = "2")]
     pub weight: u32,
-    /// Why it cannot take its part, in words for a client; empty if it can.
+    /// Why it cannot take its share, in words for a client; empty if it can.
     #[prost(string, tag = "3")]
     pub trouble: String,
 }
 
-/// Where in a request the value is that keeps a user with one target: one of the two is said.
+/// The value that keeps a user with one target: exactly one of the fields is set.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct SplitKey {
     /// The name of a cookie.
@@ -315,20 +316,20 @@ pub struct PodEntry {
     /// Its queue-proxy, as `ip:port`.
     #[prost(string, tag = "2")]
     pub address: String,
-    /// The pod's secret: who sends it speaks for Ebb.
+    /// The pod's secret: a sender that knows it is trusted as Ebb.
     #[prost(string, tag = "3")]
     pub nonce: String,
-    /// Whether it has no queue-proxy: it is ready because it is named, nobody asks it, and nothing that is Ebb's
-    /// own is sent to it.
+    /// Whether it has no queue-proxy. Such a pod is ready if it is listed; it is not probed, and nothing of Ebb's own is
+    /// sent to it.
     #[prost(bool, tag = "4")]
     pub direct: bool,
 }
 
-/// A piece of a table is to be no longer than this, in bytes, unless a single entry is.
+/// Maximum length of a piece of a table, in bytes, unless a single entry is longer.
 const PIECE_BYTES: usize = 2 * 1024 * 1024;
 
 impl Down {
-    /// Returns the message in pieces that can be read each, all but the last of which say that they continue.
+    /// Splits the message into pieces of readable length; all but the last are marked as continued.
     pub fn pieces(mut self) -> Vec<Self> {
         if self.encoded_len() <= PIECE_BYTES {
             return vec![self];
@@ -358,7 +359,7 @@ impl Down {
         pieces
     }
 
-    /// Adds the piece that follows.
+    /// Appends the next piece.
     pub fn append(&mut self, next: Self) {
         self.services.extend(next.services);
         self.gone.extend(next.gone);
@@ -371,56 +372,56 @@ impl Down {
         self.continues = next.continues;
     }
 
-    /// Whether its tables are to be obeyed.
+    /// Returns whether its tables are valid.
     pub fn is_of_the_leader(&self) -> bool {
         self.leads != Some(false)
     }
 }
 
 impl AnnouncedPod {
-    /// The service that this is about.
+    /// Returns the service.
     pub fn service(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 }
 
 impl Listening {
-    /// The service that this is about.
+    /// Returns the service.
     pub fn service(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 }
 
 impl Unanswered {
-    /// The service that this is about.
+    /// Returns the service.
     pub fn service(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 }
 
 impl ServiceEntry {
-    /// The service that this is about.
+    /// Returns the service.
     pub fn service(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 }
 
 impl HostsEntry {
-    /// The service or the route that this is about.
+    /// Returns the service or the route.
     pub fn service(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 }
 
 impl RouteEntry {
-    /// The route that this is about.
+    /// Returns the route.
     pub fn route(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 }
 
-/// Which of the activators at `addresses` the one at `own` is, in ascending order of their text; `None` if it is
-/// none of them. All must count alike: by this each knows which pods are its own.
+/// Returns the index of `own` among the activators at `addresses`, in ascending order of their text; `None` if it is
+/// not among them. All must compute it alike, because it determines each one's pods.
 pub fn activator_index<'a>(addresses: impl IntoIterator<Item = &'a str>, own: &str) -> Option<u32> {
     let (mut before, mut found) = (0, false);
     for address in addresses {
@@ -430,45 +431,45 @@ pub fn activator_index<'a>(addresses: impl IntoIterator<Item = &'a str>, own: &s
     found.then_some(before)
 }
 
-/// A message that cannot be read. The stream cannot be read on after it.
+/// A message that cannot be decoded. The stream is unusable after it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// The length is beyond the bound.
+    /// The length exceeds the maximum.
     #[error("a message of {0} bytes exceeds the bound of {MAX_MESSAGE_BYTES}")]
     TooLong(usize),
-    /// The bytes are no such message.
+    /// The bytes are not such a message.
     #[error("not a message: {0}")]
     Malformed(#[from] prost::DecodeError),
 }
 
-/// `message` with its length before it.
+/// Encodes `message`, preceded by its length.
 pub fn frame(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut bytes = BytesMut::with_capacity(4 + length);
-    // A message of ours stays far below 4 GiB; one that did not would be refused by its reader.
+    // Ebb's messages are far below 4 GiB; the reader would refuse a longer one.
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-    // A BytesMut grows as it is written to.
+    // A BytesMut grows when it is written to.
     let _ = message.encode(&mut bytes);
     bytes.freeze()
 }
 
-/// Puts messages together from the pieces in which they arrive.
+/// Reassembles messages from the chunks in which they arrive.
 #[derive(Debug, Default)]
 pub struct Frames {
     buffer: BytesMut,
 }
 
 impl Frames {
-    /// Takes a piece.
+    /// Adds a chunk.
     pub fn push(&mut self, piece: &[u8]) {
         self.buffer.extend_from_slice(piece);
     }
 
-    /// The next whole message, if there is one.
+    /// Returns the next complete message, if there is one.
     ///
     /// # Errors
     ///
-    /// [`FrameError`]; nothing that follows can be read.
+    /// Returns a [`FrameError`]; the rest of the stream is then unusable.
     pub fn next_message<M: Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
         let Some(prefix) = self.buffer.first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
@@ -495,7 +496,7 @@ mod tests {
         Up { hello: Some(Hello { name, address, heartbeats: false }), ..Up::default() }
     }
 
-    /// A [`ServiceEntry`] of before activators shared a service, as far as it matters.
+    /// The relevant part of a [`ServiceEntry`] from before activators shared services.
     #[derive(Clone, PartialEq, Message)]
     struct OldEntry {
         #[prost(string, tag = "2")]
@@ -524,7 +525,7 @@ mod tests {
         assert_eq!(OldEntry::decode(&*new.encode_to_vec()).unwrap(), old);
     }
 
-    /// An [`Up`] of before activators told of requests that no pod answered.
+    /// An [`Up`] from before activators reported requests that no pod answered.
     #[derive(Clone, PartialEq, Message)]
     struct OldUp {
         #[prost(message, repeated, tag = "3")]
@@ -542,7 +543,7 @@ mod tests {
         assert_eq!(Up::decode(&*new.encode_to_vec()).unwrap(), new);
     }
 
-    /// A [`Hello`] of before there were heartbeats.
+    /// A [`Hello`] from before there were heartbeats.
     #[derive(Clone, PartialEq, Message)]
     struct OldHello {
         #[prost(string, tag = "1")]
@@ -564,7 +565,8 @@ mod tests {
         assert_eq!(frames.next_message(), Ok(Some(OldUp { listening: vec![] })));
     }
 
-    /// A [`Down`] of before there were several autoscalers, and a [`PodEntry`] of before pods without queue-proxy.
+    /// A [`Down`] from before there were several autoscalers, and a [`PodEntry`] from before there were pods without
+    /// a queue-proxy.
     #[derive(Clone, PartialEq, Message)]
     struct OldDown {
         #[prost(string, repeated, tag = "2")]

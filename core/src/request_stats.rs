@@ -1,13 +1,13 @@
-//! Concurrency averaged by time, and requests counted, from events that carry their own times.
+//! Time-averaged concurrency and request counts, computed from timestamped events.
 //!
-//! The arithmetic is the reference's, in its order, so that `request_stats.json` holds to the last bit:
-//! every event first adds `concurrency × elapsed`, then changes the concurrency.
+//! The arithmetic is the reference's, in its order, so that `request_stats.json` holds to the last bit: every event
+//! first adds `concurrency × elapsed`, then changes the concurrency.
 
 use std::time::Duration;
 
 use crate::Tick;
 
-/// Whether a request came straight from a client or through an activator, which counts it too.
+/// Whether a request came directly from a client, or through an activator, which counts it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// From a client.
@@ -16,7 +16,7 @@ pub enum Origin {
     Proxied,
 }
 
-/// What happened since the report before.
+/// The statistics since the previous report.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
     /// Requests in flight, averaged by time.
@@ -43,7 +43,7 @@ pub struct RequestStats {
 }
 
 impl RequestStats {
-    /// Begins to count at `now`.
+    /// Starts counting at `now`.
     pub const fn new(now: Tick) -> Self {
         Self {
             last_change: now,
@@ -57,7 +57,7 @@ impl RequestStats {
         }
     }
 
-    /// A request begins.
+    /// Records that a request began.
     pub fn begin(&mut self, now: Tick, origin: Origin) {
         self.integrate(now);
         self.requests += 1.0;
@@ -68,7 +68,7 @@ impl RequestStats {
         }
     }
 
-    /// A request ends.
+    /// Records that a request ended.
     pub fn end(&mut self, now: Tick, origin: Origin) {
         self.integrate(now);
         self.concurrency -= 1.0;
@@ -77,12 +77,12 @@ impl RequestStats {
         }
     }
 
-    /// Requests in flight.
+    /// Returns the number of requests in flight.
     pub const fn in_flight(&self) -> f64 {
         self.concurrency
     }
 
-    /// Reports the time since the last report, and starts anew.
+    /// Returns the report since the last one, and starts a new one.
     pub fn report(&mut self, now: Tick) -> Report {
         self.integrate(now);
         let average = |sum: f64| if self.seconds_in_use > 0.0 { sum / self.seconds_in_use } else { 0.0 };
@@ -100,7 +100,7 @@ impl RequestStats {
         report
     }
 
-    /// Adds up to `now`; an event from the past adds no time.
+    /// Integrates up to `now`; an event from the past adds no time.
     fn integrate(&mut self, now: Tick) {
         if now <= self.last_change {
             return;
@@ -113,7 +113,7 @@ impl RequestStats {
     }
 }
 
-/// Seconds as the reference computes them: whole seconds plus the rest, each exact on its own.
+/// Returns seconds as the reference computes them: whole seconds plus the fraction, each exact on its own.
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs() as f64 + f64::from(duration.subsec_nanos()) / 1e9
 }

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// A service: its namespace and its name.
+/// Identifies a service by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
     /// The Kubernetes namespace; `local` for services of `ebb run`.
@@ -11,7 +11,7 @@ pub struct ServiceKey {
     pub name: String,
 }
 
-/// A text that does not name a service.
+/// The error for a text that does not name a service.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{0:?} does not name a service: want namespace/name, each of 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-'"
@@ -19,12 +19,12 @@ pub struct ServiceKey {
 pub struct InvalidServiceKey(pub String);
 
 impl ServiceKey {
-    /// A key from names that the caller took from a trusted place.
+    /// Creates a key from trusted names, without validation.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// Whether `label` is an RFC 1123 label, as names of namespaces and Services are.
+    /// Returns whether `label` is an RFC 1123 label, as names of namespaces and Services are.
     pub fn is_valid_name(label: &str) -> bool {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

@@ -1,21 +1,21 @@
-//! The wire form of a measurement: the reference's protobuf messages, field for field
-//! (`spec/autoscaler.md`, section 2.1), so that either side may be the reference's.
+//! The wire format of measurements: the reference's protobuf messages, field for field (`spec/autoscaler.md`, section
+//! 2.1), so that either side may be the reference's.
 
 use prost::Message;
 
 use crate::ServiceKey;
 
-/// On the port of the stats, where the autoscaler, which proves itself by the pod's nonce, has a queue-proxy ask its
-/// clients to connect anew (`POST`).
+/// The path on the stats port for a `POST` with which the autoscaler, authenticated by the pod's nonce, makes a
+/// queue-proxy ask its clients to reconnect.
 pub const RENEW_PATH: &str = "/renew-connections";
 
-/// Largest encoded [`Stat`] that is read, in bytes. The reference reads at most 336 as well.
+/// Maximum size of an encoded [`Stat`], in bytes, as in the reference.
 pub const MAX_STAT_BYTES: usize = 336;
 
 /// The content type of an encoded [`Stat`].
 pub const CONTENT_TYPE: &str = "application/protobuf";
 
-/// More requests in flight, requests a second, or seconds than any pod has.
+/// More than the requests in flight, requests per second, or seconds of any pod.
 const MOST: f64 = 1e9;
 
 /// One pod's report about the last second.
@@ -24,44 +24,44 @@ pub struct Stat {
     /// The pod that reports.
     #[prost(string, tag = "1")]
     pub pod_name: String,
-    /// Requests in flight, averaged over the period by time.
+    /// Time-averaged number of requests in flight in the period.
     #[prost(double, tag = "2")]
     pub average_concurrent_requests: f64,
-    /// The part of the above that came through an activator, which reports it too.
+    /// The part of it that came through an activator, which reports it too.
     #[prost(double, tag = "3")]
     pub average_proxied_concurrent_requests: f64,
     /// Requests that began in the period.
     #[prost(double, tag = "4")]
     pub request_count: f64,
-    /// The part of the above that came through an activator.
+    /// The part of it that came through an activator.
     #[prost(double, tag = "5")]
     pub proxied_request_count: f64,
     /// Seconds since the reporting process started.
     #[prost(double, tag = "6")]
     pub process_uptime: f64,
-    /// Unix seconds; zero where the receiver is to fill it in.
+    /// Unix seconds; zero if the receiver must fill it in.
     #[prost(int64, tag = "7")]
     pub timestamp: i64,
 }
 
 impl Stat {
-    /// Concurrency that nobody else reports: the activator's share is the activator's to tell.
+    /// Returns the concurrency without the activator's part, which the activator reports.
     pub fn own_concurrency(&self) -> f64 {
         self.average_concurrent_requests - self.average_proxied_concurrent_requests
     }
 
-    /// Requests per second that nobody else reports.
+    /// Returns requests per second without the activator's part.
     pub fn own_rate(&self) -> f64 {
         self.request_count - self.proxied_request_count
     }
 
-    /// Whether nothing was in flight and nothing began.
+    /// Returns whether nothing was in flight and nothing began.
     pub fn is_idle(&self) -> bool {
         self.average_concurrent_requests == 0.0 && self.request_count == 0.0
     }
 
-    /// Whether every number is one that a pod may come to, not negative and at most 1e9: a report that a
-    /// faulty or hostile pod made up must not reach the windows.
+    /// Returns whether every number is plausible, from 0 to 1e9: an invalid report of a faulty or hostile pod must
+    /// not reach the windows.
     pub fn is_sane(&self) -> bool {
         [
             self.average_concurrent_requests,
@@ -75,33 +75,33 @@ impl Stat {
     }
 }
 
-/// A [`Stat`] and the service that it is about.
+/// A [`Stat`] with its service.
 #[derive(Clone, PartialEq, Message)]
 pub struct WireStatMessage {
     /// Namespace of the service.
     #[prost(string, tag = "1")]
     pub namespace: String,
-    /// Name of the service (of the revision, where the reference speaks).
+    /// Name of the service (in the reference, of the revision).
     #[prost(string, tag = "2")]
     pub name: String,
-    /// The report; messages without one are skipped.
+    /// The report; messages without one are ignored.
     #[prost(message, optional, tag = "3")]
     pub stat: Option<Stat>,
 }
 
 impl WireStatMessage {
-    /// The report of `stat` about `service`.
+    /// Creates a report `stat` about `service`.
     pub fn new(service: &ServiceKey, stat: Stat) -> Self {
         Self { namespace: service.namespace.clone(), name: service.name.clone(), stat: Some(stat) }
     }
 
-    /// The service that this is about.
+    /// Returns the service.
     pub fn service(&self) -> ServiceKey {
         ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 }
 
-/// What an activator sends at one time: a report for each service it carried.
+/// The reports that an activator sends together, one for each service that it carried.
 #[derive(Clone, PartialEq, Message)]
 pub struct WireStatMessages {
     /// The reports.

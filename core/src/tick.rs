@@ -1,59 +1,59 @@
 use std::time::Duration;
 
-/// Time since an epoch the caller chose; nothing in this crate asks the system what time it is.
+/// Time since an epoch that the caller chooses; this crate never reads a clock.
 ///
-/// The programs count from the Unix epoch, because the windows of the reference are aligned to whole
-/// Unix seconds. Tests and simulations count from wherever they like.
+/// The programs count from the Unix epoch, because the windows of the reference are aligned to whole Unix seconds.
+/// Tests and simulations may count from any other time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(Duration);
 
 impl Tick {
-    /// The epoch itself.
+    /// The epoch.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// The time that lies `since_epoch` after the epoch.
+    /// Returns the time `since_epoch` after the epoch.
     pub const fn from_epoch(since_epoch: Duration) -> Self {
         Self(since_epoch)
     }
 
-    /// Whole seconds after the epoch.
+    /// Returns the time `secs` seconds after the epoch.
     pub const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
 
-    /// Milliseconds after the epoch.
+    /// Returns the time `millis` milliseconds after the epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
 
-    /// Nanoseconds after the epoch.
+    /// Returns the time `nanos` nanoseconds after the epoch.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(Duration::from_nanos(nanos))
     }
 
-    /// How long after the epoch this is.
+    /// Returns the time since the epoch.
     pub const fn since_epoch(self) -> Duration {
         self.0
     }
 
-    /// Whole seconds since the epoch, rounded down.
+    /// Returns whole seconds since the epoch, rounded down.
     pub const fn as_secs(self) -> u64 {
         self.0.as_secs()
     }
 
-    /// Time passed since `earlier`; zero if `earlier` lies in the future.
+    /// Returns the time since `earlier`; zero if `earlier` is later than this.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This time plus `duration`; stays at the largest representable time.
+    /// Returns this time plus `duration`, saturating at the largest representable time.
     #[must_use]
     pub const fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }
 
-    /// This time less `duration`; stays at the epoch.
+    /// Returns this time minus `duration`, saturating at the epoch.
     #[must_use]
     pub const fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration))

@@ -1,4 +1,4 @@
-//! Which port the activators take a service's requests on.
+//! Assigns the ports on which activators take services' requests.
 
 use std::{
     collections::HashMap,
@@ -8,21 +8,21 @@ use std::{
 
 use ebb_core::ServiceKey;
 
-/// Below the ports that Linux gives to connections that go out (32768 and above), above those that programs have
-/// by convention.
+/// Below Linux's ephemeral ports (32768 and above), and above conventional service ports.
 pub(crate) const RANGE: RangeInclusive<u16> = 10_000..=29_999;
 
-/// Who has which port.
+/// The assigned ports.
 #[derive(Debug, Default)]
 pub(crate) struct Allocation {
     by_port: HashMap<u16, ServiceKey>,
 }
 
 impl Allocation {
-    /// The port of `service`, which has `written` by its own word: that one, unless another service has it
-    /// already; else one that is free. `None` if none is.
+    /// Returns the port of `service`: `written`, the one on its annotations, unless another service has it; otherwise
+    /// a free one. Returns `None` if no port is free.
     ///
-    /// The first free one is sought from where the service's name says, so that whoever looks finds the same.
+    /// The search for a free port starts at a hash of the service's name, so that every autoscaler finds the same
+    /// one.
     pub(crate) fn port(&mut self, service: &ServiceKey, written: Option<u16>) -> Option<u16> {
         let held = written.filter(|port| self.is_free_for(*port, service));
         let (lowest, count) = (RANGE.start(), RANGE.end() - RANGE.start() + 1);
@@ -35,7 +35,7 @@ impl Allocation {
         Some(port)
     }
 
-    /// `service` needs `port` no more.
+    /// Releases `port`, which `service` no longer needs.
     pub(crate) fn free(&mut self, service: &ServiceKey, port: u16) {
         if self.by_port.get(&port) == Some(service) {
             self.by_port.remove(&port);

@@ -1,4 +1,4 @@
-//! How many pods the services of one scale target want: it has what the most demanding of them wants.
+//! Combines the demands of services that share a scale target: the largest one wins.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,10 +7,10 @@ use ebb_core::{ServiceKey, Tick};
 
 use super::facts::TargetKey;
 
-/// Between two tries to scale, after one that failed, at first and at most.
+/// Shortest and longest pause after a failed scale.
 const RETRY: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
-/// Of every object that is scaled.
+/// The demands on every scale target.
 #[derive(Debug)]
 pub(crate) struct Demands {
     by_target: HashMap<TargetKey, HashMap<ServiceKey, u32>>,
@@ -24,8 +24,9 @@ impl Default for Demands {
 }
 
 impl Demands {
-    /// `service` wants `pods`, and so many others share its `target`, which has `replicas`. Answers what is to be
-    /// written: `None` if it has what they want together. One of whom nothing was heard wants what there is.
+    /// Records that `service` wants `pods` for its `target`, which has `replicas` and is shared by `sharing`. Returns the
+    /// scale to write; `None` if the target has what they want together. A service without a demand wants the current
+    /// number.
     pub(crate) fn demand(
         &mut self,
         service: &ServiceKey,
@@ -45,7 +46,7 @@ impl Demands {
         (most != replicas).then_some(most)
     }
 
-    /// `service` is gone, or scales `target` no longer.
+    /// Removes the demand of `service`, which is gone or no longer scales `target`.
     pub(crate) fn forget(&mut self, service: &ServiceKey, target: &TargetKey) {
         self.failed.settled(service);
         if let Some(demands) = self.by_target.get_mut(target) {
@@ -61,7 +62,7 @@ impl Demands {
         self.by_target.is_empty() && self.failed.is_empty()
     }
 
-    /// Whether a scale of `service` may be tried: one that failed is tried again later and later.
+    /// Returns whether to try a scale of `service` now: the pause grows after each failure.
     pub(crate) fn may_try(&self, service: &ServiceKey, now: Tick) -> bool {
         self.failed.may_try(service, now)
     }

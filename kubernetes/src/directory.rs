@@ -1,4 +1,4 @@
-//! What it takes to scale a service without asking anybody.
+//! What is needed to scale a service without a request.
 
 use std::collections::HashMap;
 
@@ -9,38 +9,38 @@ use parking_lot::{Mutex, RwLock};
 use super::{demands::Demands, facts::TargetKey};
 use ebb_decide::platform::PlatformError;
 
-/// Of every service that is ours.
+/// The state of every service that is Ebb's.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     services: RwLock<HashMap<ServiceKey, Known>>,
     pub(super) kinds: RwLock<HashMap<String, ApiResource>>,
-    /// Of those services alone. Locked after them.
+    /// The demands of those services only. Locked after `services`.
     demands: Mutex<Demands>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(super) target: TargetKey,
-    /// How many pods it has now; `None` if it is not there.
+    /// Its current number of pods; `None` if it does not exist.
     pub(super) replicas: Option<u32>,
     /// All services that scale it.
     pub(super) sharing: Vec<ServiceKey>,
-    /// Pods that were once marked as ones to go first.
+    /// Pods that were marked earlier as the first to remove.
     pub(super) marked: Vec<String>,
 }
 
-/// A scale to be written.
+/// A scale to write.
 #[derive(Debug)]
 pub(super) struct Scale {
     pub(super) target: TargetKey,
     pub(super) resource: ApiResource,
     pub(super) pods: u32,
-    /// Pods that were once marked as ones to go first.
+    /// Pods that were marked earlier as the first to remove.
     pub(super) marked: Vec<String>,
 }
 
 impl Directory {
-    /// What is known of `service` from now on; `None`: it is not ours any more, or never was.
+    /// Sets what is known of `service`; `None` if it is not Ebb's.
     pub(super) fn know(&self, service: &ServiceKey, known: Option<Known>) {
         let mut services = self.services.write();
         let before = match known {
@@ -53,7 +53,7 @@ impl Directory {
         }
     }
 
-    /// What is to be written so that `service` has `pods`; `None`: nothing is.
+    /// Returns the scale to write so that `service` has `pods`; `None` if none is needed.
     pub(super) fn demand(
         &self,
         service: &ServiceKey,
@@ -63,7 +63,7 @@ impl Directory {
         let services = self.services.read();
         let known = services.get(service).ok_or_else(|| PlatformError(format!("{service} is not known")))?;
         let Known { target, replicas, sharing, marked } = known;
-        // Its coming is an event; until then the API server has nothing to say.
+        // Its creation is an event; until then a request would be useless.
         let replicas = replicas.ok_or_else(|| PlatformError(format!("{target} does not exist")))?;
         let mut demands = self.demands.lock();
         if !demands.may_try(service, now) {
@@ -75,9 +75,9 @@ impl Directory {
         Ok(Some(Scale { target: target.clone(), resource, pods, marked: marked.clone() }))
     }
 
-    /// What was to be written for `service` was, or was not.
+    /// Records whether the write for `service` succeeded.
     pub(super) fn written(&self, service: &ServiceKey, succeeded: bool, now: Tick) {
-        // It may have gone meanwhile: nothing would be left of it then.
+        // The service may be gone meanwhile; then nothing is recorded.
         let services = self.services.read();
         let mut demands = self.demands.lock();
         if succeeded {

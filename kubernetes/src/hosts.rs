@@ -1,18 +1,18 @@
-//! Which Service has which name at the gateway: the older of those that ask for it, in a namespace that may have it.
+//! Grants hosts to Services: the oldest Service that requests a host gets it, if its namespace is allowed to have it.
 
 use std::collections::{BTreeSet, HashMap};
 
 use ebb_core::{Host, ServiceKey, Tick};
 
-/// Names that Services ask for, and who has them.
+/// The hosts that Services request, and who has them.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     asked: HashMap<ServiceKey, Asked>,
-    /// Those who ask for a name and may have it, the oldest first.
+    /// The Services that request a host and are allowed to have it, oldest first.
     by_host: HashMap<Host, BTreeSet<(Tick, ServiceKey)>>,
-    /// The names that the Services of a namespace may ask for; those of others may ask for any.
+    /// The hosts that a namespace's Services may request; Services of other namespaces may request any.
     allowed: HashMap<String, Vec<Host>>,
-    /// Services for which something may have changed.
+    /// Services whose outcome may have changed.
     stale: BTreeSet<ServiceKey>,
 }
 
@@ -22,26 +22,26 @@ struct Asked {
     hosts: Vec<Host>,
 }
 
-/// What became of the names that a Service asks for.
+/// The outcome for the hosts that a Service requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Those that it has.
+    /// The hosts that it has.
     pub(crate) granted: Vec<Host>,
-    /// Those that it does not have.
+    /// The hosts that it does not have.
     pub(crate) refused: Vec<Refused>,
 }
 
-/// Why a Service does not have a name that it asks for.
+/// Why a Service does not have a host that it requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// An older Service has it.
     Taken(Host, ServiceKey),
-    /// Its namespace is kept to others.
+    /// Its namespace is restricted to other hosts.
     NotAllowed(Host),
 }
 
 impl Hosts {
-    /// A Service that was created then asks for these names, and for no others any more.
+    /// Replaces the hosts that a Service, created then, requests.
     pub(crate) fn ask(&mut self, key: &ServiceKey, created: Tick, hosts: &[Host]) {
         let asked = (!hosts.is_empty()).then(|| Asked { created, hosts: hosts.to_vec() });
         if self.asked.get(key) == asked.as_ref() {
@@ -55,17 +55,17 @@ impl Hosts {
         self.stale.insert(key.clone());
     }
 
-    /// Something else about a Service changed that goes with its names.
+    /// Marks a Service as stale because something else changed that goes with its hosts.
     pub(crate) fn look_again(&mut self, key: &ServiceKey) {
         self.stale.insert(key.clone());
     }
 
-    /// Marks all Services that ask for names as stale.
+    /// Marks all Services that request hosts as stale.
     pub(crate) fn look_at_all(&mut self) {
         self.stale.extend(self.asked.keys().cloned());
     }
 
-    /// From now on the Services of `namespace` may ask for `allowed` alone; `None`: for any name.
+    /// Restricts the Services of `namespace` to `allowed`; `None` allows any host.
     pub(crate) fn allow(&mut self, namespace: &str, allowed: Option<Vec<Host>>) {
         if self.allowed.get(namespace) == allowed.as_ref() {
             return;
@@ -85,17 +85,17 @@ impl Hosts {
         self.stale.extend(keys);
     }
 
-    /// Namespaces that are kept to some names.
+    /// Returns the namespaces that are restricted.
     pub(crate) fn kept_namespaces(&self) -> Vec<String> {
         self.allowed.keys().cloned().collect()
     }
 
-    /// Services for which something may have changed since this was last asked.
+    /// Returns the Services whose outcome may have changed since the last call.
     pub(crate) fn take_stale(&mut self) -> BTreeSet<ServiceKey> {
         std::mem::take(&mut self.stale)
     }
 
-    /// What became of the names that a Service asks for.
+    /// Returns the outcome for the hosts that a Service requests.
     pub(crate) fn outcome(&self, key: &ServiceKey) -> Outcome {
         let mut outcome = Outcome::default();
         for host in self.asked.get(key).iter().flat_map(|asked| &asked.hosts) {
@@ -134,7 +134,7 @@ impl Hosts {
         self.asked.remove(key);
     }
 
-    /// It has none of its names any more: those who ask for the same may.
+    /// Takes all hosts from a Service, so that others that request them may have them.
     fn give_up(&mut self, key: &ServiceKey) {
         let Some(Asked { created, hosts }) = self.asked.get(key).cloned() else { return };
         for host in hosts {

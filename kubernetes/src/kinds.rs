@@ -1,4 +1,4 @@
-//! Objects that can be scaled, by the names of their kinds.
+//! Resolves the kinds of scale targets.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tokio::time::{sleep, timeout};
 
 use ebb_cluster::{in_words, watches::Name};
 
-/// The API server must have answered in so long.
+/// Time limit for an answer of the API server.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// An object's scale is asked for again after a pause, so often in all.
+/// Pause between two attempts to read a scale, and their number.
 const PAUSE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 3;
 
-/// What the kind of a scale target is called by the API.
+/// Returns the API resource of a scale target's kind.
 ///
 /// # Errors
 ///
-/// If the API has no such kind, or it cannot be scaled, or the API does not answer.
+/// Returns an error if the API has no such kind, if it cannot be scaled, or if the API does not answer.
 pub(crate) async fn resolve(client: &Client, kind: &str) -> Result<ApiResource, String> {
     match kind {
         "Deployment" => return Ok(ApiResource::erase::<Deployment>(&())),
@@ -34,7 +34,7 @@ pub(crate) async fn resolve(client: &Client, kind: &str) -> Result<ApiResource, 
         let Some(version) = group.preferred_version.or_else(|| group.versions.first().cloned()) else {
             continue;
         };
-        // A group whose server is away hides its own kinds only.
+        // A group whose server is away hides only its own kinds.
         let Ok(resources) = asked(client.list_api_group_resources(&version.group_version)).await else {
             continue;
         };
@@ -56,16 +56,16 @@ async fn asked<T>(question: impl Future<Output = kube::Result<T>>) -> Result<T, 
     }
 }
 
-/// Whether `.spec.replicas` is what the scale subresource writes, by the type itself.
+/// Returns whether the scale subresource writes `.spec.replicas`, judging by the type alone.
 pub(crate) fn has_plain_replicas(resource: &ApiResource) -> bool {
     resource.group == "apps"
 }
 
-/// How many pods an object wants, by its scale subresource.
+/// Returns how many pods an object wants, by its scale subresource.
 ///
 /// # Errors
 ///
-/// What the API server says, which the client has asked again already where that was of use; or that it cannot be asked.
+/// Returns the API server's error, after the client's own retries, or that it cannot be reached.
 pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Name) -> Result<u32, String> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name.0, resource);
     let mut tries = 0;
@@ -80,7 +80,7 @@ pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Nam
             Err(_) => format!("no answer within {ANSWER_WITHIN:?}"),
         };
         tries += 1;
-        // Others of its kind wait meanwhile.
+        // Other objects of its kind wait meanwhile.
         if tries == TRIES {
             return Err(why);
         }
@@ -88,7 +88,7 @@ pub(crate) async fn replicas(client: &Client, resource: &ApiResource, name: &Nam
     }
 }
 
-/// How to mark the template of an object, so that its pods are replaced by a rollout of its own; `None` if it has none.
+/// Returns the resource of a kind whose objects roll out a changed template by themselves; `None` for others.
 pub(crate) fn with_rollouts(kind: &str) -> Option<ApiResource> {
     match kind {
         "Deployment" => Some(ApiResource::erase::<Deployment>(&())),

@@ -1,8 +1,8 @@
-//! A Kubernetes cluster as a platform, and what Ebb puts into its objects ([`injector`]).
+//! Kubernetes as a platform, and the admission webhooks that change its objects ([`injector`]).
 //!
-//! What is seen becomes facts (`facts`, `claim`); what follows from them is decided in `world`, which reads no
-//! clock and calls nobody; one task (`shell`) carries it out. Scales are written beside that task: whoever waits
-//! for a pod waits for no queue of ours.
+//! Observed objects become facts (`facts`, `claim`). `world` decides what follows from them, without a clock and
+//! without I/O, and one task (`shell`) carries it out. Scales are written outside that task, so that they never wait
+//! in its queue.
 
 mod allocation;
 mod claim;
@@ -50,24 +50,24 @@ use directory::{Directory, Known, Scale};
 use shell::{Command, Outlets, Shell};
 use write::Writer;
 
-/// What writes of ours are signed with.
+/// The field manager of Ebb's writes.
 pub(crate) const FIELD_MANAGER: &str = "ebb-autoscaler";
 
-/// Events that may wait for those who decide.
+/// Maximum number of pending events.
 const FLEET_CAPACITY: usize = 1024;
-/// Commands that may wait for the one task.
+/// Maximum number of pending commands.
 const COMMAND_CAPACITY: usize = 1024;
-/// A slice that is not written by then is tried again by whoever wants it published.
+/// Time limit for writing a slice; after it, the caller tries again.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(15);
 
-/// Who we are in the cluster.
+/// The identity of this autoscaler in the cluster.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The namespace that Ebb runs in.
+    /// The namespace of Ebb.
     pub namespace: String,
-    /// Our pod's name: what a Lease says of us.
+    /// The name of this pod, as Leases hold it.
     pub pod: String,
-    /// Where we take activators' streams.
+    /// The address on which activators' streams are accepted.
     pub link: SocketAddr,
 }
 
@@ -81,7 +81,7 @@ pub struct Kubernetes {
     commands: mpsc::Sender<Command>,
     fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
     metrics: Arc<ApiMetrics>,
-    /// Whether all there is was seen.
+    /// Whether everything was listed.
     synced: observed::Receiver<bool>,
     others: Mutex<Vec<observed::Receiver<bool>>>,
     defaults: Arc<ArcSwap<ClusterDefaults>>,
@@ -90,8 +90,8 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Follows the cluster that `client` speaks to. `leads` says whether what is decided is to be written; `claims`
-    /// is kept for those who must know which Services are ours.
+    /// Follows the cluster that `client` speaks to. `leads` tells whether this autoscaler writes its decisions;
+    /// `claims` is kept up to date for those who need to know which Services are Ebb's.
     pub fn start(
         client: &Client,
         identity: &Identity,
@@ -127,17 +127,17 @@ impl Kubernetes {
         })
     }
 
-    /// It is not ready before that is: something else that must be served beside it.
+    /// Makes the platform ready only once `ready` is true: for something else that must be served beside it.
     pub fn wait_for(&self, ready: observed::Receiver<bool>) {
         self.others.lock().push(ready);
     }
 
-    /// Shows what is measured of it in `registry`.
+    /// Registers its metrics in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
     }
 
-    /// The cluster's settings, as they were last good.
+    /// Returns the cluster's settings, as they were last valid.
     pub fn defaults(&self) -> Arc<ArcSwap<ClusterDefaults>> {
         self.defaults.clone()
     }
@@ -146,7 +146,7 @@ impl Kubernetes {
 impl PodSource for Kubernetes {
     type Events = ReceiverStream<FleetEvent>;
 
-    /// Once; whoever asks again hears nothing.
+    /// Returns the events on the first call, and an empty stream afterwards.
     fn watch(&self) -> Self::Events {
         self.fleet.lock().take().unwrap_or_else(|| mpsc::channel(1).1).into()
     }
@@ -166,7 +166,7 @@ impl ScaleTarget for Kubernetes {
         let demanded = self.directory.demand(service, pods, self.clock.now())?;
         let Some(Scale { target, resource, pods, marked }) = demanded else { return Ok(()) };
         if !first_to_go.is_empty() {
-            // Without a mark another pod goes, which drains as well.
+            // If marking fails, another pod is removed, which drains as well.
             if let Err(error) = self.writer.mark(&target.namespace, first_to_go, marked).await {
                 warn!(%service, %error, "cannot mark the pods to remove first");
             }
@@ -174,13 +174,13 @@ impl ScaleTarget for Kubernetes {
         let scaled = self.writer.scale(&resource, &target.namespace, &target.name, pods).await;
         self.directory.written(service, scaled.is_ok(), self.clock.now());
         scaled.map_err(|error| PlatformError(format!("{target}: {error}")))?;
-        // The one task has ended where nobody takes it.
+        // This fails only if the task has ended.
         let _ = self.commands.send(Command::Scaled(service.clone(), pods)).await;
         Ok(())
     }
 
     fn unanswered(&self, service: &ServiceKey) {
-        // Nobody waits for this. Where it is lost, the next request that gives up tells again.
+        // Nobody waits for this. If it is lost, the next request that gives up reports again.
         let _ = self.commands.try_send(Command::Unanswered(service.clone()));
     }
 }
@@ -192,13 +192,13 @@ impl EndpointSink for Kubernetes {
         self.commands.send(command).await.map_err(|_| PlatformError("ending".to_owned()))?;
         match timeout(PUBLISH_WITHIN, published).await {
             Ok(Ok(result)) => result.map_err(PlatformError),
-            // Something newer took its place.
+            // A newer request replaced it.
             Ok(Err(_)) => Ok(()),
             Err(_) => Err(PlatformError(format!("not published within {PUBLISH_WITHIN:?}"))),
         }
     }
 
-    /// Resolves when it is known what is to be written: the one task writes it as soon as it can, and again where it cannot.
+    /// Resolves when the progress is queued. The task writes it as soon as it can, and retries if that fails.
     async fn keep(&self, route: &ServiceKey, progress: Option<&Progress>) -> Result<(), PlatformError> {
         let command = Command::Keep(route.clone(), progress.cloned());
         self.commands.send(command).await.map_err(|_| PlatformError("ending".to_owned()))
@@ -216,7 +216,7 @@ impl Gate for Kubernetes {
     }
 }
 
-/// Whoever may open an activator's stream.
+/// Returns the filter for pods that may open an activator's stream.
 fn activators(namespace: &str) -> Wanted {
     Wanted { audience: "ebb-autoscaler", account: "ebb-activator", namespace: namespace.to_owned() }
 }

@@ -1,17 +1,17 @@
-//! Somebody else who writes the replicas that Ebb writes: an HPA, KEDA, a GitOps tool.
+//! Detects another program that writes the replicas that Ebb writes: an HPA, KEDA or a GitOps tool.
 
-/// So many times in a row is no accident, and no hand at a keyboard.
+/// Number of overwrites in a row that are neither an accident nor a manual change.
 const A_HABIT: u32 = 2;
 
-/// What is said of a writer of whom the API server kept no record.
+/// The name of a writer of whom the API server kept no record.
 const SOMEBODY: &str = "another program (an autoscaler, or kubectl scale)";
 
-/// Follows who writes the replicas of one object.
+/// Tracks who writes the replicas of one object.
 #[derive(Debug, Default)]
 pub(crate) struct Rivals {
-    /// What we wrote last, as long as nobody wrote something else.
+    /// Ebb's last write, unless somebody else has written since.
     written: Option<Written>,
-    /// How often in a row somebody wrote something else.
+    /// How often in a row somebody else wrote another value.
     overruled: u32,
     told: Option<String>,
 }
@@ -19,19 +19,20 @@ pub(crate) struct Rivals {
 #[derive(Debug)]
 struct Written {
     pods: u32,
-    /// Whether it was seen: what was seen before it is older.
+    /// Whether the watch has shown it: earlier states are older than the write.
     seen: bool,
 }
 
 impl Rivals {
-    /// We wrote `pods`.
+    /// Records that Ebb wrote `pods`.
     pub(crate) fn wrote(&mut self, pods: u32) {
         if self.written.replace(Written { pods, seen: false }).is_some() {
             self.overruled = 0;
         }
     }
 
-    /// The object has so many `replicas`, by the hand of `writer`. Answers who makes a habit of overruling us, once.
+    /// Records that the object has `replicas`, written by `writer`. Returns the writer who keeps overwriting Ebb,
+    /// once.
     pub(crate) fn seen(&mut self, replicas: u32, writer: Option<&str>) -> Option<String> {
         let written = self.written.as_mut()?;
         if written.pods == replicas {
@@ -58,7 +59,7 @@ mod tests {
 
     const HPA: Option<&str> = Some("kube-controller-manager (scale)");
 
-    /// We write, and see it.
+    /// Ebb writes, and the watch shows it.
     fn wrote(rivals: &mut Rivals, pods: u32) {
         rivals.wrote(pods);
         assert_eq!(rivals.seen(pods, Some("ebb-autoscaler (scale)")), None);

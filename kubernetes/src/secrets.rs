@@ -1,8 +1,8 @@
 //! The certificates of hosts, read from the Secrets that Services name.
 //!
-//! Each is asked for by its name, again and again: a right to Secrets by their names covers no watch of all of them, and
-//! a watch for each would keep a stream to the API server open for each. The first is asked for at once, a new
-//! certificate is shown within [`READ_EVERY`], one that is missing is found within [`SEEK_EVERY`].
+//! Each Secret is read by its name, periodically: the right to read Secrets by name does not cover a watch of all of
+//! them, and one watch each would keep a stream to the API server open for each. The first read is immediate, a new
+//! certificate is served within [`READ_EVERY`], and a missing one is found within [`SEEK_EVERY`].
 
 use std::{collections::HashMap, time::Duration};
 
@@ -19,27 +19,27 @@ use tracing::warn;
 
 use super::watch::Fact;
 
-/// Between two readings of a certificate that is there.
+/// Pause between two reads of a valid certificate.
 const READ_EVERY: Duration = Duration::from_secs(15);
-/// Between two readings of one that is not, or cannot be used.
+/// Pause between two reads of a certificate that is missing or invalid.
 const SEEK_EVERY: Duration = Duration::from_secs(3);
-/// All of them together are read at most so often: many are read the more seldom.
+/// Shortest pause between any two reads; with many Secrets, each is read less often.
 const APART: Duration = Duration::from_millis(50);
-/// Longest chain and key, in bytes: each activator has all of them in memory.
+/// Maximum size of chain and key, in bytes: each activator keeps all of them in memory.
 const MOST_BYTES: usize = 64 * 1024;
-/// The type of a Secret that has a certificate.
+/// The type of a Secret with a certificate.
 const TLS: &str = "kubernetes.io/tls";
 
-/// One Secret, as it was read last.
+/// The state of one Secret, as last read.
 #[derive(Debug, Default)]
 struct Reading {
-    /// When it was named.
+    /// The number under which it was requested.
     named: u64,
     due: Option<Instant>,
     told: Option<Result<CertificateEntry, String>>,
 }
 
-/// Reads the Secrets that are `wanted`, and tells of each what is new. Ends when nobody wants any.
+/// Reads the `wanted` Secrets and reports changes. Returns when the sender is dropped.
 pub(super) async fn follow(
     calls: Calls,
     mut wanted: watch::Receiver<HashMap<ServiceKey, u64>>,
@@ -61,7 +61,7 @@ pub(super) async fn follow(
                 let Some(secret) = secret else { continue };
                 let read = read(&calls, &secret).await;
                 let Some(read) = read else {
-                    // The API server is away. That is no fault of the Secret's, and nobody's to be told.
+                    // The API server is away. That is not the Secret's fault and is not reported.
                     if let Some(reading) = readings.get_mut(&secret) {
                         reading.due = Some(Instant::now() + READ_EVERY);
                     }
@@ -82,7 +82,7 @@ pub(super) async fn follow(
     }
 }
 
-/// Forgets what is wanted no more, and answers what is wanted anew.
+/// Forgets Secrets that are no longer wanted, and returns those that are newly wanted.
 fn wanted_now(
     wanted: &mut watch::Receiver<HashMap<ServiceKey, u64>>,
     readings: &mut HashMap<ServiceKey, Reading>,
@@ -93,7 +93,7 @@ fn wanted_now(
     new.map(|(secret, named)| (secret.clone(), *named)).collect()
 }
 
-/// The certificate of a Secret; else what is wrong, and what would be right. `None` if the API server does not say.
+/// Returns the certificate of a Secret, or what is wrong and how to fix it; `None` if the API server does not answer.
 async fn read(calls: &Calls, secret: &ServiceKey) -> Option<Result<CertificateEntry, String>> {
     let api: Api<Secret> = Api::namespaced(calls.client.clone(), &secret.namespace);
     match calls.call("get secret", api.get(&secret.name)).await {

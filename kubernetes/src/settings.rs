@@ -1,4 +1,4 @@
-//! The cluster's settings, from a ConfigMap.
+//! Reads the cluster's settings from a ConfigMap.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::http_routes::Parent;
 
-/// The ConfigMap, in Ebb's own namespace.
+/// The name of the ConfigMap in Ebb's own namespace.
 pub(crate) const NAME: &str = "ebb-config";
 
-/// The key that has every service given back: Ebb is about to be removed.
+/// The key that gives every service back, before Ebb is removed.
 const RELEASE: &str = "release";
 /// The key that names the Gateway for which Ebb writes HTTPRoutes.
 const GATEWAY_PARENT: &str = "gateway-parent";
 
-/// What it says.
+/// The settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) defaults: ClusterDefaults,
@@ -24,20 +24,20 @@ pub(crate) struct Settings {
     pub(crate) gateway: Option<Parent>,
 }
 
-/// Why it cannot be gone by.
+/// Why the settings cannot be used.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refused {
-    /// Everything that is wrong with it.
+    /// Everything that is wrong with them.
     pub(crate) faults: Vec<String>,
-    /// Whether every service is to be given back all the same.
+    /// Whether to give every service back nevertheless.
     pub(crate) releases: bool,
 }
 
-/// Reads it; without one, or without data, everything has its default.
+/// Reads the settings; without a ConfigMap, or without data, everything has its default.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it.
+/// Returns everything that is wrong with them.
 pub(crate) fn read(map: Option<&ConfigMap>) -> Result<Settings, Refused> {
     let empty = BTreeMap::new();
     let data = map.and_then(|map| map.data.as_ref()).unwrap_or(&empty);

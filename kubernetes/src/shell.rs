@@ -1,4 +1,4 @@
-//! The one task that feeds the [`World`] and carries out what follows: for each service one write at a time.
+//! The task that feeds the [`World`] and carries out its decisions, one write at a time for each service.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -37,48 +37,48 @@ use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::FleetEvent;
 use ebb_decide::route::rollout::Progress;
 
-/// Facts that may wait for the task.
+/// Maximum number of pending facts.
 const FACT_CAPACITY: usize = 1024;
-/// Services written for at once. Scales are not among them: they wait for nobody.
+/// Maximum number of services written for at once. Scales are written separately.
 const WRITTEN_AT_ONCE: usize = 32;
-/// Between two tries to write for one service, at first and at most.
+/// Shortest and longest pause between two attempts to write for one service.
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30)];
-/// So many tries in vain are no accident any more: the owner is told.
+/// Number of failed attempts in a row after which the owner gets an Event.
 const TRIES: u32 = 5;
-/// Between two looks for a kind that the cluster does not have.
+/// Pause between two checks for a kind that the cluster does not have.
 const KIND_RETRY: Duration = Duration::from_secs(30);
-/// The labels that autoscalers' pods and activators' pods have.
+/// The labels of the autoscalers' and the activators' pods.
 const OWN_LABEL: (&str, &str) = ("app.kubernetes.io/component", "autoscaler");
 const ACTIVATOR_LABEL: (&str, &str) = ("app.kubernetes.io/component", "activator");
 
-/// Something that those who decide want.
+/// A request from the autoscaler.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// The service's traffic is to go there. Answers when it does.
+    /// Publish these endpoints for the service. Answers when they are published.
     Publish(ServiceKey, Endpoints, oneshot::Sender<Result<(), String>>),
-    /// How far the route's rollout is, is to be written on it.
+    /// Write the progress of the route's rollout on it.
     Keep(ServiceKey, Option<Progress>),
-    /// So many pods were written.
+    /// This many pods were written.
     Scaled(ServiceKey, u32),
-    /// Requests gave up, because no pod answered.
+    /// Requests gave up because no pod answered.
     Unanswered(ServiceKey),
 }
 
-/// Who is told what.
+/// Where results go.
 pub(super) struct Outlets {
-    /// Those who scale.
+    /// For scaling.
     pub(super) directory: Arc<Directory>,
-    /// Those who give pods their sidecar.
+    /// For the sidecar injector.
     pub(super) claims: Claims,
-    /// Those who decide.
+    /// Events for the autoscaler.
     pub(super) fleet: mpsc::Sender<FleetEvent>,
-    /// Those who wait until all there is was seen.
+    /// Set once everything was listed.
     pub(super) syncing: observed::Sender<bool>,
-    /// Those who go by the cluster's settings.
+    /// The cluster's settings.
     pub(super) defaults: Arc<ArcSwap<ClusterDefaults>>,
 }
 
-/// The one task.
+/// The state of the task.
 pub(super) struct Shell {
     writer: Writer,
     clock: WallClock,
@@ -92,9 +92,9 @@ pub(super) struct Shell {
     activators: Vec<(IpAddr, bool)>,
     watched: HashSet<String>,
     writing: HashSet<ServiceKey>,
-    /// When to look at which service again, whatever happens.
+    /// When to look at each service again, even if nothing happens.
     agenda: Agenda<ServiceKey>,
-    /// Services for which nothing could be written.
+    /// Services for which a write failed.
     retries: Retries<ServiceKey>,
     publishing: HashMap<ServiceKey, oneshot::Sender<Result<(), String>>>,
     places: Arc<Semaphore>,
@@ -102,7 +102,7 @@ pub(super) struct Shell {
     work: JoinSet<Done>,
     watches: JoinSet<()>,
     incoming: Option<mpsc::Receiver<Fact>>,
-    /// The Secrets whose certificates are to be shown.
+    /// The Secrets whose certificates are served.
     secrets: observed::Sender<HashMap<ServiceKey, u64>>,
     /// The HTTPRoutes that should exist; `None` while that is unknown, or while another autoscaler leads.
     http_routes: observed::Sender<Option<http_routes::Wanted>>,
@@ -112,7 +112,7 @@ pub(super) struct Shell {
     settings_uid: String,
 }
 
-/// Something that was done.
+/// The result of a piece of work.
 enum Done {
     Wrote(ServiceKey, bool, Result<Written, CallError>),
     Resolved(String, Result<ApiResource, String>),
@@ -171,7 +171,7 @@ impl Shell {
             tokio::select! {
                 Some(fact) = incoming.recv() => {
                     self.on_fact(fact);
-                    // What comes together is looked at together.
+                    // Facts that arrive together are handled together.
                     while let Ok(fact) = incoming.try_recv() {
                         self.on_fact(fact);
                     }
@@ -180,7 +180,7 @@ impl Shell {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
-                // What panics says so in its result, and what was stopped is wanted no more.
+                // A task that panics reports it in its result; the result of a stopped one is not needed.
                 Some(Ok(done)) = self.writes.join_next() => self.on_done(done),
                 Some(Ok(done)) = self.work.join_next() => self.on_done(done),
                 changed = leads.changed() => {
@@ -195,7 +195,7 @@ impl Shell {
                     if leads {
                         self.world.lead(self.clock.now());
                     } else {
-                        // Another one writes from now on.
+                        // Another autoscaler writes from now on.
                         self.writes = JoinSet::new();
                         for key in self.writing.drain() {
                             self.world.slices_written(&key, Vec::new());
@@ -212,7 +212,7 @@ impl Shell {
         }
     }
 
-    /// Begins to watch what there is in every cluster.
+    /// Starts the watches that every cluster needs.
     fn follow(&mut self) {
         self.keep_watching(watch::services);
         self.keep_watching(watch::pods);
@@ -273,7 +273,7 @@ impl Shell {
         }
     }
 
-    /// Whatever is known and was not among `names` is gone.
+    /// Removes everything known that is not among `names`.
     fn forget_others(&mut self, listing: &Listing, names: &HashSet<Name>) {
         let world = &mut self.world;
         let is_gone = |namespace: &str, name: &str| !names.contains(&(namespace.to_owned(), name.to_owned()));
@@ -329,7 +329,7 @@ impl Shell {
                 self.world.set_defaults(defaults, settings.releases);
             }
             Err(Refused { faults, releases }) => {
-                // To leave is not to be made impossible by what is wrong elsewhere.
+                // Giving services back must work even if other settings are invalid.
                 self.world.set_defaults(self.outlets.defaults.load_full(), releases);
                 let text = format!("{}; the last valid settings stay in effect", faults.join("; "));
                 self.tell_of_settings("InvalidSettings", text);
@@ -355,7 +355,7 @@ impl Shell {
         match command {
             Command::Publish(service, endpoints, done) => {
                 if self.world.want(&service, endpoints) {
-                    // Whoever wanted something else before is told by the drop that it is out of date.
+                    // Dropping the earlier sender tells its receiver that the request is out of date.
                     self.publishing.insert(service, done);
                 }
             }
@@ -405,7 +405,7 @@ impl Shell {
     fn on_failed(&mut self, key: ServiceKey, is_slices: bool, error: &CallError) {
         let failed = self.retries.failed(key.clone(), self.clock.now(), rand::random_range(0.5..1.0));
         if error.is_conflict() {
-            // The watch tells what it is by now.
+            // The watch shows the new state soon.
             debug!(service = %key, %error, "another client wrote first");
         } else {
             warn!(service = %key, %error, tries = failed.times, "cannot write; trying again");
@@ -414,13 +414,13 @@ impl Shell {
             }
         }
         if is_slices && let Some(done) = self.publishing.remove(&key) {
-            // Whoever wanted it published may have gone.
+            // The receiver may be gone.
             let _ = done.send(Err(error.to_string()));
         }
         self.agenda.set(key, failed.again);
     }
 
-    /// Passes on what followed from what happened.
+    /// Passes on the results of what happened.
     async fn settle(&mut self) -> Result<(), mpsc::error::SendError<FleetEvent>> {
         self.watch_kinds();
         let events = self.world.take_events();
@@ -473,7 +473,7 @@ impl Shell {
         });
     }
 
-    /// Follows objects of kinds that were not named before.
+    /// Watches objects of kinds that were not named before.
     fn watch_kinds(&mut self) {
         let new: HashSet<String> =
             self.world.kinds().filter(|kind| !self.watched.contains(*kind)).map(str::to_owned).collect();
@@ -483,7 +483,7 @@ impl Shell {
         }
     }
 
-    /// Finds out after `pause` what the API calls objects of that kind.
+    /// Resolves the kind in the API after `pause`.
     fn resolve(&mut self, kind: String, pause: Duration) {
         let (client, metrics) = (self.writer.calls.client.clone(), self.writer.calls.metrics.clone());
         self.work.spawn(async move {
@@ -496,7 +496,7 @@ impl Shell {
         });
     }
 
-    /// Writes down what others must know of the service: what it takes to scale it, and to give its pods a sidecar.
+    /// Updates what others need to know of the service, to scale it and to inject sidecars.
     fn know(&self, key: &ServiceKey) {
         match self.world.claim_of(key) {
             Some(claim) => self.outlets.claims.put(claim.clone()),
@@ -510,7 +510,7 @@ impl Shell {
         self.outlets.directory.know(key, known);
     }
 
-    /// Does what is to be done next for the service, if it is ours to do and nothing is under way.
+    /// Carries out the next step for the service, if this autoscaler leads and no write is under way.
     fn advance(&mut self, key: ServiceKey) {
         if !self.leads || self.writing.contains(&key) || !self.world.is_complete() {
             return;
@@ -526,7 +526,7 @@ impl Shell {
         }
         match plan {
             Plan::Rest => {
-                // Whatever could not be written need not be any more; the service may be gone.
+                // Nothing is left to write; the service may be gone.
                 self.retries.settled(&key);
             }
             Plan::Wait(rest) => {
@@ -536,7 +536,7 @@ impl Shell {
                 let (writer, places) = (self.writer.clone(), self.places.clone());
                 self.writing.insert(key.clone());
                 self.writes.spawn(async move {
-                    // Closed by nobody.
+                    // The semaphore is never closed.
                     let _place = places.acquire().await;
                     let result = caught(writer.carry_out(&key, step)).await.unwrap_or_else(|panicked| {
                         writer.calls.metrics.panicked("write");

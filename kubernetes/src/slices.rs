@@ -1,4 +1,4 @@
-//! The EndpointSlices of a service: where each of its ports leads.
+//! Builds the EndpointSlices of a service: the endpoints of each of its ports.
 
 use std::{
     collections::BTreeMap,
@@ -18,16 +18,16 @@ use super::{
     facts::{MANAGER_LABEL, OURS, PodFacts, SERVICE_LABEL},
 };
 
-/// Most endpoints in a slice, as Kubernetes' own controller has it: who watches gets a changed slice whole.
+/// Maximum number of endpoints in a slice, as in Kubernetes' own controller: watchers get a changed slice as a whole.
 const PER_SLICE: usize = 100;
 
-/// A pod, by its name.
+/// A pod with its name.
 pub(crate) type Named<'a> = (&'a str, &'a PodFacts);
 
-/// The slices that the Service with `front` is to have.
+/// Returns the slices that the Service with `front` should have.
 ///
-/// `own` is where its own port leads; the others lead to those of `pods` that are ready. `whose` finds the pod,
-/// or activator, that has an address.
+/// `own` is where its own port leads; the other ports lead to those of `pods` that are ready. `whose` returns the pod
+/// or activator with an address.
 pub(crate) fn wanted<'a>(
     front: &Frontend,
     own: &[SocketAddr],
@@ -44,7 +44,7 @@ pub(crate) fn wanted<'a>(
             }
         }
         let groups: Vec<_> = if groups.is_empty() {
-            // A slice all the same: it says that nobody takes requests, and that somebody looks after that.
+            // An empty slice shows that there are no endpoints, and that Ebb manages them.
             vec![(Vec::new(), Vec::new())]
         } else {
             let ports = |number| vec![endpoint_port(&front.port, number)];
@@ -56,7 +56,7 @@ pub(crate) fn wanted<'a>(
     slices
 }
 
-/// The ports that are not Ebb's, straight to the pods that are ready; pods whose ports have other numbers apart.
+/// Returns the endpoints of the ports that are not Ebb's: the ready pods, grouped by their port numbers.
 fn others(front: &Frontend, pods: &[Named<'_>], family: &str) -> Vec<(Vec<EndpointPort>, Vec<Endpoint>)> {
     let mut groups: BTreeMap<Vec<u16>, (Vec<EndpointPort>, Vec<Endpoint>)> = BTreeMap::new();
     if front.others.is_empty() {
@@ -76,7 +76,7 @@ fn others(front: &Frontend, pods: &[Named<'_>], family: &str) -> Vec<(Vec<Endpoi
     groups.into_values().collect()
 }
 
-/// The number of a port at `pod`; `None` if it declares none of that name.
+/// Returns the number of a port at `pod`; `None` if it declares none of that name.
 pub(crate) fn resolve(target: &Target, pod: &PodFacts) -> Option<u16> {
     match target {
         Target::Number(number) => Some(*number),
@@ -116,7 +116,7 @@ fn slice(
             name: Some(format!("{}-ebb-{suffix}", front.key.name)),
             namespace: Some(front.key.namespace.clone()),
             labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-            // With the Service they go.
+            // Kubernetes deletes them with the Service.
             owner_references: Some(vec![OwnerReference {
                 api_version: "v1".to_owned(),
                 kind: "Service".to_owned(),
@@ -155,7 +155,7 @@ fn endpoint_port(port: &Port, number: u16) -> EndpointPort {
     }
 }
 
-/// The address of that `family` that whoever has `ip` has.
+/// Returns the address in that `family` of the pod or activator with `ip`.
 fn address_of(ip: IpAddr, whose: Option<Named<'_>>, family: &str) -> Option<IpAddr> {
     let mut known = whose.into_iter().flat_map(|(_, pod)| pod.ips.iter().copied());
     is_of(ip, family).then_some(ip).or_else(|| known.find(|ip| is_of(*ip, family)))

@@ -1,4 +1,4 @@
-//! Follows what there is in the cluster, as facts.
+//! Watches the cluster and reports facts.
 
 use std::{collections::HashSet, future::ready};
 
@@ -22,7 +22,7 @@ use super::{
     world::{ALLOWED_HOSTS, Listing},
 };
 
-/// Something that is so from now on.
+/// A fact about the cluster.
 #[derive(Debug)]
 pub(crate) enum Fact {
     Service(Box<Service>),
@@ -30,16 +30,16 @@ pub(crate) enum Fact {
     Pod(Name, Option<Box<PodFacts>>),
     Slice(ServiceKey, String, Option<SliceFacts>),
     Target(TargetKey, Option<TargetFacts>),
-    /// These are all that there are.
+    /// These are all objects of the listing.
     Listed(Listing, HashSet<Name>),
-    /// Objects of a kind cannot be known, and why.
+    /// Objects of a kind cannot be watched, and why.
     Unknowable(String, String),
-    /// A slice that says no more whose it is.
+    /// A slice that no longer names its Service.
     SliceLost(Name),
-    /// A Namespace, its uid, and the names of hosts that it is kept to, as they are written.
+    /// A Namespace, its uid, and the hosts that it is restricted to, as written.
     Namespace(String, String, Option<String>),
     NamespaceGone(String),
-    /// The certificate of a Secret, or why it has none that could be shown.
+    /// The certificate of a Secret, or why it has no valid one.
     Certificate(ServiceKey, Result<CertificateEntry, String>),
     /// Why a Service lacks HTTPRoutes; `None` if it has them.
     HttpRoute(ServiceKey, Option<Trouble>),
@@ -94,7 +94,7 @@ pub(crate) async fn slices(client: Client, seen: Seen<Fact>) {
     follow(Listing::Slices, fact, gone, none).run(watcher(Api::all(client), config()), seen).await;
 }
 
-/// Objects of one kind that may be scaled.
+/// Watches objects of one kind of scale target.
 pub(crate) async fn targets(client: Client, seen: Seen<Fact>, kind: String, resource: ApiResource) {
     let api = Api::all_with(client.clone(), &resource);
     let is_plain = kinds::has_plain_replicas(&resource);
@@ -115,7 +115,7 @@ pub(crate) async fn targets(client: Client, seen: Seen<Fact>, kind: String, reso
         Some(Fact::Target(key(name), Some(is)))
     };
     let gone = |object: &ObjectMeta| Fact::Target(key(name_of(object)), None);
-    // Without Kubernetes' own kinds nothing is known of most services: those are waited for.
+    // Without Kubernetes' own kinds most services are unknown, so those are waited for.
     let refused = |error: &watcher::Error| {
         let is_unknowable = !is_plain && is_refused(error, &[403, 404, 405, 500]);
         is_unknowable.then(|| Fact::Unknowable(kind.clone(), watch_error(error)))
@@ -124,17 +124,17 @@ pub(crate) async fn targets(client: Client, seen: Seen<Fact>, kind: String, reso
     follow(listing, fact, gone, refused).run(watcher(api, config()), seen).await;
 }
 
-/// The one ConfigMap with the cluster's settings.
+/// Watches the ConfigMap with the cluster's settings.
 pub(crate) async fn settings(client: Client, seen: Seen<Fact>, namespace: String, name: &'static str) {
     let one = config().fields(&format!("metadata.name={name}"));
     let events = watcher(Api::namespaced(client, &namespace), one);
     let fact = |map| ready(Some(Fact::Settings(Some(Box::new(map)))));
-    // Who may not read them has none.
+    // If reading them is forbidden, there are none.
     let refused = |error: &watcher::Error| is_refused(error, &[403]).then_some(Fact::Settings(None));
     follow(Listing::Settings, fact, |_: &ObjectMeta| Fact::Settings(None), refused).run(events, seen).await;
 }
 
-/// What follows from what happens to the objects of `listing`.
+/// Turns events of the objects of `listing` into facts.
 fn follow<F, G, R>(
     listing: Listing,
     fact: F,
@@ -145,7 +145,7 @@ fn follow<F, G, R>(
     Follow { kind, fact, gone, listed: move |names| Fact::Listed(listing.clone(), names), refused }
 }
 
-/// Nothing follows from a watch that cannot begin.
+/// Returns no fact for a watch that cannot start.
 fn none(_: &watcher::Error) -> Option<Fact> {
     None
 }

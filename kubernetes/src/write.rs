@@ -21,23 +21,23 @@ use super::{
     world::Step,
 };
 
-/// Pods that are marked at once, before some of them go.
+/// Maximum number of pods that are marked before a scale-down.
 const MARKED_AT_ONCE: usize = 16;
-/// The annotation of a template whose pods are to have their sidecar.
+/// The annotation of a template whose pods are restarted to get their sidecar.
 const RESTARTED_FOR: &str = "ebb.dev/restarted-for";
 
-/// Writes what was decided.
+/// Writes to the API.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     pub(crate) calls: Calls,
 }
 
-/// As ours.
+/// Returns patch parameters with Ebb's field manager.
 fn signed() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// What came of it: what is so from now on, before the watch tells.
+/// The result of a write, known before the watch shows it.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) service: Option<Box<Service>>,
@@ -45,7 +45,7 @@ pub(crate) struct Written {
 }
 
 impl Writer {
-    /// Carries `step` out.
+    /// Carries out `step`.
     pub(crate) async fn carry_out(&self, key: &ServiceKey, step: Step) -> Result<Written, CallError> {
         match step {
             Step::Slices { apply, delete } => self.slices(key, apply, delete).await,
@@ -106,7 +106,7 @@ impl Writer {
         Ok(written)
     }
 
-    /// Has an object want so many pods.
+    /// Sets how many pods an object should have.
     pub(crate) async fn scale(
         &self,
         resource: &ApiResource,
@@ -120,8 +120,8 @@ impl Writer {
         self.calls.call("scale", api.patch_scale(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
-    /// Marks the pods that are to go first, in that order, and no longer those of `marked` that are not among them.
-    /// A pod that is gone needs no mark.
+    /// Marks the pods to remove first, in that order, and unmarks those of `marked` that are not among them. Pods
+    /// that are gone are ignored.
     pub(crate) async fn mark(
         &self,
         namespace: &str,
@@ -130,7 +130,7 @@ impl Writer {
     ) -> Result<(), CallError> {
         let api: Api<Pod> = Api::namespaced(self.calls.client.clone(), namespace);
         let count = i32::try_from(first_to_go.len()).unwrap_or(i32::MAX);
-        // The lower, the sooner; pods without a mark count as 0.
+        // The lowest cost is removed first; pods without a mark count as 0.
         let costs = (-count..).map(|cost| json!(cost.to_string()));
         let stale =
             marked.into_iter().filter(|name| !first_to_go.contains(name)).map(|name| (name, Value::Null));

@@ -1,4 +1,4 @@
-//! Questions as an API server asks them, and with faults.
+//! Questions as an API server asks them, valid and invalid.
 
 use ebb_properties::admission_review::hold;
 use proptest::{
@@ -12,7 +12,7 @@ const POD: &str = include_str!("../../fuzz/seeds/admission_review/pod");
 const SERVICE: &str = include_str!("../../fuzz/seeds/admission_review/service");
 const UPDATE: &str = include_str!("../../fuzz/seeds/admission_review/update");
 
-/// What stands in the place of something else.
+/// Replacements for other values.
 const PIECES: [&str; 20] = [
     "null",
     "{}",
@@ -36,13 +36,13 @@ const PIECES: [&str; 20] = [
     "\u{fffd}",
 ];
 
-/// One value, or one piece of text, of a question becomes another.
+/// Returns a question with one value, or one piece of its text, replaced.
 fn question() -> impl Strategy<Value = Vec<u8>> {
     let fault = (any::<Index>(), 0usize..24, select(&PIECES[..]));
     (select(&[POD, SERVICE, UPDATE][..]), vec(fault, 0..4)).prop_map(|(question, faults)| {
         let mut bytes = question.as_bytes().to_vec();
         for (at, removed, piece) in faults {
-            // Where a value or a field begins, so that most of what comes of it can be read.
+            // Choose positions where a value or a field begins, so that most results can be parsed.
             let places: Vec<usize> =
                 (1..bytes.len()).filter(|at| matches!(bytes[at - 1], b':' | b'{' | b'[')).collect();
             let Some(start) = (!places.is_empty()).then(|| places[at.index(places.len())]) else { break };
@@ -76,7 +76,7 @@ fn what_the_questions_begin_as_is_changed() {
     }
 }
 
-/// The API server asks about it before it looks whether a pod can be one.
+/// The API server asks about it before it validates the pod.
 #[test]
 fn a_pod_without_containers_is_left_for_the_api_server_to_refuse() {
     let containers = POD.find(r#""containers":["#).expect("it has some") + r#""containers":"#.len();

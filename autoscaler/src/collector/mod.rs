@@ -1,4 +1,4 @@
-//! Asks pods for their reports, over kept connections.
+//! Scrapes pods' reports over persistent connections.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,20 +19,20 @@ use ebb_decide::{
     sampling::{Estimate, Refusal, Sample, SampleError},
 };
 
-/// A pod must answer in so long (the reference's client time-out).
+/// Time limit for a pod's answer (the reference's client timeout).
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// ... and in so long where others wait to see who may go.
+/// The same while a scale-down waits for the order of pods.
 const ORDER_WITHIN: Duration = Duration::from_millis(500);
-/// Of more pods than this, the idle ones are not looked for.
+/// Maximum number of pods that are asked for their order.
 const MOST_ORDERED: usize = 1000;
-/// Pods asked at once, of all services together: enough for 1 000 services of a few pods each at 10 ms an
-/// answer, and far below the descriptors a process has.
+/// Maximum number of pods scraped at once, over all services: enough for 1 000 services of a few pods each at 10 ms
+/// per answer, and far below a process's limit of descriptors.
 const ASKED_AT_ONCE: usize = 256;
 
-/// Before each try to have a pod's clients connect anew.
+/// Pauses before the attempts to ask a pod to renew connections.
 const RENEW_AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];
 
-/// Connections to the pods.
+/// The connections to pods.
 #[derive(Debug)]
 pub(crate) struct Collector {
     upstreams: Mutex<HashMap<SocketAddr, Arc<Upstream>>>,
@@ -44,7 +44,7 @@ impl Collector {
         Arc::new(Self { upstreams: Mutex::default(), places: Arc::new(Semaphore::new(ASKED_AT_ONCE)) })
     }
 
-    /// Forgets the connections to pods that are gone.
+    /// Closes the connections to pods that are gone.
     pub(crate) fn forget(&self, gone: impl Iterator<Item = SocketAddr>) {
         let mut upstreams = self.upstreams.lock();
         for address in gone {
@@ -52,7 +52,7 @@ impl Collector {
         }
     }
 
-    /// The load of all ready `pods` at `now`, from as many of their answers as it takes; `None` if none is
+    /// Returns the load of all ready `pods` at `now`, from a sufficient sample of their answers; `None` if none is
     /// ready.
     pub(crate) async fn scrape(
         self: &Arc<Self>,
@@ -71,7 +71,7 @@ impl Collector {
         let mut answers = Vec::with_capacity(sample.size);
         while let Some(answer) = asked.join_next().await {
             let answer = answer.unwrap_or(Err(Refusal::Other));
-            // For each that fails, the next one is asked.
+            // If a pod fails to answer, ask the next one.
             if let (Err(_), Some(address)) = (&answer, rest.next()) {
                 asked.spawn(self.clone().ask(address, ANSWER_WITHIN));
             }
@@ -83,7 +83,7 @@ impl Collector {
         }
     }
 
-    /// The names of `pods` in the order in which they should go, by what they say now.
+    /// Returns the names of `pods` in the order in which to remove them, by their current load.
     pub(crate) async fn idle_first(self: &Arc<Self>, pods: &[Pod]) -> Vec<String> {
         let mut asked: JoinSet<(usize, Option<f64>)> = JoinSet::new();
         for (index, pod) in pods.iter().enumerate().take(MOST_ORDERED) {
@@ -101,7 +101,8 @@ impl Collector {
         }
         let candidates = pods.iter().zip(in_flight).map(|(pod, in_flight)| Candidate {
             pod: pod.name.clone(),
-            // One that is not, and has requests, has taken traffic and may be too busy to say that it can take more.
+            // A pod with requests that is not ready has taken traffic, and may be too busy to answer its readiness
+            // probe.
             serves: pod.ready || (in_flight.is_finite() && in_flight > 0.0),
             in_flight,
             started_at: pod.started_at,
@@ -109,7 +110,7 @@ impl Collector {
         idle_first(candidates.collect())
     }
 
-    /// Has the clients of `pods` asked to connect anew. Who cannot be asked keeps them for as long as they like.
+    /// Asks `pods` to have their clients reconnect. Those that cannot be reached are skipped.
     pub(crate) async fn renew(self: &Arc<Self>, pods: &[Pod]) {
         let mut asked = JoinSet::new();
         for pod in pods {

@@ -34,7 +34,7 @@ pub struct FixedPod {
     pub serving: SocketAddr,
     /// Its queue-proxy's stats port, `ip:port`.
     pub stats: SocketAddr,
-    /// What its queue-proxy has as `EBB_POD_NONCE`; empty if nothing.
+    /// The value of `EBB_POD_NONCE` of its queue-proxy; empty if none.
     #[serde(default)]
     pub nonce: String,
 }
@@ -45,7 +45,7 @@ pub enum FileError {
     /// It could not be read.
     #[error("cannot read {0}: {1}")]
     Unreadable(PathBuf, io::Error),
-    /// It is not of this form.
+    /// It is malformed.
     #[error("{0}: {1}")]
     Malformed(PathBuf, String),
 }
@@ -78,7 +78,7 @@ struct Entry {
 ///
 /// # Errors
 ///
-/// [`FileError`], with all faults of all annotations.
+/// Returns a [`FileError`], with all faults of all annotations.
 pub fn read(path: &Path) -> Result<Vec<FixedService>, FileError> {
     let text = fs::read_to_string(path).map_err(|error| FileError::Unreadable(path.to_owned(), error))?;
     from_text(&text).map_err(|problem| FileError::Malformed(path.to_owned(), problem))

@@ -1,6 +1,6 @@
-//! Pods at fixed addresses, from a file: for machines without Kubernetes, where something else starts the
-//! pods. Their activators get tables and their load is measured; what the autoscaler would have them be is
-//! in its metrics and its log, and nobody is scaled.
+//! Pods at fixed addresses, from a file, for machines without Kubernetes, where something else starts the pods. Their
+//! activators get tables and their load is measured. The desired number of pods appears only in metrics and the log;
+//! nothing is scaled.
 
 mod file;
 mod watch;
@@ -16,7 +16,7 @@ use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 pub use file::{FileError, FixedService, read};
 
-/// Events that may wait for the autoscaler.
+/// Maximum number of pending events.
 const CAPACITY: usize = 256;
 
 /// Pods at fixed addresses.
@@ -26,7 +26,7 @@ pub struct FixedFleet {
 }
 
 impl FixedFleet {
-    /// The pods of `services`.
+    /// Creates a platform with the pods of `services`.
     pub fn new(services: Vec<FixedService>) -> Arc<Self> {
         Arc::new(Self { services: services.into_iter().map(Arc::new).collect() })
     }
@@ -37,20 +37,20 @@ impl PodSource for FixedFleet {
 
     fn watch(&self) -> Self::Events {
         let (events, watched) = mpsc::channel(CAPACITY);
-        // Nobody else could lead. The channel has room for it.
+        // There is no other candidate. The channel has room for it.
         let _ = events.try_send(FleetEvent::Leadership { leads: true });
         let (told, mut all_told) = mpsc::channel::<Infallible>(1);
         for service in &self.services {
-            // Each ends when nobody receives its events any more.
+            // Each ends when its receiver is dropped.
             tokio::spawn(watch::watch(service.clone(), events.clone(), told.clone()));
         }
         drop(told);
         tokio::spawn(async move {
-            // Nothing is sent on it: it ends when the last of them lets go.
+            // Nothing is sent: this ends when all senders are dropped.
             while all_told.recv().await.is_some() {}
             // The autoscaler may have ended.
             let _ = events.send(FleetEvent::Complete).await;
-            // A fleet without any service is one all the same.
+            // Keep running without any service.
             events.closed().await;
         });
         watched.into()
@@ -64,7 +64,7 @@ impl ScaleTarget for FixedFleet {
     }
 }
 
-/// Whoever reaches it may: where there is no Kubernetes, there is nobody who could tell activators from others.
+/// Admits everybody: without Kubernetes, nothing distinguishes activators from other clients.
 impl Gate for FixedFleet {
     async fn admit(&self, _: Option<&str>) -> Result<(), String> {
         Ok(())

@@ -9,15 +9,15 @@ use super::file::{FixedPod, FixedService};
 use ebb_decide::platform::FleetEvent;
 use ebb_decide::{Pod, PodAddress};
 
-/// How often a pod is asked whether it is ready.
+/// How often a pod's readiness is probed.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// It must answer in so long.
+/// Time limit for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(900);
-/// A probe's answer has five bytes.
+/// Maximum size of a probe's answer, which has five bytes.
 const MAX_PROBE_BYTES: usize = 1024;
 
-/// Tells of `service`, and then of its pods whenever one becomes ready or ceases to be. Lets go of `told` once it
-/// has told of them for the first time.
+/// Reports `service`, and then its pods whenever one becomes ready or not ready. Drops `told` after the first report
+/// of the pods.
 pub(super) async fn watch(
     service: Arc<FixedService>,
     events: mpsc::Sender<FleetEvent>,

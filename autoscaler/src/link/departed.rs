@@ -1,4 +1,5 @@
-//! Activators whose streams broke off, for the case that nobody else is left: it may be the way to us alone that broke.
+//! Activators whose streams broke off, in case no others are left: then perhaps only the connection to this
+//! autoscaler broke.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,12 +10,12 @@ use std::{
 
 use ebb_core::{ServiceKey, Tick};
 
-/// Where others are heard, one that has not come back in so long is forgotten.
+/// Time after which an activator that has not reconnected is forgotten, while others are connected.
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
-/// No more than so many are remembered: the latest.
+/// Maximum number of remembered activators; the latest are kept.
 const MOST: usize = 64;
 
-/// What activators answered for that are not connected any more.
+/// The endpoints of activators that are no longer connected.
 #[derive(Debug, Default)]
 pub(super) struct Departed(VecDeque<One>);
 
@@ -26,7 +27,7 @@ struct One {
 }
 
 impl Departed {
-    /// The stream of the activator at `address` broke off at `now`.
+    /// Remembers the activator at `address`, whose stream broke off at `now`.
     pub(super) fn remember(&mut self, address: IpAddr, ports: HashMap<Arc<ServiceKey>, u16>, now: Tick) {
         self.0.retain(|one| one.address != address);
         if self.0.len() == MOST {
@@ -35,24 +36,24 @@ impl Departed {
         self.0.push_back(One { address, ports, at: now });
     }
 
-    /// Where they answered for `service`.
+    /// Returns the endpoints of `service` at these activators.
     pub(super) fn addresses(&self, service: &ServiceKey) -> impl Iterator<Item = SocketAddr> {
         self.0.iter().filter_map(|one| Some(SocketAddr::new(one.address, *one.ports.get(service)?)))
     }
 
-    /// The one at `address`, or all, answer for `service` no more.
+    /// Forgets the endpoint of `service` at `address`, or at all addresses.
     pub(super) fn forget_service(&mut self, service: &ServiceKey, address: Option<IpAddr>) {
         for one in self.0.iter_mut().filter(|one| address.is_none_or(|address| one.address == address)) {
             one.ports.remove(service);
         }
     }
 
-    /// Nobody is at `address` any more. Answers what it answered for.
+    /// Forgets the activator at `address`. Returns its services.
     pub(super) fn forget_address(&mut self, address: IpAddr) -> Vec<Arc<ServiceKey>> {
         self.forget(|one| one.address == address)
     }
 
-    /// At `now` others are heard. Answers what those answered for that are forgotten now.
+    /// Forgets old activators, because others are connected at `now`. Returns the services of the forgotten ones.
     pub(super) fn others_are_heard(&mut self, now: Tick) -> Vec<Arc<ServiceKey>> {
         self.forget(|one| now.since(one.at) >= REMEMBERED_FOR)
     }

@@ -32,25 +32,25 @@ use crate::{
 use ebb_decide::platform::{Gate, PodSource};
 use ebb_decide::service::Admission;
 
-/// Tables that may wait for an activator that is slow to read.
+/// Maximum number of pending messages for an activator that is slow to read.
 const DOWN_CAPACITY: usize = 1024;
-/// Before the namespace and the name of a service, where its decisions are asked for.
+/// The path prefix before the namespace and the name of a service, for its decisions.
 const EXPLAIN: &str = "/explain/";
-/// The platform must have said in so long whether a stranger may open a stream; who asks waits for three seconds.
+/// Time limit for the platform to decide whether a client may open a stream; the client waits for three seconds.
 const ADMIT_WITHIN: Duration = Duration::from_millis(2_500);
-/// The whole of an announcement must have come in so long: it fits into one packet.
+/// Time limit for reading an announcement, which fits into one packet.
 const READ_WITHIN: Duration = Duration::from_secs(2);
-/// ... and the task must have judged it in so long: it takes it some microseconds.
+/// Time limit for the task to judge it, which takes some microseconds.
 const JUDGE_WITHIN: Duration = Duration::from_secs(2);
-/// Of refused streams one is told of in so long; all are counted.
+/// Refused streams are logged at most so often; all are counted.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// What happened on a stream.
+/// An event of a stream.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// It was opened.
     Joined(LinkId, mpsc::Sender<Bytes>),
-    /// A message came.
+    /// A message arrived.
     Said(LinkId, Box<Up>),
     /// It has ended.
     Left(LinkId, LinkEnd),
@@ -59,21 +59,20 @@ pub(crate) enum LinkEvent {
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkEnd {
-    /// The activator ended it.
+    /// The activator closed it.
     Closed,
-    /// It ended midway: by a fault of the network, of the activator, or of what it said.
+    /// It broke, because of the network, the activator, or an invalid message.
     BrokeOff,
 }
 
-/// A pod has announced itself, and waits to hear what becomes of that.
+/// An announcement of a pod, which waits for the verdict.
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) said: Announced,
     pub(crate) answer: oneshot::Sender<Admission>,
 }
 
-/// Takes the activators' streams and the pods' announcements, and answers `/metrics`, `/healthz` and `/explain`
-/// beside them.
+/// Accepts the activators' streams and the pods' announcements, and serves `/metrics`, `/healthz` and `/explain`.
 pub(crate) struct LinkHandler<P> {
     pub(crate) gate: Arc<P>,
     pub(crate) events: Events,
@@ -82,7 +81,7 @@ pub(crate) struct LinkHandler<P> {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
     pub(crate) next: AtomicU64,
-    /// When a refused stream was last told of.
+    /// When a refused stream was last logged.
     pub(crate) told_at: Mutex<Option<Instant>>,
 }
 
@@ -121,7 +120,7 @@ impl<P: Gate + PodSource> Handler for LinkHandler<P> {
 }
 
 impl<P: Gate + PodSource> LinkHandler<P> {
-    /// Why the service that `name` says has the pods it has, or where the requests of that route go.
+    /// Explains why the service `name` has its current number of pods, or where the requests of that route go.
     async fn explain(&self, name: &str) -> Response<ResponseBody<()>> {
         let known = match name.parse::<ServiceKey>() {
             Ok(key) => self.asks.explain(&key).await,
@@ -136,12 +135,12 @@ impl<P: Gate + PodSource> LinkHandler<P> {
         response
     }
 
-    /// Takes a pod's announcement.
+    /// Handles a pod's announcement.
     async fn announced(&self, body: RequestBody, peer: SocketAddr) -> Response<ResponseBody<()>> {
         let (outcome, text) = self.judged(body).await;
         self.metrics.announced(outcome);
         if matches!(outcome, Outcome::Forged | Outcome::Malformed) {
-            // Whoever can reach us can send these: they are counted, and told of to who looks for them.
+            // Any client can send these, so they are counted, and logged only at debug level.
             tracing::debug!(%peer, ?outcome, text, "announcement refused");
         }
         let status = match outcome {
@@ -214,7 +213,7 @@ impl<P: Gate + PodSource> LinkHandler<P> {
         Response::new(ResponseBody::streamed(body))
     }
 
-    /// Somebody may not open a stream.
+    /// Refuses a stream.
     fn refuse(
         &self,
         status: StatusCode,
@@ -232,7 +231,7 @@ impl<P: Gate + PodSource> LinkHandler<P> {
     }
 }
 
-/// The token that a request brings.
+/// Returns the bearer token of a request.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
@@ -263,7 +262,7 @@ async fn read(id: LinkId, mut up: RequestBody, events: Events, peer: SocketAddr)
             }
         }
     };
-    // The one task ends last: where it is gone, nobody asks who left.
+    // The main task ends last: if it is gone, nobody needs the event.
     let _ = events.send(LinkEvent::Left(id, end)).await;
 }
 

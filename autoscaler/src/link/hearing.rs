@@ -1,7 +1,6 @@
-//! Which streams say nothing although they promised to: their activators may be gone without a word.
+//! Detects streams that are silent although they promised heartbeats: their activators may have vanished.
 //!
-//! Time is what the caller says. Time that we ourselves were not there for, because nobody asked in it, is nobody's
-//! silence.
+//! The caller supplies the time. Time in which the autoscaler itself was stopped does not count as silence.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,14 +8,15 @@ use ebb_core::{Tick, link::HEARTBEAT_EVERY};
 
 use super::LinkId;
 
-/// Silent for so long, a stream has missed three heartbeats.
+/// A stream is silent after three missed heartbeats.
 pub(super) const SILENT_AFTER: Duration = HEARTBEAT_EVERY.saturating_mul(3);
-/// Silence is looked for so often.
+/// How often to look for silent streams.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A look this long after the one before is late because we were stopped, and what was sent meanwhile is still to be read.
+/// A look this long after the previous one is late because the program was stopped, and messages sent
+/// meanwhile are still unread.
 const LATE_AFTER: Duration = Duration::from_secs(2);
 
-/// The streams that promised never to be silent for long.
+/// The streams that promised heartbeats.
 #[derive(Debug, Default)]
 pub(super) struct Hearing {
     streams: HashMap<LinkId, Heard>,
@@ -30,7 +30,7 @@ struct Heard {
 }
 
 impl Hearing {
-    /// The stream promised at `now` that it will be heard.
+    /// Expects to hear from the stream, as it promised at `now`.
     pub(super) fn expect(&mut self, stream: LinkId, now: Tick) {
         if self.streams.is_empty() {
             self.looked_at = now;
@@ -38,29 +38,29 @@ impl Hearing {
         self.streams.insert(stream, Heard { at: now, is_silent: false });
     }
 
-    /// Something came. Answers whether the stream was taken for silent.
+    /// Records a message. Returns whether the stream was considered silent.
     pub(super) fn heard(&mut self, stream: LinkId, now: Tick) -> bool {
         let Some(heard) = self.streams.get_mut(&stream) else { return false };
         heard.at = now;
         std::mem::take(&mut heard.is_silent)
     }
 
-    /// The stream has ended.
+    /// Forgets a stream that has ended.
     pub(super) fn forget(&mut self, stream: LinkId) {
         self.streams.remove(&stream);
     }
 
-    /// Whether the stream has been silent for too long.
+    /// Returns whether the stream is considered silent.
     pub(super) fn is_silent(&self, stream: LinkId) -> bool {
         self.streams.get(&stream).is_some_and(|heard| heard.is_silent)
     }
 
-    /// When to look next; `None` if there is nothing to look for.
+    /// Returns when to look next; `None` if there are no streams.
     pub(super) fn next_look(&self) -> Option<Tick> {
         (!self.streams.is_empty()).then(|| self.looked_at.after(LOOK_EVERY))
     }
 
-    /// The streams that have fallen silent since the last look.
+    /// Returns the streams that have become silent since the last look.
     pub(super) fn look(&mut self, now: Tick) -> Vec<LinkId> {
         let since = now.since(self.looked_at);
         let missed = if since > LATE_AFTER { since } else { Duration::ZERO };
@@ -82,15 +82,15 @@ impl Hearing {
 mod tests {
     use super::*;
 
-    /// What happens, in order.
+    /// The events, in order.
     enum Step {
-        /// So many seconds pass, with a look in each.
+        /// This many seconds pass, with a look in each.
         Pass(u64),
-        /// So many seconds pass in which we are stopped; then there is a look.
+        /// This many seconds pass while the program is stopped; then there is a look.
         Stopped(u64),
-        /// The stream says something; whether it was taken for silent.
+        /// The stream sends a message; whether it was considered silent.
         Says(bool),
-        /// Whether it is taken for silent.
+        /// Whether it is considered silent.
         Silent(bool),
     }
     use Step::{Pass, Says, Silent, Stopped};

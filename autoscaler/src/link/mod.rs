@@ -1,8 +1,8 @@
-//! The activators' streams: reports come up, tables go down.
+//! The activators' streams: reports come in, tables go out.
 //!
-//! Whether an activator is sent connections follows from what is heard of it ([`hearing`]), from what the platform says of
-//! its pod ([`pods`]), and from whether anybody else is there ([`answering`](ebb_decide::endpoints::answering)): what looks like
-//! the loss of all of them is more likely our own, and changes nothing.
+//! Whether an activator gets connections depends on its messages ([`hearing`]), on the platform's report about its
+//! pod ([`pods`]), and on whether others are available ([`answering`](ebb_decide::endpoints::answering)): an apparent
+//! loss of all activators is more likely this autoscaler's own, and changes nothing.
 
 mod departed;
 mod handler;
@@ -43,23 +43,23 @@ use pods::ActivatorPods;
 
 pub(crate) use handler::{Heard, LinkEnd, LinkEvent, LinkHandler};
 
-/// Activators are told of no more autoscalers than this.
+/// Maximum number of autoscalers that activators are told of.
 const MOST_REPLICAS: usize = 16;
 
-/// Names a stream for as long as it is open.
+/// Identifies an open stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
-/// The activators that are connected.
+/// The connected activators.
 #[derive(Debug, Default)]
 pub(crate) struct Activators {
     links: HashMap<LinkId, Activator>,
     hearing: Hearing,
     departed: Departed,
     pods: ActivatorPods,
-    /// Whether this autoscaler leads: its tables count.
+    /// Whether this autoscaler leads, so that its tables are valid.
     leads: bool,
-    /// Where all autoscalers are; empty if that is not known.
+    /// The addresses of all autoscalers; empty if unknown.
     replicas: Vec<String>,
 }
 
@@ -67,20 +67,20 @@ pub(crate) struct Activators {
 struct Activator {
     name: String,
     address: Option<IpAddr>,
-    /// Closed once it did not keep up: it comes again, and gets everything anew.
+    /// `None` if it did not keep up: it reconnects and gets everything again.
     down: Option<mpsc::Sender<Bytes>>,
-    /// The port on which it answers for a service.
+    /// The port on which it answers for each service.
     ports: HashMap<Arc<ServiceKey>, u16>,
 }
 
 impl Activators {
-    /// How many there are, each counted once.
+    /// Returns the number of activators, each counted once.
     pub(crate) fn len(&self) -> usize {
         self.links.keys().filter(|id| !self.is_superseded(**id)).count()
     }
 
-    /// Whether the same activator has opened a later stream: while it moves from one address of ours to another it
-    /// has two, and says everything on both.
+    /// Returns whether the same activator has opened a later stream: while it moves to another address of the
+    /// autoscaler it has two, and sends everything on both.
     pub(crate) fn is_superseded(&self, id: LinkId) -> bool {
         self.links.get(&id).is_some_and(|one| {
             let is_later = |(other, link): (&LinkId, &Activator)| *other > id && link.name == one.name;
@@ -88,7 +88,7 @@ impl Activators {
         })
     }
 
-    /// A stream was opened: it gets `tables`, or what pods announced lately.
+    /// Adds a stream, whose first message is `first`: the tables, or recent announcements.
     pub(crate) fn join(&mut self, id: LinkId, down: mpsc::Sender<Bytes>, first: Down) {
         let activator =
             Activator { name: String::new(), address: None, down: Some(down), ports: HashMap::new() };
@@ -99,18 +99,18 @@ impl Activators {
         }
     }
 
-    /// From now on tables count, or no longer.
+    /// Sets whether this autoscaler leads, so that its tables are valid.
     pub(crate) fn lead(&mut self, leads: bool) {
         self.leads = leads;
     }
 
-    /// Tells all of them where all autoscalers are.
+    /// Tells all activators the addresses of all autoscalers.
     pub(crate) fn tell_replicas(&mut self, replicas: &[SocketAddr]) {
         self.replicas = replicas.iter().take(MOST_REPLICAS).map(ToString::to_string).collect();
         self.send(Down { replicas: self.replicas.clone(), ..Down::default() });
     }
 
-    /// Tells all of them what a pod of `service` said of itself.
+    /// Tells all activators what a pod of `service` announced.
     pub(crate) fn tell_announced(&mut self, announced: AnnouncedPod) {
         self.send(Down { announced: vec![announced], ..Down::default() });
     }
@@ -130,7 +130,7 @@ impl Activators {
         }
     }
 
-    /// Something came from it at `now`. Answers for which services it counts again.
+    /// Records a message of a stream at `now`. Returns the services for which its activator counts again.
     pub(crate) fn heard(&mut self, id: LinkId, now: Tick) -> Vec<Arc<ServiceKey>> {
         if !self.hearing.heard(id, now) {
             return Vec::new();
@@ -141,12 +141,12 @@ impl Activators {
         self.services_of(id).cloned().collect()
     }
 
-    /// When silence is to be looked for; `None` if nobody's silence would mean anything.
+    /// Returns when to look for silent streams; `None` if none promised heartbeats.
     pub(crate) fn next_look(&self) -> Option<Tick> {
         self.hearing.next_look()
     }
 
-    /// Looks for silence at `now`. Answers for which services others count from now on.
+    /// Looks for silent streams at `now`. Returns the services whose activators change.
     pub(crate) fn look(&mut self, now: Tick) -> HashSet<Arc<ServiceKey>> {
         let mut changed = HashSet::new();
         for id in self.hearing.look(now) {
@@ -161,7 +161,7 @@ impl Activators {
         changed
     }
 
-    /// The platform told of the activators' own pods. Answers for which services others count from now on.
+    /// Sets the activators' own pods, as the platform reports them. Returns the services whose activators change.
     pub(crate) fn set_pods(&mut self, pods: &[(IpAddr, bool)]) -> HashSet<Arc<ServiceKey>> {
         let addresses = self.pods.set(pods.iter().copied());
         let mut changed = HashSet::new();
@@ -184,7 +184,7 @@ impl Activators {
         changed
     }
 
-    /// How many of them get no connections as long as others do.
+    /// Returns how many activators get no connections while others are available.
     pub(crate) fn doubtful(&self) -> usize {
         let counts = |id: &&LinkId| !self.is_superseded(**id) && self.standing(**id) != Standing::Heard;
         self.links.keys().filter(counts).count()
@@ -199,7 +199,7 @@ impl Activators {
         }
     }
 
-    /// The services that the activator answers for.
+    /// Returns the services that the activator answers for.
     pub(crate) fn services_of(&self, id: LinkId) -> impl Iterator<Item = &Arc<ServiceKey>> {
         self.links.get(&id).into_iter().flat_map(|activator| activator.ports.keys())
     }
@@ -221,7 +221,7 @@ impl Activators {
         }
     }
 
-    /// A stream has ended at `now`. Answers what it was there for.
+    /// Removes a stream that ended at `now`. Returns its services.
     pub(crate) fn leave(&mut self, id: LinkId, end: LinkEnd, now: Tick) -> Vec<Arc<ServiceKey>> {
         self.hearing.forget(id);
         let Some(activator) = self.links.remove(&id) else { return Vec::new() };
@@ -235,7 +235,7 @@ impl Activators {
         services
     }
 
-    /// Where activators answer for `service`; each once, however many streams it has.
+    /// Returns the endpoints of `service` at activators; each once, however many streams it has.
     pub(crate) fn answering(&self, service: &ServiceKey) -> Answering {
         let connected =
             self.links.keys().filter_map(|id| Some((self.address_of(*id, service)?, self.standing(*id))));
@@ -243,7 +243,7 @@ impl Activators {
         answering(connected.chain(departed))
     }
 
-    /// Tells all of them about a service, and each of those that share it which part is its own.
+    /// Tells all activators about a service, and each that shares it which part is its own.
     pub(crate) fn tell(&mut self, service: &Service) {
         let alone = entry(service);
         let sharing: Vec<String> = service.state.sharing().iter().map(ToString::to_string).collect();
@@ -265,18 +265,18 @@ impl Activators {
         }
     }
 
-    /// Tells all of them about a route.
+    /// Tells all activators about a route.
     pub(crate) fn tell_route(&mut self, route: &Route) {
         self.send(Down { routes: vec![route_entry(route)], ..Down::default() });
     }
 
-    /// Where an activator answers for `service`.
+    /// Returns the endpoint of `service` at an activator.
     fn address_of(&self, id: LinkId, service: &ServiceKey) -> Option<SocketAddr> {
         let activator = self.links.get(&id)?;
         Some(SocketAddr::new(activator.address?, *activator.ports.get(service)?))
     }
 
-    /// Tells all of them that a service or a route is gone.
+    /// Tells all activators that a service or a route is gone.
     pub(crate) fn tell_gone(&mut self, service: &ServiceKey) {
         for activator in self.links.values_mut() {
             activator.ports.remove(service);
@@ -287,7 +287,7 @@ impl Activators {
         }
     }
 
-    /// Tells all of them the same.
+    /// Sends a message to all activators.
     pub(crate) fn send(&mut self, message: Down) {
         let pieces: Vec<Bytes> = self.signed(message).pieces().iter().map(frame).collect();
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
@@ -298,7 +298,8 @@ impl Activators {
         }
     }
 
-    /// One that cannot keep up is let go of. What it answers for stays until its stream has ended.
+    /// Sends a message to one activator. One that does not keep up gets no more, but its services stay until its
+    /// stream ends.
     fn send_to(&mut self, id: LinkId, message: Bytes) {
         let Some(activator) = self.links.get_mut(&id) else { return };
         if activator.down.as_ref().is_some_and(|down| down.try_send(message).is_err()) {
@@ -308,7 +309,7 @@ impl Activators {
     }
 }
 
-/// What an activator must know of a service.
+/// Returns the table entry of a service.
 pub(crate) fn entry(service: &Service) -> ServiceEntry {
     let (key, spec) = (&service.key, service.state.spec());
     let serving = &spec.serving;
@@ -322,7 +323,7 @@ pub(crate) fn entry(service: &Service) -> ServiceEntry {
         request_timeout_ms: millis(serving.request_timeout),
         trouble: service.trouble.clone(),
         pods: service.state.pods().iter().filter_map(pod_entry).collect(),
-        // Alone, until it is told which part is its own.
+        // Replaced in the message for each activator that shares it.
         activators: 0,
         activator_index: 0,
         reference_placement: spec.rules == Rules::Reference,
@@ -336,7 +337,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What an activator must know of a route.
+/// Returns the table entry of a route.
 pub(crate) fn route_entry(route: &Route) -> RouteEntry {
     let split = route.state.split();
     let target = |target: &Target| SplitTarget {
@@ -361,14 +362,14 @@ pub(crate) fn route_entry(route: &Route) -> RouteEntry {
     }
 }
 
-/// A pod of `service` as it said itself.
+/// Returns the entry of a pod of `service`, as it announced itself.
 pub(crate) fn announced_entry(service: &ServiceKey, said: &Announced) -> AnnouncedPod {
     let (name, nonce) = (said.pod.clone(), said.nonce.clone());
     let pod = PodEntry { name, address: said.serving.to_string(), nonce, direct: false };
     announced_pod(service, pod, said.draining)
 }
 
-/// The same of a pod that said so before; `None` if nobody could send it anything.
+/// Returns the same for a pod that announced itself earlier; `None` if it has no address for requests.
 pub(crate) fn known_entry(service: &ServiceKey, pod: &Pod, draining: bool) -> Option<AnnouncedPod> {
     Some(announced_pod(service, pod_entry(pod)?, draining))
 }
@@ -378,7 +379,7 @@ fn announced_pod(service: &ServiceKey, pod: PodEntry, draining: bool) -> Announc
     AnnouncedPod { namespace, name, pod: Some(pod), draining }
 }
 
-/// `None` if nobody could send it anything yet.
+/// Returns the entry of a pod; `None` if it has no address for requests yet.
 fn pod_entry(pod: &Pod) -> Option<PodEntry> {
     let serving = pod.serving().filter(|_| pod.ready || !pod.direct)?;
     Some(PodEntry {
@@ -389,5 +390,5 @@ fn pod_entry(pod: &Pod) -> Option<PodEntry> {
     })
 }
 
-/// A handler's way to the one task that decides.
+/// Sends a handler's events to the main task.
 pub(crate) type Events = Arc<mpsc::Sender<LinkEvent>>;

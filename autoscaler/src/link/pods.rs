@@ -1,20 +1,20 @@
-//! What the platform says of the activators' own pods.
+//! What the platform reports about the activators' own pods.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
 };
 
-/// The pods that activators run in, by their addresses. An activator without a pod is judged by its stream alone.
+/// The activators' pods, by address. An activator without a known pod is judged by its stream alone.
 #[derive(Debug, Default)]
 pub(super) struct ActivatorPods {
     ready: HashMap<IpAddr, bool>,
-    /// Their pods are gone, or on their way out.
+    /// Pods that are deleted or terminating.
     left: HashSet<IpAddr>,
 }
 
 impl ActivatorPods {
-    /// The pods that there are, and which are ready. Answers the addresses of those for whom something changed.
+    /// Sets the existing pods, and which are ready. Returns the addresses for which something changed.
     pub(super) fn set(&mut self, pods: impl IntoIterator<Item = (IpAddr, bool)>) -> BTreeSet<IpAddr> {
         let before = std::mem::replace(&mut self.ready, pods.into_iter().collect());
         let mut changed: BTreeSet<IpAddr> = BTreeSet::new();
@@ -31,17 +31,17 @@ impl ActivatorPods {
         changed
     }
 
-    /// Whether there is no reason to send nobody there.
+    /// Returns whether connections may be sent to the address, as far as its pod is concerned.
     pub(super) fn is_well(&self, address: IpAddr) -> bool {
         !self.has_left(address) && self.ready.get(&address).copied().unwrap_or(true)
     }
 
-    /// Whether its pod was there, and is no more.
+    /// Returns whether its pod existed and no longer does.
     pub(super) fn has_left(&self, address: IpAddr) -> bool {
         self.left.contains(&address)
     }
 
-    /// Of those that have left, only these matter still.
+    /// Forgets the pods that have left, except those for which `matters` is true.
     pub(super) fn forget_others(&mut self, matters: impl Fn(IpAddr) -> bool) {
         self.left.retain(|address| matters(*address));
     }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn an_activator_is_well_unless_its_pod_is_not_ready_or_has_left() {
-        /// What there is, who changed, and which of 1 and 2 are well.
+        /// The existing pods, the addresses that changed, and which of 1 and 2 are well.
         type Step = (&'static [(u8, bool)], &'static [u8], &'static [u8]);
         let mut pods = ActivatorPods::default();
         let steps: [Step; 6] = [

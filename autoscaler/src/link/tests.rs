@@ -6,7 +6,7 @@ use super::*;
 struct World {
     activators: Activators,
     now: Tick,
-    /// What comes down is not read here.
+    /// Keeps the channels open.
     unread: Vec<mpsc::Receiver<Bytes>>,
 }
 
@@ -41,7 +41,7 @@ impl World {
         self.activators.listening(id, service(), &listening(80, ""));
     }
 
-    /// So many seconds in which only those speak. Answers whether anything changed for the service.
+    /// Lets `seconds` pass in which only `speaking` send. Returns whether anything changed for the service.
     fn pass(&mut self, seconds: u64, speaking: &[u64]) -> bool {
         let mut changed = false;
         for _ in 0..seconds {

@@ -1,4 +1,4 @@
-//! Pods that announce themselves: judged by the state of their services, and passed on at once.
+//! Judges pods' announcements by the state of their services, and passes them on at once.
 
 use ebb_core::{announce::Announced, link::AnnouncedPod};
 
@@ -13,15 +13,15 @@ use ebb_decide::{
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     pub(super) fn on_announced(&mut self, heard: Heard) {
         let admission = self.judge(&heard.said);
-        // Who asked may have gone.
+        // The asker may be gone.
         let _ = heard.answer.send(admission);
-        // What is forged about one service is believed about none.
+        // If an announcement is forged for one service, it is believed for none.
         if admission != Admission::Forged {
             self.take(&heard.said);
         }
     }
 
-    /// What becomes of an announcement in all services that it names.
+    /// Judges an announcement for all services that it names.
     fn judge(&self, said: &Announced) -> Admission {
         let of = |key| self.services.get(key).map_or(Admission::Unknown, |service| service.state.judge(said));
         said.services.iter().map(of).max().unwrap_or(Admission::Unknown)
@@ -43,7 +43,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// What pods said of themselves that the platform may not know yet, for an activator that has just come.
+    /// Returns what pods announced that the platform may not know yet, for an activator that has just connected.
     pub(super) fn announced(&self) -> Vec<AnnouncedPod> {
         let of = |service: &Service| {
             let coming = service.state.coming().map(|pod| (pod, false));

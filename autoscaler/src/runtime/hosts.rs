@@ -1,4 +1,4 @@
-//! The names by which services and routes are reached through the gateway: activators are told of them.
+//! The hosts by which services and routes are reached through the gateway, as activators are told.
 
 use ebb_core::{
     ServiceKey,
@@ -9,10 +9,10 @@ use ebb_decide::platform::{EndpointSink, Exposed, ScaleTarget};
 use super::Runtime;
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
-    /// Names belong to others now. Activators hear of all of them at once.
+    /// Handles changed owners of hosts. Activators are told all changes in one message.
     pub(super) fn on_hosts(&mut self, changed: Vec<Exposed>) {
         if !std::mem::replace(&mut self.hosts_known, true) && self.complete {
-            // Activators kept what they had until now.
+            // Until now, activators kept the hosts that they knew.
             for exposed in changed {
                 self.exposed.insert(exposed.key.clone(), exposed);
             }
@@ -38,7 +38,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// A certificate is there, or changed.
+    /// Handles a certificate that is new or changed.
     pub(super) fn on_certificate(&mut self, certificate: CertificateEntry) {
         if self.leads {
             self.activators.send(Down { certificates: vec![certificate.clone()], ..Down::default() });
@@ -50,12 +50,12 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// All names there are.
+    /// Returns all hosts.
     pub(super) fn all_hosts(&self) -> Vec<HostsEntry> {
         self.exposed.values().map(hosts_entry).collect()
     }
 
-    /// Whether requests for `service` come through the gateway, by its own name or that of a route.
+    /// Returns whether requests for `service` come through the gateway, by its own hosts or those of a route.
     pub(super) fn is_behind_the_gateway(&self, service: &ServiceKey) -> bool {
         let routes = self.routes.of_target(service);
         self.exposed.contains_key(service) || routes.iter().any(|route| self.exposed.contains_key(&**route))

@@ -1,4 +1,4 @@
-//! Who leads writes; who follows is ready to.
+//! Gaining and losing the lead. Only the leader writes; the others are ready to take over.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         if leads {
             self.services.take_over(self.clock.now());
             self.routes.forget_published(self.clock.now());
-            // Activators first: who waits should not wait for what is decided below.
+            // Tell activators first: held requests should not wait for the decision below.
             self.tell_tables();
             let all: Vec<Arc<ServiceKey>> = self.services.iter().map(|service| service.key.clone()).collect();
             for key in all {
@@ -33,8 +33,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 self.evaluate_route(&key);
             }
         } else {
-            // Ended with it is whatever is under way: nothing more is written, and no answer of a write that has
-            // ended already is taken for one of the next term.
+            // This stops all work under way: nothing more is written, and the result of a finished write is not taken
+            // for one of the next term.
             self.work = JoinSet::new();
             self.services.stand_by();
             self.routes.forget_published(self.clock.now());
@@ -43,8 +43,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// Tells activators all there is to know, if that is ours to tell. Until the platform has told of all services,
-    /// they keep what they have beside.
+    /// Sends activators all tables, if this autoscaler leads. Until the platform has reported all services,
+    /// activators keep others that they know.
     pub(super) fn tell_tables(&mut self) {
         if !self.leads {
             return;

@@ -1,8 +1,8 @@
-//! One task for all services: it gathers what happens, has it decided, and has it done.
+//! The task for all services: it collects events, decides, and starts the work that follows.
 //!
-//! Several autoscalers may run, of which one leads ([`leadership`]). Those that follow gather as well, so that what is
-//! held is not forgotten with the leader; they decide nothing, ask no pod, write nothing, and their tables are not
-//! sent. What pods announce ([`announcements`]) is passed on by whoever hears it.
+//! If several autoscalers run, one of them leads ([`leadership`]). The others collect as well, so that the demand is
+//! known when one of them takes over; they do not decide, scrape, write or send tables. What pods announce
+//! ([`announcements`]) is passed on by every autoscaler that hears it.
 
 mod announcements;
 mod hosts;
@@ -43,13 +43,13 @@ use ebb_decide::{
 };
 use work::Done;
 
-/// Messages of activators that may wait for the task; each takes it some microseconds.
+/// Maximum number of pending messages of activators; each takes the task some microseconds.
 const LINK_CAPACITY: usize = 4096;
 
-/// Announcements that may wait for the task: of as many pods started at once, each takes it some microseconds.
+/// Maximum number of pending announcements, for as many pods started at once; each takes the task some microseconds.
 const ANNOUNCE_CAPACITY: usize = 1024;
 
-/// An autoscaler, running until it is dropped or shut down.
+/// A running autoscaler, until it is dropped or shut down.
 #[derive(Debug)]
 pub struct Autoscaler {
     views: Views,
@@ -59,8 +59,8 @@ pub struct Autoscaler {
 }
 
 impl Autoscaler {
-    /// Takes activators on `listener` and scales what `platform` tells of. `measured` adds to its metrics what else is
-    /// measured in this program.
+    /// Accepts activators on `listener` and scales the services of `platform`. `measured` adds the program's other
+    /// metrics.
     pub fn start<P>(
         listener: TcpListener,
         platform: Arc<P>,
@@ -110,19 +110,19 @@ impl Autoscaler {
             work: JoinSet::new(),
         };
         let mut tasks = JoinSet::new();
-        // Activators and pods are as near as our own pods.
+        // Activators and pods are in the same network as the autoscaler's pod.
         let limits = Limits { liveness: Liveness::POD, ..Limits::default() };
         tasks.spawn(serve(listener, intake, drain.clone(), limits));
         tasks.spawn(runtime.run(Inputs { said, announced, asked }, fleet));
         Self { views, asks, drain, tasks }
     }
 
-    /// What is seen of `service` now; `None` if it is not known.
+    /// Returns the current view of `service`; `None` if it is not known.
     pub fn view(&self, service: &ServiceKey) -> Option<View> {
         self.views.get(service).map(|shown| shown.view)
     }
 
-    /// The last decisions about `service`, oldest first; none if it is not known.
+    /// Returns the last decisions about `service`, oldest first; none if it is not known.
     pub async fn history(&self, service: &ServiceKey) -> Vec<Explained> {
         match self.asks.explain(service).await {
             Some(Told { known: Known::Service(why), .. }) => why.history,
@@ -130,8 +130,8 @@ impl Autoscaler {
         }
     }
 
-    /// Resolves if it has ended by itself: its platform is gone, or what decides has panicked. Nobody scales any more: the
-    /// program is to end, and to be started anew.
+    /// Resolves if the autoscaler has ended by itself, because its platform is gone or its task panicked. Nothing is
+    /// scaled any more, so the program should exit and be restarted.
     pub async fn ended(&mut self) {
         if let Some(Err(error)) = self.tasks.join_next().await {
             tracing::error!(%error, "the autoscaler has failed");
@@ -140,7 +140,7 @@ impl Autoscaler {
         }
     }
 
-    /// Ends. Scales and endpoints stay as they are.
+    /// Stops the autoscaler. Scales and endpoints stay as they are.
     pub async fn shut_down(mut self) {
         self.drain.abort();
         self.tasks.shutdown().await;
@@ -156,21 +156,21 @@ struct Runtime<P> {
     route_views: RouteViews,
     services: ServiceTable,
     routes: RouteTable,
-    /// How services and routes are reached through the gateway; those that are not are not among them.
+    /// How services and routes are reached through the gateway, for those that are.
     exposed: HashMap<ServiceKey, Exposed>,
-    /// Whether the platform has told of them.
+    /// Whether the platform has reported the hosts.
     hosts_known: bool,
-    /// The certificates that the gateway shows, by their Secrets.
+    /// The certificates that the gateway serves, by their Secrets.
     certificates: HashMap<ServiceKey, CertificateEntry>,
-    /// Whether the platform has told of all services and routes that there are.
+    /// Whether the platform has reported all services and routes.
     complete: bool,
-    /// Whether anything is decided and written here.
+    /// Whether this autoscaler leads, and thus decides and writes.
     leads: bool,
     activators: Activators,
     work: JoinSet<Done>,
 }
 
-/// Where what happens comes from, beside the platform.
+/// The sources of events other than the platform.
 struct Inputs {
     said: mpsc::Receiver<LinkEvent>,
     announced: mpsc::Receiver<Heard>,
@@ -189,10 +189,10 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 Some(ask) = asked.recv() => self.on_ask(ask),
                 event = fleet.next() => match event {
                     Some(event) => self.on_fleet(event),
-                    // The platform is gone; so are we.
+                    // The platform is gone, so the autoscaler ends.
                     None => return,
                 },
-                // What panics says so in its result, and what was stopped is wanted no more.
+                // An error means that the task was stopped. A task that panics returns a result.
                 Some(done) = self.work.join_next() => if let Ok(done) = done {
                     self.on_done(done);
                 },
@@ -211,7 +211,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         let route = || self.routes.get(&ask.service).map(|route| Known::Route(self.whither(route)));
         let exposed = self.exposed.get(&ask.service).cloned();
         let answer = service.or_else(route).map(|known| Told { known, exposed });
-        // Who asked may have gone.
+        // The asker may be gone.
         let _ = ask.answer.send(answer);
     }
 
@@ -224,7 +224,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                     Down { announced: self.announced(), ..Down::default() }
                 };
                 self.activators.join(id, down, first);
-                // It answers for nothing before it has said so.
+                // It does not listen for any service yet.
                 self.count_activators();
             }
             LinkEvent::Said(id, up) => self.on_up(id, &up),
@@ -254,14 +254,14 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             changed.insert(key);
         }
         if up.hello.is_some() {
-            // Its address is a part of wherever it answers.
+            // Its address is part of all its endpoints.
             changed.extend(self.activators.services_of(id).cloned());
         }
         for key in changed {
             self.activators_of_changed(&key);
         }
         if self.activators.is_superseded(id) {
-            // It says the same on its later stream.
+            // It sends the same on its newer stream.
             return;
         }
         for message in up.stats.iter().flat_map(|stats| &stats.messages) {
@@ -295,7 +295,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         self.metrics.doubtful_activators.set(count(self.activators.doubtful()));
     }
 
-    /// Others answer for `services` than before.
+    /// Updates `services`, for which other activators answer than before.
     fn answering_changed(&mut self, services: impl IntoIterator<Item = Arc<ServiceKey>>) {
         self.count_activators();
         for key in services {
@@ -337,7 +337,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 self.collector.forget(before.into_iter().filter(|address| !kept.contains(address)));
                 service.trouble = trouble;
                 if !was_known {
-                    // Activators first hear of it, and then of the routes that were waiting for it.
+                    // Activators must know it before the routes that were waiting for it.
                     self.tell(&key);
                     self.tell_routes_of(&key);
                 }
@@ -357,12 +357,12 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 return self.tell_tables();
             }
         };
-        // Activators first: who waits should not wait for what is decided below.
+        // Tell activators first: held requests should not wait for the decision below.
         self.tell(&key);
         self.evaluate(&key, Cause::Change);
     }
 
-    /// Tells activators what there is of a service, if that is known and ours to tell.
+    /// Tells activators about a service, if it is known and this autoscaler leads.
     fn tell(&mut self, key: &ServiceKey) {
         if let Some(service) = self.services.get(key).filter(|_| self.leads)
             && service.state.replicas().is_some()
@@ -374,7 +374,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     fn on_gone(&mut self, key: &ServiceKey) {
         self.forget_service(key);
         self.forget_route(key);
-        // Before it is refused its part: a rollout may be about to leave it.
+        // Evaluate before activators refuse its share: a rollout may be about to leave it.
         self.evaluate_routes_of(key);
         self.activators.tell_gone(key);
         self.views.remove(key);
@@ -409,7 +409,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// Decides on a service, if that is ours to do. One whose pods are not known yet stays as it is.
+    /// Decides on a service, if this autoscaler leads. A service whose pods are not known yet is left unchanged.
     fn evaluate(&mut self, key: &ServiceKey, cause: Cause) {
         let is_known = self.services.get(key).is_some_and(|service| service.state.replicas().is_some());
         if !self.leads || !is_known {

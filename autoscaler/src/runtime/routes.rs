@@ -1,5 +1,4 @@
-//! Routes: activators are told how each divides its requests, and where its traffic goes follows from where that of its
-//! services goes.
+//! Routes: activators are told their splits, and the endpoints of each follow from those of its services.
 
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::asks::Whither;
 use crate::link::{entry, route_entry};
 
 impl<P: ScaleTarget + EndpointSink> Runtime<P> {
-    /// A route is there, or divides its requests otherwise.
+    /// Handles a route that is new or changed.
     pub(super) fn on_route(&mut self, key: &ServiceKey, split: Arc<Split>, port: u16) {
         if self.services.get(key).is_some() {
             // It was a service until now.
@@ -25,7 +24,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
         let before = self.targets_of(key);
         let is_new = self.routes.set(key.clone(), split, port, self.clock.now());
-        // One from before our time may be known to activators.
+        // Activators may know one from before this term.
         let may_be_known = !self.complete || !self.leads;
         if let (true, Some(route)) = (is_new, self.routes.get_mut(key)) {
             route.state.set_activators(self.activators.answering(key));
@@ -38,7 +37,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// A route is gone.
+    /// Removes a route.
     pub(super) fn forget_route(&mut self, key: &ServiceKey) {
         let targets = self.targets_of(key);
         self.routes.remove(key);
@@ -52,8 +51,8 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         self.routes.get(route).into_iter().flat_map(Route::targets).collect()
     }
 
-    /// Tells activators of a route, if that is ours to tell. One that is new waits for its services: of one that is not
-    /// known, they would have to refuse the share.
+    /// Tells activators about a route, if this autoscaler leads. A new one waits for its services, because activators
+    /// would have to refuse the share of an unknown service.
     fn tell_route(&mut self, key: &ServiceKey) {
         if !self.leads || !self.routes.get(key).is_some_and(|route| self.is_tellable(route)) {
             return;
@@ -74,15 +73,15 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             .all(|(key, _)| self.services.get(&key).is_some_and(|service| service.state.replicas().is_some()))
     }
 
-    /// Tells activators of the routes that name `service`.
+    /// Tells activators about the routes that name `service`.
     pub(super) fn tell_routes_of(&mut self, service: &ServiceKey) {
         for route in self.routes.of_target(service) {
             self.tell_route(&route);
         }
     }
 
-    /// What activators are to know. A service whose pods are not known yet is not among it: they would forget the pods
-    /// that they have.
+    /// Returns all tables for an activator. A service whose pods are not known yet is omitted, so that the activator
+    /// keeps the pods that it knows.
     pub(super) fn tables(&self) -> Down {
         let known = self.services.iter().filter(|service| service.state.replicas().is_some());
         let routes = self.routes.iter().filter(|route| self.is_tellable(route));
@@ -104,7 +103,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// Decides where the traffic of a route goes, if that is ours to do.
+    /// Decides where the traffic of a route goes, if this autoscaler leads.
     pub(super) fn evaluate_route(&mut self, key: &ServiceKey) {
         if !self.leads {
             return;
@@ -114,7 +113,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             |target: &ServiceKey| services.get(target).and_then(|service| service.state.endpoints().cloned());
         let missing = if self.complete { Standing::Gone } else { Standing::Unknown };
         let look = |target: &ServiceKey| services.get(target).map_or(missing.clone(), Service::standing);
-        // A rollout that ends leaves some behind.
+        // A rollout that ends may drop services from the split.
         let before = self.targets_of(key);
         let Some(actions) = self.routes.evaluate(key, self.clock.now(), of, look) else { return };
         if actions.divided {
@@ -136,7 +135,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// Where a route's requests go.
+    /// Returns where a route's requests go.
     pub(super) fn whither(&self, route: &Route) -> Whither {
         let view = |key: ServiceKey| self.services.get(&key).map(|service| service.state.view());
         let split = route.state.split();
@@ -150,7 +149,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// Whether all activators pass a service's traffic on follows from the routes that name it, and from whether it is
+    /// Updates whether all activators forward traffic of a service: they do if a route's split chooses it, or if it is
     /// reached through the gateway.
     pub(super) fn see_whether_any_activator_takes(&mut self, service: &ServiceKey) {
         let chosen = self.routes.is_chosen(service) || self.is_behind_the_gateway(service);

@@ -1,5 +1,5 @@
-//! What takes time is done beside the one task, for each service one thing of a kind at a time. Whatever becomes of it, its
-//! end is told: what panics fails.
+//! Runs slow work outside the main task, one item of each kind at a time for each service. Every item reports its
+//! end; one that panics counts as failed.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use ebb_decide::{
     service::Cause,
 };
 
-/// Something that was done.
+/// The result of a piece of work.
 #[derive(Debug)]
 pub(super) enum Done {
     Scaled(Arc<ServiceKey>, u32, Result<(), PlatformError>),
@@ -29,7 +29,7 @@ pub(super) enum Done {
     Renewed,
 }
 
-/// Does `doing` beside the one task. What comes of it if it panics is what `failed` says.
+/// Runs `doing` outside the main task. If it panics, its result is `failed`.
 fn start(
     all: &mut JoinSet<Done>,
     metrics: &Arc<Metrics>,
@@ -72,7 +72,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// Has written down how far a route's rollout is, unless that is under way.
+    /// Stores the progress of a route's rollout, unless that is under way.
     pub(super) fn keep_rollout(&mut self, key: &ServiceKey) {
         let Some(route) = self.routes.get_mut(key) else { return };
         let Some(Keep(progress)) = route.keeping.next_publish() else { return };
@@ -95,7 +95,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         self.keep_rollout(key);
     }
 
-    /// Has whoever is connected to the pods of `service` connect anew.
+    /// Asks the clients of the pods of `service` to reconnect.
     pub(super) fn renew(&mut self, service: &ServiceKey) {
         let Some(service) = self.services.get(service) else { return };
         let (collector, pods) = (self.collector.clone(), service.state.pods().to_vec());
@@ -112,7 +112,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
         let Some(service) = self.services.get_mut(key) else { return };
         let (key, platform) = (service.key.clone(), &self.platform);
-        // Endpoints before pods: traffic has left by the time that its pods do.
+        // Publish before scaling, so that traffic has left pods before they are removed.
         if let Some(endpoints) = service.pending.publishing.next_publish() {
             publish(&mut self.work, &self.metrics, platform, key.clone(), endpoints);
         }
@@ -135,7 +135,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                     let order = collector.idle_first(&pods).await;
                     Done::Ordered(key, order)
                 };
-                // Who goes first is then for the platform to say.
+                // Then the platform chooses which pods to remove.
                 let failed = |_| Done::Ordered(again, Vec::new());
                 start(&mut self.work, &self.metrics, Work::Order, asking, failed);
             }
@@ -143,7 +143,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
     }
 
-    /// Asks the pods of a service. Where the last round is not over, this second is without an answer.
+    /// Scrapes the pods of a service. If the previous round is not over, this one counts as failed.
     pub(super) fn scrape(&mut self, key: &ServiceKey, now: Tick) {
         let Some(service) = self.services.get_mut(key) else { return };
         if service.pending.scraping {
@@ -202,7 +202,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 match result {
                     Ok(()) => {
                         service.state.scaled(pods, self.clock.now());
-                        // What was decided meanwhile may be what there was before.
+                        // The decision made meanwhile may match the previous state.
                         self.evaluate(&key, Cause::Change);
                     }
                     Err(error) => {

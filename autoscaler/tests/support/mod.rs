@@ -30,21 +30,21 @@ use prost::Message;
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Nothing here takes longer, unless it is broken.
+/// Time limit of every wait.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// A platform that is told what there is, and tells what it was told.
+/// A scripted platform, which reports the calls that it gets.
 #[derive(Debug)]
 struct Scripted {
     events: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
     told: mpsc::Sender<Told>,
-    /// The token that activators must have, if any.
+    /// The token that activators must present, if any.
     token: Option<&'static str>,
-    /// Calls that are to panic, before any is answered.
+    /// Calls that should panic.
     panics: Arc<Mutex<Vec<Call>>>,
 }
 
-/// What is asked of the platform.
+/// A call to the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Scale,
@@ -68,10 +68,10 @@ impl Scripted {
 pub(crate) enum Told {
     Scale(u32),
     Publish(Endpoints),
-    /// The same for another service than that of most tests, or for a route.
+    /// A call for another service than that of most tests, or for a route.
     PublishOther(ServiceKey, Endpoints),
     Unanswered(ServiceKey),
-    /// How far the rollout of a route is.
+    /// The progress of a route's rollout.
     Keep(Option<Progress>),
 }
 
@@ -144,7 +144,7 @@ pub(crate) async fn world() -> World {
     world_at(Ipv4Addr::LOCALHOST).await
 }
 
-/// The same, where activators connect to `address`.
+/// Returns a world whose activators connect to `address`.
 pub(crate) async fn world_at(address: Ipv4Addr) -> World {
     let world = guarded_world_at(address, None).await;
     world.leads(true).await;
@@ -153,19 +153,19 @@ pub(crate) async fn world_at(address: Ipv4Addr) -> World {
     world
 }
 
-/// A world whose autoscaler leads, and whose platform has told of nothing yet.
+/// Returns a world whose autoscaler leads, and whose platform has reported nothing yet.
 pub(crate) async fn young_world() -> World {
     let world = following_world().await;
     world.leads(true).await;
     world
 }
 
-/// A world whose platform has told of nothing at all.
+/// Returns a world whose platform has reported nothing.
 pub(crate) async fn following_world() -> World {
     guarded_world(None).await
 }
 
-/// The same, where activators must have `token`, if any.
+/// Returns such a world, in which activators must present `token`, if any.
 pub(crate) async fn guarded_world(token: Option<&'static str>) -> World {
     guarded_world_at(Ipv4Addr::LOCALHOST, token).await
 }
@@ -197,7 +197,7 @@ impl World {
         self.fleet.send(event).await.unwrap();
     }
 
-    /// The next call of that kind will panic.
+    /// Makes the next call of that kind panic.
     pub(crate) fn will_panic(&self, call: Call) {
         self.panics.lock().push(call);
     }
@@ -207,18 +207,18 @@ impl World {
         self.fleet.send(FleetEvent::Replicas(replicas)).await.unwrap();
     }
 
-    /// All activators' pods, and which are ready.
+    /// Sets the activators' pods, and which are ready.
     pub(crate) async fn activator_pods(&self, pods: &[(&str, bool)]) {
         let pods = pods.iter().map(|(ip, ready)| (ip.parse().unwrap(), *ready)).collect();
         self.fleet.send(FleetEvent::ActivatorPods(pods)).await.unwrap();
     }
 
-    /// Says what a pod would; answers with the status.
+    /// Announces a pod, and returns the status.
     pub(crate) async fn announce(&self, said: &Announcement) -> u16 {
         self.post(said.encode_to_vec()).await
     }
 
-    /// Says anything where pods announce themselves; answers with the status.
+    /// Posts any bytes as an announcement, and returns the status.
     pub(crate) async fn post(&self, bytes: Vec<u8>) -> u16 {
         let request = Request::post(announce::PATH).body(Bytes::from(bytes)).unwrap();
         self.fetch(request).await.0.as_u16()
@@ -235,7 +235,7 @@ impl World {
         (answer.status(), String::from_utf8(answer.body().to_vec()).unwrap())
     }
 
-    /// Waits until the platform was told what `wanted` looks for.
+    /// Waits until a call to the platform satisfies `wanted`.
     pub(crate) async fn until<T>(&mut self, mut wanted: impl FnMut(Told) -> Option<T>) -> T {
         timeout(SOON, async {
             loop {
@@ -248,12 +248,12 @@ impl World {
         .expect("the platform is told in time")
     }
 
-    /// Waits until traffic goes to `address` alone.
+    /// Waits until traffic goes only to `address`.
     pub(crate) async fn until_published(&mut self, address: &str) {
         self.until_all_published(&[address]).await;
     }
 
-    /// Waits until traffic goes to all of `addresses` and no other.
+    /// Waits until traffic goes to exactly `addresses`.
     pub(crate) async fn until_all_published(&mut self, addresses: &[&str]) {
         let wanted: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
         let reached = |told| matches!(told, Told::Publish(endpoints) if endpoints.addresses == wanted);
@@ -261,7 +261,7 @@ impl World {
     }
 }
 
-/// An activator at the other end of a stream.
+/// An activator's end of a stream.
 pub(crate) struct Activator {
     pub(crate) up: mpsc::Sender<Bytes>,
     pub(crate) down: Incoming,
@@ -279,7 +279,7 @@ impl Activator {
         Self::try_connect(address, None).await.unwrap_or_else(|status| panic!("refused: {status}"))
     }
 
-    /// Fails with the status of the refusal.
+    /// Connects, or fails with the status of the refusal.
     pub(crate) async fn try_connect(address: SocketAddr, token: Option<&str>) -> Result<Self, StatusCode> {
         let (up, body) = ChannelBody::new(16);
         let mut request = Request::post(format!("http://{address}{PATH}"));
@@ -322,7 +322,7 @@ impl Activator {
         }
     }
 
-    /// Waits for a message that `wanted` likes.
+    /// Waits for a message that satisfies `wanted`.
     pub(crate) async fn message(&mut self, wanted: impl Fn(&Down) -> bool) -> Down {
         loop {
             let message = self.table().await.expect("the stream is open");
@@ -332,7 +332,7 @@ impl Activator {
         }
     }
 
-    /// Waits for a table with an entry that `wanted` likes.
+    /// Waits for a table with an entry that satisfies `wanted`.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&ServiceEntry) -> bool) -> ServiceEntry {
         loop {
             let table = self.table().await.expect("the stream is open");

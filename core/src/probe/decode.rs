@@ -1,8 +1,8 @@
-//! Text to probes, as lenient and as strict as the reference's reader.
+//! Decodes probes, exactly as leniently and as strictly as the reference.
 //!
-//! `serde_json` says what is JSON and cuts it into values; what they mean is decided here, because a value is
-//! *merged* into what is there already: a key may come twice, and then the last one wins, or, for an object,
-//! is laid over the first.
+//! `serde_json` parses the JSON and splits it into values; this module interprets them, because a value is *merged*
+//! into an existing one: if a key occurs twice, the last value wins, or, if it is an object, is merged into the
+//! first.
 
 use std::{fmt, str::FromStr};
 
@@ -15,24 +15,24 @@ use thiserror::Error;
 
 use super::{Exec, Grpc, Header, HttpGet, Port, Probe, TcpSocket};
 
-/// Longest text that is read, in bytes: what Linux lets one variable of the environment hold.
+/// Maximum length of the text, in bytes: Linux's limit for one environment variable.
 pub const MAX_BYTES: usize = 128 * 1024;
 
-/// A probe that cannot be read.
+/// A probe that cannot be decoded.
 #[derive(Debug, Error)]
 pub enum InvalidProbe {
-    /// The text is beyond the bound.
+    /// The text is too long.
     #[error("a probe of {0} bytes exceeds the bound of {MAX_BYTES}")]
     TooLong(usize),
-    /// The text is no JSON.
+    /// The text is not JSON.
     #[error("want a Kubernetes Probe as JSON: {0}")]
     NotJson(#[from] serde_json::Error),
-    /// A value is of another kind.
+    /// A value has the wrong type.
     #[error("{}: want {want}, or null", if path.is_empty() { "the whole" } else { path })]
     WrongKind {
-        /// Where it is, for example `httpGet.port`.
+        /// Its path, for example `httpGet.port`.
         path: String,
-        /// What would be right.
+        /// The type that is expected.
         want: &'static str,
     },
 }
@@ -42,7 +42,7 @@ impl InvalidProbe {
         Self::WrongKind { path: String::new(), want }
     }
 
-    /// The same, seen from the value that holds this one.
+    /// Prefixes the path with the enclosing value's.
     fn within(mut self, outer: &str) -> Self {
         if let Self::WrongKind { path, .. } = &mut self {
             let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
@@ -53,22 +53,22 @@ impl InvalidProbe {
 }
 
 impl Probe {
-    /// Reads one probe, a JSON object; `null` is no probe.
+    /// Decodes one probe, a JSON object; `null` means no probe.
     ///
-    /// Keys match in any case, those that are unknown are passed over, a `null` leaves what is there.
+    /// Keys are case-insensitive, unknown keys are ignored, and `null` leaves a value unchanged.
     ///
     /// # Errors
     ///
-    /// [`InvalidProbe`]; a list of probes is not one probe.
+    /// Returns [`InvalidProbe`], also for a list of probes.
     pub fn decode(text: &str) -> Result<Option<Self>, InvalidProbe> {
         decode(text)
     }
 
-    /// Reads a JSON array of probes, one for each container; a `null` in it is a container without a probe.
+    /// Decodes a JSON array of probes, one for each container; `null` is a container without a probe.
     ///
     /// # Errors
     ///
-    /// [`InvalidProbe`]; one probe is not a list of probes.
+    /// Returns [`InvalidProbe`], also for a single probe.
     pub fn decode_multiple(text: &str) -> Result<Vec<Option<Self>>, InvalidProbe> {
         decode(text)
     }
@@ -83,7 +83,7 @@ fn decode<T: Merge + Default>(text: &str) -> Result<T, InvalidProbe> {
     Ok(value)
 }
 
-/// Takes over what a JSON value says.
+/// Merges a JSON value into an existing one.
 trait Merge {
     fn merge(&mut self, json: &RawValue) -> Result<(), InvalidProbe>;
 }
@@ -139,7 +139,7 @@ impl<T: Merge + Default> Merge for Option<T> {
     }
 }
 
-/// A list that comes twice is laid over the first, element by element, as by the reference.
+/// A list that occurs twice is merged into the first, element by element, as by the reference.
 impl<T: Merge + Default> Merge for Vec<T> {
     fn merge(&mut self, json: &RawValue) -> Result<(), InvalidProbe> {
         if is_null(json) {
@@ -179,7 +179,7 @@ impl Merge for i64 {
     }
 }
 
-/// Takes a number as it is written: `3.0` and `3e0` are not whole numbers to the reference.
+/// Parses a number by its notation: `3.0` and `3e0` are not integers to the reference.
 fn merge_number<T: FromStr>(number: &mut T, json: &RawValue, want: &'static str) -> Result<(), InvalidProbe> {
     if !is_null(json) {
         *number = json.get().parse().map_err(|_| InvalidProbe::wrong_kind(want))?;
@@ -204,13 +204,13 @@ fn is_null(json: &RawValue) -> bool {
     json.get() == "null"
 }
 
-/// The key in a form that differs at most in ASCII case from those that mean the same: two letters outside of
-/// ASCII are the same as one within when case is put aside.
+/// Folds the key so that equal keys differ at most in ASCII case: under case folding, two non-ASCII letters equal
+/// ASCII ones.
 fn folded(key: &str) -> String {
     key.replace('\u{17f}', "s").replace('\u{212a}', "k")
 }
 
-/// The members of an object, in order; none for `null`.
+/// Returns the members of an object, in order; none for `null`.
 fn members(json: &RawValue) -> Result<Vec<(String, &RawValue)>, InvalidProbe> {
     match json.get().as_bytes().first() {
         Some(b'{') => Ok(serde_json::from_str::<Members<'_>>(json.get())?.0),
@@ -245,8 +245,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// What a JSON string says; `None` if it is none. Half of a surrogate pair becomes U+FFFD, which `serde_json`
-/// would refuse.
+/// Returns the content of a JSON string; `None` for another value. A lone surrogate becomes U+FFFD, while
+/// `serde_json` would refuse it.
 fn text(json: &RawValue) -> Option<String> {
     let quoted = json.get().strip_prefix('"')?.strip_suffix('"')?;
     let mut units = Vec::with_capacity(quoted.len());
@@ -267,7 +267,7 @@ fn text(json: &RawValue) -> Option<String> {
                 chars = rest.chars();
                 u16::from_str_radix(digits, 16).ok()?
             }
-            // `serde_json` lets nothing else through than `"`, `\` and `/`.
+            // `serde_json` accepts only `"`, `\` and `/` here.
             itself => u16::try_from(u32::from(itself)).ok()?,
         });
     }

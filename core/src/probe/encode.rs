@@ -1,4 +1,4 @@
-//! Probes to text, byte for byte as the reference writes them.
+//! Encodes probes, byte for byte as the reference does.
 
 use std::io::{self, Write};
 
@@ -8,13 +8,13 @@ use serde_json::{Serializer, ser::Formatter};
 use super::Probe;
 
 impl Probe {
-    /// The probe as one JSON object.
+    /// Returns the probe as a JSON object.
     pub fn encode(&self) -> String {
         encode(self)
     }
 
-    /// The probes as one JSON array, one for each container; a container without a probe has `null`. `None`
-    /// if there is no container at all: an empty array is refused by whoever reads it.
+    /// Returns the probes as a JSON array, with one element for each container and `null` for a container without a
+    /// probe. Returns `None` without containers, because readers refuse an empty array.
     pub fn encode_multiple(probes: &[Option<Self>]) -> Option<String> {
         (!probes.is_empty()).then(|| encode(probes))
     }
@@ -28,12 +28,12 @@ fn encode(value: &(impl Serialize + ?Sized)) -> String {
     String::from_utf8(text).expect("serde_json writes whole characters, and so do we")
 }
 
-/// Whether a number says nothing, so that it is left out.
+/// Returns whether a number has its default and is omitted.
 pub(super) fn is_unset<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
 }
 
-/// The reference's encoder escapes what could end a script in a web page.
+/// Escapes characters that could end a script in a web page, as the reference's encoder does.
 struct EscapesForHtml;
 
 const ESCAPED: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];

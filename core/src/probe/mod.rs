@@ -1,9 +1,9 @@
-//! A Kubernetes Probe as JSON, in the form in which the sidecar's environment carries it.
+//! A Kubernetes Probe as JSON, as the sidecar's environment contains it.
 //!
-//! Whoever makes the pod writes it ([`Probe::encode`]) and the sidecar reads it ([`Probe::decode`]); either
-//! may be the reference's, so that both follow it to the letter: what it accepts, in which order it writes
-//! keys, which characters it escapes. serde alone would refuse some texts that the reference accepts (keys in
-//! another case, a key twice, half of a surrogate pair), hence the reading by hand in `decode`.
+//! The injector writes it ([`Probe::encode`]) and the sidecar reads it ([`Probe::decode`]). Either may be the
+//! reference's, so both match it exactly: what it accepts, the order of keys, and which characters it escapes. serde
+//! alone would refuse some texts that the reference accepts (keys in another case, a key twice, a lone surrogate), so
+//! `decode` parses by hand.
 
 mod decode;
 mod encode;
@@ -14,40 +14,40 @@ use serde::Serialize;
 
 pub use decode::{InvalidProbe, MAX_BYTES};
 
-/// How a container is asked, and how often. Zero, empty and `None` mean that nothing was said.
+/// How and how often a container is probed. Zero, empty and `None` mean unset.
 ///
-/// Kubernetes allows one way of asking; more than one is carried all the same, and is the reader's to judge.
+/// Kubernetes allows only one kind of action; more than one is still decoded, for the caller to judge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
-    /// A command that ends with success.
+    /// A command that must succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exec: Option<Exec>,
-    /// A request that is answered with success.
+    /// A request that must succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_get: Option<HttpGet>,
-    /// A connection that can be made.
+    /// A connection that must be accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_socket: Option<TcpSocket>,
-    /// A health check that is answered with `SERVING`.
+    /// A health check that must return `SERVING`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<Grpc>,
-    /// Before the first attempt, in seconds.
+    /// The delay before the first attempt, in seconds.
     #[serde(skip_serializing_if = "encode::is_unset")]
     pub initial_delay_seconds: i32,
-    /// One attempt takes at most this long, in seconds.
+    /// The time limit of an attempt, in seconds.
     #[serde(skip_serializing_if = "encode::is_unset")]
     pub timeout_seconds: i32,
-    /// Between two attempts, in seconds. 0 lets the reference's sidecar try all the time.
+    /// The pause between attempts, in seconds. With 0, the reference's sidecar probes continuously.
     #[serde(skip_serializing_if = "encode::is_unset")]
     pub period_seconds: i32,
-    /// So many successes in a row make it ready.
+    /// The number of consecutive successes that make it ready.
     #[serde(skip_serializing_if = "encode::is_unset")]
     pub success_threshold: i32,
-    /// So many failures in a row make it not ready.
+    /// The number of consecutive failures that make it not ready.
     #[serde(skip_serializing_if = "encode::is_unset")]
     pub failure_threshold: i32,
-    /// How long the pod has to end once the probe has failed, in seconds; unlike elsewhere, 0 is said.
+    /// The grace period of the pod after the probe has failed, in seconds; unlike in other fields, 0 is a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_grace_period_seconds: Option<i64>,
 }
@@ -55,7 +55,7 @@ pub struct Probe {
 /// A command to run in the container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exec {
-    /// The program and its arguments; no shell.
+    /// The program and its arguments, without a shell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
 }
@@ -69,13 +69,13 @@ pub struct HttpGet {
     pub path: String,
     /// Where to.
     pub port: Port,
-    /// Which host; empty is the pod's own address.
+    /// The host; empty means the pod's own address.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
-    /// `HTTP` or `HTTPS`; empty is `HTTP`.
+    /// `HTTP` or `HTTPS`; empty means `HTTP`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub scheme: String,
-    /// Headers to send, in order; a name may come twice.
+    /// Headers to send, in order; a name may occur more than once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http_headers: Vec<Header>,
 }
@@ -89,32 +89,32 @@ pub struct Header {
     pub value: String,
 }
 
-/// A connection to make.
+/// A connection to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TcpSocket {
     /// Where to.
     pub port: Port,
-    /// Which host; empty is the pod's own address.
+    /// The host; empty means the pod's own address.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
 }
 
-/// A health check of gRPC.
+/// A gRPC health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Grpc {
     /// Where to.
     pub port: i32,
-    /// Of which service; `None` is of the whole server.
+    /// The service to check; `None` means the whole server.
     pub service: Option<String>,
 }
 
-/// A port by number or by name. A number outside of 1 to 65535 is none that could be connected to.
+/// A port by number or by name. Numbers outside of 1 to 65535 cannot be connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Port {
     /// By number; 0 is unset.
     Number(i32),
-    /// By the name that the container gives it.
+    /// By its name in the container.
     Name(String),
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// The probe that a vector shows, which is written as the reference encodes it.
+/// Returns the probe of a vector, written as the reference encodes it.
 fn probe_of(shown: &Value) -> Option<Probe> {
     Probe::decode(&shown.to_string()).unwrap_or_else(|invalid| panic!("{shown}: {invalid}"))
 }
@@ -13,12 +13,12 @@ fn probes_of(shown: &Value) -> Vec<Option<Probe>> {
     list(shown).iter().map(probe_of).collect()
 }
 
-/// What a probe says, as the vectors show it.
+/// Returns a probe as the vectors show it.
 fn shown(probe: Option<&Probe>) -> Value {
     probe.map_or(Value::Null, |probe| serde_json::from_str(&probe.encode()).unwrap())
 }
 
-/// The text that a vector wants; none where there is nothing to encode.
+/// Returns the text that a vector expects; empty if there is nothing to encode.
 fn encoded_of(row: &Value) -> &str {
     row["encoded"].as_str().unwrap_or_default()
 }
@@ -58,7 +58,7 @@ fn vectors_probe_encoding_encode_single() {
     let vectors = Vectors::load("probe_encoding.json");
     let rows = vectors.rows("encode_single");
     for row in rows {
-        // That there is nothing to encode without a probe needs no refusal here: its type says so.
+        // Encoding a missing probe cannot be refused here: the type excludes it.
         let encoded = probe_of(&row["probe"]).map(|probe| probe.encode());
         assert_eq!(encoded.is_some(), row["ok"] == true, "{row}");
         assert_eq!(encoded.unwrap_or_default(), encoded_of(row));
@@ -149,7 +149,7 @@ fn the_length_is_bounded_and_the_depth_of_what_is_passed_over_is_not() {
 }
 
 fn texts() -> impl Strategy<Value = String> {
-    // Any text, and often what must be escaped.
+    // Any text, often with characters that must be escaped.
     prop_oneof![any::<String>(), "[<>&\u{2028}\u{2029}\"\\\\\n\t\u{8}\u{c}\u{1}\u{7f}ü😀a]{0,12}"]
 }
 

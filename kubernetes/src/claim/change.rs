@@ -1,4 +1,4 @@
-//! How a Service comes to be Ebb's, and its own again.
+//! Changes that make a Service Ebb's, and its own again.
 
 use ebb_annotations::keys;
 use k8s_openapi::api::core::v1::Service;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Claim, Labels, selector};
 
-/// Where the selector is to go.
+/// Where the selector should be.
 #[derive(Clone, Debug, Default, PartialEq)]
 enum Move {
     #[default]
@@ -15,16 +15,16 @@ enum Move {
     IntoTheSpec(Labels),
 }
 
-/// A change of a Service: what its spec and its annotations are to be, where they are not.
+/// The changes that a Service's spec and annotations need.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Change {
     selector: Move,
-    /// Annotations that are to be written, or removed.
+    /// Annotations to write, or to remove if `None`.
     annotations: Vec<(&'static str, Option<String>)>,
 }
 
 impl Change {
-    /// Nobody but Ebb is to publish the Service's endpoints, and its selector stays where Ebb finds it.
+    /// Makes Ebb the only publisher of the Service's endpoints, and keeps its selector in an annotation.
     pub(crate) fn take(service: &Service, claim: &Claim, activator_port: Option<u16>) -> Self {
         let mut change = Self::default();
         if claim.selector_in_place {
@@ -40,8 +40,8 @@ impl Change {
         change
     }
 
-    /// The Service is a route: it has no selector, and activators know it by that port. What is `valid` of its split now is
-    /// written down for when it is not.
+    /// Makes the Service a route, without a selector and with a port on the activators. Writes down `valid`, the
+    /// split if it is valid now, for when it is not.
     pub(crate) fn route(service: &Service, activator_port: Option<u16>, valid: Option<String>) -> Self {
         let mut change = Self::default();
         change.annotate(service, keys::SELECTOR.name, None);
@@ -54,7 +54,7 @@ impl Change {
         change
     }
 
-    /// The Service is a route no more.
+    /// Makes the Service no longer a route.
     pub(crate) fn end_route(service: &Service) -> Self {
         let mut change = Self::default();
         for key in [keys::ACTIVATOR_PORT, keys::VALID_SPLIT, keys::ROLLOUT] {
@@ -63,7 +63,7 @@ impl Change {
         change
     }
 
-    /// The Service is as if Ebb had never been there.
+    /// Restores the Service as if Ebb had never changed it.
     pub(crate) fn give_back(service: &Service, selector: &Labels) -> Self {
         let mut change = Self::default();
         if super::own_selector(service).as_ref() != Some(selector) {
@@ -75,12 +75,12 @@ impl Change {
         change
     }
 
-    /// How far the route's rollout is, is to be written on it; `None`: nothing.
+    /// Sets the progress of the route's rollout; `None` removes it.
     pub(crate) fn set_rollout(&mut self, service: &Service, rollout: Option<String>) {
         self.annotate(service, keys::ROLLOUT.name, rollout);
     }
 
-    /// What is wrong with the Service is to be written on it, or that nothing is.
+    /// Sets what is wrong with the Service; `None` removes it.
     pub(crate) fn set_status(&mut self, service: &Service, status: Option<String>) {
         self.annotations.retain(|(key, _)| *key != keys::STATUS.name);
         self.annotate(service, keys::STATUS.name, status);
@@ -97,7 +97,7 @@ impl Change {
         self.selector == Move::Nowhere && self.annotations.is_empty()
     }
 
-    /// As a JSON merge patch that holds for the version of the object that it was made from.
+    /// Returns a JSON merge patch that applies only to the version of the object that it was made from.
     pub(crate) fn merge_patch(&self, service: &Service) -> Value {
         let annotations: Map<String, Value> =
             self.annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
@@ -108,7 +108,7 @@ impl Change {
             Move::Nowhere => {}
             Move::OutOfTheSpec => patch["spec"] = json!({ "selector": null }),
             Move::IntoTheSpec(selector) => {
-                // A merge patch adds to the labels that are there: each that is not to stay is named.
+                // A merge patch keeps other labels, so each label to remove is named.
                 let there = super::own_selector(service).unwrap_or_default();
                 let mut wanted: Map<String, Value> =
                     there.into_keys().map(|label| (label, Value::Null)).collect();
@@ -119,7 +119,7 @@ impl Change {
         patch
     }
 
-    /// As the object that it is to become: what an admission webhook answers.
+    /// Applies the change to the object, as the answer of an admission webhook.
     pub(crate) fn apply(&self, service: &mut Service) {
         let selector = match &self.selector {
             Move::Nowhere => None,

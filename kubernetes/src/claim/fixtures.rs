@@ -1,4 +1,4 @@
-//! Services that ask, and what they ask, for tests.
+//! Services and their claims, for tests.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::claim::{self, Claim, Verdict};
 
-/// A Service `shop/hello` on port 80, for pods of `app: hello` on port 8080. `spec` is laid over its own.
+/// Returns a Service `shop/hello` on port 80, for pods of `app: hello` on port 8080. `spec` is merged into its spec.
 pub(crate) fn service(annotations: &Value, spec: &Value) -> Service {
     named("shop", "hello", annotations, spec)
 }
@@ -25,7 +25,7 @@ fn named(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> Serv
     serde_json::from_value(json!({"metadata": metadata, "spec": all})).unwrap()
 }
 
-/// What a Service asks that has `annotations` beside its scale target.
+/// Returns the claim of a Service that has `annotations` in addition to its scale target.
 pub(crate) fn claim(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> Arc<Claim> {
     let mut annotations = annotations.clone();
     annotations["ebb.dev/scale-target"] = json!("Deployment/hello");

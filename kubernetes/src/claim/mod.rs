@@ -1,4 +1,4 @@
-//! What a Service asks of Ebb: read from the object alone, and refused with a reason where that cannot be.
+//! Reads what a Service requests of Ebb, from the object alone, and refuses with a reason what is not possible.
 
 mod change;
 #[cfg(test)]
@@ -30,31 +30,31 @@ pub(crate) use route::{RouteClaim, progress};
 pub(crate) use selector::{Labels, selects};
 pub use table::Claims;
 
-/// What a Service asks of Ebb.
+/// What a Service requests of Ebb.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
-    /// Nothing, and there is nothing of ours on it.
+    /// Nothing, and it has nothing of Ebb's.
     NotOurs,
-    /// No more: it is to have its selector back.
+    /// Nothing any more: its selector must be restored.
     Released(Labels),
-    /// It asks, and cannot be served as it is.
+    /// Something that Ebb cannot do.
     Refused(Refused),
     /// To be scaled.
     Ours(Box<Claim>),
-    /// To divide its requests between others.
+    /// To divide its requests between other services.
     Route(Box<RouteClaim>),
 }
 
-/// What clients see of a Service, whatever is behind it.
+/// The client's side of a Service, independent of what serves it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Frontend {
     pub(crate) key: ServiceKey,
     pub(crate) uid: String,
     /// The port whose requests are counted.
     pub(crate) port: Port,
-    /// The others, which lead straight to the pods.
+    /// The other ports, which lead straight to the pods.
     pub(crate) others: Vec<Port>,
-    /// Address families, `IPv4` or `IPv6`, the first one first.
+    /// Address families, `IPv4` or `IPv6`, primary first.
     pub(crate) families: Vec<String>,
     /// When the Service was created.
     pub(crate) created: Tick,
@@ -62,38 +62,38 @@ pub(crate) struct Frontend {
     pub(crate) exposure: Exposure,
 }
 
-/// Why a Service cannot be served as it asks.
+/// Why a Service cannot be served as requested.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refused {
-    /// Everything that is wrong, each with what would be right.
+    /// Everything that is wrong, each with how to fix it.
     pub(crate) reasons: Vec<String>,
-    /// What is left to serve by, where Ebb publishes its endpoints already: without the annotations at fault.
+    /// The claim without the annotations at fault, by which it is served if Ebb already publishes its endpoints.
     pub(crate) rest: Option<Box<Claim>>,
-    /// What is left to divide requests by: the last valid split.
+    /// The last valid split, if it is a route.
     pub(crate) route: Option<Box<RouteClaim>>,
 }
 
-/// A Service that is Ebb's.
+/// A Service that Ebb scales.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Claim {
     pub(crate) front: Frontend,
     pub(crate) spec: Arc<ScalingSpec>,
     pub(crate) target: ScaleTarget,
-    /// Which pods are its own.
+    /// The selector of its pods.
     pub(crate) selector: Labels,
-    /// Whether the selector stands where Kubernetes' own controllers read it.
+    /// Whether the selector is in the Service's spec, where Kubernetes' own controllers read it.
     pub(crate) selector_in_place: bool,
     pub(crate) activator_port: Option<NonZeroU16>,
     pub(crate) sidecar: Sidecar,
     pub(crate) mount_token: Option<bool>,
     pub(crate) restart: bool,
-    /// What the status annotation says now.
+    /// The current value of the status annotation.
     pub(crate) status: Option<String>,
-    /// Annotations that have no effect.
+    /// Warnings about annotations that have no effect.
     pub(crate) warnings: Vec<String>,
 }
 
-/// What `service` asks of Ebb, where the cluster says `defaults`.
+/// Returns what `service` requests of Ebb with the cluster's `defaults`.
 pub(crate) fn read(service: &Service, defaults: &ClusterDefaults) -> Verdict {
     let empty = BTreeMap::new();
     let annotations = service.metadata.annotations.as_ref().unwrap_or(&empty);
@@ -115,7 +115,7 @@ pub(crate) fn read(service: &Service, defaults: &ClusterDefaults) -> Verdict {
     match claimed {
         Ok(claim) => Verdict::Ours(Box::new(claim)),
         Err(mut reasons) => {
-            // All faults at once: those of the object beside those of its annotations.
+            // Report all faults at once: those of the object and those of its annotations.
             let rest = without_faults(annotations, defaults).map(|rest| claim(service, rest, kept.clone()));
             if let Some(Err(reason)) = &rest
                 && !reasons.contains(reason)
@@ -129,7 +129,7 @@ pub(crate) fn read(service: &Service, defaults: &ClusterDefaults) -> Verdict {
     }
 }
 
-/// What the annotations say that are not at fault; `None` if the scale target is.
+/// Parses the annotations without those at fault; `None` if the scale target is at fault.
 fn without_faults(annotations: &BTreeMap<String, String>, defaults: &ClusterDefaults) -> Option<Parsed> {
     let mut rest = annotations.clone();
     loop {
@@ -146,7 +146,7 @@ fn without_faults(annotations: &BTreeMap<String, String>, defaults: &ClusterDefa
     }
 }
 
-/// Takes away what is at fault. Of a list of hosts only those names go that cannot be used: one slip is to cost no other.
+/// Removes the annotations at fault. From a list of hosts, only the invalid ones are removed.
 fn drop_faults(annotations: &mut BTreeMap<String, String>, faults: &[Fault]) {
     let hosts = annotations.get(keys::HOSTS.name).map(|text| usable_hosts(text));
     let is_at_fault = |key: &str| faults.iter().any(|fault| fault.key == key);
@@ -186,7 +186,8 @@ fn claim(service: &Service, parsed: Parsed, kept: Option<Labels>) -> Result<Clai
 }
 
 impl Frontend {
-    /// What clients see of `service`, whose port `chosen` is Ebb's, by name or number; `None`: its first HTTP port.
+    /// Reads the frontend of `service`. `chosen` is the name or number of Ebb's port; `None` means its first HTTP
+    /// port.
     fn read(
         service: &Service,
         spec: &ServiceSpec,
@@ -206,7 +207,7 @@ impl Frontend {
     }
 }
 
-/// Leaves of a Service what matters here; there may be many, most of them none of ours.
+/// Reduces a Service to what matters here; there may be many, most of them not Ebb's.
 pub(crate) fn strip(service: &mut Service) {
     let annotations = service.metadata.annotations.take().unwrap_or_default();
     let kept: Labels = annotations.into_iter().filter(|(key, _)| is_of_interest(key)).collect();
@@ -221,7 +222,7 @@ pub(crate) fn strip(service: &mut Service) {
         ..ObjectMeta::default()
     };
     service.spec = if kept.is_empty() {
-        // Its address is all that anybody may ask for; by its selector one that is being given back is known.
+        // Only its address may be asked for; the selector identifies a Service that is being given back.
         spec.map(|spec| ServiceSpec {
             cluster_ip: spec.cluster_ip,
             selector: spec.selector,
@@ -233,13 +234,13 @@ pub(crate) fn strip(service: &mut Service) {
     service.metadata.annotations = (!kept.is_empty()).then_some(kept);
 }
 
-/// Whether an annotation of that key could matter.
+/// Returns whether an annotation with that key may matter.
 fn is_of_interest(key: &str) -> bool {
     [keys::SCALING_PREFIX, keys::EBB_PREFIX].iter().any(|prefix| key.starts_with(prefix))
         || keys::KNOWN.iter().any(|known| known.spellings().any(|name| name == key))
 }
 
-/// The Service's name and namespace.
+/// Returns the Service's name and namespace.
 pub(crate) fn key(service: &Service) -> ServiceKey {
     ServiceKey::new(
         service.metadata.namespace.clone().unwrap_or_default(),
@@ -247,18 +248,18 @@ pub(crate) fn key(service: &Service) -> ServiceKey {
     )
 }
 
-/// The selector that Ebb keeps for the Service; `None` if the Service has its own.
+/// Returns the selector that Ebb keeps for the Service; `None` if its own is in place.
 pub(crate) fn kept_selector(service: &Service) -> Option<Labels> {
     let kept = service.metadata.annotations.as_ref()?.get(keys::SELECTOR.name)?;
     if own_selector(service).is_some() { None } else { selector::from_text(kept) }
 }
 
-/// The selector that stands in the Service's spec; `None` if there is none.
+/// Returns the selector in the Service's spec; `None` if there is none.
 pub(crate) fn own_selector(service: &Service) -> Option<Labels> {
     service.spec.as_ref()?.selector.clone().filter(|selector| !selector.is_empty())
 }
 
-/// Services whose clients do not come by endpoints that Ebb could publish.
+/// Rejects Services whose clients do not use endpoints that Ebb could publish.
 fn suits(spec: &ServiceSpec) -> Result<(), &'static str> {
     if spec.type_.as_deref() == Some("ExternalName") {
         return Err(

@@ -1,16 +1,16 @@
-//! Which of a Service's ports is Ebb's.
+//! Chooses Ebb's port among a Service's ports.
 
 use ebb_core::AppProtocol;
 use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
 
-/// Where connections to a port of a Service go.
+/// A port of a Service, and where its connections go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Port {
-    /// Its name in the Service; `None` where it is the only one and has none.
+    /// Its name in the Service; `None` if it is the only port and has none.
     pub(crate) name: Option<String>,
     /// `TCP`, `UDP` or `SCTP`.
     pub(crate) protocol: String,
-    /// What the Service says of the application's protocol.
+    /// The Service's `appProtocol`.
     pub(crate) app_protocol: Option<String>,
     /// The Service's port number.
     pub(crate) number: u16,
@@ -26,14 +26,14 @@ pub(crate) enum Target {
     Name(String),
 }
 
-/// Protocols and names of ports of apps that speak HTTP/2 alone, and protocols of those that speak HTTP/1.1.
+/// Protocols and port names of apps that speak only HTTP/2, and protocols of those that speak HTTP/1.1.
 const HTTP2_PROTOCOLS: [&str; 4] = ["kubernetes.io/h2c", "h2c", "grpc", "http2"];
 const HTTP2_NAMES: [&str; 3] = ["h2c", "grpc", "http2"];
 const HTTP1_PROTOCOLS: [&str; 3] = ["http", "kubernetes.io/ws", "ws"];
 
 impl Port {
-    /// The version of HTTP that the app speaks, by what the port says: its `appProtocol`, else its name. A port that is
-    /// just called `http` says nothing.
+    /// Returns the version of HTTP that the app speaks, by the port's `appProtocol` or else its name. The name `http`
+    /// leaves it open.
     pub(crate) fn http_version(&self) -> Option<AppProtocol> {
         match self.app_protocol.as_deref().map(str::to_ascii_lowercase).as_deref() {
             Some(protocol) if HTTP2_PROTOCOLS.contains(&protocol) => Some(AppProtocol::Http2),
@@ -41,7 +41,7 @@ impl Port {
             Some(_) => None,
             None => {
                 let name = self.name.as_deref().unwrap_or_default();
-                // gRPC-Web is spoken over HTTP/1.1.
+                // gRPC-Web uses HTTP/1.1.
                 let is_web = name == "grpc-web" || name.starts_with("grpc-web-");
                 let first = name.split('-').next().unwrap_or_default();
                 (HTTP2_NAMES.contains(&first) && !is_web).then_some(AppProtocol::Http2)
@@ -50,18 +50,18 @@ impl Port {
     }
 }
 
-/// Protocols whose requests can be told apart, by the names that Kubernetes has for them.
+/// Values of `appProtocol` whose requests can be counted.
 const HTTP_PROTOCOLS: [&str; 6] = ["http", "kubernetes.io/h2c", "kubernetes.io/ws", "h2c", "grpc", "http2"];
-/// Ports whose names begin so are taken for HTTP, as service meshes do.
+/// Ports with these names or name prefixes are assumed to be HTTP, as in service meshes.
 const HTTP_NAMES: [&str; 4] = ["http", "h2c", "grpc", "web"];
-/// ... unless they begin so: what is encrypted cannot be counted.
+/// Exceptions: encrypted requests cannot be counted.
 const NOT_HTTP_NAMES: [&str; 2] = ["https", "tls"];
 
-/// The one of `ports` that is Ebb's, and the others. `chosen` is what the annotation says.
+/// Returns Ebb's port among `ports`, and the others. `chosen` is the annotation's value.
 ///
 /// # Errors
 ///
-/// Why none of them is, and what to do.
+/// Returns why no port qualifies, and what to do.
 pub(crate) fn split(ports: &[ServicePort], chosen: Option<&str>) -> Result<(Port, Vec<Port>), String> {
     let index = match chosen {
         Some(chosen) => ports
@@ -110,7 +110,7 @@ fn is_http(port: &ServicePort) -> bool {
         }
 }
 
-/// Whether a port says nothing of what is spoken there.
+/// Returns whether a port leaves its application protocol open.
 fn says_nothing(port: &ServicePort) -> bool {
     let name = port.name.as_deref().unwrap_or_default();
     port.app_protocol.is_none() && !NOT_HTTP_NAMES.iter().any(|prefix| name.starts_with(prefix))

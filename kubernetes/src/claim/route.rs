@@ -1,4 +1,4 @@
-//! A Service that divides its requests between others.
+//! Reads a Service that divides its requests between other services.
 
 use std::{collections::BTreeMap, num::NonZeroU16};
 
@@ -14,20 +14,20 @@ pub(crate) struct RouteClaim {
     pub(crate) front: Frontend,
     pub(crate) spec: RouteSpec,
     pub(crate) activator_port: Option<NonZeroU16>,
-    /// What has no effect.
+    /// Warnings about annotations that have no effect.
     pub(crate) warnings: Vec<String>,
 }
 
-/// How far the rollout of a route is, as is written on it; `None` if nothing is, or nothing that could be read: then it is
-/// as if none had been under way.
+/// Returns the progress of the route's rollout, as written on it; `None` if there is none or it cannot be read, which
+/// counts as no rollout.
 pub(crate) fn progress(service: &Service) -> Option<Progress> {
     service.metadata.annotations.as_ref()?.get(keys::ROLLOUT.name).and_then(|text| Progress::read(text))
 }
 
-/// The pace of a rollout whose pace cannot be read. It is paused as well, so that any will do.
+/// The pace of a rollout whose pace cannot be read. It is also paused, so any value will do.
 const PAUSED_FOR: &str = "24h";
 
-/// What the Service asked when it was last valid, as far as Ebb wrote it down.
+/// Returns the last valid route, as Ebb wrote it down.
 fn last_valid(
     name: &str,
     annotations: &BTreeMap<String, String>,
@@ -41,14 +41,14 @@ fn last_valid(
     drop_faults(&mut rest, faults);
     rest.insert(keys::SPLIT.name.to_owned(), valid.clone());
     if is_pace_at_fault && annotations.contains_key(keys::ROLLOUT.name) {
-        // A rollout that is under way stays where it is; without its pace it would be at its end at once.
+        // A rollout that is under way stays where it is; without a pace it would end at once.
         rest.insert(keys::SPLIT_DURATION.name.to_owned(), PAUSED_FOR.to_owned());
         rest.insert(keys::ROLLOUT_PAUSED.name.to_owned(), "true".to_owned());
     }
     let parsed = loop {
         match parse_route(name, &rest) {
             Ok(parsed) => break parsed,
-            // What is left may have needed what was dropped.
+            // What is left may depend on what was removed.
             Err(faults) => {
                 let before = rest.clone();
                 drop_faults(&mut rest, &faults);
@@ -63,7 +63,7 @@ fn last_valid(
     Some(RouteClaim { front, spec: parsed.spec, activator_port, warnings: Vec::new() })
 }
 
-/// What a Service asks that asks to be a route; all faults at once.
+/// Reads a Service that requests to be a route, and reports all faults at once.
 pub(super) fn read(service: &Service, annotations: &BTreeMap<String, String>) -> Verdict {
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let parsed = parse_route(name, annotations);

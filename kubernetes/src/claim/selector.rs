@@ -1,17 +1,17 @@
-//! A Service's selector as text, in the form that `kubectl get -l` reads.
+//! Selectors as text, in the format of `kubectl get -l`.
 
 use std::collections::BTreeMap;
 
-/// Labels that pods must have.
+/// The labels that pods must have.
 pub(crate) type Labels = BTreeMap<String, String>;
 
-/// `selector` as text: `app=hello,tier=web`.
+/// Formats `selector`: `app=hello,tier=web`.
 pub(crate) fn to_text(selector: &Labels) -> String {
     let pairs: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join(",")
 }
 
-/// The selector that `text` stands for; `None` if it is none, or selects everything.
+/// Parses a selector; `None` if `text` is invalid, or selects everything.
 pub(crate) fn from_text(text: &str) -> Option<Labels> {
     let pair = |part: &str| {
         let (key, value) = part.split_once('=')?;
@@ -20,7 +20,7 @@ pub(crate) fn from_text(text: &str) -> Option<Labels> {
     text.split(',').map(pair).collect()
 }
 
-/// Whether `selector` selects what has `labels`.
+/// Returns whether `selector` selects an object with `labels`.
 pub(crate) fn selects(selector: &Labels, labels: &Labels) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }

@@ -1,4 +1,4 @@
-//! Which Services are Ebb's, as the webhooks must know it: at once, and without asking the API server.
+//! A table of the Services that are Ebb's, so that webhooks need not query the API server.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -10,9 +10,9 @@ use parking_lot::RwLock;
 
 use super::{Claim, Labels, selects};
 
-/// The Services that are Ebb's; clones are the same table. Whoever watches Services writes it.
+/// The Services that are Ebb's; clones share one table. The watch of Services updates it.
 ///
-/// One Service is written in place under a lock that is held for as long: a snapshot to swap would copy all others.
+/// A Service is updated in place under a short lock: replacing a snapshot would copy all others.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
     scaled: Arc<RwLock<HashMap<String, ByName>>>,
@@ -22,14 +22,14 @@ pub struct Claims {
 type ByName = BTreeMap<String, Arc<Claim>>;
 
 impl Claims {
-    /// A Service is Ebb's, and asks this.
+    /// Records that a Service is Ebb's, with what it requests.
     pub(crate) fn put(&self, claim: Arc<Claim>) {
         let mut all = self.scaled.write();
         let namespace = all.entry(claim.front.key.namespace.clone()).or_default();
         namespace.insert(claim.front.key.name.clone(), claim);
     }
 
-    /// A Service is Ebb's no more.
+    /// Records that a Service is no longer Ebb's.
     pub(crate) fn remove(&self, service: &ServiceKey) {
         let mut all = self.scaled.write();
         if let Some(namespace) = all.get_mut(&service.namespace) {
@@ -40,7 +40,7 @@ impl Claims {
         }
     }
 
-    /// Whether a Service is a route, from now on.
+    /// Records whether a Service is a route.
     pub(crate) fn set_route(&self, service: &ServiceKey, is_route: bool) {
         if self.is_route(service) != is_route {
             let mut routes = self.routes.write();
@@ -52,12 +52,12 @@ impl Claims {
         }
     }
 
-    /// Whether a Service is a route.
+    /// Returns whether a Service is a route.
     pub(crate) fn is_route(&self, service: &ServiceKey) -> bool {
         self.routes.read().contains(service)
     }
 
-    /// Those of `namespace` whose pods have `labels`, by name.
+    /// Returns the claims of `namespace` whose selectors match `labels`, by name.
     pub(crate) fn selecting(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Claim>> {
         let all = self.scaled.read();
         let namespace = all.get(namespace).into_iter().flat_map(BTreeMap::values);

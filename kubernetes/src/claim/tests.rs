@@ -150,7 +150,7 @@ fn a_service_that_is_ours_already_is_served_by_what_is_not_at_fault() {
     let rest = refused.rest.unwrap();
     assert_eq!(rest.spec.max_scale.map(u32::from), Some(3));
     assert_eq!(refused.reasons.len(), 1);
-    // One that is not is left as it was.
+    // An invalid one is left unchanged.
     let Verdict::Refused(refused) = verdict(&service(&annotations, &json!({}))) else { panic!() };
     assert_eq!(refused.rest, None);
 }

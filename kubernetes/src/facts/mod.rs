@@ -1,4 +1,4 @@
-//! What is kept of the cluster's objects: what decides, and nothing else.
+//! The facts that are kept of the cluster's objects: only what decisions depend on.
 
 mod pod;
 mod seen;

@@ -11,25 +11,25 @@ use serde::Deserialize;
 use super::Seen;
 use crate::claim::Labels;
 
-/// The container by which a pod is known to have its sidecar.
+/// The name of the sidecar's container.
 pub(crate) const SIDECAR: &str = "queue-proxy";
 
-/// Its ports, by name.
+/// The names of the sidecar's ports.
 const SERVING: &str = "ebb-http";
 const STATS: &str = "ebb-stats";
-/// The variable that holds its pod's secret.
+/// The variable with the pod's secret.
 const NONCE: &str = "EBB_POD_NONCE";
-/// What Kubernetes' own controllers choose by when pods are to go.
+/// The annotation by which Kubernetes' controllers choose the pods to remove first.
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// The label that a Deployment gives its pods, and by which it names their ReplicaSet.
+/// The label by which a Deployment distinguishes the pods of its templates, each of which has a ReplicaSet.
 const TEMPLATE_LABEL: &str = "pod-template-hash";
 
-/// The variable that says where the app is.
+/// The variable with the app's port.
 const APP_PORT: &str = "USER_PORT";
-/// The variable that says who knows when the app is ready, and what it says where the sidecar does not.
+/// The variable that tells who knows when the app is ready, and its value if only the kubelet does.
 const READY_BY: (&str, &str) = ("EBB_READY_BY", "kubelet");
 
-/// States of a waiting container that it does not leave by waiting.
+/// Reasons of a waiting container that waiting does not resolve.
 const STUCK: [&str; 7] = [
     "CrashLoopBackOff",
     "CreateContainerConfigError",
@@ -89,27 +89,27 @@ pub(crate) struct ContainerStatus {
     last_state: Option<ContainerState>,
 }
 
-/// A pod that runs, or is to.
+/// A pod that runs or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodFacts {
     pub(crate) labels: Labels,
-    /// Kind and name of the object that replaces it when it goes.
+    /// Kind and name of the object that replaces it when it is deleted.
     pub(crate) controller: Option<(String, String)>,
-    /// Its addresses, the first one first; none as long as it has none.
+    /// Its addresses, primary first; empty until it has one.
     pub(crate) ips: Vec<IpAddr>,
     pub(crate) node: Option<String>,
-    /// Whether Kubernetes calls it ready.
+    /// Whether it is ready by its condition.
     pub(crate) ready: bool,
-    /// Since when all its containers run, and Kubernetes calls it ready, or not, as it does now.
+    /// Since when all its containers run and its readiness has not changed.
     pub(crate) runs_since: Option<Tick>,
     pub(crate) started_at: Tick,
     /// Its queue-proxy, if it has one.
     pub(crate) sidecar: Option<SidecarFacts>,
-    /// Ports that its containers declare by name.
+    /// The named ports of its containers.
     pub(crate) ports: Vec<(String, u16)>,
     /// What keeps it from starting.
     pub(crate) trouble: Option<String>,
-    /// Whether it was once marked as one that goes before others.
+    /// Whether it was marked earlier as one to remove first.
     pub(crate) marked: bool,
 }
 
@@ -119,14 +119,14 @@ pub(crate) struct SidecarFacts {
     pub(crate) serving: u16,
     pub(crate) stats: u16,
     pub(crate) nonce: String,
-    /// The app's port, to which it leads; `None` if it does not say.
+    /// The app's port, to which it forwards; `None` if unknown.
     pub(crate) app: Option<u16>,
-    /// Whether it cannot find out when the app is ready: only the kubelet runs commands.
+    /// Whether it cannot tell when the app is ready, because only the kubelet runs commands.
     pub(crate) ready_by_kubelet: bool,
 }
 
 impl PodFacts {
-    /// What matters of `pod`; `None` if it is on its way out, or has ended.
+    /// Returns the facts about `pod`; `None` if it is terminating or has ended.
     pub(crate) fn of(pod: &PodObject) -> Option<Self> {
         let (spec, status) = (&pod.spec, &pod.status);
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
@@ -162,8 +162,8 @@ impl PodFacts {
         })
     }
 
-    /// Whether it is one of `target`'s. Of a kind that is not Kubernetes' own it is not known whose pods are its own:
-    /// all are that somebody replaces, but for a Job's.
+    /// Returns whether it is a pod of `target`. For a kind that is not Kubernetes' own, the owner is unknown: then
+    /// every pod with a controller is, except a Job's.
     pub(crate) fn is_of(&self, target: &ScaleTarget) -> bool {
         let Some((kind, name)) = &self.controller else { return false };
         match (&*target.kind, &**kind) {
@@ -178,7 +178,7 @@ impl PodFacts {
         }
     }
 
-    /// The pod's port of that name.
+    /// Returns the pod's port of that name.
     pub(crate) fn port(&self, name: &str) -> Option<u16> {
         self.ports.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
     }
@@ -213,7 +213,7 @@ pub(crate) fn tick(at: &Time) -> Tick {
     Tick::from_millis(u64::try_from(at.0.as_millisecond()).unwrap_or(0))
 }
 
-/// Since when all containers run, and the pod's readiness is what it is now.
+/// Returns since when all containers run and the pod's readiness is as it is now.
 fn runs_since(spec: &PodSpec, status: &PodStatus) -> Option<Tick> {
     let statuses = status.container_statuses.as_deref().unwrap_or_default();
     if statuses.is_empty() || statuses.len() < spec.containers.len() {
@@ -232,7 +232,7 @@ fn runs_since(spec: &PodSpec, status: &PodStatus) -> Option<Tick> {
     running.chain(changed.map(Some)).try_fold(Tick::ZERO, |latest, at| at.map(|at| latest.max(at)))
 }
 
-/// What keeps a pod from starting, in words for those who wait for it.
+/// Returns what keeps a pod from starting, in words for users.
 fn trouble(status: &PodStatus) -> Option<String> {
     let mut statuses = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     statuses.find_map(stuck).or_else(|| {

@@ -6,8 +6,8 @@ use kube::{
 };
 use serde::Deserialize;
 
-/// An object of the API, of which nothing is read but its metadata and what `Spec` and `Status` name. The whole of a pod
-/// would take ten times the memory to read, and a megabyte of program.
+/// An object of the API of which only the metadata and what `Spec` and `Status` name is read. A whole pod would take
+/// ten times the memory, and a megabyte more of program.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(bound(deserialize = "Spec: Deserialize<'de> + Default, Status: Deserialize<'de> + Default"))]
 pub(crate) struct Seen<Spec, Status> {

@@ -3,20 +3,20 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use ebb_core::ServiceKey;
 use k8s_openapi::{api::discovery::v1::EndpointSlice, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-/// The label that says whose endpoints a slice has.
+/// The label that names a slice's Service.
 pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-/// The label that says who looks after a slice.
+/// The label that names a slice's manager.
 pub(crate) const MANAGER_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
-/// Its value on ours.
+/// Its value on Ebb's slices.
 pub(crate) const OURS: &str = "ebb.dev";
 
-/// Who looks after a slice.
+/// Who manages a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manager {
     Ebb,
-    /// Kubernetes' own: from the Service's selector, or from its Endpoints object.
+    /// Kubernetes' own controllers: from the Service's selector, or from its Endpoints object.
     Cluster,
-    /// Somebody who is none of our business.
+    /// Somebody else.
     Other,
 }
 
@@ -24,19 +24,19 @@ pub(crate) enum Manager {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SliceFacts {
     pub(crate) manager: Manager,
-    /// Whether anybody in it takes traffic.
+    /// Whether any endpoint takes traffic.
     pub(crate) ready: bool,
-    /// Of all that matters in it ([`digest`]).
+    /// The digest of its content ([`digest`]).
     pub(crate) digest: u64,
 }
 
 impl SliceFacts {
-    /// Whose endpoints a slice has; `None` if it is nobody's.
+    /// Returns the Service of a slice; `None` if it has none.
     pub(crate) fn service(slice: &ObjectMeta) -> Option<ServiceKey> {
         Some(ServiceKey::new(slice.namespace.clone()?, label(slice, SERVICE_LABEL)?))
     }
 
-    /// What matters of `slice`, and whose it is; `None` if it is nobody's.
+    /// Returns the facts about `slice`, and its Service; `None` if it has none.
     pub(crate) fn of(slice: &EndpointSlice) -> Option<(ServiceKey, Self)> {
         let service = Self::service(&slice.metadata)?;
         let manager = match label(&slice.metadata, MANAGER_LABEL) {
@@ -57,7 +57,7 @@ fn label<'a>(slice: &'a ObjectMeta, name: &str) -> Option<&'a str> {
     slice.labels.as_ref()?.get(name).map(String::as_str)
 }
 
-/// A number that two slices share if they say the same, whatever the API server filled in.
+/// Returns a number that is equal for slices with the same content, ignoring the API server's defaults.
 pub(crate) fn digest(slice: &EndpointSlice) -> u64 {
     let mut hasher = DefaultHasher::new();
     slice.address_type.hash(&mut hasher);

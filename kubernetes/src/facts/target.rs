@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Seen;
 
-/// An object that is scaled.
+/// A scale target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TargetKey {
     pub(crate) kind: String,
@@ -28,7 +28,7 @@ impl fmt::Display for TargetKey {
     }
 }
 
-/// What is read of an object that is scaled. Of what kind it is nobody knows, nor what it writes there.
+/// What is read of a scale target. Its kind, and thus its schema, is unknown.
 pub(crate) type Target = Seen<TargetSpec, TargetStatus>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -43,19 +43,19 @@ pub(crate) struct TargetStatus {
     conditions: Value,
 }
 
-/// What an object that is scaled says of itself.
+/// The facts about a scale target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TargetFacts {
-    /// How many pods it wants.
+    /// The number of pods that it wants.
     pub(crate) replicas: u32,
-    /// Who wrote that last.
+    /// Who wrote that number last.
     pub(crate) writer: Option<String>,
     /// Why it cannot have its pods.
     pub(crate) trouble: Option<String>,
 }
 
 impl TargetFacts {
-    /// Of an object whose replicas are in `.spec.replicas`.
+    /// Returns the facts about an object whose replicas are in `.spec.replicas`.
     pub(crate) fn of(object: &Target) -> Self {
         let replicas = object.spec.replicas.as_u64();
         Self {
@@ -67,7 +67,7 @@ impl TargetFacts {
     }
 }
 
-/// Who wrote the replicas last, by the record that the API server keeps.
+/// Returns who wrote the replicas last, by the managed fields.
 pub(crate) fn writer(metadata: &ObjectMeta) -> Option<String> {
     let owns = |fields: &Value| fields.pointer("/f:spec/f:replicas").is_some();
     let entries = metadata.managed_fields.iter().flatten();
@@ -81,7 +81,7 @@ pub(crate) fn writer(metadata: &ObjectMeta) -> Option<String> {
     })
 }
 
-/// A Deployment's or ReplicaSet's word that pods could not even be made: a quota, an admission.
+/// Returns a Deployment's or ReplicaSet's report that pods could not be created, because of a quota or admission.
 fn trouble(status: &TargetStatus) -> Option<String> {
     let conditions = status.conditions.as_array()?;
     let failed = conditions

@@ -44,7 +44,7 @@ pub(crate) use parent::Parent;
 
 /// Shortest and longest pause between two attempts to write for one Service.
 const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// After so many failed attempts in a row, the owner gets an Event.
+/// Number of failed attempts in a row after which the owner gets an Event.
 const TRIES: u32 = 5;
 /// Shortest pause between two writes that undo changes by others.
 const APART: Duration = Duration::from_secs(5);

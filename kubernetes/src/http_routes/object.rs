@@ -25,7 +25,7 @@ pub(crate) struct Backend {
     pub(crate) hosts: Vec<Host>,
 }
 
-/// What matters of one of Ebb's HTTPRoutes.
+/// The facts about one of Ebb's HTTPRoutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     /// The Service that owns it.
@@ -36,8 +36,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Returns what matters of an HTTPRoute; `None` if it is not Ebb's, because it lacks the label, the Service as its
-    /// owner, or the Service's name.
+    /// Returns the facts about an HTTPRoute; `None` if it is not Ebb's, because it lacks the label, the Service as
+    /// its owner, or the Service's name.
     pub(super) fn of(metadata: &ObjectMeta) -> Option<Self> {
         let (label, ours) = LABEL;
         if metadata.labels.as_ref()?.get(label)? != ours {

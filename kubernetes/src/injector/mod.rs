@@ -1,9 +1,9 @@
-//! What Ebb puts into pods and Services as they are made: the sidecar, and the selector's place.
+//! Admission webhooks that change pods and Services: they inject the sidecar and move the selector.
 //!
-//! Three webhooks ask here: one changes pods (`pod`), one changes Services (`service`), one tells what is wrong with
-//! a Service's annotations (`validate`). Each answer is a function of the question, of the Services that are known
-//! ([`Claims`]) and of the cluster's defaults; no API server is asked. With the webhooks away, pods serve without
-//! a sidecar, and Services come to be as they should a little later: the reconciler does the same.
+//! There are three webhooks: one changes pods (`pod`), one changes Services (`service`), and one validates a
+//! Service's annotations (`validate`). Each answer depends only on the question, the known Services ([`Claims`]) and
+//! the cluster's defaults; no request is sent to the API server. If the webhooks are away, pods serve without a
+//! sidecar, and the reconciler makes the changes to Services a little later.
 
 mod pod;
 mod service;
@@ -24,7 +24,7 @@ use crate::claim::{self, Claims, Verdict};
 pub use pod::{PullPolicy, Settings};
 pub use webhook::{Injector, Question};
 
-/// Where the API server finds the injector of the Ebb that runs in `namespace`.
+/// Returns where the API server finds the injector of the Ebb in `namespace`.
 pub fn place(namespace: &str) -> Place {
     Place {
         namespace: namespace.to_owned(),
@@ -35,8 +35,8 @@ pub fn place(namespace: &str) -> Place {
     }
 }
 
-/// What is answered at `path` to `question`, where `services` are known, whatever its bytes are; `None` where nobody
-/// answers. Without a server around it, for whoever checks that every question has its answer.
+/// Returns the answer at `path` to `question`, which may be any bytes, if `services` are known; `None` if nothing is
+/// served at `path`. It works without a server, for tests that every question is answered.
 pub fn answer(
     path: &str,
     question: &[u8],

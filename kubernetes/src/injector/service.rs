@@ -1,17 +1,18 @@
-//! What a Service is to be when somebody makes or changes it.
+//! Changes a Service when it is created or changed.
 //!
-//! The reconciler is the source of truth and does the same, later: what is done here closes the gaps between a
-//! client's write and that. So whatever is not certain is left to it.
+//! The reconciler is authoritative and makes the same changes later: this closes the gap between a client's write and
+//! that. Therefore anything uncertain is left to the reconciler.
 
 use ebb_annotations::{ClusterDefaults, keys};
 use k8s_openapi::api::core::v1::Service;
 
 use crate::claim::{self, Change, Labels, Verdict};
 
-/// What `new` is to become instead, if it is made (there is no `old`) or takes the place of `old`; `None` leaves it.
+/// Returns what `new`, which replaces `old` or is created if there is no `old`, should be changed to; `None` leaves
+/// it unchanged.
 ///
-/// A Service that exists is not *taken* here: Kubernetes would stop to publish its endpoints the moment its selector
-/// goes. The reconciler publishes Ebb's first.
+/// An existing Service is not *taken* here: Kubernetes would stop publishing its endpoints as soon as its selector is
+/// removed. The reconciler publishes Ebb's first.
 pub(crate) fn admitted(old: Option<&Service>, new: &Service, defaults: &ClusterDefaults) -> Option<Service> {
     let mut service = new.clone();
     match old {
@@ -25,7 +26,7 @@ pub(crate) fn admitted(old: Option<&Service>, new: &Service, defaults: &ClusterD
     (service != *new).then_some(service)
 }
 
-/// Whether Ebb publishes the Service's endpoints.
+/// Returns whether Ebb publishes the Service's endpoints.
 fn is_held(service: &Service) -> bool {
     !has_selector(service) && annotation(service, keys::SELECTOR.name).is_some()
 }
@@ -39,8 +40,8 @@ fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a String> {
     service.metadata.annotations.as_ref()?.get(key)
 }
 
-/// Carries over what Ebb wrote on `old`: a client that replaces the whole object (`kubectl replace`) does not know
-/// of it, or knows an older one.
+/// Copies what Ebb wrote on `old`: a client that replaces the whole object (`kubectl replace`) does not know it, or
+/// has an outdated copy.
 fn keep(service: &mut Service, old: &Service) {
     let asks = annotation(service, keys::SCALE_TARGET.name).is_some();
     let is_route = annotation(service, keys::SPLIT.name).is_some();
@@ -59,13 +60,13 @@ fn keep(service: &mut Service, old: &Service) {
     }
 }
 
-/// The selector goes where it belongs. `held` is the one that Ebb keeps.
+/// Puts the selector where it belongs. `held` is the one that Ebb keeps.
 fn settle(service: &mut Service, held: Option<&Labels>, defaults: &ClusterDefaults) {
     match claim::read(service, defaults) {
         Verdict::Ours(claim) => Change::take(service, &claim, None).apply(service),
         Verdict::Released(selector) => Change::give_back(service, &selector).apply(service),
         Verdict::Route(_) => Change::route(service, None, None).apply(service),
-        // Applying the unchanged manifest again is harmless for one that is at fault, too.
+        // Applying the same manifest again must be harmless for an invalid Service as well.
         Verdict::Refused(_) => {
             if let Some(spec) =
                 service.spec.as_mut().filter(|spec| held.is_some() && spec.selector.as_ref() == held)
@@ -77,7 +78,7 @@ fn settle(service: &mut Service, held: Option<&Labels>, defaults: &ClusterDefaul
     }
 }
 
-/// The selector that is kept for a Service of Ebb's.
+/// Returns the selector that is kept for a Service of Ebb's.
 fn held_selector(service: &Service, defaults: &ClusterDefaults) -> Option<Labels> {
     match claim::read(service, defaults) {
         Verdict::Ours(claim) => Some(claim.selector),
@@ -104,7 +105,7 @@ mod tests {
         service(&json!({"ebb.dev/scale-target": TARGET}), &json!({}))
     }
 
-    /// As the reconciler leaves it, with one annotation more.
+    /// Returns a held Service with one more annotation.
     fn held_with(key: &str, value: &str) -> Service {
         let annotations = json!({
             "ebb.dev/scale-target": TARGET, "ebb.dev/selector": "app=hello", "ebb.dev/activator-port": "10001",
@@ -143,18 +144,18 @@ mod tests {
 
     #[test]
     fn applying_the_manifest_again_changes_nothing() {
-        // `kubectl apply` leaves annotations that it does not know, and puts the selector back.
+        // `kubectl apply` keeps annotations that it does not know, and restores the selector.
         let mut applied = held();
         applied.spec.as_mut().unwrap().selector = Some([("app".to_owned(), "hello".to_owned())].into());
         assert_eq!(admit(Some(&held()), &applied), Some(held()));
-        // `kubectl replace` does not.
+        // `kubectl replace` does not keep them.
         let replaced = service(&json!({"ebb.dev/scale-target": TARGET, "more": "x"}), &json!({}));
         assert_eq!(admit(Some(&held()), &replaced), Some(held()));
-        // A client that read the object, and wrote it back with its own annotations only.
+        // A client that read the object, and wrote it back with only its own annotations.
         let rewritten =
             service(&json!({"ebb.dev/scale-target": TARGET, "more": "x"}), &json!({"selector": null}));
         assert_eq!(admit(Some(&held()), &rewritten), Some(held()));
-        // An old copy of the whole.
+        // An old copy of the whole object.
         assert_eq!(
             admit(Some(&held()), &held_with("ebb.dev/activator-port", "7"))
                 .map(|s| shape(&s).2.map(str::to_owned)),
@@ -173,14 +174,14 @@ mod tests {
     #[test]
     fn a_service_that_asks_no_more_gets_its_selector_back() {
         let own = json!({"app": "hello"});
-        // The annotation is taken off, and ours are left.
+        // The scale target is removed, and Ebb's annotations stay.
         let mut released = held();
         released.metadata.annotations.as_mut().unwrap().remove("ebb.dev/scale-target");
         assert_eq!(shape(&admit(Some(&held()), &released).unwrap()), (own.clone(), None, None));
-        // All annotations are gone, and the selector with them.
+        // All annotations and the selector are removed.
         let emptied = service(&json!({}), &json!({"selector": null}));
         assert_eq!(shape(&admit(Some(&held()), &emptied).unwrap()), (own, None, None));
-        // The manifest from before.
+        // The previous manifest.
         assert_eq!(admit(Some(&held()), &plain()), None);
     }
 
@@ -190,7 +191,7 @@ mod tests {
         let faulty = held_with(fault.0, fault.1);
         let replaced = service(&json!({"ebb.dev/scale-target": TARGET, fault.0: fault.1}), &json!({}));
         assert_eq!(admit(Some(&faulty), &replaced), Some(faulty.clone()));
-        // One that was never held is nobody's to change.
+        // A Service that was never held is left unchanged.
         assert_eq!(admit(None, &replaced), None);
         let other = json!({"selector": {"app": "other"}});
         let replaced = service(&json!({"ebb.dev/scale-target": TARGET, fault.0: fault.1}), &other);

@@ -1,4 +1,4 @@
-//! Whether what a Service asks can be done: told to whoever writes it, all of it at once.
+//! Validates the annotations of a Service on admission, and reports all faults at once.
 
 use ebb_annotations::ClusterDefaults;
 use ebb_core::ServiceKey;
@@ -6,19 +6,20 @@ use k8s_openapi::api::core::v1::Service;
 
 use crate::claim::{self, Refused, Verdict};
 
-/// The answer to a Service that somebody makes or changes.
+/// The answer for a Service that is created or changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// Why it is refused, one fault a line; `None` lets it pass.
+    /// Why it is refused, one fault per line; `None` admits it.
     pub(crate) refused: Option<String>,
-    /// Annotations that have no effect.
+    /// Warnings about annotations that have no effect.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Judges `new`, which is made (there is no `old`) or takes the place of `old`.
+/// Judges `new`, which replaces `old`, or is created if there is no `old`.
 ///
-/// What was at fault before may stay so: a finalizer must come off a Service that was made while nobody looked. `is_route`
-/// knows the routes that there are, to none of which a route may send requests.
+/// Faults that `old` has already are accepted: for example, a finalizer must be removable from a Service that was
+/// created while the webhook was away. `is_route` returns whether a Service is a route, to which no other route may
+/// send requests.
 pub(crate) fn judge(
     old: Option<&Service>,
     new: &Service,
@@ -51,7 +52,7 @@ pub(crate) fn judge(
     }
 }
 
-/// What `service` asks, routes that send requests to routes among what is refused.
+/// Reads what `service` requests, and refuses routes that send requests to routes.
 fn read(service: &Service, defaults: &ClusterDefaults, is_route: impl Fn(&ServiceKey) -> bool) -> Verdict {
     let verdict = claim::read(service, defaults);
     let Verdict::Route(route) = &verdict else { return verdict };

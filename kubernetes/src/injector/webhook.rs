@@ -1,4 +1,4 @@
-//! The answers to the API server's questions about pods and Services.
+//! Answers the API server's admission reviews of pods and Services.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use super::{
 };
 use crate::Claims;
 
-/// Namespaces that are nobody's to change. The configurations leave them out already.
+/// Namespaces whose objects are never changed. The webhook configurations exclude them already.
 const SYSTEM_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];
 
-/// A question about a pod or a Service.
+/// The kind of a review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// What a pod is to have.
+    /// Changes to a pod.
     MutatePods,
-    /// What a Service is to have.
+    /// Changes to a Service.
     MutateServices,
-    /// Whether a Service can be served.
+    /// Validation of a Service.
     ValidateServices,
 }
 
@@ -52,12 +52,12 @@ impl Hook for Question {
     }
 }
 
-/// Gives pods their sidecar and Services their selector's place, and says what is wrong with annotations.
+/// Injects sidecars into pods, moves the selectors of Services, and validates annotations.
 #[derive(Clone, Debug)]
 pub struct Injector {
-    /// The Services that are Ebb's, kept by whoever watches them.
+    /// The Services that are Ebb's, updated by their watch.
     pub claims: Claims,
-    /// What every sidecar has.
+    /// The settings of all sidecars.
     pub settings: Arc<ArcSwap<Settings>>,
     /// The cluster's defaults.
     pub defaults: Arc<ArcSwap<ClusterDefaults>>,
@@ -95,7 +95,7 @@ impl Admission for Injector {
 }
 
 impl Injector {
-    /// What Ebb itself writes is right; and a refusal could not be mended by anybody.
+    /// Returns whether Ebb sent the request. Ebb's own writes are valid, and nobody could correct a refused one.
     fn is_own(&self, request: &AdmissionRequest<DynamicObject>) -> bool {
         let user = request.user_info.username.as_deref().unwrap_or_default();
         let account = user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
@@ -126,7 +126,7 @@ impl Injector {
             return Answer { warnings: judgement.warnings, refused: judgement.refused, ..Answer::default() };
         }
         let Some(wanted) = admitted(old, new, &defaults) else { return Answer::default() };
-        // Both are what we know of it, so that what we do not know of is in no difference.
+        // Both contain only the known fields, so that unknown ones never differ.
         match (serde_json::to_value(new), serde_json::to_value(&wanted)) {
             (Ok(new), Ok(wanted)) => Answer { patch: json_patch::diff(&new, &wanted), ..Answer::default() },
             _ => Answer { undone: true, ..Answer::default() },

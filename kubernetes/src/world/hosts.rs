@@ -1,4 +1,4 @@
-//! Names at the gateway and their certificates: who asks for them, and what those who decide and the owners hear of that.
+//! Hosts and their certificates: who requests them, and what the autoscaler and the owners are told.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,15 +10,17 @@ use ebb_decide::platform::{Exposed, FleetEvent};
 use super::{Listing, World, forget};
 use crate::hosts::{Outcome, Refused};
 
-/// Where a Namespace says to which names it is kept.
+/// The annotation of a Namespace with the hosts that it is restricted to.
 pub(crate) const ALLOWED_HOSTS: &str = "ebb.dev/allowed-hosts";
 
-/// Most Secrets whose certificates are shown, in all and of one namespace: no namespace takes what others need.
+/// Maximum number of Secrets whose certificates are served, in all and of one namespace, so that no namespace takes
+/// what others need.
 const MOST_SECRETS: usize = 1000;
 const MOST_OF_A_NAMESPACE: usize = 200;
 
 impl World {
-    /// A Namespace is there, with the uid and the names that it is kept to, as they are written; `None`: it is not kept.
+    /// Records a Namespace with its uid and the hosts that it is restricted to, as written; `None` if it is not
+    /// restricted.
     pub(crate) fn namespace(&mut self, name: &str, uid: &str, allowed: Option<&str>) {
         let (hosts, faults) = allowed.map(parse_allowed_hosts).unzip();
         self.hosts.allow(name, hosts);
@@ -32,7 +34,7 @@ impl World {
         if !text.is_empty() && before.as_ref() != Some(&text) {
             self.notices.push(Notice {
                 kind: "Namespace",
-                // An Event of an object without a namespace stands in `default`.
+                // The Event of an object without a namespace is in `default`.
                 namespace: "default".to_owned(),
                 name: name.to_owned(),
                 uid: uid.to_owned(),
@@ -43,24 +45,24 @@ impl World {
         }
     }
 
-    /// A Namespace is gone, or none of those that there are.
+    /// Records that a Namespace was deleted.
     pub(crate) fn namespace_gone(&mut self, name: &str) {
         self.hosts.allow(name, None);
         self.told_namespaces.remove(name);
     }
 
-    /// Namespaces that are kept to some names, to find out which are gone.
+    /// Returns the Namespaces that are restricted, to find out which were deleted.
     pub(crate) fn kept_namespaces(&self) -> Vec<String> {
         self.hosts.kept_namespaces()
     }
 
-    /// The Secrets whose certificates are to be shown, each with a number that is another one when it was not to be shown
-    /// meanwhile.
+    /// Returns the Secrets whose certificates are served, each with a number that changes when it is named again.
     pub(crate) fn wanted_secrets(&self) -> &HashMap<ServiceKey, u64> {
         &self.secrets_named
     }
 
-    /// The certificate of a Secret was read, or why there is none. The one before goes on being shown.
+    /// Records the certificate of a Secret, or why there is none. The previous one is served until there is a new
+    /// one.
     pub(crate) fn certificate(&mut self, secret: &ServiceKey, read: Result<CertificateEntry, String>) {
         if !self.by_secret.contains_key(secret) {
             return;
@@ -78,7 +80,7 @@ impl World {
         }
     }
 
-    /// Reads anew for which names a Service asks.
+    /// Reads which hosts a Service requests.
     pub(super) fn read_hosts(&mut self, key: &ServiceKey) {
         let record = self.services.get(key);
         let stays = record.filter(|record| record.releasing.is_none() && !record.route_ends);
@@ -86,7 +88,7 @@ impl World {
             Some(front) => {
                 self.hosts.ask(key, front.created, &front.exposure.hosts);
                 if self.http_routes.services.contains_key(key) {
-                    // Its port may have changed, or its TLS annotations.
+                    // Its port or its TLS annotations may have changed.
                     self.hosts.look_again(key);
                 }
                 let told = self.exposed.get(key);
@@ -103,8 +105,8 @@ impl World {
         self.listed.contains(&Listing::Services) && self.listed.contains(&Listing::Namespaces)
     }
 
-    /// What those who decide must hear of names, all at once; and what is wrong with them is put down. Nothing, as long as an
-    /// older Service may still come, or a Namespace that is kept to others.
+    /// Returns all news about hosts for the autoscaler, and records what is wrong with them. Returns nothing while an
+    /// older Service, or a Namespace that is restricted, may still appear.
     pub(super) fn host_news(&mut self) -> Vec<FleetEvent> {
         if !self.knows_hosts() {
             return Vec::new();
@@ -145,7 +147,7 @@ impl World {
             let is_news = before.map_or(!now.hosts.is_empty(), |before| before != now);
             news.extend(is_news.then_some(now));
         }
-        // The first time, that there are none is news as well.
+        // The first time, an empty list is news as well.
         let is_first = !std::mem::replace(&mut self.told_of_hosts, true);
         let hosts = (is_first || !news.is_empty()).then_some(FleetEvent::Hosts(news));
         let left: Vec<ServiceKey> =
@@ -153,7 +155,8 @@ impl World {
         hosts.into_iter().chain(left.into_iter().map(|secret| self.leave_secret(&secret))).collect()
     }
 
-    /// A Service names that Secret. Of too many the last are not read, and their Services hear of it.
+    /// Records that a Service names that Secret. Beyond the limit, new ones are not read, and their Services are
+    /// told.
     fn name_secret(&mut self, secret: &ServiceKey) {
         if self.secrets_named.contains_key(secret) {
             return;
@@ -172,11 +175,11 @@ impl World {
         }
     }
 
-    /// Nobody names that Secret any more.
+    /// Records that no Service names that Secret any more.
     fn leave_secret(&mut self, secret: &ServiceKey) -> FleetEvent {
         self.secret_troubles.remove(secret);
         if self.secrets_named.remove(secret).is_some() {
-            // There is room for one that was too many.
+            // There is room for a Secret beyond the limit.
             let unread = self.by_secret.iter().filter(|(other, _)| !self.secrets_named.contains_key(*other));
             for service in unread.flat_map(|(_, services)| services) {
                 self.hosts.look_again(service);
@@ -188,14 +191,14 @@ impl World {
 }
 
 fn exposed(key: &ServiceKey, hosts: Vec<Host>, exposure: Option<&ebb_annotations::Exposure>) -> Exposed {
-    // Without a name there is nothing to show a certificate for.
+    // Without a host, no certificate is needed.
     let exposure = exposure.filter(|_| !hosts.is_empty());
     let tls_secret = exposure.and_then(|exposure| exposure.tls_secret.clone());
     let https_redirect = exposure.is_some_and(|exposure| exposure.https_redirect);
     Exposed { key: key.clone(), hosts, tls_secret, https_redirect }
 }
 
-/// The reason of an Event, and its text.
+/// Returns the reason of an Event, and its text.
 fn warning(refused: &Refused) -> (&'static str, String) {
     match refused {
         Refused::Taken(host, owner) => (

@@ -1,4 +1,4 @@
-//! What the owner of a Service was told: each thing once, for each time that it becomes so.
+//! Tracks what the owner of a Service was told, so that each problem is told once each time it arises.
 
 use std::{mem::replace, time::Duration};
 
@@ -6,52 +6,52 @@ use ebb_core::Tick;
 
 use crate::{facts::TargetFacts, rival::Rivals};
 
-/// What a Service names may be made after it.
+/// How long a scale target or a split's service may be missing: it may be created after the Service.
 pub(super) const MISSING_FOR: Duration = Duration::from_secs(10);
 
 /// A warning: its reason in one word, as Events have it, and its text.
 pub(super) type Warning = (&'static str, String);
 
-/// What was told of one Service.
+/// What was told about one Service.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Since when what it scales is not there.
+    /// Since when its scale target is missing.
     missing_since: Option<Tick>,
-    /// What is said of that.
+    /// What was told about that.
     missing: Option<String>,
     /// Why its pods cannot start.
     trouble: String,
-    /// The pod that was told of as one that does not listen, and since when it ran so.
+    /// The pod that was reported as not listening, and since when it had run.
     deaf: Option<(String, Tick)>,
-    /// That it has pods without a sidecar.
+    /// Whether it was told about pods without a sidecar.
     bare: bool,
-    /// That no port is left for it.
+    /// Whether it was told that no port is left.
     no_port: bool,
     rivals: Rivals,
 }
 
 impl Ledger {
-    /// What is said of a scale target that is not there.
+    /// Returns what was told about a missing scale target.
     pub(super) const fn missing(&self) -> Option<&String> {
         self.missing.as_ref()
     }
 
-    /// What keeps its pods from starting, if that was told; empty if nothing does.
+    /// Returns what was told about pods that cannot start; empty if they can.
     pub(super) fn trouble(&self) -> &str {
         &self.trouble
     }
 
-    /// The pod that was told of as one that does not listen, and since when it ran so.
+    /// Returns the pod that was reported as not listening, and since when it had run.
     pub(super) const fn deaf(&self) -> Option<&(String, Tick)> {
         self.deaf.as_ref()
     }
 
-    /// So many pods were written to what it scales.
+    /// Records that `pods` were written to its scale target.
     pub(super) fn scaled(&mut self, pods: u32) {
         self.rivals.wrote(pods);
     }
 
-    /// What it scales says of itself.
+    /// Records the state of its scale target.
     pub(super) fn replicas_seen(&mut self, facts: &TargetFacts) -> Option<Warning> {
         let rival = self.rivals.seen(facts.replicas, facts.writer.as_deref())?;
         let text = format!(
@@ -61,14 +61,14 @@ impl Ledger {
         Some(("RivalWriter", text))
     }
 
-    /// No port is left for it.
+    /// Records that no port is left for it.
     pub(super) fn no_port(&mut self) -> Option<Warning> {
         let text = "every port of the activators is taken; remove services, or annotations that name ports";
         (!replace(&mut self.no_port, true)).then(|| ("NoActivatorPort", text.to_owned()))
     }
 
-    /// What it scales is not there, for the reason in `text`, or is: `None`. A Service is often seen before the object that
-    /// it names: how long to wait until that is to be told, or what to tell.
+    /// Records that its scale target is missing, for the reason in `text`, or exists: `None`. Returns what to tell,
+    /// or how long to wait until then, since a Service is often seen before its scale target.
     pub(super) fn missing_target(
         &mut self,
         text: Option<String>,
@@ -87,13 +87,13 @@ impl Ledger {
         Ok(is_news.then_some(("ScaleTargetMissing", text)))
     }
 
-    /// A pod of that name has run without listening since then.
+    /// Records that the pod has run since then without listening.
     pub(super) fn not_listening(&mut self, pod: &str, since: Tick, text: String) -> Warning {
         self.deaf = Some((pod.to_owned(), since));
         ("NotListening", text)
     }
 
-    /// What keeps its pods from starting; empty if nothing does.
+    /// Records what keeps its pods from starting; empty if nothing does.
     pub(super) fn pods_cannot_start(&mut self, trouble: String) -> Option<Warning> {
         let is_news = !trouble.is_empty() && trouble != self.trouble;
         let told = is_news.then(|| ("PodsCannotStart", trouble.clone()));
@@ -101,7 +101,7 @@ impl Ledger {
         told
     }
 
-    /// Whether it has pods without a sidecar, of which `text` tells.
+    /// Records whether it has pods without a sidecar, which `text` describes.
     pub(super) fn bare_pods(&mut self, is_so: bool, text: impl FnOnce() -> String) -> Option<Warning> {
         let is_news = is_so && !self.bare;
         self.bare = is_so;

@@ -1,8 +1,8 @@
-//! Everything that is known of the cluster, and what follows from it.
+//! The state of the cluster, and what follows from it.
 //!
-//! A value without clock, task or client: facts go in, events for those who decide come out
-//! ([`World::take_events`]), and for each service that something happened to, [`World::step`] says what is to be
-//! written next. Everybody who watches knows the same; only the leader writes.
+//! [`World`] is a plain value without clock, task or client. It takes facts, returns events for the autoscaler
+//! ([`World::take_events`]), and [`World::step`] returns what to write next for each service that changed. Every
+//! autoscaler has the same state; only the leader writes.
 
 mod hosts;
 mod http_routes;
@@ -46,7 +46,7 @@ use plan::NETWORK;
 pub(crate) use plan::{Plan, Step};
 use record::{Record, Seen};
 
-/// A kind of object whose list is to be known before all services are.
+/// A kind of object that must be listed before all services are known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Listing {
     Services,
@@ -55,12 +55,12 @@ pub(crate) enum Listing {
     Namespaces,
     /// The cluster's settings.
     Settings,
-    /// Objects that are scaled, of one kind.
+    /// Scale targets of one kind.
     Targets(String),
 }
 
 impl Listing {
-    /// What the API calls them.
+    /// Returns the kind's name in the API.
     pub(crate) fn kind(&self) -> &str {
         match self {
             Self::Services => "Service",
@@ -73,54 +73,55 @@ impl Listing {
     }
 }
 
-/// The cluster, as far as it matters.
+/// The state of the cluster, as far as it matters.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none a state")]
 pub(crate) struct World {
     defaults: Arc<ClusterDefaults>,
-    /// Whether every service is to be given back: Ebb is about to be removed.
+    /// Whether every service is given back, because Ebb is about to be removed.
     releases: bool,
     services: HashMap<ServiceKey, Record>,
-    /// By namespace, which of them are claimed.
+    /// The claimed services of each namespace.
     claimed: HashMap<String, BTreeSet<String>>,
     pods: HashMap<String, BTreeMap<String, Arc<PodFacts>>>,
     by_ip: HashMap<IpAddr, (String, String)>,
     targets: HashMap<TargetKey, TargetFacts>,
     by_target: HashMap<TargetKey, BTreeSet<ServiceKey>>,
-    /// The routes that send requests to a service, whether it is there or not.
+    /// The routes that send requests to each service, whether it exists or not.
     by_split: HashMap<ServiceKey, BTreeSet<ServiceKey>>,
     slices: HashMap<ServiceKey, BTreeMap<String, SliceFacts>>,
-    /// Who has which name at the gateway.
+    /// Who has which host.
     hosts: Hosts,
-    /// How each Service is reached through the gateway, as those who decide were told.
+    /// How each Service is reached through the gateway, as the autoscaler was told.
     exposed: HashMap<ServiceKey, Exposed>,
-    /// Whether those who decide were told of hosts at all.
+    /// Whether the autoscaler was told about hosts at all.
     told_of_hosts: bool,
-    /// The Services that name a Secret for their certificate.
+    /// The Services that name each Secret for their certificate.
     by_secret: HashMap<ServiceKey, BTreeSet<ServiceKey>>,
     /// The HTTPRoutes that should exist.
     http_routes: Wanted,
     /// Why Services lack HTTPRoutes.
     http_route_troubles: HashMap<ServiceKey, Trouble>,
-    /// When each Secret was first named, in the order of their naming: one that is named again is to be told of again.
+    /// A number for each Secret, in the order in which they were first named. A Secret that is named again gets a new
+    /// one.
     secrets_named: HashMap<ServiceKey, u64>,
     last_named: u64,
-    /// What is wrong with such a Secret.
+    /// What is wrong with each Secret.
     secret_troubles: HashMap<ServiceKey, String>,
-    /// What is wrong with Namespaces, as was told.
+    /// What was told about Namespaces.
     told_namespaces: HashMap<String, String>,
     ports: Allocation,
     listed: HashSet<Listing>,
-    /// Whether all services are being read, one after the other.
+    /// Whether all services are being read in turn.
     reads_all: bool,
-    /// Kinds that cannot be known, and why: nobody but those who name them waits for them.
+    /// Kinds that cannot be watched, and why. Only services that name one of them wait for it.
     unknowable: HashMap<String, String>,
     complete: bool,
     events: Vec<FleetEvent>,
     notices: Vec<Notice>,
-    /// Services that something happened to.
+    /// Services that changed.
     touched: BTreeSet<ServiceKey>,
-    /// When we began to lead.
+    /// When this autoscaler began to lead.
     leads_since: Tick,
 }
 
@@ -159,31 +160,31 @@ impl World {
         }
     }
 
-    /// What those who decide must hear.
+    /// Takes the events for the autoscaler.
     pub(crate) fn take_events(&mut self) -> Vec<FleetEvent> {
         let news = self.host_news();
         self.events.extend(news);
         mem::take(&mut self.events)
     }
 
-    /// What users should be told.
+    /// Takes the notices for users.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
         mem::take(&mut self.notices)
     }
 
-    /// The services that something happened to since this was last asked.
+    /// Takes the services that changed since the last call.
     pub(crate) fn take_touched(&mut self) -> BTreeSet<ServiceKey> {
         mem::take(&mut self.touched)
     }
 
-    /// What was written by others, or not at all, is ours to write from `now` on.
+    /// Begins to lead at `now`: this autoscaler writes what others wrote so far, or did not write.
     pub(crate) fn lead(&mut self, now: Tick) {
         self.leads_since = now;
         self.services.values_mut().for_each(Record::forget_kept);
         self.touched.extend(self.services.keys().cloned());
     }
 
-    /// The cluster's settings changed, or whether services are to be given back.
+    /// Sets the cluster's settings, and whether services are given back.
     pub(crate) fn set_defaults(&mut self, defaults: Arc<ClusterDefaults>, releases: bool) {
         (self.defaults, self.releases) = (defaults, releases);
         let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
@@ -192,36 +193,36 @@ impl World {
         }
     }
 
-    /// The kinds of objects that claims name.
+    /// Returns the kinds of the scale targets that claims name.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &str> {
         self.by_target.keys().map(|target| target.kind.as_str())
     }
 
-    /// What the service asks, if its pods are to be Ebb's; not if it is on its way back.
+    /// Returns the claim of the service, if Ebb scales it and it is not being given back.
     pub(crate) fn claim_of(&self, service: &ServiceKey) -> Option<&Arc<Claim>> {
         let record = self.services.get(service)?;
         record.claim.as_ref().filter(|_| record.releasing.is_none())
     }
 
-    /// What is scaled for `service`.
+    /// Returns the scale target of `service`.
     pub(crate) fn target(&self, service: &ServiceKey) -> Option<TargetKey> {
         let claim = self.services.get(service)?.claim.as_ref()?;
         Some(TargetKey::new(service, &claim.target))
     }
 
-    /// How many pods an object that is scaled wants now, if it is there, and for which services it is scaled.
+    /// Returns how many pods a scale target wants, if it exists, and the services that scale it.
     pub(crate) fn shared(&self, target: &TargetKey) -> (Option<u32>, Vec<ServiceKey>) {
         let replicas = self.targets.get(target).map(|facts| facts.replicas);
         (replicas, self.by_target.get(target).into_iter().flatten().cloned().collect())
     }
 
-    /// The service's pods that were once marked as ones to go first.
+    /// Returns the service's pods that were marked earlier as the first to remove.
     pub(crate) fn marked_pods(&self, service: &ServiceKey) -> Vec<String> {
         let pods = self.services.get(service).map(|record| &record.pods);
         pods.into_iter().flatten().filter(|(_, pod)| pod.marked).map(|(name, _)| name.clone()).collect()
     }
 
-    /// A service is there, or changed.
+    /// Records that a service exists or changed.
     pub(crate) fn service(&mut self, mut service: Service) {
         let key = claim::key(&service);
         claim::strip(&mut service);
@@ -230,8 +231,8 @@ impl World {
         self.read(&key);
     }
 
-    /// What became of a service by a write of ours, before the watch tells. It may have told of a later write by somebody
-    /// else already, or that the service is gone, and would not say so again.
+    /// Records the result of Ebb's write to a service before the watch shows it. Ignores it if the watch has already
+    /// shown a later version, or the deletion, because it would not do so again.
     pub(crate) fn written(&mut self, service: Service) {
         let known = self.services.get(&claim::key(&service)).map(|record| version(&record.object));
         if known.is_some_and(|known| known < version(&service)) {
@@ -239,7 +240,7 @@ impl World {
         }
     }
 
-    /// A service is gone, and its slices with it.
+    /// Records that a service was deleted, and its slices with it.
     pub(crate) fn service_gone(&mut self, key: &ServiceKey) {
         self.unclaim(key);
         self.unroute(key);
@@ -249,7 +250,7 @@ impl World {
         self.tell_routes_to(key);
     }
 
-    /// A pod is there, or changed; `None`: it is on its way out.
+    /// Records that a pod exists or changed; `None` if it is terminating.
     pub(crate) fn pod(&mut self, namespace: &str, name: &str, facts: Option<PodFacts>) {
         let facts = facts.map(Arc::new);
         let before = match &facts {
@@ -285,14 +286,14 @@ impl World {
         }
     }
 
-    /// A slice is there, or changed.
+    /// Records that a slice exists or changed.
     pub(crate) fn slice(&mut self, service: &ServiceKey, name: &str, facts: SliceFacts) {
         self.told_of_slice(service, name);
         self.set_slice(service, name, Some(facts));
     }
 
-    /// What became of the service's slices by a write of ours, before the watch tells. Where it has told of one since
-    /// that write was decided, it told of this write or of a later one, or will.
+    /// Records the result of Ebb's write to the service's slices before the watch shows it. Ignores slices that the
+    /// watch has reported since the write was decided, because it has shown this write or a later one, or will.
     pub(crate) fn slices_written(&mut self, service: &ServiceKey, slices: Vec<(String, Option<SliceFacts>)>) {
         let told = self.services.get_mut(service).and_then(|record| record.told_slices.take());
         let Some(told) = told else { return };
@@ -301,7 +302,7 @@ impl World {
         }
     }
 
-    /// A slice says no more whose it is: to whoever had it, it is gone.
+    /// Records that a slice no longer names its Service, which loses it.
     pub(crate) fn slice_lost(&mut self, namespace: &str, name: &str) {
         let had = |(service, slices): &(&ServiceKey, &BTreeMap<String, SliceFacts>)| {
             service.namespace == namespace && slices.contains_key(name)
@@ -312,7 +313,7 @@ impl World {
         }
     }
 
-    /// A slice is gone.
+    /// Records that a slice was deleted.
     pub(crate) fn slice_gone(&mut self, service: &ServiceKey, name: &str) {
         self.told_of_slice(service, name);
         self.set_slice(service, name, None);
@@ -337,7 +338,7 @@ impl World {
         self.touch(service);
     }
 
-    /// An object that may be scaled is there, or changed; `None`: it is gone.
+    /// Records that a scale target exists or changed; `None` if it was deleted.
     pub(crate) fn target_seen(&mut self, target: &TargetKey, facts: Option<&TargetFacts>) {
         let before = match facts {
             Some(facts) => self.targets.insert(target.clone(), facts.clone()),
@@ -355,7 +356,7 @@ impl World {
         }
     }
 
-    /// All objects of a kind are known. Those that are not among `pods` and so on were told as gone before.
+    /// Records that all objects of a kind are known. Those that no longer exist were reported as deleted before.
     pub(crate) fn listed(&mut self, listing: &Listing) {
         if let Listing::Targets(kind) = listing {
             self.unknowable.remove(kind);
@@ -383,10 +384,10 @@ impl World {
         self.complete_if_so();
     }
 
-    /// Objects of a kind cannot be known, because of `why`.
+    /// Records that objects of a kind cannot be watched, because of `why`.
     pub(crate) fn unknowable(&mut self, kind: &str, why: String) {
         if self.listed.iter().any(|listing| listing.kind() == kind) {
-            return; // they were known, and may change: what was last seen holds
+            return; // They were known before: the last known state remains valid.
         }
         self.unknowable.insert(kind.to_owned(), why);
         let named = self.by_target.iter().filter(|(target, _)| target.kind == kind);
@@ -397,7 +398,7 @@ impl World {
         self.complete_if_so();
     }
 
-    /// Names of the pods that are known, to find out which are gone.
+    /// Returns the names of the known pods, to find out which were deleted.
     pub(crate) fn known_pods(&self) -> Vec<(String, String)> {
         let each = |(namespace, pods): (&String, &BTreeMap<String, _>)| {
             pods.keys().map(|name| (namespace.clone(), name.clone())).collect::<Vec<_>>()
@@ -420,14 +421,14 @@ impl World {
         self.targets.keys().filter(|target| target.kind == kind).cloned().collect()
     }
 
-    /// What was to be written for a service could not be, again and again.
+    /// Records that writes for a service keep failing.
     pub(crate) fn cannot_write(&mut self, service: &ServiceKey, why: &str) {
         if let Some(record) = self.services.get(service) {
             self.notices.push(record.notice(true, "CannotWrite", why.to_owned()));
         }
     }
 
-    /// Where the service's traffic is to go. Answers whether it is ours.
+    /// Sets the endpoints that the service's traffic should go to. Returns whether the service is Ebb's.
     pub(crate) fn want(&mut self, service: &ServiceKey, endpoints: Endpoints) -> bool {
         let record = self.services.get_mut(service).filter(|record| record.front().is_some());
         let Some(record) = record else { return false };
@@ -436,14 +437,14 @@ impl World {
         true
     }
 
-    /// So many pods were written to what `service` scales.
+    /// Records that `pods` were written to the scale target of `service`.
     pub(crate) fn scaled(&mut self, service: &ServiceKey, pods: u32) {
         if let Some(record) = self.services.get_mut(service) {
             record.scaled(pods);
         }
     }
 
-    /// Requests for `service` gave up, because no pod answered any activator.
+    /// Records that requests for `service` gave up, because no pod answered any activator.
     pub(crate) fn unanswered(&mut self, service: &ServiceKey, now: Tick) {
         let record = self.services.get_mut(service);
         self.notices.extend(record.and_then(|record| record.unanswered(now)));
@@ -457,15 +458,15 @@ impl World {
         let kinds = kinds.map(|kind| Listing::Targets(kind.to_owned()));
         let is_known = |listing: &Listing| {
             self.listed.contains(listing)
-                // Without them no name is granted, and everything else goes on.
+                // Without Namespaces no host is granted, and everything else works.
                 || *listing == Listing::Namespaces && self.unknowable.contains_key(listing.kind())
         };
         let always =
             [Listing::Services, Listing::Pods, Listing::Slices, Listing::Namespaces, Listing::Settings];
-        // These first: until they are known, there is no need to look through all services.
+        // Check these first: until they are known, not all services need to be examined.
         if always.into_iter().chain(kinds).all(|listing| is_known(&listing)) {
             self.complete = true;
-            // Whoever hears that it is all forgets what was not told before.
+            // On the event that everything is known, its receiver forgets what it was not told before.
             let news = self.host_news();
             self.events.extend(news);
             self.events.push(FleetEvent::Complete);
@@ -482,7 +483,7 @@ impl World {
         }
     }
 
-    /// Reads anew what the service asks.
+    /// Reads what the service requests.
     fn read(&mut self, key: &ServiceKey) {
         let Some(record) = self.services.get(key) else { return };
         let verdict = claim::read(&record.object, &self.defaults);
@@ -490,7 +491,7 @@ impl World {
         if let Some(verdict) = self.read_route(key, verdict) {
             self.read_scaled(key, verdict);
         }
-        // What becomes another kind of service is not gone: whoever answers for it goes on.
+        // A service that changes its kind continues to exist for the autoscaler.
         if self.services.get(key).is_some_and(|record| record.front().is_some()) {
             let news = self.events.split_off(told);
             let is_gone = |event: &FleetEvent| matches!(event, FleetEvent::Gone(gone) if gone == key);
@@ -501,7 +502,7 @@ impl World {
         self.touch(key);
     }
 
-    /// Reads what a Service asks that is no route.
+    /// Reads what a Service requests that is not a route.
     fn read_scaled(&mut self, key: &ServiceKey, verdict: Verdict) {
         let Some(record) = self.services.get(key) else { return };
         let (claim, releasing, reasons) = match verdict {
@@ -511,13 +512,12 @@ impl World {
             Verdict::Refused(refused) => (refused.rest, None, refused.reasons),
         };
         let is_ours = claim.is_some();
-        // By what it was served so far it goes on being served: until what is wrong is right, or until Kubernetes'
-        // own controllers have taken over.
+        // It is served as before until the fault is corrected, or until Kubernetes' own controllers have taken over.
         let has_slices = self.has_own_slices(key) || record.left_at.is_some();
         let kept = record.claim.clone().filter(|_| has_slices || !reasons.is_empty() && record.is_held());
         let is_left = self.releases && !has_slices && !record.is_held();
         let claim = match (claim, kept) {
-            // Given back, and not to be taken again.
+            // It was given back, and is not taken again.
             (Some(_), _) if is_left => None,
             (Some(_), Some(kept)) if !reasons.is_empty() => Some(kept),
             (Some(claim), _) => Some(Arc::from(claim)),
@@ -526,9 +526,9 @@ impl World {
         let releasing = match (releasing, is_ours && self.releases, &claim) {
             (Some(selector), ..) => Some(selector),
             (None, true, Some(claim)) => Some(claim.selector.clone()),
-            // Given back already; its last slices are to go.
+            // It was given back; its last slices remain to be deleted.
             (None, _, Some(claim)) if !is_ours && reasons.is_empty() => Some(claim.selector.clone()),
-            // It cannot be served and was never: its selector, if Ebb has it, is its own.
+            // It cannot be served and never was: if Ebb keeps its selector, it is restored.
             (None, _, None) if !reasons.is_empty() => record.kept_selector(),
             (None, ..) => None,
         };
@@ -571,11 +571,11 @@ impl World {
         self.complete_if_so();
     }
 
-    /// Sees to it that activators have a port for the service, which has `written` on it.
+    /// Ensures that activators have a port for the service, whose annotation is `written`.
     fn allocate(&mut self, key: &ServiceKey, written: Option<NonZeroU16>) {
         let Some(record) = self.services.get_mut(key) else { return };
         let port = match written.map(u16::from).or(record.port) {
-            // What is written on others comes first: they may be in use.
+            // Ports written on other services come first: they may be in use.
             None if !self.listed.contains(&Listing::Services) => None,
             known => {
                 let port = self.ports.port(key, known);
@@ -591,7 +591,7 @@ impl World {
         record.port = port;
     }
 
-    /// The service is nobody's but its own.
+    /// Removes Ebb's claim to the service.
     fn unclaim(&mut self, key: &ServiceKey) {
         let Some(record) = self.services.get_mut(key) else { return };
         let Some(claim) = record.claim.take() else { return };
@@ -608,7 +608,7 @@ impl World {
         self.complete_if_so();
     }
 
-    /// Nothing of what was known of a service holds any more, as those who decide are told.
+    /// Forgets a service and tells the autoscaler that it is gone.
     fn let_go(&mut self, key: &ServiceKey) {
         let Some(record) = self.services.get_mut(key) else { return };
         if let Some(port) = record.port.take() {
@@ -620,14 +620,14 @@ impl World {
         self.tell_routes_to(key);
     }
 
-    /// What is wrong with a service now.
+    /// Sets what is wrong with a service now.
     fn set_reasons(&mut self, key: &ServiceKey, reasons: Vec<String>) {
         if let Some(record) = self.services.get_mut(key) {
             self.notices.extend(record.set_reasons(reasons));
         }
     }
 
-    /// Tells those who decide about a service what they do not know yet.
+    /// Sends the autoscaler what it does not know yet of a service.
     fn tell(&mut self, key: &ServiceKey) {
         let Some(record) = self.services.get_mut(key) else { return };
         let Some(claim) = &record.claim else { return };
@@ -644,20 +644,20 @@ impl World {
         self.touch(key);
     }
 
-    /// The pod that has an address.
+    /// Returns the pod with an address.
     fn whose(&self, ip: IpAddr) -> Option<(&str, &PodFacts)> {
         let (namespace, name) = self.by_ip.get(&ip)?;
         let (name, pod) = self.pods.get(namespace)?.get_key_value(name)?;
         Some((name, pod))
     }
 
-    /// Where other autoscalers can be reached: the pods of `namespace` with that label.
+    /// Returns the addresses of other autoscalers: the pods of `namespace` with that label.
     pub(crate) fn addresses(&self, namespace: &str, label: (&str, &str), port: u16) -> Vec<SocketAddr> {
         let own = self.labelled(namespace, label);
         own.filter_map(|pod| Some(SocketAddr::new(*pod.ips.first()?, port))).collect()
     }
 
-    /// The addresses of the pods of `namespace` with that label, and whether each is ready.
+    /// Returns the addresses of the pods of `namespace` with that label, and whether each is ready.
     pub(crate) fn readiness(&self, namespace: &str, label: (&str, &str)) -> Vec<(IpAddr, bool)> {
         let own = self.labelled(namespace, label);
         own.flat_map(|pod| pod.ips.iter().map(|ip| (*ip, pod.ready))).collect()
@@ -669,12 +669,12 @@ impl World {
     }
 }
 
-/// Orders what the API server said of one object: its versions are numbers that only grow.
+/// Returns the resource version, which the API server increases with each change.
 fn version(service: &Service) -> u64 {
     service.metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// `key` is none of those any more that an index has for `target`.
+/// Removes `key` from the entry that an index has for `target`.
 fn forget<T: Eq + Hash>(index: &mut HashMap<T, BTreeSet<ServiceKey>>, target: &T, key: &ServiceKey) {
     if let Some(services) = index.get_mut(target) {
         services.remove(key);

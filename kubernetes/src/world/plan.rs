@@ -1,4 +1,4 @@
-//! What is to be written for one service, a step at a time: each follows from what is there.
+//! Decides what to write next for one service, given what exists.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,43 +13,43 @@ use crate::{
     slices::{self, Named},
 };
 
-/// How long every node's kube-proxy may take to follow a changed slice: it writes its rules once a second.
+/// How long every node's kube-proxy may take to apply a changed slice: it writes its rules once a second.
 pub(crate) const NETWORK: Duration = Duration::from_secs(3);
 
-/// A new leader leaves slices as its predecessor left them for so long: until then its activators may still be on
-/// their way to it, and what it would publish without them is wrong.
+/// How long a new leader leaves slices unchanged: until then activators may still be connecting to it, and slices
+/// without them would be wrong.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// A service that is given back waits so long for somebody who takes its traffic over.
+/// How long a service that is given back waits for somebody to take over its traffic.
 const HANDOVER: Duration = Duration::from_secs(120);
 
-/// What to do about a service.
+/// What to do for a service.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Plan {
-    /// Nothing, until something happens.
+    /// Nothing, until something changes.
     Rest,
-    /// Look again after so long.
+    /// Look again after this duration.
     Wait(Duration),
-    /// Write this.
+    /// Carry out this step.
     Do(Step),
 }
 
-/// Something to write.
+/// A write.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
-    /// These slices of ours first, then without those.
+    /// Apply these of Ebb's slices, then delete those.
     Slices { apply: Vec<EndpointSlice>, delete: Vec<String> },
     /// A merge patch of the Service.
     Patch(Value),
-    /// Without these slices of the cluster's own controllers, which have forgotten them, and without the
-    /// Endpoints object, from which they would be made anew.
+    /// Delete these slices, which the cluster's own controllers left behind, and the Endpoints object that they are
+    /// made from.
     Leftovers(Vec<String>),
-    /// A rollout of what is scaled, unless its pods have that mark.
+    /// A rollout of the scale target, unless its pods have that mark.
     Restart { target: TargetKey, mark: String },
 }
 
 impl World {
-    /// What is to be written next for the service. Not to be asked while something is.
+    /// Returns what to write next for the service. Must not be called while a write is under way.
     pub(crate) fn step(&mut self, key: &ServiceKey, now: Tick) -> Plan {
         let plan = self.next(key, now);
         if let Some(record) = self.services.get_mut(key) {
@@ -64,7 +64,7 @@ impl World {
         let of = |manager: Manager| {
             slices.into_iter().flatten().filter(move |(_, slice)| slice.manager == manager)
         };
-        // Its slices may be late: they may name a pod that we know to be gone.
+        // Its slices may be stale and name a pod that is known to be gone.
         let has_pod = record.claim.is_none() || record.pods.values().any(|pod| pod.ready);
         let is_taken_over = has_pod && of(Manager::Cluster).any(|(_, slice)| slice.ready);
         record.cluster_ready_since = is_taken_over.then_some(record.cluster_ready_since.unwrap_or(now));
@@ -79,7 +79,7 @@ impl World {
         self.take(key, now)
     }
 
-    /// The service has been ours, or asks in vain: everything of ours is to go, and nobody is to notice.
+    /// Gives the service back, or rejects one that never was Ebb's: removes everything of Ebb's without an outage.
     fn give_back(&mut self, key: &ServiceKey, now: Tick) -> Plan {
         let own: Vec<String> = self.own_slices(key).map(|(name, _)| name.clone()).collect();
         let missing = self.target(key).is_some_and(|target| !self.targets.contains_key(&target));
@@ -97,7 +97,7 @@ impl World {
         let since = *record.releasing_since.get_or_insert(now);
         if own.is_empty() {
             if record.front().is_some() {
-                // Until every node has heard, some go on sending clients where the last slices sent them.
+                // Until every node has applied the change, some send clients to the endpoints of the last slices.
                 let left_at = *record.left_at.get_or_insert(now);
                 let rest = NETWORK.saturating_sub(now.since(left_at));
                 if !rest.is_zero() {
@@ -111,9 +111,9 @@ impl World {
         let rest = match record.cluster_ready_since {
             Some(ready) => NETWORK.saturating_sub(now.since(ready)),
             None if missing => Duration::ZERO,
-            // Nobody will take it over: it has no pods that anybody could know of.
+            // Nobody will take it over: it has no pods that could be known.
             None if record.releasing.is_none() && !record.has_selector() => Duration::ZERO,
-            // Whoever should take over is away, and is waited for: nobody else sends clients to the pods.
+            // Wait for the controller that should take over: nobody else sends clients to the pods.
             None if record.pods.values().any(|pod| pod.ready) => HANDOVER,
             None => HANDOVER.saturating_sub(now.since(since)),
         };
@@ -124,7 +124,7 @@ impl World {
         }
     }
 
-    /// The service is ours: its slices first, then its selector, then what others left behind.
+    /// Takes the service: first its slices, then its selector, then what others left behind.
     fn take(&mut self, key: &ServiceKey, now: Tick) -> Plan {
         if let Some(plan) = self.place(key, now) {
             return plan;
@@ -143,8 +143,8 @@ impl World {
         let mut change = Change::take(&record.object, claim, record.port);
         change.set_status(&record.object, record.status());
         if !change.is_empty() {
-            // The others' slices are looked after as long as the selector stands, and not a moment longer: by then
-            // every node must know ours.
+            // The others' slices are maintained only while the selector is in place, so every node must know Ebb's
+            // slices before it is removed.
             let rest = NETWORK.saturating_sub(now.since(placed_at));
             return if claim.selector_in_place && !leftovers.is_empty() && !rest.is_zero() {
                 Plan::Wait(rest)
@@ -158,7 +158,7 @@ impl World {
         }
         let cleared_at = *record.cleared_at.get_or_insert(now);
         if claim.restart && !record.restarted && record.bare_pods().next().is_some() {
-            // Pods without a sidecar go without a word: nobody must be sent to them any more.
+            // Pods without a sidecar do not drain, so no client may be sent to them any more.
             let rest = NETWORK.saturating_sub(now.since(cleared_at));
             if !rest.is_zero() {
                 return Plan::Wait(rest);
@@ -173,7 +173,7 @@ impl World {
             Err(rest) => return Plan::Wait(rest),
             Ok(notice) => self.notices.extend(notice),
         }
-        // What is said by now is to be written on the Service as well.
+        // The status must be written on the Service as well.
         if record.status() != shown {
             return Plan::Wait(Duration::ZERO);
         }
@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    /// The Service is a route: its slices first, then its annotations, then what others left behind.
+    /// Takes a route: first its slices, then its annotations, then what others left behind.
     fn take_route(&mut self, key: &ServiceKey, now: Tick) -> Plan {
         if let Some(plan) = self.place(key, now) {
             return plan;
@@ -202,9 +202,10 @@ impl World {
         if !change.is_empty() {
             return Plan::Do(Step::Patch(change.merge_patch(&record.object)));
         }
-        // Kubernetes looks after those of a Service with a selector, which a route must not have: they are not left over.
+        // Kubernetes maintains the slices of a Service with a selector, which a route must not have: they are not
+        // leftovers.
         if !leftovers.is_empty() && !record.has_selector() {
-            // By then every node must know ours.
+            // Every node must know Ebb's slices by then.
             let rest = NETWORK.saturating_sub(now.since(placed_at));
             return if rest.is_zero() { Plan::Do(Step::Leftovers(leftovers)) } else { Plan::Wait(rest) };
         }
@@ -213,13 +214,13 @@ impl World {
             Ok(None) => Plan::Rest,
             Ok(Some(notice)) => {
                 self.notices.push(notice);
-                // What is said by now is to be written on the Service as well.
+                // The status must be written on the Service as well.
                 Plan::Wait(Duration::ZERO)
             }
         }
     }
 
-    /// What is to be done before the slices are as they should be; `None` if they are.
+    /// Returns what to do until the slices are as they should be; `None` if they are.
     fn place(&self, key: &ServiceKey, now: Tick) -> Option<Plan> {
         let Some(wanted) = self.wanted_slices(key) else { return Some(Plan::Rest) };
         let settling = SETTLING.saturating_sub(now.since(self.leads_since));
@@ -242,11 +243,11 @@ impl World {
         if !own.is_empty() && !settling.is_zero() {
             return Some(Plan::Wait(settling));
         }
-        // Neither a pod nor an activator is known: whoever took the traffic may be back before we know more.
+        // Without a pod or an activator the slices stay: those that took the traffic may come back.
         (!has_endpoints || !is_empty).then_some(Plan::Do(Step::Slices { apply, delete }))
     }
 
-    /// Slices of the cluster's own controllers, which have forgotten them.
+    /// Returns slices that the cluster's own controllers left behind.
     fn leftovers(&self, key: &ServiceKey) -> Vec<String> {
         let slices = self.slices.get(key).into_iter().flatten();
         slices.filter(|(_, slice)| slice.manager == Manager::Cluster).map(|(name, _)| name.clone()).collect()
@@ -256,7 +257,7 @@ impl World {
         self.slices.get(key).into_iter().flatten().filter(|(_, slice)| slice.manager == Manager::Ebb)
     }
 
-    /// The slices that the service is to have; `None` as long as nobody decided where its traffic goes.
+    /// Returns the slices that the service should have; `None` until the endpoints are decided.
     fn wanted_slices(&self, key: &ServiceKey) -> Option<Vec<EndpointSlice>> {
         let record = self.services.get(key)?;
         let (front, wanted) = (record.front()?, record.wanted.as_ref()?);

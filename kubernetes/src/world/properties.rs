@@ -1,5 +1,5 @@
-//! Whatever happens in whatever order: nobody who could be reached is cut off by a write of ours, and in the end
-//! everything is as it should be.
+//! Properties for every order of events: no write of Ebb's cuts off a reachable endpoint, and the final state is
+//! right.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 use super::tests::{Cluster, address, key, of_the_cluster, to_activators, with_sidecar};
 use ebb_decide::{endpoints::Endpoints, zero::Path};
 
-/// Something that happens.
+/// An event.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
-    /// The user asks for Ebb, or no more.
+    /// The user requests Ebb, or no longer does.
     Asks(bool),
-    /// The user applies the manifest again, and no webhook is there.
+    /// The user applies the manifest again, without a webhook.
     Applies,
-    /// A pod is ready from now on, or none is.
+    /// A pod becomes ready, or there is none.
     Pod(bool),
-    /// Those who decide send clients to the pod, or to activators.
+    /// The autoscaler sends clients to the pod, or to activators.
     Serves(bool),
-    /// Kubernetes' own controller does its work.
+    /// Kubernetes' own controller reconciles.
     Follows,
-    /// So many steps of ours, with all the waiting between them.
+    /// Ebb takes this many steps, with all waits between them.
     Steps(u8),
 }
 
@@ -74,7 +74,7 @@ impl Life {
                     self.decide();
                     let before = self.reachable();
                     match self.cluster.write_step() {
-                        // Who is given back and has no pod for long can only be let go of.
+                        // A service without a pod that is given back can only be let go after a while.
                         None => assert!(
                             !before || self.reachable() || !(self.asks || self.has_pod),
                             "cut off after {:?}: {:?}",
@@ -90,7 +90,7 @@ impl Life {
         }
     }
 
-    /// What those who decide want, who know the pods as well as we do.
+    /// Applies the decision of an autoscaler that knows the same pods.
     fn decide(&mut self) {
         let endpoints = if self.has_pod && self.serves {
             Endpoints { path: Path::Serve, addresses: vec![address("10.1.0.1:8012")] }
@@ -100,7 +100,7 @@ impl Life {
         self.cluster.world.want(&key(), endpoints);
     }
 
-    /// Whether a client finds somebody: an activator, or the pod while it is there.
+    /// Returns whether a client reaches an endpoint: an activator, or the pod while it exists.
     fn reachable(&self) -> bool {
         let endpoints = self.cluster.slices.values().flat_map(|slice| &slice.endpoints);
         let mut addresses = endpoints.flat_map(|endpoint| &endpoint.addresses);

@@ -27,41 +27,41 @@ use ebb_decide::{
     route::{Keep, Split, rollout::Progress},
 };
 
-/// An app that has run for less may be about to listen: word of requests that gave up is up to a second old, and
-/// Kubernetes tells whole seconds.
+/// How long an app must have run before it is reported as not listening: reports of requests that gave up are up to a
+/// second old, and Kubernetes' times are whole seconds.
 const RUNS_FOR: Duration = Duration::from_secs(3);
 
-/// What is seen of the object that a Service scales.
+/// What is known of a Service's scale target.
 #[derive(Debug)]
 pub(super) enum Seen<'a> {
     There(&'a TargetFacts),
     Missing(&'a TargetKey),
-    /// Objects of its kind cannot be seen.
+    /// Objects of its kind cannot be watched.
     Unknowable,
     NotYet,
 }
 
-/// One Service.
+/// The state of one Service.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// The object; of one that is none of ours, what names it.
+    /// The object, reduced to what identifies it if it is not Ebb's.
     pub(super) object: Service,
-    /// By what it is served; `None`: it is not ours.
+    /// The claim by which it is served; `None` if it is not Ebb's.
     pub(super) claim: Option<Arc<Claim>>,
-    /// What it divides its requests between, if it is a route and not served by pods of its own.
+    /// The route, if it is one and is not served by pods of its own.
     pub(super) route: Option<Arc<RouteClaim>>,
-    /// It is a route no more, and is one until nobody is sent to activators on its port.
+    /// Whether it is no longer a route, but remains one until no client is sent to activators on its port.
     pub(super) route_ends: bool,
-    /// What is wrong with the services that its requests go to, and since when anything is.
+    /// What is wrong with the services of its split, and since when anything is.
     troubles: Vec<String>,
     troubled_since: Option<Tick>,
-    /// As its owner was told.
+    /// The troubles that its owner was told.
     told_troubles: Vec<String>,
-    /// The names at the gateway that it asks for and does not have, each with the reason of its Event.
+    /// The hosts that it requests and does not have, each with the reason of its Event.
     refused_hosts: Vec<Warning>,
-    /// What is to be written on it of its rollout, since we lead; `None`: whatever stands there.
+    /// The progress of its rollout to write on it, since this autoscaler leads; `None` keeps what is written there.
     kept: Option<Keep>,
-    /// It is on its way back to Kubernetes' own controllers, with that selector.
+    /// The selector to restore, while it is given back to Kubernetes' own controllers.
     pub(super) releasing: Option<Labels>,
     pub(super) releasing_since: Option<Tick>,
     /// What is wrong with it.
@@ -69,23 +69,23 @@ pub(super) struct Record {
     pub(super) pods: BTreeMap<String, Arc<PodFacts>>,
     /// The port on which activators take its requests.
     pub(super) port: Option<u16>,
-    /// Where its traffic is to go.
+    /// The endpoints that its traffic should go to.
     pub(super) wanted: Option<Endpoints>,
-    /// While something is written: the slices that the watch has told of meanwhile.
+    /// While a write is under way: the slices that the watch has reported since it began.
     pub(super) told_slices: Option<BTreeSet<String>>,
-    /// Since when its slices are there, whatever they say.
+    /// Since when its slices exist, whatever their content.
     pub(super) placed_at: Option<Tick>,
-    /// Since when nobody else's slices are there.
+    /// Since when no slices of others exist.
     pub(super) cleared_at: Option<Tick>,
-    /// Since when none of ours are there any more, of one that is given back.
+    /// Since when none of Ebb's slices exist, while it is given back.
     pub(super) left_at: Option<Tick>,
     /// Since when the cluster's own slices take traffic.
     pub(super) cluster_ready_since: Option<Tick>,
-    /// Whether its pods were told to start anew.
+    /// Whether its pods were restarted.
     pub(super) restarted: bool,
     told_service: Option<(Arc<ScalingSpec>, u16)>,
     told_route: Option<(Arc<Split>, u16)>,
-    /// Of what was told of its pods.
+    /// The digest of what was told about its pods.
     told_pods: Option<u64>,
     /// What its owner was told.
     ledger: Ledger,
@@ -122,30 +122,30 @@ impl Record {
         }
     }
 
-    /// It is not ours any more: nothing of what was known holds for the next time.
+    /// Forgets everything, because it is no longer Ebb's.
     pub(super) fn forget(&mut self) {
         let object = std::mem::take(&mut self.object);
         let reasons = std::mem::take(&mut self.reasons);
         *self = Self { reasons, ..Self::new(object) };
     }
 
-    /// What its clients see, if it is ours.
+    /// Returns its frontend, if it is Ebb's.
     pub(super) fn front(&self) -> Option<&Frontend> {
         let of_route = || self.route.as_ref().map(|route| &route.front);
         self.claim.as_ref().map(|claim| &claim.front).or_else(of_route)
     }
 
-    /// Whether Ebb has its selector.
+    /// Returns whether Ebb keeps its selector.
     pub(super) fn is_held(&self) -> bool {
         self.kept_selector().is_some()
     }
 
-    /// Whether Kubernetes' own controllers know its pods.
+    /// Returns whether it has a selector, by which Kubernetes' own controllers find its pods.
     pub(super) fn has_selector(&self) -> bool {
         claim::own_selector(&self.object).is_some()
     }
 
-    /// The selector that Ebb keeps for it; `None` if it has its own.
+    /// Returns the selector that Ebb keeps for it; `None` if its own is in place.
     pub(super) fn kept_selector(&self) -> Option<Labels> {
         claim::kept_selector(&self.object)
     }
@@ -156,7 +156,7 @@ impl Record {
         Notice { kind: "Service", namespace, name, uid, is_warning, reason, text }
     }
 
-    /// What is wrong with it now.
+    /// Sets what is wrong with it now.
     pub(super) fn set_reasons(&mut self, reasons: Vec<String>) -> Option<Notice> {
         if self.reasons == reasons {
             return None;
@@ -166,7 +166,7 @@ impl Record {
         (!self.reasons.is_empty()).then(|| self.notice(true, "InvalidService", text))
     }
 
-    /// No port is left for it.
+    /// Records that no port is left for it.
     pub(super) fn no_port(&mut self) -> Option<Notice> {
         let warning = self.ledger.no_port()?;
         Some(self.warning(warning))
@@ -176,7 +176,7 @@ impl Record {
         self.notice(true, reason, text)
     }
 
-    /// What its status annotation is to say.
+    /// Returns the value of its status annotation.
     pub(super) fn status(&self) -> Option<String> {
         let stopped = self.progress().as_ref().and_then(rollout::stopped);
         let hosts = self.refused_hosts.iter().map(|(_, text)| text);
@@ -186,7 +186,7 @@ impl Record {
         (!all.is_empty()).then(|| all.join("; "))
     }
 
-    /// How far its rollout is; `None` if it is no route, or nothing is known of any.
+    /// Returns the progress of its rollout; `None` if it is not a route, or none is known.
     fn progress(&self) -> Option<Progress> {
         self.route.as_ref().filter(|_| !self.route_ends)?;
         match &self.kept {
@@ -195,7 +195,7 @@ impl Record {
         }
     }
 
-    /// How far its rollout is, is to be written on it. Answers what its owner is to be told.
+    /// Sets the progress of its rollout to write on it. Returns what to tell its owner.
     pub(super) fn keep(&mut self, progress: Option<Progress>) -> Vec<Notice> {
         let before = self.progress();
         self.kept = Some(Keep(progress));
@@ -204,35 +204,35 @@ impl Record {
         told.into_iter().map(|(is_warning, reason, text)| self.notice(is_warning, reason, text)).collect()
     }
 
-    /// Adds to `change` how far its rollout is. Until that is known, whatever stands there stays.
+    /// Adds the progress of its rollout to `change`. Until that is known, the annotation stays as it is.
     pub(super) fn write_rollout(&self, change: &mut Change) {
         if let Some(Keep(progress)) = &self.kept {
             change.set_rollout(&self.object, progress.as_ref().map(Progress::text));
         }
     }
 
-    /// What is written on it of its rollout is another one's.
+    /// Forgets the progress to write, because another autoscaler leads.
     pub(super) fn forget_kept(&mut self) {
         self.kept = None;
     }
 
-    /// So many pods were written to what it scales.
+    /// Records that `pods` were written to its scale target.
     pub(super) fn scaled(&mut self, pods: u32) {
         self.ledger.scaled(pods);
     }
 
-    /// What it scales says of itself.
+    /// Records the state of its scale target.
     pub(super) fn replicas_seen(&mut self, facts: &TargetFacts) -> Option<Notice> {
         let warning = self.ledger.replicas_seen(facts)?;
         Some(self.warning(warning))
     }
 
-    /// What those who decide do not know yet.
+    /// Returns the events that the autoscaler has not received yet.
     pub(super) fn news(&mut self, key: &ServiceKey, seen: &Seen<'_>) -> Vec<FleetEvent> {
         let (Some(claim), Some(port)) = (&self.claim, self.port) else { return Vec::new() };
         let mut news = Vec::new();
         let spec = match &self.releasing {
-            // Kubernetes' own controllers are to find somebody who takes the traffic.
+            // Scale to one pod, so that Kubernetes' own controllers find an endpoint.
             Some(_) if claim.spec.min_scale == 0 => {
                 Arc::new(ScalingSpec { min_scale: 1, ..(*claim.spec).clone() })
             }
@@ -245,7 +245,7 @@ impl Record {
         let replicas = match seen {
             Seen::There(facts) => facts.replicas,
             Seen::Missing(_) => 0,
-            // Those that are there serve on.
+            // Assume the pods that exist.
             Seen::Unknowable => u32::try_from(self.pods.len()).unwrap_or(u32::MAX),
             Seen::NotYet => return news,
         };
@@ -263,7 +263,7 @@ impl Record {
         news
     }
 
-    /// What those who decide do not know yet of the route that it is.
+    /// Returns the event about it as a route, if the autoscaler has not received it yet.
     pub(super) fn route_news(&mut self, key: &ServiceKey, split: Arc<Split>) -> Option<FleetEvent> {
         let port = self.port?;
         if self.told_route.as_ref().is_some_and(|told| *told == (split.clone(), port)) {
@@ -273,14 +273,14 @@ impl Record {
         Some(FleetEvent::Route { key: key.clone(), split, port })
     }
 
-    /// The names at the gateway that it does not have, and why. Answers what is to be told.
+    /// Sets the hosts that it does not have, and why. Returns what to tell.
     pub(super) fn set_refused_hosts(&mut self, refused: Vec<Warning>) -> Vec<Notice> {
         let before = std::mem::replace(&mut self.refused_hosts, refused);
         let news = self.refused_hosts.iter().filter(|warning| !before.contains(warning));
         news.map(|warning| self.warning(warning.clone())).collect()
     }
 
-    /// What is wrong with the services that its requests go to.
+    /// Sets what is wrong with the services of its split.
     pub(super) fn set_troubles(&mut self, troubles: Vec<String>) {
         if troubles.is_empty() {
             (self.troubled_since, self.told_troubles) = (None, Vec::new());
@@ -288,8 +288,8 @@ impl Record {
         self.troubles = troubles;
     }
 
-    /// What is wrong with those services: how long to wait until that is to be told, or what to tell, once. They may be made
-    /// after the route.
+    /// Returns what to tell about those services, once, or how long to wait until then: they may be created after the
+    /// route.
     pub(super) fn troubled(&mut self, now: Tick) -> Result<Option<Notice>, Duration> {
         if self.troubles == self.told_troubles {
             return Ok(None);
@@ -303,7 +303,7 @@ impl Record {
         Ok(Some(self.notice(true, "SplitTarget", self.troubles.join("\n"))))
     }
 
-    /// Why there are fewer pods than wanted, in words for those who wait.
+    /// Returns why there are fewer pods than wanted, in words for users.
     fn trouble_of(&self, seen: &Seen<'_>) -> String {
         let pods = self.pods.iter().filter(|(_, pod)| !pod.ready);
         let of_pods = pods.filter_map(|(name, pod)| Some(format!("pod {name}: {}", pod.trouble.as_ref()?)));
@@ -315,15 +315,15 @@ impl Record {
         of_pods.chain(of_target).next().unwrap_or_default()
     }
 
-    /// What it scales is not there, for the reason in `text`, or is: how long to wait until that is to be told, or what to
-    /// tell.
+    /// Records that its scale target is missing, for the reason in `text`, or exists. Returns what to tell, or how
+    /// long to wait until then.
     pub(super) fn missing(&mut self, text: Option<String>, now: Tick) -> Result<Option<Notice>, Duration> {
         let warning = self.ledger.missing_target(text, now)?;
         Ok(warning.map(|warning| self.warning(warning)))
     }
 
-    /// Its app runs and takes no requests: how long to wait until that is to be told, or what to tell, once for each
-    /// start. Where one pod is ready the app is known to listen.
+    /// Returns what to tell if its app runs and takes no requests, once for each start, or how long to wait until
+    /// then. If one pod is ready, the app is known to listen.
     pub(super) fn not_listening(&mut self, now: Tick) -> Result<Option<Notice>, Duration> {
         let Some(claim) = &self.claim else { return Ok(None) };
         if self.pods.values().any(|pod| pod.ready) {
@@ -347,22 +347,22 @@ impl Record {
         Ok(Some(self.warning(warning)))
     }
 
-    /// Requests waited for as long as they may, and no pod answered any activator: what to tell, once for the same pods.
-    /// Kubernetes calls a pod without a readiness probe ready though its app may never listen.
+    /// Records that requests gave up because no pod answered any activator. Returns what to tell, once for the same
+    /// pods. Kubernetes calls a pod without a readiness probe ready even if its app never listens.
     pub(super) fn unanswered(&mut self, now: Tick) -> Option<Notice> {
         let claim = self.claim.as_ref().filter(|_| self.releasing.is_none())?;
-        // One of the same name that came later is another.
+        // A later pod of the same name is another one.
         let is_told = self
             .ledger
             .deaf()
             .is_some_and(|(name, since)| self.pods.get(name).is_some_and(|pod| pod.started_at <= *since));
-        // What keeps pods from starting is told already.
+        // The owner was already told what keeps pods from starting.
         if is_told || !self.ledger.trouble().is_empty() {
             return None;
         }
         let (since, name, pod) = self.longest_running()?;
         let passed = now.since(since);
-        // One that Kubernetes does not call ready may need long to start.
+        // A pod that is not ready may need long to start.
         let enough = if pod.ready { RUNS_FOR } else { claim.spec.serving.activation_deadline / 2 };
         if passed < enough {
             return None;
@@ -377,7 +377,7 @@ impl Record {
         Some(self.warning(warning))
     }
 
-    /// The pod of what it scales that runs for longest, and since when.
+    /// Returns the scale target's pod that has run longest, and since when.
     fn longest_running(&self) -> Option<(Tick, &str, &PodFacts)> {
         let target = &self.claim.as_ref()?.target;
         let own = self.pods.iter().filter(|(_, pod)| pod.is_of(target));
@@ -385,14 +385,14 @@ impl Record {
         running.min_by_key(|(since, ..)| *since)
     }
 
-    /// Those of its pods that a rollout would give a sidecar, if somebody admits them.
+    /// Returns its pods that a rollout would give a sidecar.
     pub(super) fn bare_pods(&self) -> impl Iterator<Item = &PodFacts> {
         let target = self.claim.as_ref().map(|claim| &claim.target);
         let of_target = move |pod: &&Arc<PodFacts>| target.is_some_and(|target| pod.is_of(target));
         self.pods.values().filter(|pod| pod.sidecar.is_none()).filter(of_target).map(|pod| &**pod)
     }
 
-    /// What is to be said about its pods, once for each time that it becomes so.
+    /// Returns what to tell about its pods, each problem once each time it arises.
     pub(super) fn pods_notices(&mut self, facts: Option<&TargetFacts>) -> Vec<Notice> {
         let Some(claim) = self.claim.clone() else { return Vec::new() };
         let trouble = self.trouble_of(&facts.map_or(Seen::NotYet, Seen::There));
@@ -410,12 +410,12 @@ impl Record {
     }
 }
 
-/// That an app runs and takes no requests, why that may be, and what to do.
+/// Describes that an app runs and takes no requests, possible causes, and what to do.
 fn deaf(name: &str, pod: &PodFacts, passed: Duration, claim: &Claim) -> String {
     let port =
         pod.sidecar.as_ref().and_then(|sidecar| sidecar.app).or(resolve(&claim.front.port.target, pod));
     let port = port.map_or("its port".to_owned(), |port| format!("port {port}"));
-    // Only activators know of one that is called ready.
+    // If a pod is called ready, only activators know that it does not answer.
     let (is, or) = if pod.ready {
         (
             "is marked ready, but did not answer an activator",
@@ -431,22 +431,22 @@ fn deaf(name: &str, pod: &PodFacts, passed: Duration, claim: &Claim) -> String {
     )
 }
 
-/// A pod as those who decide know it; `None` if it has nowhere to take requests, now or later.
+/// Returns a pod as the autoscaler knows it; `None` if it has no address for requests, now or later.
 fn pod(name: &str, facts: &PodFacts, claim: &Claim) -> Option<Pod> {
     let ip = facts.ips.first().copied();
     let at = |port| ip.map(|ip| SocketAddr::new(ip, port));
     let app = resolve(&claim.front.port.target, facts);
-    // One pod may be several Services', whose ports lead to several of its own; the sidecar stands before one.
+    // A pod may belong to several Services with different target ports, but its sidecar forwards to only one port.
     let leads_elsewhere = |sidecar: &SidecarFacts| sidecar.app.is_some_and(|port| app != Some(port));
     let (address, nonce, direct) = match facts.sidecar.as_ref().filter(|sidecar| !leads_elsewhere(sidecar)) {
-        // Its word would be that the app listens, not that it is ready.
+        // The sidecar would report that the app listens, not that it is ready.
         Some(sidecar) if sidecar.ready_by_kubelet && !facts.ready => return None,
         Some(sidecar) => {
             let address = at(sidecar.serving).zip(at(sidecar.stats));
             (address.map(|(serving, stats)| PodAddress { serving, stats }), sidecar.nonce.clone(), false)
         }
         None => {
-            // Nobody there could say when it is ready: the cluster's word is waited for.
+            // Without a sidecar, only the cluster knows when it is ready.
             let port = app.filter(|_| facts.ready)?;
             let serving = at(port)?;
             (Some(PodAddress { serving, stats: serving }), String::new(), true)

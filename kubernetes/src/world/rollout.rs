@@ -1,14 +1,14 @@
-//! What the owner of a route is told of its rollouts.
+//! Events about the rollouts of a route.
 
 use std::time::Duration;
 
 use ebb_annotations::{GoDuration, split_text};
 use ebb_decide::route::rollout::Progress;
 
-/// Whether it is a warning, its reason in one word, as Events have it, and its text.
+/// Whether it is a warning, the Event's reason in one word, and its text.
 type News = (bool, &'static str, String);
 
-/// That a rollout has stopped, and why; `None` if it has not.
+/// Returns why a rollout has stopped; `None` if it has not.
 pub(super) fn stopped(progress: &Progress) -> Option<String> {
     let way = progress.under_way.as_ref().filter(|way| !way.stopped.is_empty())?;
     let percent = f64::from(way.done) / 10.0;
@@ -19,7 +19,7 @@ pub(super) fn stopped(progress: &Progress) -> Option<String> {
     ))
 }
 
-/// What is new since `before`, for a route that approaches its split in `over`.
+/// Returns the news since `before` for a route that approaches its split in `over`.
 pub(super) fn news(before: Option<&Progress>, now: Option<&Progress>, over: Option<Duration>) -> Vec<News> {
     let under_way =
         |progress: Option<&Progress>| progress.is_some_and(|progress| progress.under_way.is_some());
@@ -47,7 +47,7 @@ pub(super) fn news(before: Option<&Progress>, now: Option<&Progress>, over: Opti
     news
 }
 
-/// A stop is another one if its cause is.
+/// Returns the cause in the text: a stop with another cause is a new one.
 fn why(text: &str) -> Option<&str> {
     text.split_once(" %: ").map(|(_, why)| why)
 }

@@ -1,4 +1,5 @@
-//! Services that divide their requests between others: which there are, and what is wrong with those others.
+//! Services that divide their requests between others: tracks which exist, and what is wrong with the services of
+//! their splits.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::{Listing, World, forget};
 use crate::claim::{Refused, RouteClaim, Verdict, progress};
 
 impl World {
-    /// Takes over what a Service asks that is a route, or was; answers what it asks beside that.
+    /// Takes over what a Service requests that is or was a route. Returns what remains to handle otherwise.
     pub(super) fn read_route(&mut self, key: &ServiceKey, verdict: Verdict) -> Option<Verdict> {
         let record = self.services.get(key)?;
         let has_slices = self.has_own_slices(key) || record.left_at.is_some();
@@ -24,19 +25,19 @@ impl World {
                     self.route(key, &Arc::from(route));
                 }
             }
-            // By what it was divided so far it goes on being divided, until what is wrong is right.
+            // The route keeps its last valid split until the fault is corrected.
             Verdict::Refused(Refused { reasons, .. }) if was_route => {
                 self.set_reasons(key, reasons);
-                // How far its rollout is may have changed.
+                // The progress of its rollout may have changed.
                 self.tell_route(key);
             }
-            // So it was when somebody else led.
+            // It was a route under another leader.
             Verdict::Refused(Refused { reasons, route: Some(route), .. }) if has_slices => {
                 self.set_reasons(key, reasons);
                 self.unclaim(key);
                 self.route(key, &Arc::from(route));
             }
-            // Nobody is to notice: clients are sent to activators as long as its slices name them.
+            // To avoid an outage, it remains a route as long as its slices send clients to activators.
             Verdict::NotOurs if was_route && has_slices => {
                 self.set_reasons(key, Vec::new());
                 let record = self.services.get_mut(key)?;
@@ -51,7 +52,7 @@ impl World {
         None
     }
 
-    /// How far the rollout of a route is, is to be written on it. Of one that is none any more, nothing is.
+    /// Sets the progress of a route's rollout to write on it. Does nothing if it is no longer a route.
     pub(crate) fn keep(&mut self, key: &ServiceKey, progress: Option<Progress>) {
         if let Some(record) = self.services.get_mut(key).filter(|record| record.route.is_some()) {
             self.notices.extend(record.keep(progress));
@@ -59,12 +60,12 @@ impl World {
         }
     }
 
-    /// Whether a Service divides its requests between others.
+    /// Returns whether a Service is a route.
     pub(crate) fn is_route(&self, key: &ServiceKey) -> bool {
         self.services.get(key).is_some_and(|record| record.route.is_some())
     }
 
-    /// The Service is a route, for as long as nothing is to be given back.
+    /// Makes the Service a route, unless services are being given back.
     fn route(&mut self, key: &ServiceKey, route: &Arc<RouteClaim>) {
         self.forget_split(key);
         let Some(record) = self.services.get_mut(key) else { return };
@@ -79,7 +80,7 @@ impl World {
         self.tell_route(key);
     }
 
-    /// The Service is no route any more.
+    /// Makes the Service no longer a route.
     pub(super) fn unroute(&mut self, key: &ServiceKey) {
         self.forget_split(key);
         if self.is_route(key) {
@@ -94,7 +95,7 @@ impl World {
         }
     }
 
-    /// Something about a service may matter to the routes that send requests to it.
+    /// Re-evaluates the routes that send requests to a service after it changed.
     pub(super) fn tell_routes_to(&mut self, service: &ServiceKey) {
         let routes: Vec<ServiceKey> = self.by_split.get(service).into_iter().flatten().cloned().collect();
         for route in routes {
@@ -102,7 +103,7 @@ impl World {
         }
     }
 
-    /// All Services are known: what is missing now is not there.
+    /// Re-evaluates all routes once all Services are known, so that a missing one is known not to exist.
     pub(super) fn tell_all_routes(&mut self) {
         let routes: Vec<ServiceKey> = self
             .services
@@ -115,9 +116,10 @@ impl World {
         }
     }
 
-    /// Tells those who decide what they do not know yet of a route, and its owner what is wrong with its services.
+    /// Sends the autoscaler what it does not know yet of a route, and tells the owner what is wrong with its
+    /// services.
     fn tell_route(&mut self, key: &ServiceKey) {
-        // As long as they are being read, what is not there may be about to come.
+        // While Services are being read, a missing one may still appear.
         if !self.listed.contains(&Listing::Services) || self.reads_all {
             return;
         }
@@ -142,7 +144,7 @@ impl World {
         self.touch(key);
     }
 
-    /// Why a service cannot take requests of a route; `None` if it can.
+    /// Returns why a service cannot take requests of a route; `None` if it can.
     fn trouble_of_target(&self, service: &ServiceKey) -> Option<String> {
         let name = &service.name;
         let Some(record) = self.services.get(service) else {
@@ -161,7 +163,7 @@ impl World {
     }
 }
 
-/// The services that a route sends requests to, those that get none for now among them.
+/// Returns the services of a route's split, including those with a weight of 0.
 fn targets(route: &RouteClaim) -> impl Iterator<Item = ServiceKey> {
     let namespace = &route.front.key.namespace;
     route.spec.split.iter().map(|share| ServiceKey::new(namespace.clone(), share.service.clone()))

@@ -15,14 +15,14 @@ mod http_routes;
 mod rollouts;
 mod routes;
 
-/// A cluster that does what it is told, and a [`World`] that sees it.
+/// A simulated cluster that carries out writes, and a [`World`] that watches it.
 pub(super) struct Cluster {
     pub(super) world: World,
     pub(super) service: Value,
     pub(super) slices: BTreeMap<String, EndpointSlice>,
     pub(super) now: Tick,
     version: u32,
-    /// What was written, in words.
+    /// Descriptions of the writes.
     pub(super) log: Vec<&'static str>,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn to_activators() -> Endpoints {
     Endpoints { path: Path::Proxy, addresses: vec![address("10.9.0.1:10001")] }
 }
 
-/// As Kubernetes' own controller would make it.
+/// Returns a slice as Kubernetes' own controller would make it.
 pub(super) fn of_the_cluster(ready: bool) -> EndpointSlice {
     serde_json::from_value(json!({
         "metadata": {"name": "hello-abc", "namespace": "shop", "labels": {
@@ -87,7 +87,7 @@ pub(super) fn of_the_cluster(ready: bool) -> EndpointSlice {
 }
 
 impl Cluster {
-    /// With one annotated Service that nobody has taken yet, and one ready pod of before.
+    /// Creates a cluster with one annotated Service that is not Ebb's yet, and one ready pod from before.
     pub(super) fn new() -> Self {
         let service = json!({
             "metadata": {"name": "hello", "namespace": "shop", "uid": "1",
@@ -111,7 +111,7 @@ impl Cluster {
         cluster
     }
 
-    /// As it is once the service is Ebb's.
+    /// Creates a cluster in which the service is Ebb's.
     fn taken() -> Self {
         let mut cluster = Self::new();
         cluster.world.want(&key(), to_activators());
@@ -159,7 +159,7 @@ impl Cluster {
         self.slices.keys().any(|name| name.contains("-ebb-"))
     }
 
-    /// One step, if there is one; else how long nothing happens.
+    /// Carries out one step, if there is one; otherwise returns how long nothing happens.
     pub(super) fn write_step(&mut self) -> Option<Duration> {
         match self.world.step(&key(), self.now) {
             Plan::Rest => Some(Duration::MAX),
@@ -171,7 +171,7 @@ impl Cluster {
         }
     }
 
-    /// The same, where somebody must be in the endpoints after each.
+    /// Does the same, and checks that there are endpoints after each step.
     fn step(&mut self) -> Option<Duration> {
         let rest = self.write_step();
         assert!(self.slices.values().any(|slice| !slice.endpoints.is_empty()), "a gap: {:?}", self.log);
@@ -207,7 +207,7 @@ impl Cluster {
         }
     }
 
-    /// Until nothing is left to do, whatever time that takes.
+    /// Steps until nothing is left to do, without a time limit.
     fn settle(&mut self) {
         self.until_at_rest(Self::step);
     }
@@ -227,7 +227,7 @@ impl Cluster {
         self.world.take_events()
     }
 
-    /// What is told of apps that do not listen.
+    /// Returns what was told about apps that do not listen.
     fn told_deaf(&mut self) -> Vec<String> {
         let told = self.world.take_notices().into_iter();
         told.filter(|notice| notice.reason == "NotListening").map(|notice| notice.text).collect()
@@ -277,7 +277,7 @@ fn where_traffic_goes_changes_in_one_write() {
 fn a_manifest_that_is_applied_again_changes_nothing_for_long() {
     let mut cluster = Cluster::taken();
     cluster.told();
-    // The webhook is away; Kubernetes' own controller follows the selector at once.
+    // The webhook is away, and Kubernetes' own controller follows the selector at once.
     cluster.service["spec"]["selector"] = json!({"app": "hello"});
     cluster.show_service();
     cluster.show_slice(of_the_cluster(false));

@@ -34,13 +34,13 @@ use tracing::{info, warn};
 
 use crate::{PORT, everywhere};
 
-/// Where the API server asks, if `EBB_WEBHOOK_PORT` does not say otherwise.
+/// The default of `EBB_WEBHOOK_PORT`, on which the webhooks are served.
 const WEBHOOK_PORT: u16 = 9443;
-/// What the Lease is called, and the Service by which pods and the API server reach us.
+/// The name of the Lease, and of the Service by which pods and the API server reach the autoscaler.
 const NAME: &str = "ebb-autoscaler";
 /// That Service's port for activators and pods.
 const LINK: &str = "link";
-/// The API server must have said where that Service is in so long, or is asked again.
+/// Time limit for the API server to return that Service, before another attempt.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
 const FOUND_PAUSE: Duration = Duration::from_secs(2);
 
@@ -51,7 +51,7 @@ struct Configuration {
     pull_policy: Option<PullPolicy>,
 }
 
-/// For the Kubernetes cluster that it runs in, or that the kubeconfig names.
+/// Runs the autoscaler for the Kubernetes cluster that it runs in, or that the kubeconfig names.
 pub(crate) async fn main(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     match configuration(lookup) {
         Ok(configuration) => program::exit_code(run(configuration).await),
@@ -59,7 +59,7 @@ pub(crate) async fn main(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     }
 }
 
-/// `POD_NAME`, `POD_NAMESPACE`, `POD_IP`, `EBB_PORT`, `EBB_WEBHOOK_PORT`, `EBB_QUEUE_PROXY_IMAGE` and
+/// Reads `POD_NAME`, `POD_NAMESPACE`, `POD_IP`, `EBB_PORT`, `EBB_WEBHOOK_PORT`, `EBB_QUEUE_PROXY_IMAGE` and
 /// `EBB_QUEUE_PROXY_PULL_POLICY`.
 fn configuration(lookup: impl Fn(&str) -> Option<String>) -> Result<Configuration, Vec<Fault>> {
     let mut env = Environment::new(lookup);
@@ -115,20 +115,20 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
         });
     let (stopping, stopped) = oneshot::channel::<()>();
     let leading = tokio::spawn(candidate.run(async move {
-        // The sender's drop tells as well.
+        // Dropping the sender stops it as well.
         let _ = stopped.await;
     }));
 
     let ended = tokio::select! {
         () = stop.told() => ExitCode::SUCCESS,
-        // The kubelet starts us anew; until then another one may lead.
+        // The kubelet restarts the program; until then another autoscaler may lead.
         () = autoscaler.ended() => ExitCode::FAILURE,
         () = admission.ended() => ExitCode::FAILURE,
     };
     info!("ending");
     let ending = async {
         drop(stopping);
-        // Another may lead at once. If that failed, it will in some seconds.
+        // Another autoscaler may lead at once. If this failed, one will in some seconds.
         let _ = leading.await;
         admission.shut_down().await;
         autoscaler.shut_down().await;
@@ -137,8 +137,8 @@ async fn run(configuration: Configuration) -> io::Result<ExitCode> {
     Ok(if ended == ExitCode::SUCCESS { drained } else { ended })
 }
 
-/// Finds where pods announce themselves: a Service, so that any autoscaler hears them. Pods that come before it is found
-/// are found by the API server's word, which comes later.
+/// Finds the Service to which pods announce themselves, so that any autoscaler hears them. Pods that start before it
+/// is found are reported by the API server, later.
 async fn find_announced(client: Client, namespace: String, settings: Arc<ArcSwap<Settings>>) {
     let api: Api<Service> = Api::namespaced(client, &namespace);
     let mut told = String::new();

@@ -1,4 +1,4 @@
-//! The autoscaler as a program: for a Kubernetes cluster, or for pods at fixed addresses.
+//! The autoscaler, for a Kubernetes cluster or for pods at fixed addresses.
 
 mod cluster;
 mod pods;
@@ -11,7 +11,7 @@ use std::{
 use ebb_proxy::program;
 use tracing::level_filters::LevelFilter;
 
-/// Where activators connect, if `EBB_PORT` does not say otherwise (the reference's port).
+/// The default of `EBB_PORT`, to which activators connect (the reference's port).
 const PORT: u16 = 8080;
 
 #[tokio::main]
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     if lookup("EBB_SERVICES").is_some() { pods::main(lookup).await } else { cluster::main(lookup).await }
 }
 
-/// `port` of every address that this machine has.
+/// Returns `port` on all addresses of this machine.
 fn everywhere(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
 }

@@ -14,7 +14,7 @@ use tracing::info;
 
 use crate::{PORT, everywhere};
 
-/// For pods at fixed addresses.
+/// Runs the autoscaler for pods at fixed addresses.
 pub(crate) async fn main(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     let (file, port) = match configuration(lookup) {
         Ok(configuration) => configuration,
@@ -26,7 +26,7 @@ pub(crate) async fn main(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     }
 }
 
-/// `EBB_SERVICES`, the file, and `EBB_PORT`.
+/// Reads `EBB_SERVICES`, the file, and `EBB_PORT`.
 fn configuration(lookup: impl Fn(&str) -> Option<String>) -> Result<(PathBuf, u16), Vec<Fault>> {
     let mut env = Environment::new(lookup);
     let file = env.required("EBB_SERVICES", PathBuf::new(), "the file of services and their pods");

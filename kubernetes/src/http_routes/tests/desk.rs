@@ -1,4 +1,4 @@
-//! What is written, step by step, into a cluster that does what it is told.
+//! The writes, step by step, into a simulated cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ struct Cluster {
     desk: Desk,
     objects: BTreeMap<Name, Value>,
     made: u32,
-    /// What was written, in words.
+    /// Descriptions of the writes.
     log: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ fn metadata(object: &Value) -> ObjectMeta {
 }
 
 impl Cluster {
-    /// With a Service that has two HTTPRoutes.
+    /// Creates a cluster with a Service that has two HTTPRoutes.
     fn written() -> Self {
         let mut cluster = Self::default();
         cluster.desk.listed(&[].into());
@@ -88,7 +88,7 @@ impl Cluster {
         }
     }
 
-    /// The watch tells of what is there now.
+    /// The watch reports the current state.
     fn tell(&mut self, name: &str) {
         let seen = Seen::of(&metadata(&self.objects[&named(name)]));
         let news = self.desk.saw(&named(name), seen);
@@ -178,7 +178,7 @@ fn a_new_leader_writes_what_is_there_once_more_and_deletes_what_is_left() {
     let news = cluster.desk.listed(&names.into_iter().collect());
     cluster.settle(&news);
     assert_eq!(cluster.take_log(), ["change hello-ebb", "delete hello-ebb-2"]);
-    // The watch began anew, and one went meanwhile.
+    // The watch restarted, and one HTTPRoute was deleted meanwhile.
     cluster.objects.clear();
     let news = cluster.desk.listed(&[].into());
     cluster.settle(&news);
@@ -219,7 +219,7 @@ fn an_http_route_without_our_label_our_owner_or_our_name_is_not_ours() {
         *other.pointer_mut(pointer).unwrap() = value;
         assert_eq!(of(&other), None, "{other}");
     }
-    // Whoever takes our label away has it from then on.
+    // Whoever removes Ebb's label takes the HTTPRoute over.
     let mut cluster = Cluster::written();
     assert_eq!(cluster.desk.saw(&named("hello-ebb"), None), [key("hello")].into());
     assert!(matches!(cluster.desk.step(&key("hello")), Some(Step::Apply { there: None, .. })));

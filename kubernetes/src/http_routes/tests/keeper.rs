@@ -1,4 +1,4 @@
-//! What is asked of the API server, and what is told.
+//! The requests to the API server, and the reports.
 
 use std::{collections::BTreeMap, convert::Infallible, future::pending, sync::Arc};
 
@@ -18,11 +18,11 @@ use ebb_proxy::WallClock;
 
 const GROUP: &str = "/apis/gateway.networking.k8s.io/v1";
 
-/// An API server with HTTPRoutes and nothing else, whose watches tell of nothing.
+/// An API server that has only HTTPRoutes, and whose watches report nothing.
 #[derive(Debug, Default)]
 struct Server {
     has_kind: bool,
-    /// So many writes are refused.
+    /// The number of writes to refuse.
     refused: u32,
     objects: BTreeMap<String, Value>,
 }
@@ -66,7 +66,7 @@ impl Server {
     }
 }
 
-/// Whoever keeps HTTPRoutes, and everything around.
+/// The task that writes HTTPRoutes, and its surroundings.
 struct World {
     server: Arc<Mutex<Server>>,
     asked: mpsc::Receiver<String>,
@@ -118,7 +118,7 @@ impl World {
         self.told.recv().await.unwrap()
     }
 
-    /// Nobody wants anything any more.
+    /// Ends the task by closing its channel.
     async fn end(mut self) {
         drop(self.wanted);
         self.task.join_next().await.unwrap().unwrap();
@@ -152,7 +152,7 @@ async fn http_routes_are_written_once_the_cluster_has_the_kind_and_go_with_the_g
 #[tokio::test(start_paused = true)]
 async fn nothing_is_asked_by_whoever_does_not_lead_and_what_is_left_is_deleted_once() {
     let mut world = World::new(Server::default());
-    // There is no Gateway, and no kind: nothing could be left, and nobody is told.
+    // There is no Gateway and no kind: nothing could be left, and nothing is told.
     world.wanted.send_replace(Some(Wanted::default()));
     world.asked(["GET v1"]).await;
     world.wanted.send_replace(None);

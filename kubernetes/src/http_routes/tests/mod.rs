@@ -15,7 +15,7 @@ fn parent() -> Parent {
     "infra/web".parse().unwrap()
 }
 
-/// A Service that has so many hosts.
+/// Returns a Service with this many hosts.
 fn backend(hosts: usize) -> Backend {
     let hosts = (0..hosts).map(|index| format!("h{index}.example.com").parse().unwrap()).collect();
     Backend { uid: "1".to_owned(), port: 80, hosts }

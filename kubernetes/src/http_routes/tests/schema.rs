@@ -1,11 +1,11 @@
-//! What is written, by the schema of the kind itself.
+//! Validates the written objects by the schema of the kind.
 
 use regex::Regex;
 
 use super::*;
 use crate::http_routes::object::objects;
 
-/// Keywords that say nothing of what a value may be; the API server alone knows the language of the rules.
+/// Keywords that do not restrict values; only the API server knows the language of the rules.
 const SILENT: [&str; 7] = [
     "default",
     "description",
@@ -23,7 +23,7 @@ fn schema() -> Value {
     kind["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take()
 }
 
-/// Everything about `value` that the schema does not allow.
+/// Returns everything about `value` that the schema does not allow.
 fn faults(value: &Value, schema: &Value, at: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let mut want = |is_so: bool, what: &str| {
@@ -72,7 +72,7 @@ fn faults(value: &Value, schema: &Value, at: &str) -> Vec<String> {
     for (name, inner) in value.as_object().into_iter().flatten() {
         let at = format!("{at}.{name}");
         match schema["properties"].get(name) {
-            // Of metadata the API server has a schema of its own.
+            // The API server has a schema of its own for metadata.
             Some(_) if at == ".metadata" => {}
             Some(schema) => faults.extend(self::faults(inner, schema, &at)),
             None => faults.push(format!("{at}: unknown")),

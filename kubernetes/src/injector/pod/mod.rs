@@ -1,4 +1,4 @@
-//! What is put into a pod: the sidecar, and what the pod's other parts need beside it.
+//! Changes a pod: adds the sidecar, and adapts the rest of the pod to it.
 
 mod edit;
 mod ports;
@@ -27,21 +27,21 @@ use crate::{
 
 pub use sidecar::{PullPolicy, Settings};
 
-/// `false`, as a label or an annotation of a pod, keeps the sidecar out.
+/// The label or annotation that excludes a pod from injection if it is `false`.
 const INJECT: &str = "ebb.dev/inject";
-/// Pods that a kubelet brought from a file; the API server's copy cannot be changed.
+/// The annotation of static pods; the API server's copy cannot be changed.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// How a pod is changed.
+/// The changes to a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Injection {
-    /// As the API server takes it.
+    /// The patch, as the API server expects it.
     pub(crate) patch: Patch,
-    /// What the user should know.
+    /// Warnings for the user.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Why a pod that should have a sidecar gets none.
+/// Why a pod gets no sidecar although it should.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
     #[error("it uses the host network, where the sidecar's ports could clash with another pod's")]
@@ -56,12 +56,12 @@ pub(crate) enum Refusal {
     NoSuchPort { service: String, port: String },
 }
 
-/// How `pod` is to be changed if `claims`, ordered by name, are those of the Services that select it; `None` leaves it
-/// as it is. `nonce` is a secret between Ebb and this pod.
+/// Returns the changes to `pod` if `claims`, ordered by name, are those of the Services that select it; `None` leaves
+/// it unchanged. `nonce` is a secret between Ebb and this pod.
 ///
 /// # Errors
 ///
-/// [`Refusal`]: the pod is served without a sidecar.
+/// Returns a [`Refusal`] if the pod is served without a sidecar.
 pub(crate) fn inject(
     pod: &Pod,
     claims: &[Arc<Claim>],
@@ -71,7 +71,7 @@ pub(crate) fn inject(
     let wanting: Vec<&Claim> =
         claims.iter().map(Arc::as_ref).filter(|claim| claim.sidecar != Sidecar::None).collect();
     let (Some(spec), Some(first)) = (&pod.spec, wanting.first()) else { return Ok(None) };
-    // A pod without containers is refused right after us, in words that its author understands.
+    // The API server refuses a pod without containers after the webhooks, with a message that its author understands.
     if has_sidecar(spec) || is_left_out(pod) || spec.containers.is_empty() {
         return Ok(None);
     }
@@ -99,7 +99,7 @@ fn is_left_out(pod: &Pod) -> bool {
     refuses || annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR))
 }
 
-/// Pods in which a sidecar would do harm.
+/// Rejects pods in which a sidecar would do harm.
 fn suits(spec: &PodSpec, first: &Claim) -> Result<(), Refusal> {
     if spec.host_network == Some(true) {
         return Err(Refusal::HostNetwork);
@@ -129,7 +129,7 @@ fn counted_elsewhere(claim: &Claim, first: &Claim, user: &UserPort<'_>) -> Strin
     )
 }
 
-/// What the sidecar is to be. The first Service decides.
+/// Plans the sidecar. The first Service decides.
 fn plan<'a>(
     pod: &Pod,
     spec: &PodSpec,
@@ -156,8 +156,8 @@ fn plan<'a>(
     }
 }
 
-/// Every change of the pod, in the order in which the indices of its lists stay true. `app` has the port that requests
-/// come to, if any container does.
+/// Builds all changes to the pod, in an order that keeps the indices of its lists valid. `app` is the container with
+/// the port for requests, if any.
 fn change(
     spec: &PodSpec,
     first: &Claim,
@@ -173,8 +173,8 @@ fn change(
     for (index, container) in spec.containers.iter().enumerate() {
         wait_for_drain(["containers", &index.to_string()], container, plan.ports.admin, patch);
     }
-    // Native sidecars end after the others, who wait. The app may be one, and there the others may have ended by
-    // themselves, as a Job's do.
+    // Native sidecars are terminated after the other containers, which wait. The app may be a native sidecar, and the
+    // others may have ended by themselves then, as in a Job.
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         if app.is_some_and(|app| std::ptr::eq(app, container)) {
             wait_for_drain(["initContainers", &index.to_string()], container, plan.ports.admin, patch);
@@ -186,16 +186,16 @@ fn change(
     let native = plan.native;
     let sidecar = value(&sidecar::container(plan, settings, nonce));
     match (native, &spec.init_containers) {
-        // Last: the app's process starts first, and need not wait for ours.
+        // Last: the app's process starts first and does not wait for the sidecar.
         (false, _) => edit::add(patch, &["spec", "containers", "-"], sidecar),
-        // First: init containers that follow may use the network through it, and none delays it.
+        // First: later init containers may use the network through it, and none delays it.
         (true, Some(_)) => edit::add(patch, &["spec", "initContainers", "0"], sidecar),
         (true, None) => edit::add(patch, &["spec", "initContainers"], json!([sidecar])),
     }
 }
 
-/// The container stops when the drain has ended, unless it has a way of its own. Each one waits, not only the app:
-/// what serves requests may need what runs beside it.
+/// Makes the container wait for the end of the drain before it stops, unless it has its own hook. All containers
+/// wait, not only the app, because the app may need them to serve requests.
 fn wait_for_drain([list, index]: [&str; 2], container: &Container, admin: u16, patch: &mut Patch) {
     let hook = value(&sidecar::wait_for_drain(admin));
     match &container.lifecycle {

@@ -1,4 +1,4 @@
-//! Ports of a pod: the app's, and those that are left for the sidecar.
+//! The ports of a pod: the app's, and free ones for the sidecar.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use k8s_openapi::{
 
 use crate::claim::Target;
 
-/// Where the app takes its requests.
+/// The port on which the app takes requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UserPort<'a> {
     pub(super) number: u16,
@@ -25,15 +25,15 @@ pub(super) struct Ports {
     pub(super) admin: u16,
 }
 
-/// Where the sidecar listens if nobody else does: the reference's numbers.
+/// The sidecar's default ports, as in the reference.
 const HTTP: u16 = 8012;
 const STATS: u16 = 9090;
 const ADMIN: u16 = 8022;
 
-/// Where scrapers are told to find a port that need not be declared.
+/// The annotation that tells scrapers a port, which need not be declared.
 const PROMETHEUS_PORT: &str = "prometheus.io/port";
 
-/// The containers that run beside each other, in the order in which Kubernetes looks for a port's name.
+/// Returns the containers that run at the same time, in the order in which Kubernetes resolves port names.
 pub(super) fn running(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     let init = spec.init_containers.iter().flatten();
     spec.containers
@@ -46,13 +46,13 @@ fn tcp_ports(container: &Container) -> impl Iterator<Item = &ContainerPort> {
     container.ports.iter().flatten().filter(is_tcp)
 }
 
-/// The number of the port that `container` calls `name`.
+/// Returns the number of the port that `container` calls `name`.
 pub(super) fn named(container: &Container, name: &str) -> Option<u16> {
     let port = tcp_ports(container).find(|port| port.name.as_deref() == Some(name))?;
     u16::try_from(port.container_port).ok()
 }
 
-/// The port of the pod that `target` is; `None` if it is a name that no container has for a port.
+/// Returns the pod's port for `target`; `None` if it is a name that no container declares.
 pub(super) fn user_port<'a>(spec: &'a PodSpec, target: &Target) -> Option<UserPort<'a>> {
     match target {
         Target::Number(number) => {
@@ -67,7 +67,7 @@ pub(super) fn user_port<'a>(spec: &'a PodSpec, target: &Target) -> Option<UserPo
     }
 }
 
-/// Ports for the sidecar: the usual ones, or the next that nobody in the pod is known to have.
+/// Returns ports for the sidecar: the defaults, or the next ones that are not known to be used in the pod.
 pub(super) fn free(pod: &Pod, spec: &PodSpec, user: u16) -> Ports {
     let mut taken: BTreeSet<u16> = running(spec).flat_map(known).collect();
     taken.insert(user);
@@ -78,11 +78,11 @@ pub(super) fn free(pod: &Pod, spec: &PodSpec, user: u16) -> Ports {
         taken.insert(port);
         port
     };
-    // Where one must give way, the one that is looked for by its number stays: scrapers may know 9090.
+    // On a conflict the port that is known by its number stays: scrapers may use 9090.
     Ports { http: next(HTTP), stats: next(STATS), admin: next(ADMIN) }
 }
 
-/// The ports on which `container` is known to listen: those that it declares, and those that it is asked on.
+/// Returns the ports on which `container` is known to listen: those that it declares, and those of its probes.
 fn known(container: &Container) -> impl Iterator<Item = u16> {
     let declared = container.ports.iter().flatten().map(|port| port.container_port);
     let probes = [&container.readiness_probe, &container.liveness_probe, &container.startup_probe];

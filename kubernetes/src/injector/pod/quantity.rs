@@ -1,13 +1,12 @@
-//! Amounts of a resource, as Kubernetes writes them.
+//! Kubernetes quantities.
 //!
-//! A quantity that the API server cannot read would have it refuse the pod, so each one that comes from an annotation
-//! is read here first.
+//! The API server would refuse a pod with an invalid quantity, so each one from an annotation is parsed here first.
 
-/// Longest text that is read; Kubernetes' own numbers have at most 18 digits and a suffix.
+/// Maximum length of a quantity; Kubernetes' own have at most 18 digits and a suffix.
 const MAX_LEN: usize = 32;
 
-/// How many thousandths `text` stands for, rounded up as Kubernetes does; `None` if it is no amount of 0 or more, or
-/// beyond `u64`.
+/// Parses `text` as thousandths, rounded up as in Kubernetes; `None` if it is not a quantity of at least 0, or
+/// exceeds `u64`.
 pub(super) fn thousandths(text: &str) -> Option<u64> {
     if text.len() > MAX_LEN {
         return None;
@@ -21,7 +20,7 @@ pub(super) fn thousandths(text: &str) -> Option<u64> {
     }
     let digits: u128 = format!("0{whole}{fraction}").parse().ok()?;
     let (binary, decimal) = scale(suffix)?;
-    // digits × 2^binary × 10^decimal, the fraction's digits and the thousandths counted in.
+    // digits × 2^binary × 10^decimal, adjusted for the fraction's digits and for thousandths.
     let exponent = decimal.checked_add(3)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let scaled = digits.checked_mul(1_u128.checked_shl(binary)?)?;
     let power = 10_u128.checked_pow(exponent.unsigned_abs());
@@ -34,7 +33,7 @@ pub(super) fn thousandths(text: &str) -> Option<u64> {
     u64::try_from(value).ok()
 }
 
-/// The powers of 2 and of 10 that a suffix multiplies by.
+/// Returns the powers of 2 and of 10 of a suffix.
 fn scale(suffix: &str) -> Option<(u32, i32)> {
     Some(match suffix {
         "" => (0, 0),
@@ -56,7 +55,7 @@ fn scale(suffix: &str) -> Option<(u32, i32)> {
         exponent => {
             let digits = exponent.strip_prefix(['e', 'E'])?;
             let power: i32 = digits.parse().ok()?;
-            // Nothing that is ever asked for is beyond; and powers of it stay within 128 bits or fail.
+            // Real quantities stay within this limit, and its powers fit into 128 bits or fail.
             (0, Some(power).filter(|power| power.abs() <= 30)?)
         }
     })

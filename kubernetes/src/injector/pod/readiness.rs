@@ -1,4 +1,4 @@
-//! How the sidecar finds out that the app is ready: as the kubelet would, but at once.
+//! How the sidecar detects that the app is ready: like the kubelet, but without delay.
 
 use ebb_core::probe::{Grpc, Header, HttpGet, Port, Probe, TcpSocket};
 use k8s_openapi::{
@@ -8,20 +8,20 @@ use k8s_openapi::{
 
 use super::ports::{UserPort, named, running};
 
-/// The app's side of the pod, where the reference's sidecar looks for it.
+/// The address of the app within the pod, as in the reference's sidecar.
 const LOCALHOST: &str = "127.0.0.1";
 
-/// What the sidecar is to try.
+/// The probe that the sidecar uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Readiness {
     pub(super) probe: Probe,
-    /// The pod's own probe is one that a sidecar cannot make: what it tries is necessary and not enough, and whether
-    /// the pod is ready is for the kubelet to say.
+    /// Whether the sidecar cannot execute the pod's own probe: then its probe is necessary but not sufficient, and
+    /// the kubelet decides whether the pod is ready.
     pub(super) by_kubelet: bool,
 }
 
-/// What the sidecar is to try in the app of a pod: `path`, or a copy of the probe of the container that has the port,
-/// or else that the port accepts a connection.
+/// Returns the sidecar's probe of the app: `path`, or a copy of the readiness probe of the container with the port,
+/// or else a TCP connection to the port.
 pub(super) fn readiness(spec: &PodSpec, user: &UserPort<'_>, path: Option<&str>) -> Readiness {
     if let Some(path) = path {
         let get = HttpGet {
@@ -34,7 +34,7 @@ pub(super) fn readiness(spec: &PodSpec, user: &UserPort<'_>, path: Option<&str>)
         let probe = Probe { http_get: Some(get), success_threshold: 1, ..Probe::default() };
         return Readiness { probe, by_kubelet: false };
     }
-    // A pod that declares no port may still say by a probe when it is ready.
+    // A pod that declares no port may still have a readiness probe.
     let asked = user.owner.or_else(|| running(spec).find(|container| container.readiness_probe.is_some()));
     match asked.and_then(|container| Some((container, container.readiness_probe.as_ref()?))) {
         Some((container, probe)) => copy(probe, container, user),
@@ -72,7 +72,7 @@ fn copy(probe: &PodProbe, container: &Container, user: &UserPort<'_>) -> Readine
     Readiness { probe, by_kubelet }
 }
 
-/// The sidecar speaks no TLS.
+/// The sidecar does not support TLS.
 fn is_https(get: &HTTPGetAction) -> bool {
     get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
 }

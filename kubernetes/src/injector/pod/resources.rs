@@ -1,4 +1,4 @@
-//! What the sidecar asks of its node.
+//! The resource requests and limits of the sidecar.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,25 @@ use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::r
 
 use super::quantity::thousandths;
 
-/// The reference's annotations of a pod, by which its sidecar's resources are set.
+/// The prefix of the reference's pod annotations for the sidecar's resources.
 const PREFIX: &str = "queue.sidecar.serving.knative.dev/";
 const PERCENTAGE: &str = "resource-percentage";
 const PERCENTAGE_ALIAS: &str = "resourcePercentage";
 
-/// A resource, how much of it is requested and allowed if nobody says, and within which bounds a share of the app's
-/// may be.
+/// A resource, its default request and limit, and the bounds of a share of the app's amount.
 struct Resource {
     name: &'static str,
-    /// How the annotations call it.
+    /// Its name in annotations.
     spelled: &'static str,
     request: Amount,
     limit: Amount,
-    /// Thousandths that one unit of a share is written in.
+    /// The unit of a share, in thousandths, and its suffix.
     unit: (u64, &'static str),
 }
 
 struct Amount {
     default: Option<&'static str>,
-    /// Thousandths; `None`: no share is taken of it.
+    /// The bounds of a share, in thousandths; `None` if no share is taken.
     share: Option<(u64, u64)>,
 }
 
@@ -35,11 +34,11 @@ const fn mebibytes(count: u64) -> u64 {
 
 /// The reference's bounds.
 ///
-/// * CPU has no limit: a sidecar that is throttled adds its waiting to every request (76 ms at the 95th percentile
-///   instead of 3, in a report from the field), and what it uses is bounded by the requests that the app takes.
-/// * Memory is requested as measured, with room (3.1 MB idle, 6.4 MB after 600 000 requests). It has a limit because a
-///   leak of ours shall not be the node's trouble; it is far above what some ten thousand connections take, because
-///   a sidecar that is killed takes the pod's requests with it.
+/// * CPU has no limit: throttling a sidecar delays every request (76 ms at the 95th percentile instead of 3, in a
+///   report from the field), and its usage is bounded by the requests that the app takes.
+/// * The memory request is the measured usage with a margin (3.1 MB idle, 6.4 MB after 600 000 requests). A limit
+///   protects the node from a leak; it is far above the usage of some ten thousand connections, because killing the
+///   sidecar loses the pod's requests.
 const RESOURCES: [Resource; 3] = [
     Resource {
         name: "cpu",
@@ -67,7 +66,7 @@ const RESOURCES: [Resource; 3] = [
 type Annotations = BTreeMap<String, String>;
 type Quantities = BTreeMap<String, Quantity>;
 
-/// Where an amount is from; what is said counts for more than what is not.
+/// Where an amount comes from; an explicit one takes precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Default,
@@ -77,17 +76,18 @@ enum Source {
 
 type Found = Option<(Source, String)>;
 
-/// Whose resources the sidecar's go by.
+/// What the sidecar's resources are derived from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Beside<'a> {
-    /// Those of the app's container.
+    /// The resources of the app's container.
     App(Option<&'a ResourceRequirements>),
-    /// Those of the pod as a whole. Containers may not ask for more than it has, so the sidecar asks for nothing
-    /// that nobody says: such a pod would be refused.
+    /// The resources of the pod as a whole. Containers may not request more than the pod has, so the sidecar gets
+    /// only explicit amounts: otherwise the pod could be refused.
     Pod,
 }
 
-/// The sidecar's resources in a pod with `annotations`. What cannot be used is passed over and told in `warnings`.
+/// Returns the sidecar's resources in a pod with `annotations`. Invalid annotations are ignored and reported in
+/// `warnings`.
 pub(super) fn resources(
     annotations: &Annotations,
     beside: Beside<'_>,
@@ -123,7 +123,7 @@ pub(super) fn resources(
     }
 }
 
-/// What an annotation says, if it says an amount.
+/// Parses an annotation with an amount.
 fn said(annotations: &Annotations, key: &str, warnings: &mut Vec<String>) -> Found {
     let text = annotations.get(&format!("{PREFIX}{key}"))?;
     if thousandths(text).is_none() {
@@ -150,7 +150,7 @@ fn percentage(annotations: &Annotations, warnings: &mut Vec<String>) -> Option<f
     }
 }
 
-/// `percentage` of the app's amount within `bounds`, as text in `unit`.
+/// Returns `percentage` of the app's amount within `bounds`, as text in `unit`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -162,8 +162,8 @@ fn share(app: u64, percentage: f64, bounds: (u64, u64), unit: (u64, &str)) -> St
     format!("{}{}", share.clamp(least, most).div_ceil(unit.0), unit.1)
 }
 
-/// A pod whose request is above its limit is refused by the API server: what is said wins over what is not, and of two
-/// that are said the request.
+/// Resolves a request above its limit, with which the API server would refuse the pod: an explicit amount takes
+/// precedence, and of two explicit ones the request.
 fn agreeing(name: &str, request: Found, limit: Found, warnings: &mut Vec<String>) -> (Found, Found) {
     let amount = |found: &Found| found.as_ref().and_then(|(_, text)| thousandths(text));
     if amount(&limit).is_none_or(|limit| amount(&request).unwrap_or(0) <= limit) {
@@ -248,7 +248,7 @@ mod tests {
             })
         );
         assert!(warnings[0].contains("deprecated"));
-        // What the app does not set is as if nothing were said; and what is said of one resource counts for more.
+        // If the app sets none, the default applies; and an explicit amount takes precedence.
         let (resources, _) = with(
             &[("resourcePercentage", "50"), ("cpu-resource-request", "1m")],
             json!({"limits": {"cpu": "1"}}),

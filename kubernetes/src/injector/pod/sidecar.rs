@@ -1,4 +1,4 @@
-//! The container that is put into a pod.
+//! Builds the sidecar container.
 
 use std::{net::SocketAddr, num::NonZeroU32, str::FromStr};
 
@@ -20,21 +20,21 @@ use super::{
 };
 use crate::facts::SIDECAR;
 
-/// The nobody of images without users.
+/// The UID of `nobody` in images without users.
 const USER: i64 = 65532;
-/// Answers when the drain has come so far that the app may stop.
+/// The path that answers when the drain has progressed so far that the app may stop.
 const WAIT_FOR_DRAIN: &str = "/wait-for-drain";
-/// Begins the drain.
+/// The path that begins the drain.
 const DRAIN: &str = "/drain";
 
-/// What is the same for every sidecar.
+/// The settings of all sidecars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Its image.
+    /// The image.
     pub image: String,
     /// When the image is pulled; `None` leaves it to the cluster.
     pub pull_policy: Option<PullPolicy>,
-    /// Where pods announce themselves; `None`: nowhere.
+    /// Where pods announce themselves; `None` disables that.
     pub announce: Option<SocketAddr>,
 }
 
@@ -43,14 +43,14 @@ pub struct Settings {
 pub enum PullPolicy {
     /// Before each start of a container.
     Always,
-    /// Where the node does not have it.
+    /// If the node does not have it.
     IfNotPresent,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
 impl PullPolicy {
-    /// As Kubernetes calls it.
+    /// Returns the name of the policy in Kubernetes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Always => "Always",
@@ -69,11 +69,11 @@ impl FromStr for PullPolicy {
     }
 }
 
-/// What was found out for the sidecar of one pod.
+/// The plan for the sidecar of one pod.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     pub(super) serving: &'a ServingSpec,
-    /// The Services whose requests it takes, in the pod's namespace.
+    /// The Services, in the pod's namespace, whose requests it takes.
     pub(super) services: Vec<&'a str>,
     pub(super) native: bool,
     pub(super) user_port: u16,
@@ -84,7 +84,7 @@ pub(super) struct Plan<'a> {
     pub(super) token: Option<VolumeMount>,
 }
 
-/// The sidecar of one pod.
+/// Builds the sidecar of one pod.
 pub(super) fn container(plan: Plan<'_>, settings: &Settings, nonce: &str) -> Container {
     let ports =
         [("ebb-http", plan.ports.http), ("ebb-stats", plan.ports.stats), ("ebb-admin", plan.ports.admin)];
@@ -99,8 +99,8 @@ pub(super) fn container(plan: Plan<'_>, settings: &Settings, nonce: &str) -> Con
         image: Some(settings.image.clone()),
         image_pull_policy: settings.pull_policy.map(|policy| policy.as_str().to_owned()),
         restart_policy: plan.native.then(|| "Always".to_owned()),
-        // A native sidecar is told to stop after the app; it must hear earlier that the pod leaves. All hooks are called
-        // at once, so that it hears it together with the app.
+        // A native sidecar is terminated after the app, but must learn earlier that the pod terminates. All hooks are
+        // called at once, so it learns it together with the app.
         lifecycle: plan
             .native
             .then(|| Lifecycle { pre_stop: Some(drain(plan.ports.admin, nonce)), ..Lifecycle::default() }),
@@ -109,18 +109,18 @@ pub(super) fn container(plan: Plan<'_>, settings: &Settings, nonce: &str) -> Con
         resources: Some(plan.resources),
         volume_mounts: plan.token.map(|mount| vec![mount]),
         security_context: Some(restricted()),
-        // Where it refuses to start, `kubectl describe` says why.
+        // If it refuses to start, `kubectl describe` shows why.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..Container::default()
     }
 }
 
-/// What lets the app run until the sidecar has drained.
+/// Returns the hook that keeps the app running until the sidecar has drained.
 pub(super) fn wait_for_drain(admin: u16) -> LifecycleHandler {
     get(WAIT_FOR_DRAIN, admin, None)
 }
 
-/// What begins the drain. Others can reach the port as well as the kubelet can, and do not know the nonce.
+/// Returns the hook that begins the drain. Others than the kubelet can reach the port, but do not know the nonce.
 fn drain(admin: u16, nonce: &str) -> LifecycleHandler {
     let header = HTTPHeader { name: headers::POD_NONCE.to_string(), value: nonce.to_owned() };
     get(DRAIN, admin, Some(vec![header]))
@@ -136,7 +136,7 @@ fn get(path: &str, port: u16, headers: Option<Vec<HTTPHeader>>) -> LifecycleHand
     LifecycleHandler { http_get: Some(get), ..LifecycleHandler::default() }
 }
 
-/// What the *restricted* Pod Security Standard asks for, and a root that cannot be written.
+/// Returns what the *restricted* Pod Security Standard requires, and a read-only root file system.
 fn restricted() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -150,7 +150,7 @@ fn restricted() -> SecurityContext {
     }
 }
 
-/// The environment that the sidecar reads; `docs/programs.md` lists it with units.
+/// Returns the sidecar's environment; `docs/programs.md` lists it with units.
 fn environment(plan: &Plan<'_>, settings: &Settings, nonce: &str) -> Vec<EnvVar> {
     let serving = plan.serving;
     let seconds = |duration| whole_seconds(duration).to_string();
@@ -192,7 +192,7 @@ fn field((name, path): (&str, &str)) -> EnvVar {
     EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
 
-/// `text` as the kubelet will hand it over unchanged: it takes `$(NAME)` for a variable, and `$$` for `$`.
+/// Escapes `text` for the kubelet, which expands `$(NAME)` and replaces `$$` with `$`.
 fn verbatim(text: &str) -> String {
     text.replace('$', "$$")
 }

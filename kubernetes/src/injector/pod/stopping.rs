@@ -1,32 +1,32 @@
-//! How long a pod may take to leave.
+//! How long a pod may take to terminate.
 
 use std::time::Duration;
 
-/// A pod's grace period if it says nothing. By the time we see a pod, that it said nothing cannot be told any more from
-/// its saying just this.
+/// The default grace period of a pod. When a webhook sees a pod, this default is already filled in, so it cannot be
+/// distinguished from the same value given explicitly.
 const DEFAULT_GRACE: i64 = 30;
-/// No request has come for so long: clients have heard that the pod leaves, and connections may be closed.
+/// Time without a request after which clients know that the pod terminates, and connections may be closed.
 const QUIET: i64 = 10;
-/// Kept for the app itself, which is told to stop when the drain has ended.
+/// Time for the app itself, which is told to stop when the drain has ended.
 const APP: i64 = 10;
 
-/// Times of a pod's end, in seconds.
+/// The times of a pod's termination, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stopping {
-    /// What the pod's grace period is to become; `None` leaves it.
+    /// The pod's new grace period; `None` leaves it unchanged.
     pub(super) grace: Option<i64>,
-    /// Then connections that are idle are closed.
+    /// After this time without a request, idle connections are closed.
     pub(super) quiet: i64,
-    /// Then requests that still run are cut, so that the app can stop within the grace period.
+    /// After this time, requests in flight are cut, so that the app can stop within the grace period.
     pub(super) limit: i64,
 }
 
-/// The times of a pod with a grace period of `grace`, whose requests take up to `request_timeout`.
+/// Returns the times for a pod with the grace period `grace`, whose requests take up to `request_timeout`.
 ///
-/// A pod that leaves its grace period open gets one that covers what the reference's does not: until the last
-/// client has heard of it, then the longest request, then the app. It is a bound, not a wait: a pod without
-/// requests leaves after some ten seconds. It is as long as the user lets requests be, because a shorter one would
-/// cut them. What a pod says otherwise stays, and the drain keeps within it.
+/// A pod that leaves its grace period open gets one that, unlike the reference's, covers the time until the last
+/// client knows, then the longest request, then the app. It is a limit, not a wait: a pod without requests terminates
+/// after about ten seconds. It allows for the user's request timeout, because a shorter one would cut requests. An
+/// explicit grace period is kept, and the drain stays within it.
 pub(super) fn stopping(grace: Option<i64>, request_timeout: Duration) -> Stopping {
     let given = grace.unwrap_or(DEFAULT_GRACE).max(0);
     let wanted = whole_seconds(request_timeout).saturating_add(QUIET + APP);
@@ -36,7 +36,7 @@ pub(super) fn stopping(grace: Option<i64>, request_timeout: Duration) -> Stoppin
     Stopping { grace: raised, quiet: QUIET.min(limit / 2), limit }
 }
 
-/// `duration` in seconds, rounded up.
+/// Returns `duration` in seconds, rounded up.
 pub(super) fn whole_seconds(duration: Duration) -> i64 {
     let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
     i64::try_from(seconds).unwrap_or(i64::MAX)
@@ -58,7 +58,7 @@ mod tests {
             (Some(30), 5, None, 10, 20),
             (Some(30), 10, None, 10, 20),
             (Some(30), 11, Some(31), 10, 21),
-            // What is said stays.
+            // An explicit value is kept.
             (Some(600), 300, None, 10, 590),
             (Some(60), 300, None, 10, 50),
             (Some(15), 300, None, 5, 10),

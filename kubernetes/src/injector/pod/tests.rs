@@ -18,7 +18,7 @@ fn hello(annotations: &Value) -> Arc<Claim> {
     claim("shop", "hello", annotations, &json!({}))
 }
 
-/// A pod of `app: hello` with one container `app`; `spec` is laid over its own.
+/// Returns a pod of `app: hello` with one container `app`; `spec` is merged into its spec.
 fn pod(spec: &Value) -> Value {
     let mut all = json!({
         "containers": [{"name": "app", "image": "hello:1", "resources": {}}],
@@ -30,7 +30,7 @@ fn pod(spec: &Value) -> Value {
     json!({"metadata": {"generateName": "hello-", "labels": {"app": "hello"}}, "spec": all})
 }
 
-/// A pod whose app is like this.
+/// Returns a pod with such an app.
 fn of_app(app: &Value) -> Value {
     let mut all = json!({"name": "app", "image": "hello:1"});
     for (key, value) in app.as_object().unwrap() {
@@ -189,7 +189,7 @@ fn ports_that_others_have_are_left_to_them() {
         pod
     };
     assert_eq!(names(&injected(&scraped, &all)), [8012, 9091, 8022]);
-    // Where the app itself has the sidecar's usual port.
+    // The app itself uses the sidecar's default port.
     let ports = json!({"ports": [{"port": 80, "targetPort": 8012}]});
     assert_eq!(
         names(&injected(&pod(&json!({})), &[claim("shop", "hello", &json!({}), &ports)])),
@@ -254,7 +254,7 @@ fn the_sidecar_gets_a_copy_of_the_apps_probe() {
             json!({"readinessProbe": {"grpc": {"port": 9000, "service": "s"}, "timeoutSeconds": 2}}),
             json!({"grpc": {"port": 9000, "service": "s"}, "timeoutSeconds": 2}),
         ),
-        // No probe at all.
+        // No probe.
         (json!({}), json!({"tcpSocket": {"port": 8080, "host": "127.0.0.1"}, "successThreshold": 1})),
     ] {
         let before = of_app(&app);
@@ -433,13 +433,14 @@ fn the_first_of_several_services_decides_and_another_port_is_told() {
     ];
     let (after, warnings) = injected_with_warnings(&pod(&json!({})), &claims);
     assert_eq!(env(sidecar(&after), "CONTAINER_CONCURRENCY"), Some("1"));
-    // The port of the sidecar leads to the app's port of the first: whoever wants another must not be sent there.
+    // The sidecar forwards to the app's port of the first Service, so requests for another port must not be sent
+    // there.
     assert_eq!(env(sidecar(&after), "EBB_SERVICES"), Some("b,c"));
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("Service d") && warnings[0].contains("8080"), "{warnings:?}");
 }
 
-/// What the API server's own admission puts into a pod before webhooks see it.
+/// Adds what the API server's own admission adds to a pod before webhooks.
 fn with_token(mut pod: Value) -> Value {
     let mount = json!({
         "name": "kube-api-access-lgwlj", "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
@@ -491,7 +492,7 @@ fn a_pod_that_says_whether_it_has_a_token_is_believed() {
     assert_eq!(after["spec"]["volumes"], before["spec"]["volumes"]);
     let without = pod(&json!({"automountServiceAccountToken": false}));
     assert_eq!(injected(&without, &unwanted)["spec"]["automountServiceAccountToken"], false);
-    // One that is mounted by hand as well.
+    // Another one that is mounted explicitly.
     let by_hand = with_token(of_app(&json!({
         "volumeMounts": [{"name": "kube-api-access-lgwlj", "mountPath": "/token"}],
     })));
@@ -506,7 +507,7 @@ fn a_pod_that_says_whether_it_has_a_token_is_believed() {
 #[test]
 fn the_sidecar_never_gets_the_apps_token() {
     let after = injected(&with_token(pod(&json!({}))), &[hello(&json!({}))]);
-    // The API server mounts the token once more in every container that has nothing in its place.
+    // The API server mounts the token again in every container that has nothing at its path.
     assert_eq!(
         sidecar(&after)["volumeMounts"],
         json!([{
@@ -591,7 +592,7 @@ proptest! {
         let _: Pod = from_value(after.clone()).unwrap();
         prop_assert_eq!(try_inject(&after, &claims), Ok(None));
 
-        // With what may change put back, the pod is the user's.
+        // With all changes undone, the pod is the user's.
         let mut back = after;
         let spec = back["spec"].as_object_mut().unwrap();
         spec.insert("terminationGracePeriodSeconds".into(), json!(grace));

@@ -1,35 +1,35 @@
-//! The service-account token, which costs a cold start some 280 ms and which most apps never read.
+//! Removes the service-account token, which adds some 280 ms to a cold start and which most apps never read.
 //!
-//! API servers give it to a pod *before* they ask webhooks: by then a volume is in the pod and a mount in each of its
-//! containers. And they do so again after webhooks have changed the pod, so that the sidecar would get it too.
+//! API servers add it *before* they call webhooks: by then the pod has a volume for it, and a mount in each
+//! container. They do so again after webhooks have changed the pod, so that the sidecar would get it too.
 
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::{PodSpec, Volume, VolumeMount};
 
 use super::edit;
 
-/// How the volumes begin that the API server adds.
+/// The prefix of the names of the volumes that the API server adds.
 const VOLUME_PREFIX: &str = "kube-api-access-";
-/// Where it mounts them.
+/// The path at which it mounts them.
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// The one file in them that is no secret.
+/// The only file in them that is not secret.
 const NAMESPACE_FILE: &str = "namespace";
 
-/// Takes the token from a pod that leaves open whether it has one.
+/// Removes the token from a pod that leaves open whether it has one.
 pub(super) fn withhold(spec: &PodSpec, patch: &mut Patch) {
     if spec.automount_service_account_token.is_some() {
         return;
     }
     edit::add(patch, &["spec", "automountServiceAccountToken"], false.into());
     let mut volumes: Vec<(usize, &str)> = added_volumes(spec).collect();
-    // One that is mounted elsewhere is not, or not only, the API server's.
+    // A volume that is mounted elsewhere is not, or not only, for the API server's mount.
     volumes.retain(|(_, volume)| {
         mounts(spec).all(|(_, mount)| mount.name != *volume || mount.mount_path == MOUNT_PATH)
     });
     let is_withheld = |mount: &VolumeMount| volumes.iter().any(|(_, volume)| mount.name == *volume);
     let withheld: Vec<Place> =
         mounts(spec).filter(|(_, mount)| is_withheld(mount)).map(|(place, _)| place).collect();
-    // From the last to the first, so that indices stay what they are.
+    // From last to first, so that indices stay valid.
     for Place { list, container, mount } in withheld.into_iter().rev() {
         edit::remove(patch, &["spec", list, &container.to_string(), "volumeMounts", &mount.to_string()]);
     }
@@ -38,11 +38,11 @@ pub(super) fn withhold(spec: &PodSpec, patch: &mut Patch) {
     }
 }
 
-/// What keeps the API server from mounting the token in the sidecar of a pod whose app has it: a mount in the same
-/// place, of the file beside the token that only tells the namespace.
+/// Returns a mount that keeps the API server from mounting the token in the sidecar of a pod whose app has it: a
+/// mount at the same path, of the file that contains only the namespace.
 ///
-/// It brings no volume. To say `automountServiceAccountToken: false` instead would change what others read of
-/// the pod (Linkerd does not mesh such pods).
+/// It needs no volume. Setting `automountServiceAccountToken: false` instead would change what others read of the pod
+/// (Linkerd does not mesh such pods).
 pub(super) fn placeholder(spec: &PodSpec) -> Option<VolumeMount> {
     let (_, volume) = added_volumes(spec).next()?;
     (spec.automount_service_account_token != Some(false)).then(|| VolumeMount {
@@ -64,7 +64,7 @@ fn added_volumes(spec: &PodSpec) -> impl Iterator<Item = (usize, &str)> {
     volumes.filter(move |(_, volume)| is_added(volume)).map(|(index, volume)| (index, volume.name.as_str()))
 }
 
-/// Where a mount stands in a pod.
+/// The position of a mount in a pod.
 struct Place {
     list: &'static str,
     container: usize,

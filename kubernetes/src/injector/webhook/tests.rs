@@ -24,7 +24,7 @@ fn injector() -> Injector {
 }
 
 impl Injector {
-    /// Asks as the API server does.
+    /// Sends a question as the API server does.
     fn ask(&self, path: &str, question: &Value) -> (Outcome, Value) {
         let hook = hook_at::<Question>(path).unwrap();
         let (outcome, response) = review(self, hook, question.to_string().as_bytes());
@@ -35,7 +35,7 @@ impl Injector {
     }
 }
 
-/// The question that the API server asks about an object.
+/// Returns the API server's question about an object.
 fn question(operation: &str, old: &Value, object: &Value) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
@@ -127,7 +127,7 @@ fn a_service_gives_its_selector_away_and_hears_of_its_faults() {
         "{message}"
     );
 
-    // Ebb's own writes are never refused, and those of its namespace and the system's are not looked at.
+    // Ebb's own writes are never refused, and objects in its namespace and the system's are not examined.
     create["request"]["userInfo"]["username"] = json!("system:serviceaccount:ebb-system:ebb-autoscaler");
     assert_eq!(injector.ask("/validate/services", &create).1["allowed"], true);
     create["request"]["userInfo"]["username"] = json!("system:serviceaccount:shop:ebb-autoscaler");

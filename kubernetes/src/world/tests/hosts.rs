@@ -1,11 +1,11 @@
-//! Names at the gateway.
+//! Hosts at the gateway.
 
 use ebb_core::{Host, link::CertificateEntry};
 use ebb_decide::platform::Exposed;
 
 use super::*;
 
-/// A Service beside that of most tests, created so many seconds after 2026 began.
+/// Returns another Service than that of most tests, created `created` seconds after the start of 2026.
 pub(super) fn asking(namespace: &str, name: &str, created: u32, hosts: &str) -> Service {
     let annotations = json!({"ebb.dev/scale-target": format!("Deployment/{name}"), "ebb.dev/hosts": hosts});
     serde_json::from_value(json!({
@@ -17,12 +17,12 @@ pub(super) fn asking(namespace: &str, name: &str, created: u32, hosts: &str) -> 
 }
 
 impl Cluster {
-    /// The names that were told since this was last asked, by the names of their Services, if any were.
+    /// Returns the hosts that were told since the last call, by Service; `None` if none were.
     pub(super) fn told_hosts(&mut self) -> Option<Vec<(String, Vec<String>)>> {
         let texts = |hosts: Vec<Host>| hosts.iter().map(ToString::to_string).collect();
         let named = |exposed: Exposed| (exposed.key.to_string(), texts(exposed.hosts));
         let events = self.world.take_events().into_iter();
-        // That there are none is told at first.
+        // At first, an empty list is told as well.
         let of = |event| match event {
             FleetEvent::Hosts(all) if !all.is_empty() => Some(all),
             _ => None,
@@ -122,7 +122,7 @@ fn one_slip_in_the_names_of_a_service_costs_no_other_name() {
     cluster.annotate("ebb.dev/hosts", json!("a.com, B.com, c.com"));
     assert_eq!(cluster.told_hosts(), None, "it is served as it was until what is wrong is right");
     assert!(cluster.noticed("InvalidService")[0].contains("\"B.com\" is not in lower case"));
-    // An autoscaler that is new finds it so.
+    // A new autoscaler finds this state.
     let mut cluster = Cluster::taken();
     let mut service: Service = serde_json::from_value(cluster.service.clone()).unwrap();
     service.metadata.annotations.as_mut().unwrap().insert("ebb.dev/hosts".into(), "a.com, B.com".into());
@@ -137,7 +137,7 @@ fn certificate(secret: &str) -> CertificateEntry {
     CertificateEntry { namespace: "shop".into(), name: secret.into(), chain, key }
 }
 
-/// The certificates that were told since this was last asked, each with whether it is to be shown.
+/// Returns the certificates that were told since the last call, and whether each is valid.
 fn told_certificates(cluster: &mut Cluster) -> Vec<(String, bool)> {
     let of = |event| if let FleetEvent::Certificate(one) = event { Some(one) } else { None };
     let events = cluster.world.take_events().into_iter();
@@ -186,7 +186,7 @@ fn what_is_wrong_with_a_certificate_is_told_and_the_one_before_stays() {
     assert_eq!(told_certificates(&mut cluster), [("a-tls".to_owned(), true)]);
     cluster.settle();
     assert_eq!(cluster.annotation("ebb.dev/status"), None);
-    // Of one that nobody names nothing is told, however late it is read.
+    // Nothing is told of a Secret that no Service names, even if it is read late.
     cluster.world.certificate(&ServiceKey::new("shop", "other"), Ok(certificate("other")));
     assert_eq!(told_certificates(&mut cluster), []);
 }

@@ -1,4 +1,4 @@
-//! Hosts that a Gateway of the cluster's takes requests for.
+//! Hosts whose requests a Gateway of the cluster takes.
 
 use super::{
     hosts::{asking, has},
@@ -11,7 +11,7 @@ fn gateway() -> Parent {
 }
 
 impl Cluster {
-    /// The Services that are to have HTTPRoutes, with their ports and hosts.
+    /// Returns the Services that should have HTTPRoutes, with their ports and hosts.
     fn http_routes(&mut self) -> Vec<(String, u16, Vec<String>)> {
         self.world.take_events();
         let of = |(key, backend): (&ServiceKey, &Backend)| {

@@ -1,4 +1,4 @@
-//! How far a route's rollout is, as it is written on the Service and read from there.
+//! The progress of a route's rollout, as written on the Service and read from it.
 
 use ebb_decide::route::{Split, rollout::Progress};
 
@@ -11,7 +11,7 @@ const FAILED: &str =
     r#"{"before":"v1=100","done":500,"from":"v1=100","stopped":"v2: pod a: no image","to":"v2=100"}"#;
 
 impl Cluster {
-    /// With a route whose changed split takes ten minutes, and with two services beside it.
+    /// Creates a cluster with a route whose split takes ten minutes to change, and two services in addition to it.
     fn with_rollouts(split: &str) -> Self {
         let mut cluster = Self::with_route(split);
         cluster.annotate("ebb.dev/split-duration", json!("10m"));
@@ -43,12 +43,12 @@ impl Cluster {
         events.iter().filter_map(route).next_back()
     }
 
-    /// How far the rollout is, as was told last.
+    /// Returns the progress of the rollout that was told last.
     fn told_progress(&mut self) -> Option<String> {
         self.told_route()?.pace.kept.as_ref().map(Progress::text)
     }
 
-    /// What the owner was told since last, each by its reason.
+    /// Returns what the owner was told since the last call, by reason.
     fn told_owner(&mut self) -> Vec<(&'static str, String)> {
         self.world.take_notices().into_iter().map(|notice| (notice.reason, notice.text)).collect()
     }
@@ -97,12 +97,12 @@ fn who_leads_next_hears_of_it_and_overwrites_it_with_what_it_knows_better() {
     assert!(cluster.annotation("ebb.dev/status").is_some_and(|status| status.contains("no image")));
     cluster.keep(Some(BEGUN));
     assert_eq!(cluster.written(), Some(BEGUN));
-    // Another one leads, and goes on; then this one again.
+    // Another autoscaler leads and continues, then this one again.
     cluster.annotate("ebb.dev/rollout", json!(HALF));
     cluster.world.lead(cluster.now);
     cluster.settle();
     assert_eq!(cluster.written(), Some(HALF));
-    // What somebody else writes does not stand.
+    // Somebody else's change is overwritten.
     cluster.keep(Some(HALF));
     cluster.annotate("ebb.dev/rollout", Value::Null);
     cluster.settle();

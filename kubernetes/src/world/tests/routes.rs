@@ -5,7 +5,7 @@ use ebb_decide::route::Split;
 
 use super::*;
 
-/// A Service that Ebb scales or not, beside that of most tests.
+/// Returns another Service than that of most tests, with or without Ebb's annotations.
 fn other(name: &str, annotations: &Value) -> Service {
     let selector = json!({"app": name});
     serde_json::from_value(json!({
@@ -20,7 +20,7 @@ pub(super) fn scaled(name: &str) -> Service {
 }
 
 impl Cluster {
-    /// With one Service that is a route, and no other.
+    /// Creates a cluster with one Service that is a route, and no other.
     pub(super) fn with_route(split: &str) -> Self {
         let mut cluster = Self::new();
         cluster.slices.clear();
@@ -31,12 +31,12 @@ impl Cluster {
         cluster
     }
 
-    /// Until nothing is left to do, whether anybody is in the endpoints or not.
+    /// Steps until nothing is left to do, with or without endpoints.
     fn finish(&mut self) {
         self.until_at_rest(Self::write_step);
     }
 
-    /// How the route divides its requests, as was told last: each service, its weight, and what is wrong with it.
+    /// Returns the split of the route that was told last: each service, its weight, and what is wrong with it.
     fn told_split(&mut self) -> Option<Vec<(String, u32, String)>> {
         let of = |split: &Split| {
             split.targets.iter().map(|one| (one.service.clone(), one.weight, one.trouble.clone())).collect()
@@ -136,7 +136,7 @@ fn a_split_at_fault_leaves_what_was_valid_and_says_so() {
     assert_eq!(cluster.annotation("ebb.dev/status"), Some(fault));
     assert_eq!(cluster.world.take_notices()[0].text, fault);
     assert!(cluster.has_slice_of_ebbs());
-    // Another one leads, who has never seen it valid.
+    // Another autoscaler leads, which has never seen it valid.
     let mut other = Cluster::new();
     other.slices.clear();
     other.world.slice_gone(&key(), "hello-abc");
