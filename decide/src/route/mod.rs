@@ -356,8 +356,9 @@ impl RouteState {
         RouteActions { publish, divided, keep, again, renew }
     }
 
-    /// Returns the endpoints of a single service if activators serve the route. `None` while no activator
-    /// does and the current endpoints are empty: on the service's own port clients would not follow a change.
+    /// Returns the endpoints of the service that gets all requests, on the route's own port if activators
+    /// take them. `None` if none of the route's activators does and nothing was published yet: on the
+    /// service's own port clients would not follow a change.
     fn on_own_port(&self, of_service: Endpoints) -> Option<Endpoints> {
         if of_service.path == Path::Serve {
             return Some(of_service);
