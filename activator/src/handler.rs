@@ -168,7 +168,7 @@ impl<E: Entrance> RequestHandler<E> {
         let (mut attempts, mut ticket) = (Attempts::here(), None);
         loop {
             let placed = tokio::select! {
-                biased; // who is granted a place in the last moment takes it
+                biased; // a place granted at the last moment is taken
                 place = service(chosen).place(in_flight.arrived_at, ticket.take(), &mut body, deadline) => Some(place),
                 () = self.0.withdrawn(chosen) => None,
             };

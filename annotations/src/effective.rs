@@ -217,7 +217,7 @@ fn panic_window(stable: GoDuration, percentage: f64) -> Option<GoDuration> {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "in range as just seen; a fraction is to be cut off")]
-    let nanos = nanos as i64; // not-a-number becomes 0, and so the shortest window
+    let nanos = nanos as i64; // NaN becomes 0, and so the shortest window
     let rest = nanos % SECOND;
     let rounded = if rest < SECOND / 2 { nanos - rest } else { nanos.saturating_add(SECOND - rest) };
     Some(GoDuration::from_nanos(rounded).max(MIN_PANIC_WINDOW))

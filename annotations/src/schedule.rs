@@ -180,7 +180,7 @@ impl Entry {
                 return Some(jump); // the clock skips it
             }
             (since, offset) = (change.timestamp(), new_offset);
-            clock = jump + new_offset - 1; // what the clock shows again matches again, from the jump on
+            clock = jump + new_offset - 1; // from the jump on, times shown again match again
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn read(
 ) -> Option<Signal> {
     let main = match text_of(shared.metric.as_ref()) {
         None => Some(Metric::Concurrency),
-        Some(text) => Metric::named(text), // another one is a fault of its own
+        Some(text) => Metric::named(text), // an unknown one is reported elsewhere
     };
     let concurrency = total(texts, &keys::TARGET_CONCURRENCY, Metric::Concurrency, main, faults);
     let rps = total(texts, &keys::TARGET_RPS, Metric::Rps, main, faults);

@@ -119,7 +119,7 @@ impl Service {
         tokio::pin!(expired);
         loop {
             tokio::select! {
-                biased; // who is granted a place in the last moment takes it
+                biased; // a place granted at the last moment is taken
                 place = &mut waiting.granted => {
                     let place = place.map_err(|_| Refused::ServiceGone)?;
                     self.observe(&place, &waiting);

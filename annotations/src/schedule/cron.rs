@@ -21,7 +21,7 @@ struct Field {
     high: u8,
     /// Three letters for each value, from the lowest.
     names: &'static [&'static str],
-    /// What is allowed, for a fault's message.
+    /// The allowed values, for a fault's message.
     want: &'static str,
 }
 

@@ -18,7 +18,7 @@ const SIDECAR: &str = "queue-proxy";
 /// How long the slow app takes until it listens.
 const STARTUP_MS: u32 = 500;
 
-/// What is started.
+/// The kind of app that is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape {
     Plain,

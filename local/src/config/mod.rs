@@ -100,7 +100,7 @@ fn lines(faults: &[Fault]) -> String {
 /// The default for the most pods of a service: a laptop has no scheduler that would refuse.
 const MAX_SCALE: u32 = 100;
 
-/// Returns the cluster's defaults for one machine, where they differ from the reference's.
+/// Returns the cluster's defaults for one machine, which differ in part from the reference's.
 pub fn local_defaults() -> ClusterDefaults {
     ClusterDefaults {
         allow_zero_initial_scale: true,

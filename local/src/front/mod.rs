@@ -118,7 +118,7 @@ async fn join(client: TcpStream, mut endpoints: watch::Receiver<Option<Endpoints
     }
     if let Err(error) = relay::both_ways(&client, &upstream).await {
         debug!(%error, "connection ended");
-        // A reset is not taken for a closed half of a connection. If this fails, there is nobody to tell.
+        // The app must see a reset: it could take a FIN for a closed half. On failure, there is nobody to tell.
         let _ = upstream.set_zero_linger();
     }
 }

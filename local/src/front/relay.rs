@@ -21,7 +21,7 @@ const PIECE: usize = 16 * 1024;
 /// Returns an error if either connection fails.
 pub(super) async fn both_ways(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
     let (mut up, mut down) = (Way::default(), Way::default());
-    // In a place of its own, where there is one: mostly the client is read, and that tells.
+    // Boxed, and only if needed: usually the client is being read, which shows that it is gone.
     let mut gone = None;
     poll_fn(|cx| {
         let said_all = up.poll(client, server, cx)?.is_ready();

@@ -65,7 +65,7 @@ impl LocalPod {
         let started = self.start(template, machine, output, changed).await;
         let mut process = started.map_err(|error| failed("cannot start", error))?;
         tokio::select! {
-            biased; // who has to leave does so, whatever else happened
+            biased; // leaving takes precedence
             () = self.leave.cancelled() => {}
             ended = process.ended() => {
                 let ended = ended.map_err(|error| failed("cannot be waited for", error))?;

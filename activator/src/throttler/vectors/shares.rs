@@ -21,7 +21,7 @@ fn vectors_throttler_assign_slice() {
     let rows = vectors.rows("assign_slice");
     for row in rows {
         let share = match integer(&row[1]) {
-            -1 => Share::ALONE, // the reference's sign for an activator that was not told its place
+            -1 => Share::ALONE, // the reference's mark for an activator that does not know its place
             _ => Share::new(number(&row[2]), number(&row[1])),
         };
         let mut throttler = with_ready_pods(1, number(&row[0]));
