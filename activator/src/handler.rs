@@ -21,8 +21,8 @@ const HELD_AT_MOST: Duration = Duration::from_secs(3600);
 /// The pod's own time-outs fire first, because its answer says which one it was.
 const AFTER_THE_POD: Duration = Duration::from_secs(1);
 
-/// How long to wait for the successor of a removed service. The table that removes it names the successor,
-/// within microseconds.
+/// How long to wait for the successor of a removed service. The same table names it, if there is one, so it
+/// is known within microseconds.
 pub(crate) const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
 
 /// A reply by the activator itself.

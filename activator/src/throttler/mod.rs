@@ -50,7 +50,7 @@ pub struct Limits {
     pub queue_depth: usize,
     /// This activator's place among those that keep `per_pod` together.
     pub share: Share,
-    /// Whether to place requests as the reference does, also if there are more activators than pods.
+    /// Whether to choose pods, and to share them among activators, as the reference does.
     pub reference_placement: bool,
 }
 
