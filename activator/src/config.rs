@@ -1,4 +1,4 @@
-//! The environment of the program, read once.
+//! The configuration of the program, read from the environment once.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -11,51 +11,51 @@ use ebb_proxy::Quiet;
 
 use crate::gateway::Trusted;
 
-/// Everything that an activator must know.
+/// The configuration of an activator.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its name, unique among activators.
+    /// The name of this activator, unique among activators.
     pub name: String,
-    /// The address by which pods and clients reach it, told to the autoscaler.
+    /// The address at which pods and clients reach it. It is reported to the autoscaler.
     pub advertised: IpAddr,
     /// The address on which it listens, on each service's port.
     pub listen: IpAddr,
-    /// Where an autoscaler takes its stream; that one tells of the others.
+    /// The address of an autoscaler, which names the others.
     pub autoscaler: SocketAddr,
-    /// The file of the token that it shows to autoscalers; `None` where nobody asks.
+    /// The file with the token that is sent to autoscalers; `None` if they require none.
     pub token_file: Option<PathBuf>,
-    /// Bytes that requests may keep here; `None` is half of the memory limit of its container.
+    /// Bytes of memory for requests. `None` means half of the container's memory limit.
     pub request_memory: Option<u64>,
-    /// Where it answers `/metrics` and `/healthz`; `None` where nobody asks.
+    /// The address that serves `/metrics` and `/healthz`; `None` if nothing does.
     pub metrics: Option<SocketAddr>,
-    /// Where it is the gateway; `None` where it is not.
+    /// The configuration of the gateway; `None` if this activator is not a gateway.
     pub gateway: Option<GatewayConfig>,
-    /// How it leaves.
+    /// How long the activator drains before it exits.
     pub drain: Quiet,
 }
 
-/// Where all services can be reached by the host that a request names.
+/// The configuration of the gateway, which serves all services by the host that a request names.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// Where HTTP is spoken.
+    /// The address for HTTP.
     pub http: SocketAddr,
-    /// Where it is spoken over TLS; `None`: nowhere.
+    /// The address for HTTP over TLS; `None` if TLS is off.
     pub https: Option<SocketAddr>,
-    /// Whose word on their clients counts.
+    /// The proxies whose forwarding headers are trusted.
     pub trusted: Trusted,
 }
 
 impl Config {
-    /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`; without it the
-    /// Service `ebb-autoscaler` as the kubelet tells of it), `EBB_TOKEN_FILE`,
+    /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`; by default
+    /// the Service `ebb-autoscaler`, from the variables that the kubelet sets), `EBB_TOKEN_FILE`,
     /// `EBB_REQUEST_MEMORY_BYTES` (default half of the container's limit), `EBB_METRICS_PORT` (default 9090),
-    /// `EBB_GATEWAY_PORT` (without it, there is no gateway), `EBB_GATEWAY_TLS_PORT`
-    /// (without it, it speaks no TLS), `EBB_GATEWAY_TRUSTED_PROXIES` (addresses and networks, separated
-    /// by commas; default none), `EBB_DRAIN_QUIET_SECONDS` (default 10) and `EBB_DRAIN_LIMIT_SECONDS` (default 300).
+    /// `EBB_GATEWAY_PORT` (unset: no gateway), `EBB_GATEWAY_TLS_PORT` (unset: no TLS),
+    /// `EBB_GATEWAY_TRUSTED_PROXIES` (comma-separated addresses and networks; default none),
+    /// `EBB_DRAIN_QUIET_SECONDS` (default 10) and `EBB_DRAIN_LIMIT_SECONDS` (default 300).
     ///
     /// # Errors
     ///
-    /// All faults at once.
+    /// Returns all faults at once.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
         let mut env = Environment::new(lookup);
         let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -92,11 +92,12 @@ fn gateway(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> Option<Gat
     Some(GatewayConfig { http, https, trusted })
 }
 
-/// Names of the variables in which the kubelet tells of the Service `ebb-autoscaler`.
+/// The variables that the kubelet sets for the Service `ebb-autoscaler`.
 const SERVICE_HOST: &str = "EBB_AUTOSCALER_SERVICE_HOST";
 const SERVICE_PORTS: [&str; 2] = ["EBB_AUTOSCALER_SERVICE_PORT_LINK", "EBB_AUTOSCALER_SERVICE_PORT"];
 
-/// What is said with our own variable, else by the kubelet. No name is looked up: there may be no resolver.
+/// Returns the address from our own variable, or else from the kubelet's. It looks up no name, because there
+/// may be no resolver.
 fn autoscaler(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> SocketAddr {
     let nowhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     if env.text("EBB_AUTOSCALER").is_some() || env.text(SERVICE_HOST).is_none() {
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(faults[1].to_string(), "POD_IP=\"here\": want the pod's IP address");
     }
 
-    /// Variables, and where the autoscaler is by them, or which of them is faulty.
+    /// Variables, and the autoscaler's address that they give or the name of the faulty variable.
     type Case<'a> = (&'a [(&'a str, &'a str)], Result<&'a str, &'a str>);
 
     #[test]

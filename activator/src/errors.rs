@@ -1,4 +1,4 @@
-//! What a client sees when the activator cannot serve it. One match; nothing else writes an error reply.
+//! The replies to requests that the activator cannot serve. All error replies are written here.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// The word for the header `ebb-reason` and for the metric's label.
+    /// Returns the value of the `ebb-reason` header and of the metric's label.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::QueueFull(_) => "hold-queue-full",
@@ -70,7 +70,7 @@ impl Refused {
             Self::ServiceGone | Self::SplitTarget { .. } | Self::NoTarget => {
                 Reply::new(StatusCode::SERVICE_UNAVAILABLE, reason, text)
             }
-            // Nobody is there to read it; the count under its reason is what remains.
+            // No client is left to read the reply; only the metric records it.
             Self::ClientGone => Reply::new(StatusCode::BAD_REQUEST, reason, text),
             Self::Forward { error: ForwardError::TimedOut(_), .. } => {
                 Reply::new(StatusCode::GATEWAY_TIMEOUT, reason, text)

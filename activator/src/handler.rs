@@ -1,5 +1,5 @@
-//! The life of a request at the activator: counted, held until a pod can take it, forwarded; and taken
-//! back if the pod could not be reached.
+//! The life of a request at the activator: counted, held until a pod can take it, forwarded, and held again
+//! if the pod could not be reached.
 
 use std::{borrow::Borrow, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,57 +16,58 @@ use crate::{
     service::{InFlight, Place, Service, Settings},
 };
 
-/// However often a route changes, a request is held no longer: the longest activation deadline that there is.
+/// The longest time that a request is held, however often its route changes: the longest activation deadline.
 const HELD_AT_MOST: Duration = Duration::from_secs(3600);
-/// The pod's own time-outs fire first: its answer says which one it was.
+/// The pod's own time-outs fire first, because its answer says which one it was.
 const AFTER_THE_POD: Duration = Duration::from_secs(1);
 
-/// A service that is gone is replaced, or known to be gone, by the table that it went with: in microseconds.
+/// How long to wait for the successor of a removed service. The same table names it, if there is one, so it
+/// is known within microseconds.
 pub(crate) const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
 
-/// An answer that no pod gives.
+/// A reply by the activator itself.
 pub(crate) type Answer = Box<Response<ResponseBody<Guard>>>;
 
-/// Whose requests come in on one port.
+/// An entrance: one port and the services that its requests are for.
 pub(crate) trait Entrance: Send + Sync + 'static {
-    /// What is known of a request by which somebody is chosen for it.
+    /// What is known of a request before a service is chosen for it.
     type Asked: Send + Sync;
-    /// Who was chosen to take a request.
+    /// What was chosen to take a request.
     type Chosen: Borrow<Arc<Service>> + Send + Sync;
 
-    /// The version of HTTP in which requests are sent to apps of which nobody says what they speak; `None`: that in which
-    /// they came.
+    /// The protocol for apps that declare none; `None` means the version in which the request came.
     const UNDECLARED: Option<AppProtocol> = None;
 
-    /// Reads by what `request` of `peer` is to be chosen for, and makes its head one that can be sent on: what its client may
-    /// not say is removed.
+    /// Reads what the choice for `request` of `peer` depends on, and prepares its head for forwarding:
+    /// headers that clients must not set are removed.
     ///
     /// # Errors
     ///
-    /// The answer, of a request that nobody has to be chosen for.
+    /// Returns the reply to a request that needs no service.
     fn receive(&self, request: &mut Request<RequestBody>, peer: SocketAddr) -> Result<Self::Asked, Answer>;
 
-    /// Chooses who takes the request.
+    /// Chooses a service for the request.
     fn choose(&self, asked: &Self::Asked) -> Result<Self::Chosen, Refused>;
 
-    /// Resolves once `chosen` is to take nothing more: a request that no pod has yet is for another one.
+    /// Resolves once `chosen` takes no more requests: a request that no pod has yet needs another choice.
     fn withdrawn(&self, chosen: &Self::Chosen) -> impl Future<Output = ()> + Send;
 
-    /// What was chosen is gone, and has let go of the request, which no pod had: who takes it instead. `None` if nobody does.
+    /// Chooses a replacement for `chosen`, which is gone and has released the request before a pod had it.
+    /// Returns `None` if there is no replacement.
     fn instead(
         &self,
         chosen: &Self::Chosen,
         asked: &Self::Asked,
     ) -> impl Future<Output = Option<Result<Self::Chosen, Refused>>> + Send;
 
-    /// The request that `chosen` took was answered with `status`, after so long.
+    /// Records that a request for `chosen` was answered with `status` after the given time.
     fn answered(&self, chosen: &Self::Chosen, status: StatusCode, after: Duration);
 
-    /// How long its clients' connections may stay.
+    /// Returns how long client connections may stay open.
     fn connection_limits(&self) -> ConnectionLimits;
 }
 
-/// A service's own port: nobody else takes its requests.
+/// A service's own port: all its requests are for that service.
 impl Entrance for Arc<Service> {
     type Asked = ();
     type Chosen = Self;
@@ -94,11 +95,11 @@ impl Entrance for Arc<Service> {
     }
 }
 
-/// Takes the requests that come in at an entrance.
+/// Handles the requests of an entrance.
 #[derive(Debug)]
 pub(crate) struct RequestHandler<E>(pub(crate) E);
 
-/// What ends with the request: its place at the pod first, then its count.
+/// Released when the request ends: its place at the pod first, then its count.
 #[derive(Debug)]
 pub(crate) struct Guard {
     #[expect(dead_code, reason = "held for its drop alone")]
@@ -133,7 +134,7 @@ impl<E: Entrance> Handler for RequestHandler<E> {
                 service(&chosen).metrics.refused(refused.reason());
                 refused.reply().speaking(speaks).into_response()
             }
-            // Nobody took it over from who was chosen first; it is no fault of theirs.
+            // The service chosen first is gone, and nothing replaced it; the failure is not charged to it.
             Err(Lost::NotChosen(refused)) => return refused.reply().speaking(speaks).into_response(),
         };
         self.0.answered(&chosen, response.status(), began.elapsed());
@@ -160,14 +161,14 @@ impl<E: Entrance> RequestHandler<E> {
         let Hop { mut head, mut body } = Hop::new(request, peer);
         let came = head.version;
         speak_to(&mut head, came, &settings, E::UNDECLARED);
-        // It can be read when its pod is there, if it must be; then it is sent once.
+        // If there is no memory to keep the body, it is sent only once, when the pod is there.
         if !memory.grow_if_plenty(body.most_kept() as u64) {
             body.keep_nothing();
         }
         let (mut attempts, mut ticket) = (Attempts::here(), None);
         loop {
             let placed = tokio::select! {
-                biased; // who is granted a place in the last moment takes it
+                biased; // a place granted at the last moment is taken
                 place = service(chosen).place(in_flight.arrived_at, ticket.take(), &mut body, deadline) => Some(place),
                 () = self.0.withdrawn(chosen) => None,
             };
@@ -189,7 +190,7 @@ impl<E: Entrance> RequestHandler<E> {
             mark(&mut head.headers, &place);
             let direct = place.pod.entry.direct;
             let pod = &place.pod.upstream;
-            // In a box of its own: a request that is held keeps no room for it.
+            // Boxed, so that a held request reserves no space for it.
             let sending = forward(pod, &head, body.from_the_beginning(), timeouts(&settings, direct));
             let tried = Box::pin(sending).await;
             let fate = fate(&tried, direct);
@@ -203,7 +204,7 @@ impl<E: Entrance> RequestHandler<E> {
             }
             return match tried {
                 Ok(mut forwarded) => {
-                    // The client is no hop of ours.
+                    // The activator's client is outside Ebb.
                     forwarded.headers_mut().remove(headers::FATE);
                     Ok(forwarded.into_response(Guard { place, in_flight, memory }))
                 }
@@ -213,11 +214,11 @@ impl<E: Entrance> RequestHandler<E> {
     }
 }
 
-/// Why a request has no answer of a pod.
+/// Why a request has no answer from a pod.
 enum Lost {
-    /// Of the service that was chosen.
+    /// Refused by the chosen service.
     Refused(Refused),
-    /// The service that was chosen takes nothing more, and there is no other.
+    /// The chosen service is gone, and nothing replaced it.
     NotChosen(Refused),
 }
 
@@ -231,21 +232,22 @@ fn service<C: Borrow<Arc<Service>>>(chosen: &C) -> &Arc<Service> {
     chosen.borrow()
 }
 
-/// What a request keeps that is not read ahead of it, in bytes: its connection and task, its place in the queue, its head
-/// twice, as it came and as it is read, and what comes of its body whether anybody asks for it or not.
+/// Returns the bytes that a request uses besides the body that is read ahead: its connection and task, its
+/// place in the queue, its head both as received and as parsed, and the part of its body that arrives
+/// unasked.
 fn kept_for(request: &Request<RequestBody>) -> u64 {
     let lines = request.headers().iter();
     let fields: usize = lines.map(|(name, value)| FIELD + name.as_str().len() + value.len()).sum();
     REQUEST + 2 * fields as u64 + request.body().most_unasked() as u64
 }
 
-/// Of a request that is held, measured in `tests/held_memory.rs`.
+/// For a held request, measured in `tests/held_memory.rs`.
 const REQUEST: u64 = 8 * 1024;
-/// A field of a head beside its bytes.
+/// Overhead of a header field beyond its bytes.
 const FIELD: usize = 64;
 
-/// What became of a request that was sent to a pod. What comes `direct` from an app is its own word; a queue-proxy tells
-/// what became of it at the app.
+/// Returns the fate of a request that was sent to a pod. A `direct` answer is the app's own; a queue-proxy
+/// tells what happened at the app.
 fn fate(tried: &Result<Forwarded, ForwardError>, direct: bool) -> Fate {
     match tried {
         Ok(_) if direct => Fate::Answered,
@@ -254,8 +256,8 @@ fn fate(tried: &Result<Forwarded, ForwardError>, direct: bool) -> Fate {
     }
 }
 
-/// Whether the pod gets no more until it is found ready again: it did not take a request, or its connection broke. A slow
-/// app is none, nor one whose client broke off; and that an app broke off with one request says little of the next.
+/// Returns whether the pod must be found ready again before it gets more: it did not take a request, or its
+/// connection broke. A slow app, a client that left, or an app that aborted one request do not count.
 fn is_the_pods_fault(tried: &Result<Forwarded, ForwardError>, fate: Fate) -> bool {
     match tried {
         Ok(_) => matches!(fate, Fate::NeverSent | Fate::RefusedByPeer),
@@ -264,10 +266,10 @@ fn is_the_pods_fault(tried: &Result<Forwarded, ForwardError>, fate: Fate) -> boo
     }
 }
 
-/// Tells the pod's queue-proxy, if there is one, that this request was counted here, and proves it.
+/// Marks the request for the pod's queue-proxy, if there is one, as counted here, with proof.
 fn mark(headers: &mut HeaderMap, place: &Place) {
     if place.pod.entry.direct {
-        // It may have been on its way to another pod before.
+        // The request may have been sent to another pod before.
         headers.remove(headers::PROXY_REQUEST);
     } else {
         headers.insert(headers::PROXY_REQUEST, HeaderValue::from_static(headers::PROXY_ACTIVATOR));
@@ -278,7 +280,8 @@ fn mark(headers: &mut HeaderMap, place: &Place) {
     };
 }
 
-/// Has the request, which `came` in that version of HTTP, sent in the version that the app of the chosen service speaks.
+/// Sets the HTTP version of the request, which `came` in another one, to what the chosen service's app
+/// speaks.
 fn speak_to(head: &mut request::Parts, came: Version, settings: &Settings, undeclared: Option<AppProtocol>) {
     head.version = came;
     if let Some(protocol) = settings.app_protocol.or(undeclared) {
@@ -292,7 +295,8 @@ fn timeouts(settings: &Settings, direct: bool) -> Timeouts {
     Timeouts { deadline, response_start: None, idle: None }
 }
 
-/// Prepares a request on a service's or a route's own port: a probe is answered, and what only Ebb may say is removed.
+/// Prepares a request on a service's or a route's own port: answers probes, and removes headers that only Ebb
+/// may set.
 pub(crate) fn within_the_cluster(request: &mut Request<RequestBody>) -> Result<(), Answer> {
     if let Some(answer) = answer_probe(request.headers()) {
         return Err(Box::new(answer));

@@ -1,4 +1,4 @@
-//! What takes requests here: a service, or a route that chooses a service for each of them.
+//! What a port serves: a service, or a route that chooses a service for each request.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// How the connections to its own port end.
+    /// Returns the drain of the connections to its own port.
     pub(crate) fn drain(&self) -> &Drain {
         match self {
             Self::Service(service) => &service.drain,
@@ -44,14 +44,14 @@ impl Kind {
         }
     }
 
-    /// It is gone: tells those who wait for a pod of its own.
+    /// Marks it as removed, and tells the requests that wait for its pods.
     pub(crate) fn leave(&self) {
         if let Self::Service(service) = self {
             service.leave();
         }
     }
 
-    /// Its last connection has ended, or is about to.
+    /// Called when its last connection has ended or is about to.
     pub(crate) fn close(&self) {
         if let Self::Service(service) = self {
             service.close();

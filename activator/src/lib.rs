@@ -1,10 +1,9 @@
-//! Holds the requests of services that have no pod to take them, and hands each to a pod as soon as one can.
+//! Holds requests for services that have no pod to take them, and forwards each as soon as a pod can.
 //!
-//! Each service has a port of its own here, so that the port tells whom a request is for; so has each route (`route`),
-//! which chooses a service for each request. Which services
-//! and pods there are comes down streams from the autoscalers (`link`), of which one leads; up the same streams
-//! goes what is in flight. Who waits, who is next and which pod takes it is decided in [`throttler`], which reads no
-//! clock and opens no socket.
+//! Each service has its own port, which identifies the service of a request. So does each route (`route`),
+//! which chooses a service for each request. The activator keeps a stream to each autoscaler (`link`), of
+//! which one leads: services and pods come down, reports of requests in flight go up. [`throttler`] decides
+//! the order of held requests and their pods; it reads no clock and opens no socket.
 //!
 //! Read first: [`throttler::Throttler`], then `handler.rs`.
 

@@ -1,4 +1,4 @@
-//! The activator as a program: environment in, drain on SIGTERM.
+//! The activator as a program: configured by the environment, drained on SIGTERM.
 
 use std::{io, process::ExitCode};
 

@@ -1,6 +1,7 @@
-//! What requests may keep here, in bytes: all together, those of one namespace, those of one service.
+//! Memory budgets for requests, in bytes: for all, for one namespace, for one service.
 //!
-//! It is an activator's first bound. A queue's depth counts requests, and a stranger decides how large each is.
+//! They are an activator's first bound: a queue's depth counts requests, but clients decide how large each
+//! is.
 
 use std::collections::HashMap;
 
@@ -8,15 +9,16 @@ use ebb_core::ServiceKey;
 use ebb_proxy::{Budget, Limits};
 use parking_lot::Mutex;
 
-/// One namespace may have so much of all.
+/// The share of the total for one namespace.
 const OF_A_NAMESPACE: [u64; 2] = [3, 4];
-/// One service may have so much of all.
+/// The share of the total for one service.
 const OF_A_SERVICE: [u64; 2] = [1, 2];
-/// Heads that are not complete yet, of which nobody knows whose they are: so much of all, and at most so many bytes.
+/// The share of the total, and the most bytes, for incomplete heads, whose service is not known yet.
 const OF_HEADS: [u64; 2] = [1, 4];
 const MOST_HEADS: u64 = 64 * 1024 * 1024;
-/// Frames that nobody has taken, beside what is in them: so much of all, and at most so many bytes. A connection has 64 KiB
-/// of them at a time, and most have none: that is enough for a thousand that send small pieces faster than they are taken.
+/// The share of the total, and the most bytes, for unread frames, without their contents. A connection has up
+/// to 64 KiB of them and most have none: this is enough for a thousand that send small pieces faster than
+/// they are read.
 const OF_FRAMES: [u64; 2] = [1, 4];
 const MOST_FRAMES: u64 = 64 * 1024 * 1024;
 
@@ -24,9 +26,9 @@ const MOST_FRAMES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Memory {
     whole: Budget,
-    /// Heads that are not complete yet.
+    /// Incomplete heads.
     heads: Budget,
-    /// Frames that nobody has taken.
+    /// Unread frames.
     frames: Budget,
     namespaces: Mutex<HashMap<String, Budget>>,
 }
@@ -38,17 +40,17 @@ impl Memory {
         Self { whole, heads, frames, namespaces: Mutex::default() }
     }
 
-    /// Bytes that are taken, and bytes that may be.
+    /// Returns the bytes in use and the limit.
     pub(crate) fn used_and_limit(&self) -> (u64, u64) {
         (self.whole.used(), self.whole.limit())
     }
 
-    /// What a server allows its clients that counts here.
+    /// Returns the limits of a server whose clients count here.
     pub(crate) fn limits(&self) -> Limits {
         Limits { heads: self.heads.clone(), frames: self.frames.clone(), ..Limits::default() }
     }
 
-    /// Where what a service keeps is counted.
+    /// Returns the budget of a service.
     pub(crate) fn of_service(&self, service: &ServiceKey) -> Budget {
         let mut namespaces = self.namespaces.lock();
         let namespace = namespaces

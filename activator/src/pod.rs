@@ -11,16 +11,16 @@ use tracing::debug;
 
 use crate::throttler::PodId;
 
-/// A queue-proxy is asked to hold its answer for so long; then it is asked again.
+/// How long a queue-proxy is asked to hold its answer; then it is asked again.
 const HOLD: Duration = Duration::from_secs(20);
-/// The answer to a held probe must come in so long.
+/// The time within which a held probe must be answered.
 const ANSWER_WITHIN: Duration = Duration::from_secs(22);
-/// Between two tries to reach a queue-proxy that is not there yet, at first and at most.
+/// The first and the longest pause between attempts to reach a queue-proxy that is not there yet.
 const RETRY: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
-/// Below the second after which TCP itself tries again: a packet to a pod whose network is just being made
-/// is lost, and waiting for TCP would cost that second.
+/// Less than the second after which TCP retransmits: a packet to a pod whose network is just being set up is
+/// lost, and waiting for TCP would cost that second.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
-/// A little less than a queue-proxy keeps a connection on which nothing is asked: sparse traffic finds it there.
+/// A little less than a queue-proxy keeps an idle connection, so that sparse traffic finds it open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// A probe's answer has five bytes.
 const MAX_PROBE_BYTES: usize = 1024;
@@ -31,12 +31,12 @@ pub(crate) struct Pod {
     pub(crate) id: PodId,
     pub(crate) entry: PodEntry,
     pub(crate) upstream: Arc<Upstream>,
-    /// What makes the queue-proxy believe that we speak for Ebb.
+    /// Proves to the queue-proxy that the request comes from Ebb.
     pub(crate) nonce: Option<HeaderValue>,
 }
 
 impl Pod {
-    /// A pod of the table; `None` if its address is none.
+    /// Creates a pod of the table; returns `None` if its address is invalid.
     pub(crate) fn new(id: PodId, entry: PodEntry) -> Option<Self> {
         let address: SocketAddr = entry.address.parse().ok()?;
         let limits = UpstreamLimits {
@@ -44,7 +44,7 @@ impl Pod {
             max_idle: 100,
             idle_timeout: IDLE_TIMEOUT,
             liveness: Liveness::POD,
-            // An app of its own may be too busy to answer; a queue-proxy never is.
+            // An app itself may be too busy to answer; a queue-proxy never is.
             ping: (!entry.direct).then_some(PING),
         };
         let nonce = HeaderValue::try_from(&entry.nonce).ok();
@@ -52,8 +52,9 @@ impl Pod {
         Some(Self { id, upstream: Upstream::new(address, limits), nonce, entry })
     }
 
-    /// Resolves when the pod's queue-proxy has said that the app is ready: a held probe, not a poll. The
-    /// connection stays, for the first request. Of a pod without one it is enough that it takes connections.
+    /// Resolves when the pod's queue-proxy has said that the app is ready, by a held probe instead of
+    /// polling. The connection is kept for the first request. A pod without a queue-proxy is ready once it
+    /// accepts connections.
     pub(crate) async fn ready(&self) {
         let mut pause = RETRY[0];
         loop {

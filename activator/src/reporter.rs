@@ -1,7 +1,7 @@
-//! What the activator tells of one service (`spec/activator.md`, section 8.1).
+//! The activator's reports on one service (`spec/activator.md`, section 8.1).
 //!
-//! The first request after silence is told at once, so that the autoscaler wakes the service without
-//! waiting for a tick; the report of the second that follows leaves it out, so that it counts once.
+//! The first request after silence is reported at once, so that the autoscaler wakes the service without
+//! waiting for a tick. The report of the following second leaves it out, so that it counts once.
 
 use ebb_core::{
     Tick,
@@ -9,11 +9,11 @@ use ebb_core::{
     stat::Stat,
 };
 
-/// One service's reports.
+/// The reports of one service.
 #[derive(Debug)]
 pub struct Reporter {
     stats: RequestStats,
-    /// Already told at once, to be left out of the next report.
+    /// Already reported at once, and left out of the next report.
     told: f64,
     speaking: bool,
     /// Requests that gave up since the last report because no pod answered.
@@ -21,17 +21,17 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Nothing in flight, nothing to tell.
+    /// Creates a reporter with nothing in flight.
     pub const fn new(now: Tick) -> Self {
         Self { stats: RequestStats::new(now), told: 0.0, speaking: false, unanswered: 0 }
     }
 
-    /// Requests in flight.
+    /// Returns the requests in flight.
     pub const fn in_flight(&self) -> f64 {
         self.stats.in_flight()
     }
 
-    /// A request came. The first after silence is to be told at once: the answer is what to say.
+    /// Records the start of a request. Returns a report to be sent at once if it is the first after silence.
     pub fn begin(&mut self, now: Tick) -> Option<Stat> {
         if self.speaking {
             self.stats.begin(now, Origin::Direct);
@@ -44,23 +44,23 @@ impl Reporter {
         Some(stat(1.0, 1.0))
     }
 
-    /// A request ended.
+    /// Records the end of a request.
     pub fn end(&mut self, now: Tick) {
         self.stats.end(now, Origin::Direct);
     }
 
-    /// A request gave up because no pod answered. As it is still in flight, a report follows.
+    /// Records that a request gave up because no pod answered. It is still in flight, so a report follows.
     pub const fn gave_up(&mut self) {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// How many gave up since this was last asked.
+    /// Returns how many requests gave up since the last call.
     pub const fn take_unanswered(&mut self) -> u32 {
         std::mem::replace(&mut self.unanswered, 0)
     }
 
-    /// The report of the time since the last one. The second value tells whether there will be another:
-    /// after a report of nothing the service falls silent.
+    /// Returns the report since the last one, and whether another will follow: after an empty report the
+    /// service falls silent.
     pub fn report(&mut self, now: Tick) -> (Stat, bool) {
         let report = self.stats.report(now);
         let told = std::mem::take(&mut self.told);
@@ -70,15 +70,15 @@ impl Reporter {
         (stat, self.speaking)
     }
 
-    /// What to say to an autoscaler that comes while others listen: all that is in flight, as one second of it. For the
-    /// others nothing begins anew; for the new one this second counts twice at worst, which is better than not at all.
+    /// Returns the report for an autoscaler that joins others: everything in flight, as one second of it. The
+    /// period of the others does not restart; at worst this second counts twice for the new one.
     pub fn so_far(&self) -> Option<Stat> {
         self.speaking.then(|| stat(self.stats.in_flight(), self.stats.in_flight()))
     }
 
-    /// What to say to an autoscaler that heard nothing yet: all that is in flight, as one second of it. The
-    /// next report begins here, so that nothing is told twice and a silence is not averaged. Who gave up meanwhile says
-    /// nothing of the pods that there are now.
+    /// Returns the report for an autoscaler that has no report yet: everything in flight, as one second of
+    /// it. The next period begins here, so that nothing is reported twice and silence is not averaged in.
+    /// Requests that gave up meanwhile are dropped: they say nothing about the current pods.
     pub fn catch_up(&mut self, now: Tick) -> Option<Stat> {
         if !self.speaking {
             return None;

@@ -23,10 +23,10 @@ use crate::{
     table::ServiceTable,
 };
 
-/// First requests that may wait to be told; each is told again with the report of its second.
+/// The number of first requests that may wait to be reported; each is also part of its second's report.
 const POKE_CAPACITY: usize = 4096;
 
-/// An activator, running until it is drained or dropped.
+/// A running activator, until it is drained or dropped.
 #[derive(Debug)]
 pub struct Activator {
     services: Arc<ServiceTable>,
@@ -36,13 +36,13 @@ pub struct Activator {
 }
 
 impl Activator {
-    /// Begins to serve. Its services' ports are bound as the autoscaler names them.
+    /// Starts serving. Ports of services are bound as the autoscaler names them.
     ///
-    /// `observer` is told of the first held request of each pod.
+    /// `observer` is called for the first held request of each pod.
     ///
     /// # Errors
     ///
-    /// If the port for metrics or the gateway's cannot be bound.
+    /// Returns an error if the metrics port or a gateway port cannot be bound.
     pub async fn start(
         config: &Config,
         clock: WallClock,
@@ -89,39 +89,40 @@ impl Activator {
         Ok(Self { services, gateway, beside, tasks })
     }
 
-    /// Where the gateway speaks HTTP; `None` if there is none.
+    /// Returns the address of the gateway for HTTP; `None` if there is no gateway.
     pub fn gateway(&self) -> Option<SocketAddr> {
         self.gateway.as_ref().map(|opened| opened.http)
     }
 
-    /// Where the gateway speaks HTTP over TLS; `None` if it does not.
+    /// Returns the address of the gateway for HTTP over TLS; `None` if there is none.
     pub fn tls_gateway(&self) -> Option<SocketAddr> {
         self.gateway.as_ref()?.https
     }
 
-    /// Resolves once the gateway knows all hosts that there are; at once if there is no gateway.
+    /// Resolves once the gateway knows all hosts; at once if there is no gateway.
     pub async fn knows_all_hosts(&self) {
         if let Some(Opened { gateway, .. }) = &self.gateway {
             gateway.completed().await;
         }
     }
 
-    /// How busy `service` is here; `None` if it is not answered for.
+    /// Returns the load of `service` here; `None` if this activator does not serve it.
     pub fn load(&self, service: &ServiceKey) -> Option<Load> {
         self.services.load(service)
     }
 
-    /// Resolves if what hears of services and pods has failed, which is a bug: nothing new would be learned any more. The
-    /// program is to drain, and to be started anew.
+    /// Resolves if the task that follows services and pods has failed, which is a bug: the activator would
+    /// learn nothing new. The program should drain and be restarted.
     pub async fn ended(&mut self) {
         if let Some(Err(error)) = self.tasks.join_next().await {
             tracing::error!(%error, "the activator has failed");
         }
     }
 
-    /// Leaves without losing a request, within `plan`'s limit; answers how many connections were cut.
+    /// Drains without losing a request, within `plan`'s limit. Returns the number of connections that were
+    /// cut.
     ///
-    /// The links stay open until the end: who is held is waiting for what comes down on them.
+    /// The links stay open until the end, because held requests wait for pods that they announce.
     pub async fn drain(mut self, plan: Quiet) -> usize {
         let cut = self.services.drain(plan).await;
         self.beside.abort();
@@ -130,7 +131,7 @@ impl Activator {
     }
 }
 
-/// Whoever did not drain it wants it to end at once, connections included.
+/// Ends at once and cuts all connections, unless the activator was drained.
 impl Drop for Activator {
     fn drop(&mut self) {
         self.services.abort();
@@ -138,7 +139,7 @@ impl Drop for Activator {
     }
 }
 
-/// The gateway, and where its ports are.
+/// The gateway and the addresses of its ports.
 #[derive(Debug)]
 struct Opened {
     gateway: Arc<Gateway>,
@@ -165,9 +166,9 @@ impl Opened {
     }
 }
 
-/// Answers `/metrics`, `/healthz` and `/readyz`. Health is the process's own: an autoscaler that is away must not have
-/// the activators restarted, with all that they hold. A gateway is ready once it knows all hosts, and stays so: one that
-/// took requests before would answer 404.
+/// Serves `/metrics`, `/healthz` and `/readyz`. Health covers only this process: the loss of an autoscaler
+/// must not restart activators with all that they hold. A gateway becomes ready once it knows all hosts, and
+/// stays ready; before, it would answer 404.
 #[derive(Debug)]
 struct Observe {
     shared: Arc<Common>,

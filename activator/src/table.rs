@@ -1,4 +1,4 @@
-//! The table of services and routes: what the autoscaler says there is, made so.
+//! The table of services and routes: applies what the autoscaler sends.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,7 +27,7 @@ use crate::{
     service::{Common, Load, Service},
 };
 
-/// A service that is gone leaves like any server; its clients are elsewhere already.
+/// How a removed service drains. Its clients have already moved elsewhere.
 const GONE: Quiet = Quiet { quiet: Duration::from_secs(1), limit: Duration::from_secs(30) };
 
 /// The services of one activator.
@@ -40,7 +40,7 @@ pub(crate) struct ServiceTable {
     departing: Mutex<Departing>,
 }
 
-/// What is gone and finishes what it has.
+/// Removed services and routes that are still draining.
 #[derive(Debug, Default)]
 struct Departing {
     all: Vec<Weak<Kind>>,
@@ -50,7 +50,7 @@ struct Departing {
 #[derive(Debug, Default)]
 struct Table {
     served: HashMap<ServiceKey, Served>,
-    /// Who leaves goes on hearing of the pods that its held requests wait for, and takes no new service.
+    /// A draining activator still follows the pods of its held requests, but takes no new services.
     leaving: bool,
 }
 
@@ -67,12 +67,12 @@ impl ServiceTable {
         Arc::new(Self { shared, address, gateway, table, departing })
     }
 
-    /// Makes the table what `down` says, if its sender leads, and answers which services are answered for. What pods
-    /// announced counts whoever heard it.
+    /// Applies `down`, if its sender leads, and returns the services that are served. Announcements of pods
+    /// are applied from any sender.
     pub(crate) async fn apply(&self, down: Down) -> Vec<Listening> {
         let listening = if down.is_of_the_leader() { self.obey(&down).await } else { Vec::new() };
         for announced in &down.announced {
-            // Of a service that is not known here the leader will tell.
+            // A service that is not known here will come with the leader's table.
             if let (Some(service), Some(pod)) = (self.find(&announced.service()), &announced.pod) {
                 service.announced(pod, announced.draining);
             }
@@ -97,7 +97,7 @@ impl ServiceTable {
         if !gone.is_empty() || !listening.is_empty() {
             self.find_again();
         }
-        // After the services between which they choose.
+        // After the services that they choose between.
         for entry in &down.routes {
             listening.extend(self.put_route(entry).await);
         }
@@ -111,17 +111,17 @@ impl ServiceTable {
         listening
     }
 
-    /// The service or the route of that key; `None` if neither is known here.
+    /// Returns the service or route with that key; `None` if it is not known here.
     fn kind(&self, key: &ServiceKey) -> Option<Arc<Kind>> {
         self.table.lock().served.get(key).map(|served| served.kind.clone())
     }
 
-    /// The service of that key; `None` if it is not known here.
+    /// Returns the service with that key; `None` if it is not known here.
     fn find(&self, key: &ServiceKey) -> Option<Arc<Service>> {
         self.kind(key)?.service().cloned()
     }
 
-    /// Services have come or gone: routes look for their own.
+    /// Has all routes look up their targets again.
     fn find_again(&self) {
         let routes: Vec<Arc<Route>> = {
             let table = self.table.lock();
@@ -132,8 +132,8 @@ impl ServiceTable {
         }
     }
 
-    /// Tries again the ports that could not be had, and answers those that now could. Whoever applies tables calls
-    /// this, so that no table changes meanwhile.
+    /// Tries again to bind the ports that could not be bound, and returns those that now are. The caller also
+    /// applies tables, so no table changes meanwhile.
     pub(crate) async fn retry(&self) -> Vec<Listening> {
         let unbound: Vec<(Arc<Kind>, u32)> = {
             let table = self.table.lock();
@@ -142,7 +142,7 @@ impl ServiceTable {
         };
         let mut listening = Vec::new();
         for (kind, port) in unbound {
-            // Why not was told when it was first tried.
+            // The error was logged at the first attempt.
             let Ok((port, accepting)) = self.accept(&kind, port).await else { continue };
             let mut table = self.table.lock();
             if table.leaving {
@@ -157,18 +157,18 @@ impl ServiceTable {
         listening
     }
 
-    /// Whether there is a port that could not be had.
+    /// Returns whether a port could not be bound.
     pub(crate) fn lacks_ports(&self) -> bool {
         let table = self.table.lock();
         !table.leaving && table.served.values().any(|served| served.accepting.is_err())
     }
 
-    /// What is answered for now.
+    /// Returns all services that are served now.
     pub(crate) fn listening(&self) -> Vec<Listening> {
         self.table.lock().served.values().map(|served| served.listening.clone()).collect()
     }
 
-    /// How busy `key` is here.
+    /// Returns the load of `key` here.
     pub(crate) fn load(&self, key: &ServiceKey) -> Option<Load> {
         self.find(key).map(|service| service.load())
     }
@@ -193,17 +193,17 @@ impl ServiceTable {
         self.replace(&key, entry.port, route).await
     }
 
-    /// What is there under `key`, if `port` asks for no other port than it has.
+    /// Returns what is served under `key`, if `port` requires no other port.
     fn kept(&self, key: &ServiceKey, port: u32) -> Option<Arc<Kind>> {
         let table = self.table.lock();
         let Served { kind, listening, accepting } = table.served.get(key)?;
-        // One that is asked for by its number and could not be had is tried again by itself.
+        // A fixed port that could not be bound is retried separately.
         let same_port = if port == 0 { accepting.is_ok() } else { port == listening.port };
         (same_port || table.leaving).then(|| kind.clone())
     }
 
-    /// Answers for what `new` makes on `port`, in the place of whatever was there under `key`. Who leaves takes nothing
-    /// new.
+    /// Serves what `new` creates on `port`, in place of whatever was under `key`. A draining activator takes
+    /// nothing new.
     async fn replace(&self, key: &ServiceKey, port: u32, new: impl FnOnce() -> Kind) -> Option<Listening> {
         if self.table.lock().leaving {
             return None;
@@ -231,7 +231,7 @@ impl ServiceTable {
         Served { kind, listening: Listening { namespace, name, port, error }, accepting }
     }
 
-    /// Takes requests for `kind` on `port`; answers on which, if that is 0.
+    /// Serves `kind` on `port`, or on any port if that is 0. Returns the port.
     async fn accept(&self, kind: &Kind, port: u32) -> io::Result<(u32, AbortOnDropHandle<()>)> {
         let port = u16::try_from(port).map_err(|_| io::Error::other("no such port"))?;
         let listener = listen(SocketAddr::new(self.address, port)).await?;
@@ -250,7 +250,7 @@ impl ServiceTable {
         Ok((u32::from(port), AbortOnDropHandle::new(accepting)))
     }
 
-    /// Resolves when the port is free for another. What is in flight is finished beside.
+    /// Resolves when the port is free again. Requests in flight drain in the background.
     async fn remove(&self, key: &ServiceKey) {
         let removed = self.table.lock().served.remove(key);
         let Some(Served { kind, accepting, .. }) = removed else { return };
@@ -258,11 +258,11 @@ impl ServiceTable {
         kind.leave();
         if let Ok(accepting) = accepting {
             accepting.abort();
-            // It was told to end, and says so.
+            // The task was told to end.
             let _ = accepting.await;
         }
         let mut departing = self.departing.lock();
-        // Those that have ended are let go of here, so that neither grows.
+        // Entries that have ended are removed here, so that neither list grows.
         departing.all.retain(|gone| gone.strong_count() > 0);
         while departing.drains.try_join_next().is_some() {}
         departing.all.push(Arc::downgrade(&kind));
@@ -274,8 +274,8 @@ impl ServiceTable {
         });
     }
 
-    /// Finishes what is in flight on all ports, the gateway's and those of services that are gone among them, within `plan`;
-    /// answers how many connections were cut.
+    /// Drains all ports, including the gateway's and those of removed services, within `plan`. Returns the
+    /// number of connections that were cut.
     pub(crate) async fn drain(&self, plan: Quiet) -> usize {
         self.table.lock().leaving = true;
         let all = self.all();
@@ -285,14 +285,15 @@ impl ServiceTable {
             drains.spawn(async move { drain.run(plan).await.err().unwrap_or_default().connections });
         }
         let cut = drains.join_all().await.into_iter().sum();
-        // Not before: what comes in by a route or by the gateway waits for the pods of a service that is quiet itself.
+        // Not before: a request through a route or the gateway may wait for pods of a service whose own port
+        // is quiet.
         for kind in all {
             kind.close();
         }
         cut
     }
 
-    /// Ends at once; connections are cut.
+    /// Ends at once, and cuts all connections.
     pub(crate) fn abort(&self) {
         self.table.lock().leaving = true;
         if let Some(gateway) = &self.gateway {

@@ -1,4 +1,4 @@
-//! The rules that Ebb shares with the reference: what either refuses. Ebb's own come on top, in `strict`.
+//! The rules that Ebb shares with the reference: what both refuse. Ebb's additional rules are in `strict`.
 
 use super::{
     annotations::{Annotations, value_of},
@@ -10,18 +10,18 @@ use super::{
     syntax::Unreadable,
 };
 
-/// Classes that end so are the reference's own; any other is some third party's.
+/// Classes with this suffix are the reference's own; any other belongs to a third party.
 const OWN_CLASS_SUFFIX: &str = ".knative.dev";
-/// Shortest stable window: three reports at least, whatever is lost.
+/// The shortest stable window: at least three reports, whatever is lost.
 pub(super) const MIN_WINDOW: GoDuration = GoDuration::from_secs(6);
-/// Longest stable window, delay and retention.
+/// The longest stable window, delay and retention.
 pub(super) const MAX_DURATION: GoDuration = GoDuration::from_secs(3600);
-/// Least target, in units of the metric; below it, one request would ask for more than 100 pods.
+/// The least target, in units of the metric; below it, one request would ask for more than 100 pods.
 pub(super) const MIN_TARGET: f64 = 0.01;
-/// Range of the panic threshold, in percent.
+/// The range of the panic threshold, in percent.
 pub(super) const PANIC_THRESHOLD: (f64, f64) = (110.0, 1000.0);
 
-/// Everything that both refuse.
+/// Returns all faults by the shared rules.
 pub(super) fn faults(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Vec<Fault> {
     let mut faults = Vec::new();
     faults.extend(class(annotations));
@@ -52,13 +52,13 @@ fn metric(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Option<F
     refused.then(|| metric.fault(FaultKind::Invalid, "is not a metric to scale by", "concurrency or rps"))
 }
 
-/// The reference looks at the algorithm only where the class is spelled out.
+/// The reference checks the algorithm only if the class is annotated.
 fn aggregation_of_explicit_class(annotations: &Annotations<'_>) -> Option<Fault> {
     let class = annotations.class.as_ref()?;
     if class.text == KPA_CLASS { aggregation(annotations) } else { None }
 }
 
-/// The fault of an unknown aggregation algorithm.
+/// Returns the fault of an unknown aggregation algorithm.
 pub(super) fn aggregation(annotations: &Annotations<'_>) -> Option<Fault> {
     let algorithm = annotations.aggregation.as_ref()?;
     let is_known = ["", "linear", "weighted-exponential", "weightedExponential"].contains(&algorithm.text);
@@ -97,7 +97,7 @@ fn not_a_scale(scale: &Reading<'_, i32>) -> Option<Fault> {
     }
 }
 
-/// A bound as the rules for two bounds see it: one that is itself refused counts as zero.
+/// Returns a bound for comparison with another; an invalid bound counts as zero.
 fn scale_or_zero(scale: Option<&Reading<'_, i32>>) -> i32 {
     value_of(scale).unwrap_or(0).max(0)
 }

@@ -4,7 +4,7 @@ use super::{
     reading::{Reading, Texts},
 };
 
-/// The annotations that Ebb shares with the reference, each as it was found.
+/// The annotations that Ebb shares with the reference, as they were found.
 #[derive(Debug)]
 pub(super) struct Annotations<'a> {
     pub(super) class: Option<Reading<'a, String>>,
@@ -14,7 +14,7 @@ pub(super) struct Annotations<'a> {
     pub(super) target_burst_capacity: Option<Reading<'a, f64>>,
     pub(super) min_scale: Option<Reading<'a, i32>>,
     pub(super) max_scale: Option<Reading<'a, i32>>,
-    /// Wider than the others: the reference admits 64 bits, and then ignores what has more than 32.
+    /// Wider than the others: the reference accepts 64 bits, and then ignores values of more than 32.
     pub(super) initial_scale: Option<Reading<'a, i64>>,
     pub(super) activation_scale: Option<Reading<'a, i32>>,
     pub(super) window: Option<Reading<'a, GoDuration>>,
@@ -27,7 +27,7 @@ pub(super) struct Annotations<'a> {
 }
 
 impl<'a> Annotations<'a> {
-    /// Reads every annotation that is present.
+    /// Reads all annotations that are present.
     pub(super) fn read(texts: &'a Texts) -> Self {
         Self {
             class: Reading::find(texts, &keys::CLASS),
@@ -49,18 +49,18 @@ impl<'a> Annotations<'a> {
         }
     }
 
-    /// The class that the service has: its annotation's, or the cluster's.
+    /// Returns the class of the service: its annotation's, or the cluster's.
     pub(super) fn class_or<'b>(&'b self, of_cluster: &'b str) -> &'b str {
         text_of(self.class.as_ref()).unwrap_or(of_cluster)
     }
 }
 
-/// The value of a setting; one that does not parse counts as absent.
+/// Returns the value of a setting; one that does not parse counts as absent.
 pub(super) fn value_of<T: Copy>(reading: Option<&Reading<'_, T>>) -> Option<T> {
     reading.and_then(|reading| reading.value.ok())
 }
 
-/// The text of a setting.
+/// Returns the text of a setting.
 pub(super) fn text_of<'a>(reading: Option<&Reading<'a, String>>) -> Option<&'a str> {
     reading.map(|reading| reading.text)
 }

@@ -1,4 +1,4 @@
-//! What a Service is bound to: the object that is scaled, and what Ebb wrote down about it.
+//! What a Service is bound to: its scale target, and what Ebb recorded in annotations.
 
 use std::{fmt, num::NonZeroU16, str::FromStr};
 
@@ -9,40 +9,40 @@ use super::{
     syntax::{Syntax, Unreadable},
 };
 
-/// Longest name of a Kubernetes object, in bytes.
+/// The longest name of a Kubernetes object, in bytes.
 const MAX_NAME: usize = 253;
-/// Longest name of a kind, in bytes.
+/// The longest name of a kind, in bytes.
 const MAX_KIND: usize = 63;
 
-/// The annotations that tie a Service to its pods.
+/// The annotations that bind a Service to its pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
-    /// What is scaled; `None` where no annotation says so.
+    /// The object that is scaled; `None` if no annotation names one.
     pub scale_target: Option<ScaleTarget>,
-    /// The Service's own selector, as Ebb wrote it down.
+    /// The Service's own selector, as Ebb recorded it.
     pub selector: Option<String>,
-    /// The port at which the activators know the Service.
+    /// The port on which activators serve the Service.
     pub activator_port: Option<NonZeroU16>,
-    /// Which of the Service's ports is Ebb's, by name or number; `None`: its first HTTP port.
+    /// The Service's port that Ebb takes over, by name or number; `None` means its first HTTP port.
     pub port: Option<String>,
     /// How pods get their queue-proxy.
     pub sidecar: Sidecar,
     /// Whether pods that do not say get a service-account token; `None` leaves it to the cluster.
     pub mount_token: Option<bool>,
-    /// Whether pods from before the annotation are replaced.
+    /// Whether pods older than the annotation are replaced.
     pub restart: bool,
 }
 
 /// How pods get their queue-proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sidecar {
-    /// As their last ordinary container: the quickest start.
+    /// As the last ordinary container, which starts fastest.
     #[default]
     Ordinary,
-    /// As a native sidecar, which starts before the app and ends after it, and costs each cold start the
-    /// kubelet's next look at the pod.
+    /// As a native sidecar, which starts before the app and ends after it. Each cold start then waits for the
+    /// kubelet's next sync of the pod.
     Native,
-    /// Not at all: activators count, and pass requests straight to the pods.
+    /// No queue-proxy: activators count requests and send them directly to the pods.
     None,
 }
 
@@ -93,7 +93,7 @@ impl Syntax for ScaleTarget {
     }
 }
 
-/// Reads the binding, and adds what is wrong with it to `faults`.
+/// Reads the binding, and adds its faults to `faults`.
 pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Binding {
     let scale_target: Option<Reading<'_, ScaleTarget>> = Reading::find(texts, &keys::SCALE_TARGET);
     let activator_port: Option<Reading<'_, i32>> = Reading::find(texts, &keys::ACTIVATOR_PORT);
@@ -132,14 +132,14 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Binding {
     }
 }
 
-/// Whether `kind` is written as kinds are: `CamelCase`, of letters and digits.
+/// Returns whether `kind` is `CamelCase`, of letters and digits.
 fn is_kind(kind: &str) -> bool {
     kind.len() <= MAX_KIND
         && kind.starts_with(|c: char| c.is_ascii_uppercase())
         && kind.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// Whether `name` is an RFC 1123 subdomain, as names of most objects are.
+/// Returns whether `name` is an RFC 1123 subdomain, as most object names are.
 pub(super) fn is_object_name(name: &str) -> bool {
     let is_alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     name.len() <= MAX_NAME

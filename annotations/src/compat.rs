@@ -1,5 +1,5 @@
-//! The reference's own answers, fault by fault and value by value, from the same code: for the conformance
-//! tests, and for whoever moves a cluster to Ebb and wants to know what is different.
+//! The reference's own faults and values, computed by the same code. For the conformance tests, and for users
+//! who migrate a cluster to Ebb and want to see the differences.
 
 use std::num::NonZeroU32;
 
@@ -7,13 +7,14 @@ use super::{
     ClusterDefaults, Effective, Fault, Reachability, admission, annotations::Annotations, reading::Texts,
 };
 
-/// What the reference's admission would refuse.
+/// Returns the faults that the reference's admission would report.
 pub fn faults(annotations: &Texts, defaults: &ClusterDefaults) -> Vec<Fault> {
     admission::faults(&Annotations::read(annotations), defaults)
 }
 
-/// What the reference would act by, even where its admission refuses. `container_concurrency` is the most
-/// requests that a pod executes at once (`None`: unlimited), a field of the reference's revisions.
+/// Returns the values that the reference would use, even if its admission refuses them.
+/// `container_concurrency` is the most requests that a pod executes at once (`None`: unlimited), a field of
+/// the reference's revisions.
 pub fn effective(
     annotations: &Texts,
     defaults: &ClusterDefaults,
@@ -23,11 +24,11 @@ pub fn effective(
     Effective::resolve(&Annotations::read(annotations), defaults, container_concurrency, reachability)
 }
 
-/// The cluster's settings as the reference accepts them.
+/// Reads the cluster's settings by the reference's rules.
 ///
 /// # Errors
 ///
-/// What the reference would refuse.
+/// Returns the faults that the reference would report.
 pub fn defaults(map: &Texts) -> Result<ClusterDefaults, Vec<Fault>> {
     let (defaults, faults) = ClusterDefaults::read(map);
     if faults.is_empty() { Ok(defaults) } else { Err(faults) }

@@ -32,7 +32,7 @@ const POD_RETENTION: Key = Key::new("scale-to-zero-pod-retention-period");
 const SCALE_DOWN_DELAY: Key = Key::new("scale-down-delay");
 const PROGRESS_DEADLINE: Key = Key::new("progress-deadline");
 
-/// The settings that a service has no annotation for.
+/// The cluster settings that have no annotation.
 pub(super) const CLUSTER_ONLY: [Key; 9] = [
     UTILIZATION,
     TOTAL,
@@ -47,50 +47,50 @@ pub(super) const CLUSTER_ONLY: [Key; 9] = [
 
 /// The cluster's defaults and limits: the reference's map `config-autoscaler`, typed.
 ///
-/// One key comes from elsewhere: `progress-deadline`, which the reference keeps in `config-deployment`.
+/// The key `progress-deadline` comes from the reference's `config-deployment`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterDefaults {
-    /// `enable-scale-to-zero`: whether zero is allowed at all.
+    /// `enable-scale-to-zero`: whether scale to zero is allowed.
     pub scale_to_zero: bool,
-    /// `pod-autoscaler-class`: who scales services that do not say.
+    /// `pod-autoscaler-class`: the class of services without an annotation.
     pub class: String,
     /// `container-concurrency-target-percentage`, as a fraction: the share of the total to aim at.
     pub utilization: f64,
-    /// `container-concurrency-target-default`: what a pod of unlimited concurrency can take, in requests.
+    /// `container-concurrency-target-default`: the requests that a pod of unlimited concurrency can take.
     pub total: f64,
-    /// `requests-per-second-target-default`: what a pod can take, in requests per second.
+    /// `requests-per-second-target-default`: the requests per second that a pod can take.
     pub rps_total: f64,
-    /// `target-burst-capacity`: spare requests wanted.
+    /// `target-burst-capacity`: the spare requests wanted.
     pub target_burst_capacity: TargetBurstCapacity,
-    /// `activator-capacity`: requests in flight that one activator is budgeted for.
+    /// `activator-capacity`: the requests in flight that one activator is budgeted for.
     pub activator_capacity: f64,
-    /// `allow-zero-initial-scale`: whether a service may begin with no pod.
+    /// `allow-zero-initial-scale`: whether a service may start with no pod.
     pub allow_zero_initial_scale: bool,
-    /// `initial-scale`: pods at creation.
+    /// `initial-scale`: the pods at creation.
     pub initial_scale: u32,
-    /// `min-scale`: least pods.
+    /// `min-scale`: the least pods.
     pub min_scale: u32,
-    /// `max-scale`: most pods; `None` is unlimited.
+    /// `max-scale`: the most pods; `None` is unlimited.
     pub max_scale: Option<NonZeroU32>,
-    /// `max-scale-limit`: the largest `max-scale` that a service may ask for; `None` is unlimited.
+    /// `max-scale-limit`: the largest `max-scale` that a service may set; `None` is unlimited.
     pub max_scale_limit: Option<NonZeroU32>,
-    /// `max-scale-up-rate`: most growth in one decision, as a ratio of ready pods.
+    /// `max-scale-up-rate`: the most growth in one decision, as a ratio of ready pods.
     pub max_scale_up_rate: f64,
-    /// `max-scale-down-rate`: most shrinking in one decision, as a ratio of ready pods.
+    /// `max-scale-down-rate`: the most shrinking in one decision, as a ratio of ready pods.
     pub max_scale_down_rate: f64,
     /// `stable-window`.
     pub stable_window: Duration,
-    /// `panic-window-percentage`: the panic window in percent of the stable one.
+    /// `panic-window-percentage`: the panic window in percent of the stable window.
     pub panic_window_percentage: f64,
-    /// `panic-threshold-percentage`: wanted pods in percent of ready ones that start a panic.
+    /// `panic-threshold-percentage`: the wanted pods, in percent of ready ones, that start a panic.
     pub panic_threshold_percentage: f64,
-    /// `scale-to-zero-grace-period`: time for the network to move before the last pod goes.
+    /// `scale-to-zero-grace-period`: the time for the network to change before the last pod goes.
     pub scale_to_zero_grace_period: Duration,
     /// `scale-to-zero-pod-retention-period`: how long the last pod stays.
     pub pod_retention_period: Duration,
     /// `scale-down-delay`: how long a decrease waits.
     pub scale_down_delay: Duration,
-    /// `progress-deadline`: how long a scale target may take to make progress.
+    /// `progress-deadline`: the time within which a scale target must make progress.
     pub progress_deadline: Duration,
 }
 
@@ -123,12 +123,12 @@ impl Default for ClusterDefaults {
 }
 
 impl ClusterDefaults {
-    /// Reads the cluster's settings. Keys that are absent have their defaults; unknown keys are ignored,
-    /// since the map comes with an `_example`.
+    /// Reads the cluster's settings. Absent keys have their defaults. Unknown keys are ignored, because the
+    /// map comes with an `_example`.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the map, at once.
+    /// Returns all faults of the map at once.
     pub fn from_map(map: &Texts) -> Result<Self, Vec<Fault>> {
         let (defaults, mut faults) = Self::read(map);
         for fault in defaults.strict_faults(map) {
@@ -139,8 +139,8 @@ impl ClusterDefaults {
         if faults.is_empty() { Ok(defaults) } else { Err(faults) }
     }
 
-    /// Reads the map by the rules that Ebb shares with the reference. Where there are faults, the value is
-    /// of use to look for more of them only.
+    /// Reads the map by the rules that Ebb shares with the reference. If there are faults, the value is only
+    /// good for finding more of them.
     pub(super) fn read(map: &Texts) -> (Self, Vec<Fault>) {
         let mut settings = Settings { map, faults: Vec::new() };
         let mut defaults = Self::default();
@@ -192,7 +192,7 @@ impl ClusterDefaults {
         });
     }
 
-    /// Settings that are good on their own and not together.
+    /// Returns the faults of settings that contradict each other.
     fn contradictions(&self, map: &Texts) -> impl Iterator<Item = Fault> {
         let limit = self.max_scale_limit.map_or(u32::MAX, NonZeroU32::get);
         let least_max = u32::from(self.max_scale_limit.is_some());
@@ -220,7 +220,7 @@ impl ClusterDefaults {
         .flatten()
     }
 
-    /// What Ebb refuses beyond the reference: here the same ranges hold as for annotations.
+    /// Returns the faults that only Ebb reports, by the same ranges as for annotations.
     fn strict_faults(&self, map: &Texts) -> impl Iterator<Item = Fault> {
         let floats = [
             UTILIZATION,

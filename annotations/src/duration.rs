@@ -2,13 +2,13 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use super::syntax::{Syntax, Unreadable, split_sign, split_while};
 
-/// A signed duration in nanoseconds, written as the reference writes them: `90s`, `1m30s`, `1.5h`, `-5s`.
+/// A signed duration in nanoseconds, in the reference's notation: `90s`, `1m30s`, `1.5h`, `-5s`.
 ///
-/// Kept apart from [`Duration`] because the reference reads and passes on negative ones.
+/// It is separate from [`Duration`] because the reference accepts negative durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(i64);
 
-/// Units from the longest to the shortest, in nanoseconds; in this order they are printed.
+/// Units from the longest to the shortest, in nanoseconds; they are printed in this order.
 const UNITS: [(&str, u64); 6] = [
     ("h", 3_600_000_000_000),
     ("m", 60_000_000_000),
@@ -19,41 +19,41 @@ const UNITS: [(&str, u64); 6] = [
 ];
 /// Other spellings of `us`: with the micro sign, and with a Greek mu.
 const MICROSECONDS: [&str; 2] = ["\u{b5}s", "\u{3bc}s"];
-/// Digits of a fraction that are looked at; the next one would be worth less than a millionth of a nanosecond.
+/// The digits of a fraction that are read; the next one would be worth less than a millionth of a nanosecond.
 const FRACTION_DIGITS: usize = 18;
 
 impl GoDuration {
-    /// No time.
+    /// The zero duration.
     pub const ZERO: Self = Self(0);
 
-    /// So many nanoseconds.
+    /// Creates a duration from nanoseconds.
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// So many seconds; stays at the largest representable duration.
+    /// Creates a duration from seconds, saturating at the largest one.
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1_000_000_000))
     }
 
-    /// Nanoseconds.
+    /// Returns the nanoseconds.
     pub const fn as_nanos(self) -> i64 {
         self.0
     }
 
-    /// Whether there is no fraction of a second.
+    /// Returns whether there is no fraction of a second.
     pub const fn is_whole_seconds(self) -> bool {
         self.0 % 1_000_000_000 == 0
     }
 
-    /// The unsigned duration; a negative one becomes zero.
+    /// Returns the unsigned duration; a negative one becomes zero.
     pub const fn to_std(self) -> Duration {
         if self.0 < 0 { Duration::ZERO } else { Duration::from_nanos(self.0.unsigned_abs()) }
     }
 }
 
 impl From<Duration> for GoDuration {
-    /// Stays at the largest representable duration, some 292 years.
+    /// Saturates at the largest duration, some 292 years.
     fn from(duration: Duration) -> Self {
         Self(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
     }
@@ -81,8 +81,8 @@ impl fmt::Display for GoDuration {
 impl FromStr for GoDuration {
     type Err = Unreadable;
 
-    /// An optional sign, then `0`, or one or more of number and unit (`h`, `m`, `s`, `ms`, `us`, `ns`).
-    /// A fraction of a nanosecond is cut off.
+    /// Parses an optional sign, then `0`, or one or more pairs of number and unit (`h`, `m`, `s`, `ms`, `us`,
+    /// `ns`). Fractions of a nanosecond are cut off.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (negative, unsigned) = split_sign(text);
         if unsigned == "0" {
@@ -111,7 +111,7 @@ impl Syntax for GoDuration {
     }
 }
 
-/// The nanoseconds of the first number and unit of `text`, and what follows them.
+/// Returns the nanoseconds of the first number and unit of `text`, and the rest.
 fn component(text: &str) -> Result<(i128, &str), Unreadable> {
     let is_digit = |c: char| c.is_ascii_digit();
     let (whole, rest) = split_while(text, is_digit);
@@ -129,7 +129,7 @@ fn component(text: &str) -> Result<(i128, &str), Unreadable> {
     Ok((nanos, rest))
 }
 
-/// The number that `digits` stand for; stays at the largest.
+/// Returns the value of `digits`, saturating at the largest.
 fn decimal(digits: &str) -> i128 {
     digits.bytes().fold(0, |n: i128, digit| n.saturating_mul(10).saturating_add(i128::from(digit - b'0')))
 }

@@ -1,4 +1,4 @@
-//! What the settings come to: annotations over the cluster's defaults, before anything is judged.
+//! The settings in effect: annotations over the cluster's defaults, before any check.
 
 use std::num::NonZeroU32;
 
@@ -13,47 +13,47 @@ use super::{
 
 /// The share of an `rps` target to aim at; the reference has no setting for it.
 pub(super) const RPS_UTILIZATION: f64 = 0.7;
-/// Shortest panic window.
+/// The shortest panic window.
 const MIN_PANIC_WINDOW: GoDuration = GoDuration::from_secs(1);
 
 /// Whether clients can reach a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reachability {
-    /// They can, or nobody knows that they cannot.
+    /// They can, or it is not known.
     #[default]
     Reachable,
     /// They cannot: lower bounds, retention and delays are off.
     Unreachable,
 }
 
-/// The values in effect, as wide as the reference holds them: it goes on with values that its admission
-/// refuses, so that bounds may be negative and floats not finite here. Of accepted annotations Ebb makes a
+/// The values in effect, as wide as the reference holds them. The reference goes on with values that its
+/// admission refuses, so bounds may be negative and floats not finite. Ebb turns accepted annotations into a
 /// [`ScalingSpec`](super::ScalingSpec).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effective {
-    /// Who scales; the reference's default where no annotation says so.
+    /// The class; the reference's default if no annotation sets it.
     pub class: String,
-    /// What is averaged; not always one of ours.
+    /// The metric's name, which may be unknown to Ebb.
     pub metric: String,
-    /// Wanted per pod, in units of the metric.
+    /// The target per pod, in units of the metric.
     pub target: f64,
     /// What one pod can take, in units of the metric.
     pub total: f64,
-    /// Spare requests wanted.
+    /// The spare requests wanted.
     pub target_burst_capacity: TargetBurstCapacity,
-    /// Least pods.
+    /// The least pods.
     pub min_scale: i64,
-    /// Most pods; 0 is unlimited.
+    /// The most pods; 0 is unlimited.
     pub max_scale: i64,
-    /// Pods at creation.
+    /// The pods at creation.
     pub initial_scale: i64,
-    /// Least pods whenever any are wanted; 0 is off.
+    /// The least pods if any are wanted; 0 is off.
     pub activation_scale: i64,
     /// The stable window.
     pub stable_window: GoDuration,
-    /// The panic window; `None` where it would overflow.
+    /// The panic window; `None` if it would overflow.
     pub panic_window: Option<GoDuration>,
-    /// Ratio of wanted to ready pods that starts a panic.
+    /// The ratio of wanted to ready pods that starts a panic.
     pub panic_threshold: f64,
     /// How the windows weigh their seconds.
     pub aggregation: Aggregation,
@@ -61,7 +61,7 @@ pub struct Effective {
     pub scale_down_delay: GoDuration,
     /// How long the last pod stays.
     pub pod_retention_period: GoDuration,
-    /// How long a scale target may take to make progress.
+    /// The time within which a scale target must make progress.
     pub progress_deadline: GoDuration,
     /// Whether clients can reach the service.
     pub reachability: Reachability,
@@ -109,12 +109,12 @@ impl Effective {
         }
     }
 
-    /// Ready pods required to call the service active, until it first was.
+    /// Returns the ready pods that make the service active for the first time.
     pub fn first_active_threshold(&self) -> i64 {
         self.min_scale.max(self.initial_scale)
     }
 
-    /// Ready pods required to call the service active, after it first was.
+    /// Returns the ready pods that make the service active later.
     pub fn active_threshold(&self) -> i64 {
         self.min_scale.max(1)
     }
@@ -128,7 +128,7 @@ fn default_metric(class: &str) -> &'static str {
     }
 }
 
-/// The target and the total (`spec/annotations.md`, section 6).
+/// Returns the target and the total (`spec/annotations.md`, section 6).
 fn targets(
     annotations: &Annotations<'_>,
     defaults: &ClusterDefaults,
@@ -149,8 +149,8 @@ fn targets(
     (target(annotations, defaults, metric, total), total)
 }
 
-/// What is wanted per pod of which each can take `total`: the share of it that the annotation says, or the
-/// one usual for the metric.
+/// Returns the target per pod if each can take `total`: the share of it that the annotation sets, or the
+/// metric's default.
 pub(super) fn target(
     annotations: &Annotations<'_>,
     defaults: &ClusterDefaults,
@@ -162,12 +162,12 @@ pub(super) fn target(
     larger(MIN_TARGET, total * annotated.map_or(usual, |percentage| percentage / 100.0))
 }
 
-/// The smaller one; not a number if either is not.
+/// Returns the smaller one; NaN if either is.
 fn smaller(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
 }
 
-/// The larger one; not a number if either is not.
+/// Returns the larger one; NaN if either is.
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
@@ -201,7 +201,7 @@ fn pod_retention_period(
     }
 }
 
-/// Unknown algorithms average linearly in the reference.
+/// The reference averages linearly if the algorithm is unknown.
 fn aggregation(algorithm: Option<&str>) -> Aggregation {
     match algorithm {
         Some("weighted-exponential" | "weightedExponential") => Aggregation::WeightedExponential,
@@ -209,7 +209,7 @@ fn aggregation(algorithm: Option<&str>) -> Aggregation {
     }
 }
 
-/// `percentage` of `stable`, to the whole second (halves up), at least a second; `None` on overflow.
+/// Returns `percentage` of `stable`, rounded to whole seconds (halves up), at least one; `None` on overflow.
 fn panic_window(stable: GoDuration, percentage: f64) -> Option<GoDuration> {
     const SECOND: i64 = 1_000_000_000;
     let nanos = stable.as_nanos() as f64 * percentage / 100.0;
@@ -217,7 +217,7 @@ fn panic_window(stable: GoDuration, percentage: f64) -> Option<GoDuration> {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "in range as just seen; a fraction is to be cut off")]
-    let nanos = nanos as i64; // not-a-number becomes 0, and so the shortest window
+    let nanos = nanos as i64; // NaN becomes 0, and so the shortest window
     let rest = nanos % SECOND;
     let rounded = if rest < SECOND / 2 { nanos - rest } else { nanos.saturating_add(SECOND - rest) };
     Some(GoDuration::from_nanos(rounded).max(MIN_PANIC_WINDOW))

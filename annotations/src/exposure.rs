@@ -1,4 +1,4 @@
-//! How a Service is reached through the gateway: `ebb.dev/hosts` and what goes with it.
+//! How the gateway exposes a Service: `ebb.dev/hosts` and related annotations.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,26 @@ use super::{
     reading::{Reading, Texts},
 };
 
-/// Most names that one Service may have.
+/// The most hosts of one Service.
 const MOST_HOSTS: usize = 64;
-/// Longest text of names, in bytes: what the most names take.
+/// The longest list of hosts, in bytes.
 const MAX_TEXT: usize = MOST_HOSTS * 256;
 
-/// What the gateway must know of a Service, whatever is behind it.
+/// What the gateway must know of a Service or a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exposure {
-    /// The names by which clients reach it, each once, in the order in which they are written; without any, the gateway does
-    /// not know the Service.
+    /// The distinct hosts at which clients reach it, in the order in which they are written. If there are
+    /// none, the gateway does not serve the Service.
     pub hosts: Vec<Host>,
-    /// The Secret of type `kubernetes.io/tls` in the Service's namespace that has the certificate of its names; `None`: the
-    /// gateway speaks no TLS for them.
+    /// The Secret of type `kubernetes.io/tls`, in the Service's namespace, with the certificate of its hosts.
+    /// `None` means that the gateway speaks no TLS for them.
     pub tls_secret: Option<String>,
-    /// Whether requests that come without TLS are sent to the same address with it.
+    /// Whether plain HTTP requests are redirected to TLS.
     pub https_redirect: bool,
 }
 
-/// Reads what the gateway must know, and adds everything that is wrong with it to `faults`; the value of a fault of the
-/// names is the one that it is about.
+/// Reads the annotations, and adds all faults to `faults`; a fault of the hosts has the faulty host as its
+/// value.
 pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Exposure {
     let hosts = hosts(texts, faults);
     let tls_secret: Option<Reading<'_, String>> = Reading::find(texts, &keys::TLS_SECRET);
@@ -59,13 +59,13 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Exposure {
     Exposure { hosts, tls_secret, https_redirect }
 }
 
-/// What is left of a list of names without those that cannot be used: one slip costs no other name.
+/// Returns the list of hosts without invalid ones, so that one mistake affects no other host.
 pub fn usable_hosts(text: &str) -> String {
     let names = text.split(',').map(str::trim).take(MOST_HOSTS);
     names.filter(|name| name.parse::<Host>().is_ok()).collect::<Vec<_>>().join(", ")
 }
 
-/// The names that a Namespace is kept to, and everything that is wrong with the text of them. What is wrong allows nothing.
+/// Returns the hosts that a Namespace may use, and the faults of the text. An invalid entry allows nothing.
 pub fn parse_allowed_hosts(text: &str) -> (Vec<Host>, Vec<String>) {
     let (mut hosts, mut faults) = (Vec::new(), Vec::new());
     for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {

@@ -1,4 +1,4 @@
-//! What the reference has no setting for: the `ebb.dev/*` annotations that steer decisions.
+//! The `ebb.dev/*` annotations for decisions, which the reference has no settings for.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::{
     syntax::{Syntax, Unreadable},
 };
 
-/// Their values.
+/// The values of the annotations.
 #[derive(Debug)]
 pub(super) struct Extensions {
     pub(super) rules: Rules,
@@ -35,8 +35,8 @@ impl Syntax for Rules {
     }
 }
 
-/// Reads the annotations, of which `shared` are the reference's, and adds what is wrong with them to
-/// `faults`. Pods execute at most `container_concurrency` requests at once (`None`: unlimited).
+/// Reads the annotations, and adds their faults to `faults`. `shared` are the reference's annotations. Pods
+/// execute at most `container_concurrency` requests at once (`None`: unlimited).
 pub(super) fn read(
     texts: &Texts,
     shared: &Annotations<'_>,
@@ -47,10 +47,11 @@ pub(super) fn read(
     let rules = rules(texts, faults);
     Extensions {
         rules,
-        // The reference asks again for pods that it asked for already; exactly its numbers means that too.
+        // The reference asks again for pods that it has already asked for; its exact numbers require the
+        // same.
         startup_aware: flag(texts, &keys::STARTUP_AWARE, faults).unwrap_or(rules == Rules::Mended),
         max_starting_pods: count(texts, &keys::MAX_STARTING_PODS, (0, i32::MAX), faults),
-        // The reference's numbers say how many go and never who.
+        // The reference's numbers say how many pods go, never which.
         idle_first: flag(texts, &keys::IDLE_FIRST, faults).unwrap_or(true),
         second: second_signal::read(texts, shared, defaults, container_concurrency, rules, faults),
         schedule: schedule(texts, strict::max_in_effect(shared, defaults), faults),
@@ -69,7 +70,7 @@ fn flag(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<bool> {
     reading.value.ok()
 }
 
-/// The schedule, none of whose entries may ask for more pods than `max` (`None`: unlimited).
+/// Reads the schedule, in which no entry may ask for more pods than `max` (`None`: unlimited).
 fn schedule(texts: &Texts, max: Option<i64>, faults: &mut Vec<Fault>) -> Option<Arc<Schedule>> {
     match Schedule::parse(texts.get(keys::SCHEDULE.name)?) {
         Ok(schedule) => {

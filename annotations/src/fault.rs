@@ -1,27 +1,27 @@
 use std::fmt;
 
-/// What is wrong with a setting; the kinds are those that the reference's admission tells apart.
+/// The kind of a fault, as the reference's admission tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
-    /// The text is none of the values allowed.
+    /// The text is not an allowed value.
     Invalid,
-    /// A value of the right type outside its range.
+    /// The value has the right type, but is outside its range.
     OutOfBounds,
-    /// Good on its own, but not at this precision or beside another setting.
+    /// The value is valid by itself, but has too much precision or contradicts another setting.
     Other,
 }
 
-/// A setting that cannot stay as it is.
+/// A fault of a setting that must be fixed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {value:?} {problem}; want {want}")]
 pub struct Fault {
     /// The annotation, or the key of the cluster's settings, as it was spelled.
     pub key: String,
-    /// Its value; empty where a missing one is the fault.
+    /// Its value; empty if it is missing.
     pub value: String,
-    /// What sort of fault this is.
+    /// The kind of the fault.
     pub kind: FaultKind,
-    /// What is wrong, to follow the value in a sentence.
+    /// What is wrong, phrased to follow the value in a sentence.
     pub problem: String,
     /// What is allowed.
     pub want: String,
@@ -32,7 +32,7 @@ pub struct Fault {
 pub struct Warning {
     /// The unknown key.
     pub key: String,
-    /// What would have one.
+    /// What was probably meant.
     pub hint: Option<Hint>,
 }
 
@@ -41,9 +41,9 @@ pub struct Warning {
 pub enum Hint {
     /// The annotation of this name.
     Annotation(&'static str),
-    /// The cluster's setting of this name, which no service has for itself.
+    /// The cluster-wide setting of this name, which services cannot override.
     Cluster(&'static str),
-    /// The same on the services between which a route divides its requests: the route itself has no pods.
+    /// The same annotation on the targets of a route: the route itself has no pods.
     OfItsServices,
 }
 

@@ -1,4 +1,4 @@
-//! Annotations in tests: written with short keys, parsed, and what is said of those that are refused.
+//! Helpers for tests with annotations: they accept short keys, and return the messages of faults.
 
 use std::num::NonZeroU32;
 
@@ -8,7 +8,7 @@ pub(super) fn texts(pairs: &[(&str, &str)]) -> Texts {
     pairs.iter().map(|(key, value)| (full_key(key), (*value).to_owned())).collect()
 }
 
-/// Parses under the cluster's stock settings.
+/// Parses with the cluster's default settings.
 pub(super) fn parse_stock(pairs: &[(&str, &str)]) -> Result<Parsed, Vec<Fault>> {
     parse(&texts(pairs), &ClusterDefaults::default(), Reachability::Reachable)
 }
@@ -18,7 +18,7 @@ pub(super) fn spec(pairs: &[(&str, &str)]) -> ScalingSpec {
     parse_stock(pairs).unwrap().spec
 }
 
-/// What is said about annotations that are refused.
+/// Returns the messages of annotations that are refused.
 #[track_caller]
 pub(super) fn refusal(pairs: &[(&str, &str)]) -> String {
     refusal_under(&ClusterDefaults::default(), pairs)

@@ -1,14 +1,14 @@
-//! Hexadecimal floats, correctly rounded: to the nearest, ties to even.
+//! Hexadecimal floats, rounded to nearest, ties to even.
 
 use super::syntax::{Unreadable, split_sign, split_while};
 
-/// Bits of a float's mantissa, the hidden one included.
+/// The bits of a float's mantissa, including the hidden one.
 const MANTISSA_BITS: i64 = 53;
-/// Exponent of the smallest float's only bit.
+/// The exponent of the smallest float's only bit.
 const LEAST_EXPONENT: i64 = -1074;
-/// Exponent of the highest bit of the largest float.
+/// The exponent of the highest bit of the largest float.
 const GREATEST_EXPONENT: i64 = 1023;
-/// Exponents are cut off here; a text would need megabytes of digits to come back from it.
+/// Exponents are clamped here; a text would need megabytes of digits to make up for it.
 const EXPONENT_LIMIT: i64 = 1 << 40;
 
 /// Reads what follows the prefix `0x`: hex digits with an optional point, `p`, and a decimal exponent.
@@ -25,8 +25,8 @@ pub(super) fn read(text: &str) -> Result<f64, Unreadable> {
     rounded(mantissa, exponent.saturating_add(digits_to_the_left.saturating_mul(4)))
 }
 
-/// The first 16 significant digits, and how many more there were. If any of those is not zero, the lowest
-/// bit is set: far enough below the 53 that count to decide ties only.
+/// Returns the first 16 significant digits, and how many more there were. If any of the others is not zero,
+/// the lowest bit is set: it is so far below the 53 that count that it only decides ties.
 fn mantissa(digits: impl Iterator<Item = char>) -> (u64, i64) {
     let mut mantissa: u64 = 0;
     let mut dropped: i64 = 0;
@@ -50,7 +50,7 @@ fn exponent(text: &str) -> Result<i64, Unreadable> {
     Ok(if negative { -magnitude } else { magnitude })
 }
 
-/// `mantissa × 2^exponent` as a float.
+/// Returns `mantissa × 2^exponent` as a float.
 fn rounded(mantissa: u64, exponent: i64) -> Result<f64, Unreadable> {
     if mantissa == 0 {
         return Ok(0.0);
@@ -60,19 +60,19 @@ fn rounded(mantissa: u64, exponent: i64) -> Result<f64, Unreadable> {
     if highest > GREATEST_EXPONENT {
         return Err(Unreadable::OutOfRange);
     }
-    // Small numbers have fewer bits: none of theirs may lie below the least exponent.
+    // Subnormal numbers have fewer bits: none may lie below the least exponent.
     let kept = MANTISSA_BITS.min(highest.saturating_sub(LEAST_EXPONENT - 1));
     if kept < 0 {
         return Ok(0.0);
     }
     let (mantissa, dropped) =
         if kept < bits { (halved(mantissa, bits - kept), bits - kept) } else { (mantissa, 0) };
-    // Both factors and the product are exact, unless the rounding reached the next power beyond the range.
+    // Both factors and the product are exact, unless rounding reached the next power beyond the range.
     let value = mantissa as f64 * power_of_two(exponent.saturating_add(dropped));
     if value.is_finite() { Ok(value) } else { Err(Unreadable::OutOfRange) }
 }
 
-/// `mantissa / 2^times` (`times` in 1..=64), rounded to the nearest, ties to even.
+/// Returns `mantissa / 2^times` (`times` in 1..=64), rounded to nearest, ties to even.
 fn halved(mantissa: u64, times: i64) -> u64 {
     let quotient = mantissa.checked_shr(u32::try_from(times).unwrap_or(u32::MAX)).unwrap_or(0);
     let half = 1_u128 << (times - 1);
@@ -81,7 +81,7 @@ fn halved(mantissa: u64, times: i64) -> u64 {
     quotient + u64::from(up)
 }
 
-/// `2^exponent`; zero below the range of floats, infinite above it.
+/// Returns `2^exponent`; zero below the range of floats, infinite above it.
 fn power_of_two(exponent: i64) -> f64 {
     match exponent {
         ..LEAST_EXPONENT => 0.0,

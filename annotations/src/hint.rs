@@ -1,4 +1,4 @@
-//! What was probably meant by a key that Ebb does not know.
+//! Suggestions for unknown keys.
 
 use super::{
     Hint, Metric,
@@ -6,11 +6,11 @@ use super::{
     keys::{self, Key, short_name},
 };
 
-/// Names nearer to a known one than this (Jaro-Winkler, 1 is equal) are taken for a slip of it.
+/// The similarity (Jaro-Winkler, 1 is equal) above which an unknown name counts as a misspelling.
 const NEAR: f64 = 0.85;
 
-/// What `key` is probably a slip of, whatever its prefix and the case of its letters, where a service is
-/// scaled by `metric`.
+/// Returns what `key` is probably a misspelling of, ignoring its prefix and case, for a service scaled by
+/// `metric`.
 pub(super) fn hint(key: &str, metric: Metric) -> Option<Hint> {
     let wanted = plain(key);
     let annotations = keys::KNOWN.iter().map(|known| (known, Hint::Annotation(usable(known, metric).name)));
@@ -23,8 +23,9 @@ pub(super) fn hint(key: &str, metric: Metric) -> Option<Hint> {
         .map(|(_, hint)| hint)
 }
 
-/// `known`, or what says the same where it would be refused: a second target of the metric that the service is
-/// scaled by is the first one. Nor is what Ebb writes down meant by anybody: a rollout's duration is.
+/// Returns `known`, or an equivalent if it would be refused: a second target of the service's own metric
+/// means the first target, and an annotation that Ebb writes means the one that users write (a rollout's
+/// duration).
 fn usable(known: &Key, metric: Metric) -> Key {
     match (*known, metric) {
         (keys::TARGET_CONCURRENCY, Metric::Concurrency) | (keys::TARGET_RPS, Metric::Rps) => keys::TARGET,
@@ -37,7 +38,7 @@ fn likeness(known: &Key, wanted: &str) -> f64 {
     known.spellings().map(|name| strsim::jaro_winkler(&plain(name), wanted)).fold(0.0, f64::max)
 }
 
-/// A key's name in small letters, its words apart or not: `minScale` and `min_scale` are `minscale`.
+/// Returns a key's name in lower case without separators: `minScale` and `min_scale` are `minscale`.
 fn plain(key: &str) -> String {
     short_name(key).chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }

@@ -1,13 +1,13 @@
-//! Every annotation that Ebb knows, in one table ([`KNOWN`]). Nobody else spells a key.
+//! All annotations that Ebb knows, in one table ([`KNOWN`]). Keys are spelled nowhere else.
 
-/// Prefix of the reference's annotations that steer scaling.
+/// The prefix of the reference's annotations for scaling.
 pub const SCALING_PREFIX: &str = "autoscaling.knative.dev/";
-/// Prefix of the reference's annotations that steer serving, of which Ebb has one.
+/// The prefix of the reference's annotations for serving, of which Ebb knows one.
 pub const SERVING_PREFIX: &str = "serving.knative.dev/";
-/// Prefix of the annotations that only Ebb has.
+/// The prefix of Ebb's own annotations.
 pub const EBB_PREFIX: &str = "ebb.dev/";
 
-/// An annotation's key, and the older spelling that counts where the first is absent.
+/// An annotation's key, and the older spelling that is used if the key is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The key, for example `autoscaling.knative.dev/min-scale`.
@@ -17,7 +17,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key without an alias.
+    /// Creates a key without an alias.
     pub(super) const fn new(name: &'static str) -> Self {
         Self { name, alias: None }
     }
@@ -26,13 +26,13 @@ impl Key {
         Self { alias: Some(alias), ..self }
     }
 
-    /// The key and its alias, in the order in which they are looked up.
+    /// Returns the key and its alias, in the order in which they are looked up.
     pub fn spellings(&self) -> impl Iterator<Item = &'static str> {
         [Some(self.name), self.alias].into_iter().flatten()
     }
 }
 
-/// Who scales: only [`KPA_CLASS`].
+/// The autoscaler class: only [`KPA_CLASS`].
 pub const CLASS: Key = Key::new("autoscaling.knative.dev/class");
 /// `concurrency` or `rps`; default `concurrency`.
 pub const METRIC: Key = Key::new("autoscaling.knative.dev/metric");
@@ -41,26 +41,26 @@ pub const TARGET: Key = Key::new("autoscaling.knative.dev/target");
 /// The share of the target to aim at, in percent: 1 to 100.
 pub const TARGET_UTILIZATION: Key = Key::new("autoscaling.knative.dev/target-utilization-percentage")
     .or("autoscaling.knative.dev/targetUtilizationPercentage");
-/// Spare requests wanted: a number of at least 0, or -1 for unlimited.
+/// The spare requests wanted: a number of at least 0, or -1 for unlimited.
 pub const TARGET_BURST_CAPACITY: Key = Key::new("autoscaling.knative.dev/target-burst-capacity")
     .or("autoscaling.knative.dev/targetBurstCapacity");
-/// Least pods: 0 to 2147483647.
+/// The least pods: 0 to 2147483647.
 pub const MIN_SCALE: Key =
     Key::new("autoscaling.knative.dev/min-scale").or("autoscaling.knative.dev/minScale");
-/// Most pods: 0 (unlimited) to 2147483647.
+/// The most pods: 0 (unlimited) to 2147483647.
 pub const MAX_SCALE: Key =
     Key::new("autoscaling.knative.dev/max-scale").or("autoscaling.knative.dev/maxScale");
-/// Pods at creation: 1 to 2147483647, and 0 where the cluster allows it.
+/// The pods at creation: 1 to 2147483647, or 0 if the cluster allows it.
 pub const INITIAL_SCALE: Key =
     Key::new("autoscaling.knative.dev/initial-scale").or("autoscaling.knative.dev/initialScale");
-/// Least pods whenever any are wanted: 2 to 2147483647.
+/// The least pods if any are wanted: 2 to 2147483647.
 pub const ACTIVATION_SCALE: Key = Key::new("autoscaling.knative.dev/activation-scale");
 /// The stable window: 6s to 1h, whole seconds.
 pub const WINDOW: Key = Key::new("autoscaling.knative.dev/window");
-/// The panic window in percent of the stable one: 1 to 100.
+/// The panic window in percent of the stable window: 1 to 100.
 pub const PANIC_WINDOW: Key = Key::new("autoscaling.knative.dev/panic-window-percentage")
     .or("autoscaling.knative.dev/panicWindowPercentage");
-/// Wanted pods in percent of ready ones that start a panic: 110 to 1000.
+/// The wanted pods, in percent of ready ones, that start a panic: 110 to 1000.
 pub const PANIC_THRESHOLD: Key = Key::new("autoscaling.knative.dev/panic-threshold-percentage")
     .or("autoscaling.knative.dev/panicThresholdPercentage");
 /// `linear` or `weighted-exponential`; default `linear`.
@@ -72,18 +72,18 @@ pub const SCALE_DOWN_DELAY: Key =
 /// How long the last pod stays: 0s to 1h.
 pub const POD_RETENTION: Key = Key::new("autoscaling.knative.dev/scale-to-zero-pod-retention-period")
     .or("autoscaling.knative.dev/scaleToZeroPodRetentionPeriod");
-/// How long a scale target may take to make progress: at least 1s, whole seconds.
+/// The time within which a scale target must make progress: at least 1s, whole seconds.
 pub const PROGRESS_DEADLINE: Key = Key::new("serving.knative.dev/progress-deadline");
 
-/// What is scaled: `Kind/name`.
+/// The scale target: `Kind/name`.
 pub const SCALE_TARGET: Key = Key::new("ebb.dev/scale-target");
 /// The Service's selector, kept here while Ebb publishes its endpoints. Written by Ebb.
 pub const SELECTOR: Key = Key::new("ebb.dev/selector");
-/// The port at which the activators know the Service: 1 to 65535. Written by Ebb.
+/// The port on which activators serve the Service: 1 to 65535. Written by Ebb.
 pub const ACTIVATOR_PORT: Key = Key::new("ebb.dev/activator-port");
-/// Requests that one pod may execute at once: 0 (unlimited, the default) to 1000.
+/// The requests that one pod may execute at once: 0 (unlimited, the default) to 1000.
 pub const CONTAINER_CONCURRENCY: Key = Key::new("ebb.dev/container-concurrency");
-/// Requests that one activator holds: 1 to 100000; default 10000.
+/// The most requests that one activator holds: 1 to 100000; default 10000.
 pub const QUEUE_DEPTH: Key = Key::new("ebb.dev/queue-depth");
 /// How long a request is held: 1s to 1h; default 2m.
 pub const ACTIVATION_DEADLINE: Key = Key::new("ebb.dev/activation-deadline");
@@ -91,29 +91,29 @@ pub const ACTIVATION_DEADLINE: Key = Key::new("ebb.dev/activation-deadline");
 pub const REQUEST_TIMEOUT: Key = Key::new("ebb.dev/request-timeout");
 /// How long a response's head may take: 0s (off, the default) to the request timeout.
 pub const RESPONSE_START_TIMEOUT: Key = Key::new("ebb.dev/response-start-timeout");
-/// Longest gap within a response: 0s (off, the default) to the request timeout.
+/// The longest gap within a response: 0s (off, the default) to the request timeout.
 pub const IDLE_TIMEOUT: Key = Key::new("ebb.dev/idle-timeout");
-/// How old a client's connection may be: 0s (off, the default), or at least 1s.
+/// The longest age of a client's connection: 0s (off, the default), or at least 1s.
 pub const MAX_CONNECTION_AGE: Key = Key::new("ebb.dev/max-connection-age");
-/// How long an upgraded connection may stay without a byte: 0s (off, the default), or at least 1s.
+/// How long an upgraded connection may be idle: 0s (off, the default), or at least 1s.
 pub const TUNNEL_IDLE_TIMEOUT: Key = Key::new("ebb.dev/tunnel-idle-timeout");
-/// The HTTP path that tells whether a pod is ready; absent, a TCP connection does.
+/// The HTTP path of the readiness check; if absent, a TCP connection is enough.
 pub const READINESS_PATH: Key = Key::new("ebb.dev/readiness-path");
-/// The version of HTTP that the app speaks: `http1` or `h2c`; absent, what the Service's port says.
+/// The protocol of the app: `http1` or `h2c`; by default, what the Service's port says.
 pub const APP_PROTOCOL: Key = Key::new("ebb.dev/app-protocol");
-/// Whose rules hold where Ebb knows better ones: `none` (Ebb's, the default) or `knative`.
+/// Whose rules apply if Ebb differs from the reference: `none` (Ebb's, the default) or `knative`.
 pub const COMPATIBILITY: Key = Key::new("ebb.dev/compatibility");
-/// Whether starting pods count as capacity to come; default true, false under `compatibility: knative`.
+/// Whether starting pods count as capacity to come; default true, or false with `compatibility: knative`.
 pub const STARTUP_AWARE: Key = Key::new("ebb.dev/startup-aware");
-/// Pods that may be starting at once: 0 (no bound of its own, the default) to 2147483647.
+/// The most pods that may be starting at once: 0 (no limit, the default) to 2147483647.
 pub const MAX_STARTING_PODS: Key = Key::new("ebb.dev/max-starting-pods");
 /// Whether a scale-down names the least busy pods; default true.
 pub const IDLE_FIRST: Key = Key::new("ebb.dev/idle-first");
-/// Requests in flight that one pod can take, where the metric is another one: at least 0.01, or 0 (off).
+/// The requests in flight that one pod can take, if the metric is another one: at least 0.01, or 0 (off).
 pub const TARGET_CONCURRENCY: Key = Key::new("ebb.dev/target-concurrency");
-/// Requests per second that one pod can take, where the metric is another one: at least 0.01, or 0 (off).
+/// The requests per second that one pod can take, if the metric is another one: at least 0.01, or 0 (off).
 pub const TARGET_RPS: Key = Key::new("ebb.dev/target-rps");
-/// Least pods by time: `CRON [ZONE] for DURATION min PODS`, and so on after a `;`.
+/// The least pods by time: `CRON [ZONE] for DURATION min PODS`, with more entries after a `;`.
 pub const SCHEDULE: Key = Key::new("ebb.dev/schedule");
 
 /// The Service's port that Ebb takes over, by name or number; default: its first HTTP port.
@@ -122,29 +122,30 @@ pub const PORT: Key = Key::new("ebb.dev/port");
 pub const SIDECAR: Key = Key::new("ebb.dev/sidecar");
 /// Whether pods that do not say get a service-account token.
 pub const MOUNT_TOKEN: Key = Key::new("ebb.dev/mount-token");
-/// Whether pods from before the annotation are replaced, by a rollout of their own.
+/// Whether pods older than the annotation are replaced, by a rollout.
 pub const RESTART: Key = Key::new("ebb.dev/restart");
-/// The last split that could be read, kept for when it cannot be. Written by Ebb.
+/// The last valid split, used while the current one is invalid. Written by Ebb.
 pub const VALID_SPLIT: Key = Key::new("ebb.dev/valid-split");
-/// What is wrong and what to do about it, as Ebb wrote it down.
+/// What is wrong and how to fix it. Written by Ebb.
 pub const STATUS: Key = Key::new("ebb.dev/status");
 
-/// Between which services a route divides its requests: `NAME=WEIGHT, NAME=WEIGHT`, or one name alone.
+/// The split of a route: `NAME=WEIGHT, NAME=WEIGHT`, or a single name.
 pub const SPLIT: Key = Key::new("ebb.dev/split");
-/// What keeps a user with one of them: `cookie NAME` or `header NAME`; absent, each request is for itself.
+/// What keeps a user with one target: `cookie NAME` or `header NAME`; if absent, requests are split one by
+/// one.
 pub const SPLIT_BY: Key = Key::new("ebb.dev/split-by");
-/// In how long a changed split is reached, step by step: 0s (at once, the default), or 1s to 24h.
+/// The time in which a changed split is reached step by step: 0s (at once, the default), or 1s to 24h.
 pub const SPLIT_DURATION: Key = Key::new("ebb.dev/split-duration");
-/// Whether a rollout stays where it is.
+/// Whether the rollout is paused.
 pub const ROLLOUT_PAUSED: Key = Key::new("ebb.dev/rollout-paused");
-/// How far a route is on its way to its split. Written by Ebb.
+/// The progress of a route's rollout. Written by Ebb.
 pub const ROLLOUT: Key = Key::new("ebb.dev/rollout");
 
-/// The names by which clients reach the Service through the gateway: `hello.example.com, *.tenant.example.com`.
+/// The hosts of the Service at the gateway: `hello.example.com, *.tenant.example.com`.
 pub const HOSTS: Key = Key::new("ebb.dev/hosts");
-/// The Secret of type `kubernetes.io/tls` that has their certificate.
+/// The Secret of type `kubernetes.io/tls` with their certificate.
 pub const TLS_SECRET: Key = Key::new("ebb.dev/tls-secret");
-/// Whether requests for them that come without TLS are redirected to `https`; default false.
+/// Whether plain HTTP requests for them are redirected to `https`; default false.
 pub const HTTPS_REDIRECT: Key = Key::new("ebb.dev/https-redirect");
 
 /// Every known key.
@@ -201,13 +202,13 @@ pub const KNOWN: [Key; 50] = [
     STATUS,
 ];
 
-/// The class that scales by requests, the only one that Ebb has.
+/// The class that scales by requests, the only one that Ebb supports.
 pub const KPA_CLASS: &str = "kpa.autoscaling.knative.dev";
-/// The class that leaves scaling to the Kubernetes HPA; known in order to be refused by name.
+/// The class that leaves scaling to the Kubernetes HPA; known only to be refused by name.
 pub const HPA_CLASS: &str = "hpa.autoscaling.knative.dev";
 
-/// The key that a short name stands for: `target` is `autoscaling.knative.dev/target`, `queue-depth` is
-/// `ebb.dev/queue-depth`. A name with a `/` stays as it is; an unknown one is taken for a scaling key.
+/// Returns the key for a short name: `target` becomes `autoscaling.knative.dev/target`, `queue-depth` becomes
+/// `ebb.dev/queue-depth`. A name with a `/` is returned as it is; an unknown name becomes a scaling key.
 pub fn full_key(short: &str) -> String {
     if short.contains('/') {
         return short.to_owned();
@@ -216,18 +217,18 @@ pub fn full_key(short: &str) -> String {
     known.map_or_else(|| format!("{SCALING_PREFIX}{short}"), str::to_owned)
 }
 
-/// Whether `key` claims to steer Ebb, yet is none that Ebb knows.
+/// Returns whether `key` has one of Ebb's prefixes, but is unknown.
 pub(super) fn is_unknown(key: &str) -> bool {
     let claims = [SCALING_PREFIX, SERVING_PREFIX, EBB_PREFIX].iter().any(|prefix| key.starts_with(prefix));
     claims && !is_known(key)
 }
 
-/// Whether `key` is one that Ebb knows.
+/// Returns whether Ebb knows `key`.
 pub(super) fn is_known(key: &str) -> bool {
     KNOWN.iter().flat_map(Key::spellings).any(|known| known == key)
 }
 
-/// The key without its prefix.
+/// Returns the key without its prefix.
 pub(super) fn short_name(key: &str) -> &str {
     key.split_once('/').map_or(key, |(_, name)| name)
 }

@@ -1,10 +1,10 @@
-//! From annotations to a [`ScalingSpec`], once and completely: [`parse`] reports everything that is wrong
-//! at the same time, and after it nobody looks at an annotation again.
+//! Turns annotations into a [`ScalingSpec`], once and completely: [`parse`] reports all faults at the same
+//! time, and no other code reads annotations.
 //!
-//! What the reference admits is decided in `admission`, what its values come to in `effective`; both are
-//! held to its own answers case by case ([`compat`]). On top of that, Ebb refuses what the reference admits
-//! and then cannot mean (`strict`): numbers that are not finite, bounds that contradict the cluster's,
-//! two spellings of a key with two values.
+//! `admission` decides what the reference accepts, and `effective` computes its values; both are tested
+//! against the reference case by case ([`compat`]). In addition, Ebb refuses what the reference accepts but
+//! cannot honor (`strict`): numbers that are not finite, bounds that contradict the cluster's, and two
+//! spellings of a key with different values.
 
 mod admission;
 mod annotations;

@@ -1,4 +1,4 @@
-//! Integers and floats as the reference writes them.
+//! Integers and floats in the reference's notation.
 
 use std::{num::IntErrorKind, str::FromStr};
 
@@ -26,10 +26,10 @@ impl Syntax for i64 {
 impl Syntax for f64 {
     const NOUN: &'static str = "a number";
 
-    /// Optional sign; decimal (digits on at least one side of an optional point) with optional exponent,
-    /// or hexadecimal with a mandatory `p` exponent; `inf`, `infinity` and an unsigned `nan` in any case;
-    /// `_` between two digits or after the prefix. A finite text too large for the type is an error, one
-    /// too small is zero.
+    /// Parses an optional sign; decimal digits (on at least one side of an optional point) with an optional
+    /// exponent, or hexadecimal digits with a mandatory `p` exponent; `inf`, `infinity` and an unsigned `nan`
+    /// in any case; `_` between two digits or after the prefix. A finite text too large for the type is an
+    /// error; one too small is zero.
     fn read(text: &str) -> Result<Self, Unreadable> {
         if let Some(special) = not_finite(text) {
             return Ok(special);
@@ -45,10 +45,10 @@ impl Syntax for f64 {
     }
 }
 
-/// Optional sign and decimal digits.
+/// Parses an optional sign and decimal digits.
 fn integer<T: FromStr<Err = std::num::ParseIntError>>(text: &str) -> Result<T, Unreadable> {
     let (_, digits) = split_sign(text);
-    // Looked at first, so that a long run of digits before a letter is not taken for a large number.
+    // Checked first, so that a long run of digits before a letter is malformed, not out of range.
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Unreadable::Malformed);
     }
@@ -67,7 +67,7 @@ fn not_finite(text: &str) -> Option<f64> {
     infinite.then_some(if negative { f64::NEG_INFINITY } else { f64::INFINITY })
 }
 
-/// Removes the underscores, if each stands between two digits or after the prefix of a hex float.
+/// Removes underscores, if each is between two digits or after the prefix of a hex float.
 fn without_underscores(text: &str) -> Option<String> {
     let (_, unsigned) = split_sign(text);
     let is_hex = unsigned.starts_with("0x") || unsigned.starts_with("0X");
@@ -82,7 +82,7 @@ fn without_underscores(text: &str) -> Option<String> {
     well_placed.then(|| text.replace('_', ""))
 }
 
-/// An unsigned decimal float.
+/// Parses an unsigned decimal float.
 fn decimal(text: &str) -> Result<f64, Unreadable> {
     let is_digit = |c: char| c.is_ascii_digit();
     let (whole, rest) = split_while(text, is_digit);
@@ -95,7 +95,7 @@ fn decimal(text: &str) -> Result<f64, Unreadable> {
     if value.is_finite() { Ok(value) } else { Err(Unreadable::OutOfRange) }
 }
 
-/// Whether `text` is `e`, an optional sign, and digits.
+/// Returns whether `text` is `e`, an optional sign, and digits.
 fn is_exponent(text: &str) -> bool {
     let Some(signed) = text.strip_prefix(['e', 'E']) else { return false };
     let (_, digits) = split_sign(signed);

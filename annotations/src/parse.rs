@@ -15,24 +15,24 @@ use super::{
     serving, strict,
 };
 
-/// What the annotations of one service say.
+/// The parsed annotations of one service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed {
     /// How the service is scaled and served.
     pub spec: ScalingSpec,
     /// What the Service is bound to.
     pub binding: Binding,
-    /// How it is reached through the gateway.
+    /// How the gateway exposes it.
     pub exposure: Exposure,
     /// Annotations that have no effect.
     pub warnings: Vec<Warning>,
 }
 
-/// Turns the annotations of a service into types: the one place where anyone parses them.
+/// Parses the annotations of a service. No other code parses them.
 ///
 /// # Errors
 ///
-/// Every violation at once, ordered by key.
+/// Returns all faults at once, ordered by key.
 pub fn parse(
     annotations: &Texts,
     defaults: &ClusterDefaults,
@@ -41,7 +41,7 @@ pub fn parse(
     let read = Annotations::read(annotations);
     let mut faults = admission::faults(&read, defaults);
     for fault in strict::faults(annotations, &read, defaults) {
-        // One fault per setting is enough to mend it by.
+        // One fault per setting is enough to fix it.
         if faults.iter().all(|known| known.key != fault.key) {
             faults.push(fault);
         }
@@ -60,8 +60,8 @@ pub fn parse(
     Ok(Parsed { spec, binding, exposure, warnings })
 }
 
-/// The spec that values without faults come to. The conversions cannot fail then; they saturate, so that
-/// none could panic.
+/// Builds the spec from values without faults. The conversions cannot fail then; they saturate, so that none
+/// could panic.
 fn scaling_spec(
     effective: &Effective,
     defaults: &ClusterDefaults,
@@ -103,7 +103,7 @@ fn scaling_spec(
     }
 }
 
-/// Requests in flight that one pod can take, if any annotation tells: a total, or else the limit.
+/// Returns the requests in flight that one pod can take, if an annotation tells: a total, or else the limit.
 fn pod_concurrency(metric: Metric, total: f64, second: Option<Signal>, serving: &ServingSpec) -> Option<f64> {
     match (metric, second) {
         (Metric::Concurrency, _) => Some(total),

@@ -1,4 +1,4 @@
-//! A setting as it was found, and the rules that many settings share.
+//! A setting as it was found, and the checks that many settings share.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
@@ -9,16 +9,16 @@ use super::{
     syntax::{Syntax, Unreadable},
 };
 
-/// Annotations, or the cluster's settings: texts by key.
+/// Annotations, or the cluster's settings, by key.
 pub(super) type Texts = BTreeMap<String, String>;
 
-/// One setting that is present.
+/// A setting that is present.
 #[derive(Debug)]
 pub(super) struct Reading<'a, T> {
     /// The key under which it was found.
     pub(super) key: &'static str,
     pub(super) text: &'a str,
-    /// What the text stands for.
+    /// The value of the text.
     pub(super) value: Result<T, Unreadable>,
 }
 
@@ -29,7 +29,7 @@ impl<'a, T: Syntax> Reading<'a, T> {
         Some(Self { key, text, value: T::read(text) })
     }
 
-    /// What is wrong with this setting.
+    /// Creates a fault of this setting.
     pub(super) fn fault(
         &self,
         kind: FaultKind,
@@ -45,7 +45,7 @@ impl<'a, T: Syntax> Reading<'a, T> {
         }
     }
 
-    /// The fault of a text that stands for no value.
+    /// Returns the fault of a text without a value.
     pub(super) fn unreadable(&self, why: Unreadable, want: impl Into<String>) -> Fault {
         let problem = match why {
             Unreadable::Malformed => format!("is not {}", T::NOUN),
@@ -54,15 +54,15 @@ impl<'a, T: Syntax> Reading<'a, T> {
         self.fault(FaultKind::Invalid, problem, want)
     }
 
-    /// The fault of a text that stands for no value, where every value is good.
+    /// Returns the fault of a text without a value, if all values are allowed.
     pub(super) fn no_value(&self) -> Option<Fault> {
         self.value.as_ref().err().map(|why| self.unreadable(*why, T::NOUN))
     }
 }
 
 impl<T: Syntax + Copy + PartialOrd + fmt::Display> Reading<'_, T> {
-    /// The fault of a value outside `low..=high`. A float that is not a number lies outside no range, as in
-    /// the reference; `strict` refuses it.
+    /// Returns the fault of a value outside `low..=high`. NaN is outside no range, as in the reference;
+    /// `strict` refuses it.
     pub(super) fn outside(&self, low: T, high: T) -> Option<Fault> {
         let want = format!("{} from {low} to {high}", T::NOUN);
         match self.value {
@@ -73,7 +73,7 @@ impl<T: Syntax + Copy + PartialOrd + fmt::Display> Reading<'_, T> {
         }
     }
 
-    /// The fault of a value below `low`, where there is no upper bound.
+    /// Returns the fault of a value below `low`, if there is no upper bound.
     pub(super) fn below(&self, low: T) -> Option<Fault> {
         let want = format!("{} of at least {low}", T::NOUN);
         match self.value {
@@ -85,7 +85,7 @@ impl<T: Syntax + Copy + PartialOrd + fmt::Display> Reading<'_, T> {
 }
 
 impl Reading<'_, f64> {
-    /// The fault of what is neither -1 nor at least 0.
+    /// Returns the fault of a value that is neither -1 nor at least 0.
     pub(super) fn not_a_burst_capacity(&self) -> Option<Fault> {
         let want = "a number of at least 0, or -1 for unlimited";
         match self.value {
@@ -97,7 +97,7 @@ impl Reading<'_, f64> {
         }
     }
 
-    /// The fault of a value that is not finite.
+    /// Returns the fault of a value that is not finite.
     pub(super) fn not_finite(&self) -> Option<Fault> {
         let value = self.value.ok()?;
         (!value.is_finite()).then(|| self.fault(FaultKind::Invalid, "is not finite", "a finite number"))
@@ -105,7 +105,7 @@ impl Reading<'_, f64> {
 }
 
 impl Reading<'_, GoDuration> {
-    /// The fault of a duration shorter than `low` that does not mean off.
+    /// Returns the fault of a duration that is neither zero (off) nor at least `low`.
     pub(super) fn neither_zero_nor_from(&self, low: GoDuration) -> Option<Fault> {
         let want = format!("{} of at least {low}, or 0s for off", GoDuration::NOUN);
         match self.value {
@@ -117,25 +117,26 @@ impl Reading<'_, GoDuration> {
         }
     }
 
-    /// The fault of a fraction of a second.
+    /// Returns the fault of a fraction of a second.
     fn not_whole_seconds(&self) -> Option<Fault> {
         let value = self.value.ok()?;
         let problem = "has a fraction of a second";
         (!value.is_whole_seconds()).then(|| self.fault(FaultKind::Other, problem, "whole seconds"))
     }
 
-    /// The fault of a duration outside `low..=high`, or not of whole seconds.
+    /// Returns the fault of a duration that is outside `low..=high` or has a fraction of a second.
     pub(super) fn not_whole_seconds_within(&self, low: GoDuration, high: GoDuration) -> Option<Fault> {
         self.outside(low, high).or_else(|| self.not_whole_seconds())
     }
 
-    /// The fault of a duration shorter than `low`, or not of whole seconds.
+    /// Returns the fault of a duration that is shorter than `low` or has a fraction of a second.
     pub(super) fn not_whole_seconds_from(&self, low: GoDuration) -> Option<Fault> {
         self.below(low).or_else(|| self.not_whole_seconds())
     }
 }
 
-/// An integer within `low..=high`; `None` if it is absent, 0, or at fault, which is added to `faults`.
+/// Returns an integer within `low..=high`; `None` if it is absent, 0, or invalid, which adds a fault to
+/// `faults`.
 pub(super) fn count(
     texts: &Texts,
     key: &Key,

@@ -1,4 +1,5 @@
-//! A Service that divides its requests between others: `ebb.dev/split` and what goes with it.
+//! Routes: Services that split their requests between other Services, by `ebb.dev/split` and related
+//! annotations.
 
 use std::{collections::BTreeSet, num::NonZeroU16, time::Duration};
 
@@ -17,17 +18,17 @@ use super::{
     syntax::{Syntax, Unreadable},
 };
 
-/// Most services that one route may name: a split is meant to be read by people.
+/// The most targets of one route: a split is meant to be read by people.
 pub const MOST_TARGETS: usize = 32;
-/// Longest text of a split, in bytes: what the most targets take with the longest names.
+/// The longest split, in bytes: the most targets with the longest names.
 const MAX_TEXT: usize = MOST_TARGETS * 80;
-/// Largest weight: the sum of all stays far within 32 bits.
+/// The largest weight: the sum of all weights stays far within 32 bits.
 const MAX_WEIGHT: u32 = 1_000_000;
 /// The form of a split.
 const FORM: &str = "NAME=WEIGHT, NAME=WEIGHT, or one NAME alone";
-/// Bounds of the time in which a changed split is reached.
+/// The bounds of a rollout's duration.
 const DURATIONS: (GoDuration, GoDuration) = (GoDuration::from_secs(1), GoDuration::from_secs(24 * 3600));
-/// What has a meaning on a route.
+/// The annotations that have a meaning on a route.
 const OF_ROUTES: [Key; 15] = [
     keys::SPLIT,
     keys::SPLIT_BY,
@@ -42,72 +43,72 @@ const OF_ROUTES: [Key; 15] = [
     keys::PORT,
     keys::ACTIVATOR_PORT,
     keys::VALID_SPLIT,
-    // Of a Service that was scaled until now; Ebb takes it off.
+    // Left from a Service that was scaled before; Ebb removes it.
     keys::SELECTOR,
     keys::STATUS,
 ];
 
-/// How a route divides its requests.
+/// How a route splits its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
-    /// The services, each once, in the order in which they are written; one of them at least has a weight above 0.
+    /// The distinct targets, in the order in which they are written; at least one has a weight above 0.
     pub split: Vec<Share>,
-    /// What decides about a request.
+    /// What identifies a user.
     pub by: SplitBy,
-    /// In how long a changed split is reached, step by step; `None`: at once.
+    /// The time in which a changed split is reached step by step; `None` means at once.
     pub split_duration: Option<Duration>,
-    /// Whether a rollout stays where it is.
+    /// Whether the rollout is paused.
     pub rollout_paused: bool,
-    /// A client's connection that is older is asked to go, and an upgraded one ended; `None` is off.
+    /// The longest age of a client's connection, and of an upgraded one; `None` is off.
     pub max_connection_age: Option<Duration>,
-    /// An upgraded connection on which no byte passes for so long is ended; `None` is off.
+    /// How long an upgraded connection may be idle; `None` is off.
     pub tunnel_idle_timeout: Option<Duration>,
 }
 
 impl RouteSpec {
-    /// The split as it is written.
+    /// Returns the split as an annotation's value.
     pub fn split_text(&self) -> String {
         split_text(&self.split)
     }
 }
 
-/// The annotation's value for `split`: `NAME=WEIGHT, NAME=WEIGHT`.
+/// Returns the annotation's value for `split`: `NAME=WEIGHT, NAME=WEIGHT`.
 pub fn split_text(split: &[Share]) -> String {
     let shares = split.iter().map(|share| format!("{}={}", share.service, share.weight));
     shares.collect::<Vec<_>>().join(", ")
 }
 
-/// Reads what [`split_text`] wrote; `None` if no route could have that split.
+/// Reads what [`split_text`] wrote; returns `None` if it is not a valid split.
 pub fn read_split(text: &str) -> Option<Vec<Share>> {
     let mut faults = Vec::new();
-    // No route has that name.
+    // No route has the empty name.
     let split = split("", text, &mut faults);
     faults.is_empty().then_some(split)
 }
 
-/// A service's part of a route's requests.
+/// A target's share of a route's requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// The service, in the route's namespace.
+    /// The target, a service in the route's namespace.
     pub service: String,
-    /// Its part of the sum of all weights.
+    /// Its weight, relative to the sum of all weights.
     pub weight: u32,
 }
 
-/// By what a route divides its requests.
+/// How a route assigns requests to targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SplitBy {
-    /// Each for itself.
+    /// Each request by itself.
     #[default]
     Request,
-    /// Those with the same value of that cookie go to the same service. Names of cookies are case-sensitive.
+    /// Requests with the same value of this cookie go to the same target. Cookie names are case-sensitive.
     Cookie(String),
-    /// Those with the same value of that header go to the same service.
+    /// Requests with the same value of this header go to the same target.
     Header(HeaderName),
 }
 
 impl SplitBy {
-    /// The annotation's value; `None` where there is none.
+    /// Returns the annotation's value; `None` if there is none.
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Request => None,
@@ -117,31 +118,31 @@ impl SplitBy {
     }
 }
 
-/// What the annotations of a route say.
+/// The parsed annotations of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedRoute {
-    /// How it divides its requests.
+    /// How it splits its requests.
     pub spec: RouteSpec,
-    /// Which of the Service's ports is Ebb's, by name or number; `None`: its first HTTP port.
+    /// The Service's port that Ebb takes over, by name or number; `None` means its first HTTP port.
     pub port: Option<String>,
-    /// The port at which the activators know the Service.
+    /// The port on which activators serve the route.
     pub activator_port: Option<NonZeroU16>,
-    /// How it is reached through the gateway.
+    /// How the gateway exposes it.
     pub exposure: Exposure,
     /// Annotations that have no effect.
     pub warnings: Vec<Warning>,
 }
 
-/// Whether a Service with these annotations asks to be a route.
+/// Returns whether a Service with these annotations is a route.
 pub fn is_route(annotations: &Texts) -> bool {
     annotations.contains_key(keys::SPLIT.name)
 }
 
-/// Turns the annotations of a route named `name` into types.
+/// Parses the annotations of a route named `name`.
 ///
 /// # Errors
 ///
-/// Every violation at once, ordered by key.
+/// Returns all faults at once, ordered by key.
 pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<Fault>> {
     let mut faults = Vec::new();
     let text = annotations.get(keys::SPLIT.name).map_or("", String::as_str);
@@ -183,7 +184,7 @@ pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<F
     })
 }
 
-/// In how long a changed split is reached; `None`: at once.
+/// Reads the rollout's duration; `None` means at once.
 fn split_duration(annotations: &Texts, faults: &mut Vec<Fault>) -> Option<Duration> {
     let reading: Reading<'_, GoDuration> = Reading::find(annotations, &keys::SPLIT_DURATION)?;
     let (shortest, longest) = DURATIONS;
@@ -193,8 +194,7 @@ fn split_duration(annotations: &Texts, faults: &mut Vec<Fault>) -> Option<Durati
     reading.value.ok().map(GoDuration::to_std).filter(|duration| !duration.is_zero())
 }
 
-/// Reads the split, and adds everything that is wrong with it to `faults`; the value of each is the part that it is
-/// about.
+/// Reads the split, and adds all faults to `faults`; the value of each is the faulty part.
 fn split(name: &str, text: &str, faults: &mut Vec<Fault>) -> Vec<Share> {
     if text.len() > MAX_TEXT {
         let beginning: String = text.chars().take(40).collect();
@@ -249,7 +249,7 @@ fn share(part: &str, alone: bool, faults: &mut Vec<Fault>) -> Option<Share> {
     (faults.len() == count).then(|| Share { service: service.to_owned(), weight })
 }
 
-/// Digits alone: neither a sign nor a fraction means anything here.
+/// Only digits: neither a sign nor a fraction is allowed.
 fn parse_weight(text: &str) -> Option<u32> {
     let are_digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|weight| are_digits && *weight <= MAX_WEIGHT)
@@ -273,7 +273,7 @@ impl Syntax for SplitBy {
         let (kind, name, more) = (words.next(), words.next(), words.next());
         match (kind, name, more) {
             (Some("cookie"), Some(name), None) if name.parse::<HeaderName>().is_ok() => {
-                // Both are tokens of HTTP; that of a cookie keeps its case.
+                // Both are HTTP tokens; a cookie's name keeps its case.
                 Ok(Self::Cookie(name.to_owned()))
             }
             (Some("header"), Some(name), None) => {

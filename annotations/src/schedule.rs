@@ -1,8 +1,8 @@
-//! A minimum of pods by the time of day, week or year, on the clock of a time zone.
+//! Minimum numbers of pods by time of day, week or year, in a time zone.
 //!
-//! An entry begins whenever the zone's clock shows a minute that its cron expression matches, and holds for its
-//! duration. The clock decides: an hour that it shows twice in autumn begins entries twice, and what falls
-//! into the hour that it skips in spring begins as it jumps.
+//! An entry begins whenever the zone's clock shows a minute that its cron expression matches, and holds for
+//! its duration. An hour that the clock shows twice in autumn begins entries twice. A time that the clock
+//! skips in spring begins as it jumps.
 
 mod cron;
 
@@ -22,29 +22,29 @@ use super::{
 };
 use ebb_core::Tick;
 
-/// Longest text, in bytes: what 16 entries take, with room.
+/// The longest text, in bytes: enough for 16 entries.
 const MAX_TEXT: usize = 1024;
 const MAX_ENTRIES: usize = 16;
-/// Bounds of a duration; the longest is a month of 31 days.
+/// The bounds of a duration; the longest is a month of 31 days.
 const DURATIONS: (GoDuration, GoDuration) = (GoDuration::from_secs(60), GoDuration::from_secs(744 * 3600));
-/// The end of all schedules, in Unix seconds: the year 9892, within the calendar with room for every search.
+/// The end of all schedules, in Unix seconds: the year 9892, far enough within the calendar for every search.
 const END: i64 = 250_000_000_000;
 /// The form of an entry.
 const FORM: &str = "MINUTE HOUR DAY MONTH WEEKDAY [ZONE] for DURATION min PODS";
 
-/// A minimum by time: the annotation `ebb.dev/schedule`.
+/// Minimums by time: the annotation `ebb.dev/schedule`.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     text: String,
     entries: Vec<Entry>,
 }
 
-/// What a schedule says of one moment.
+/// The minimum at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scheduled {
-    /// Least pods; 0 is no minimum.
+    /// The least pods; 0 is no minimum.
     pub pods: u32,
-    /// When this may change at the earliest, always later than the moment; `None` is never.
+    /// The earliest time at which this may change, always later than the moment; `None` is never.
     pub until: Option<Tick>,
 }
 
@@ -58,7 +58,7 @@ struct Entry {
     pods: i32,
 }
 
-/// A part of an entry that cannot be read: what the entry has there, and what is allowed.
+/// A part of an entry that cannot be read: its text, and what is allowed.
 #[derive(Debug, PartialEq, Eq)]
 struct BadPart {
     problem: String,
@@ -72,12 +72,11 @@ impl BadPart {
 }
 
 impl Schedule {
-    /// Reads the annotation's text: up to 16 entries, separated by `;`, such as
-    /// `0 8 * * MON-FRI Europe/Berlin for 10h min 5`.
+    /// Parses up to 16 entries, separated by `;`, such as `0 8 * * MON-FRI Europe/Berlin for 10h min 5`.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once; the value of each fault is the entry that it is about.
+    /// Returns all faults at once; the value of each is the faulty entry.
     pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
         if text.len() > MAX_TEXT {
             let problem = format!("is the beginning of {} bytes", text.len());
@@ -94,8 +93,8 @@ impl Schedule {
         if faults.is_empty() { Ok(Self { text: text.to_owned(), entries }) } else { Err(faults) }
     }
 
-    /// The least pods at `now`, counted from the Unix epoch: the most of all entries that hold. Extensions the
-    /// year 9891 no schedule holds.
+    /// Returns the least pods at `now`, counted from the Unix epoch: the maximum of all entries that hold. No
+    /// entry holds after the year 9891.
     pub fn at(&self, now: Tick) -> Scheduled {
         let Some(now) = i64::try_from(now.as_secs()).ok().filter(|now| *now < END) else {
             return Scheduled::default();
@@ -114,12 +113,12 @@ impl Schedule {
         Scheduled { pods, until: Some(Tick::from_secs(until.unsigned_abs())) }
     }
 
-    /// The text that it was read from.
+    /// Returns the text that it was read from.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The faults of entries that ask for more pods than `max`, the max-scale in effect.
+    /// Returns the faults of entries that ask for more pods than `max`, the max-scale in effect.
     pub(super) fn faults_above(&self, max: i64) -> impl Iterator<Item = Fault> {
         self.entries.iter().filter(move |entry| i64::from(entry.pods) > max).map(move |entry| {
             let problem = format!("asks for more than the max-scale of {max} in effect");
@@ -129,7 +128,7 @@ impl Schedule {
 }
 
 impl PartialEq for Schedule {
-    /// Compares the texts, from which all else follows.
+    /// Compares the texts, which determine everything else.
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
@@ -144,7 +143,7 @@ impl fmt::Display for Schedule {
 }
 
 impl Entry {
-    /// Reads one entry, and adds what is wrong with it to `faults`.
+    /// Reads one entry, and adds its faults to `faults`.
     fn read(text: &str, faults: &mut Vec<Fault>) -> Option<Self> {
         let words: Vec<_> = text.split_whitespace().collect();
         let Some((fields, zone, [duration, pods])) = parts(&words) else {
@@ -162,10 +161,10 @@ impl Entry {
         Some(Self { text: text.to_owned(), cron: cron?, zone: zone?, secs: secs?, pods: pods? })
     }
 
-    /// The first time after `after` at which this begins, both in Unix seconds.
+    /// Returns the first time after `after` at which this begins, both in Unix seconds.
     ///
-    /// Between two changes of its zone's offset the clock runs evenly, so that a search by the clock finds the
-    /// time; what it finds beyond the next change counts only as far as the clock jumps over it.
+    /// Between two changes of its zone's offset the clock runs evenly, so a search by the clock finds the
+    /// time. A time beyond the next change counts only if the clock jumps over it.
     fn first_begin(&self, after: i64) -> Option<i64> {
         let mut since = Timestamp::from_second(after).ok()?;
         let mut offset = i64::from(self.zone.to_offset(since).seconds());
@@ -181,12 +180,12 @@ impl Entry {
                 return Some(jump); // the clock skips it
             }
             (since, offset) = (change.timestamp(), new_offset);
-            clock = jump + new_offset - 1; // what the clock shows again matches again, from the jump on
+            clock = jump + new_offset - 1; // from the jump on, times shown again match again
         }
     }
 }
 
-/// The five fields, the zone, and duration and pods of an entry.
+/// Splits an entry into the five fields, the zone, and the duration and pods.
 fn parts<'a>(words: &[&'a str]) -> Option<([&'a str; 5], &'a str, [&'a str; 2])> {
     let (when, &[r#for, duration, min, pods]) = words.split_last_chunk()?;
     let (fields, zone) = when.split_first_chunk()?;
@@ -198,13 +197,13 @@ fn parts<'a>(words: &[&'a str]) -> Option<([&'a str; 5], &'a str, [&'a str; 2])>
     (r#for == "for" && min == "min").then_some((*fields, zone, [duration, pods]))
 }
 
-/// The zone of that name in the table that is compiled in, the same on every machine.
+/// Returns the zone of that name from the compiled-in table, which is the same on every machine.
 fn zone_named(name: &str) -> Result<TimeZone, BadPart> {
     let zone = TimeZoneDatabase::bundled().get(name).ok().filter(|zone| !zone.is_unknown());
     zone.ok_or_else(|| BadPart::new("time zone", name, "a name such as Europe/Berlin, or none for UTC"))
 }
 
-/// The seconds of a duration, if it lies within the bounds and has no fraction.
+/// Returns the seconds of a duration, if it is within the bounds and has no fraction.
 fn whole_seconds(text: &str) -> Result<i64, BadPart> {
     let (shortest, longest) = DURATIONS;
     let is_sound =
@@ -220,7 +219,7 @@ fn some_pods(text: &str) -> Result<i32, BadPart> {
     pods.ok_or_else(|| BadPart::new("min", text, &format!("an integer from 1 to {}", i32::MAX)))
 }
 
-/// What is wrong with an entry.
+/// Returns a fault of an entry.
 fn fault(entry: &str, problem: impl Into<String>, want: impl Into<String>) -> Fault {
     Fault {
         key: keys::SCHEDULE.name.to_owned(),

@@ -1,5 +1,5 @@
-//! The second signal: a service that scales by requests per second may watch its concurrency too, and the
-//! other way round. The `metric` annotation has room for one only.
+//! The second signal: a service scaled by requests per second may also watch its concurrency, and vice versa.
+//! The `metric` annotation has room for only one.
 
 use std::num::NonZeroU32;
 
@@ -13,7 +13,7 @@ use super::{
     reading::{Reading, Texts},
 };
 
-/// Reads the annotations of the second signal, and adds what is wrong with them to `faults`.
+/// Reads the annotations of the second signal, and adds their faults to `faults`.
 pub(super) fn read(
     texts: &Texts,
     shared: &Annotations<'_>,
@@ -24,7 +24,7 @@ pub(super) fn read(
 ) -> Option<Signal> {
     let main = match text_of(shared.metric.as_ref()) {
         None => Some(Metric::Concurrency),
-        Some(text) => Metric::named(text), // another one is a fault of its own
+        Some(text) => Metric::named(text), // an unknown one is reported elsewhere
     };
     let concurrency = total(texts, &keys::TARGET_CONCURRENCY, Metric::Concurrency, main, faults);
     let rps = total(texts, &keys::TARGET_RPS, Metric::Rps, main, faults);
@@ -32,8 +32,8 @@ pub(super) fn read(
     let (metric, total) = match (main?, concurrency, limit) {
         (Metric::Concurrency, ..) => (Metric::Rps, rps?),
         (Metric::Rps, Some(wanted), limit) => (Metric::Concurrency, limit.map_or(wanted, |l| l.min(wanted))),
-        // Requests that got slower fill the pods to their limit while their rate stays what it was: the
-        // reference lets them queue.
+        // Slower requests fill the pods to their limit while their rate stays the same: the reference lets
+        // them queue.
         (Metric::Rps, None, limit) if rules == Rules::Mended => (Metric::Concurrency, limit?),
         (Metric::Rps, ..) => return None,
     };
@@ -41,7 +41,7 @@ pub(super) fn read(
     (total != 0.0).then_some(Signal { metric, target, total })
 }
 
-/// What one pod can take of `metric`, where the annotation `key` says so; 0 switches the signal off.
+/// Returns what one pod can take of `metric`, if the annotation `key` is set; 0 switches the signal off.
 fn total(
     texts: &Texts,
     key: &Key,
@@ -78,7 +78,7 @@ mod tests {
         parse,
     };
 
-    /// A total, and the share of it to aim at.
+    /// Builds a signal from a total and the share of it to aim at.
     fn signal((metric, total, share): (Metric, f64, f64)) -> Signal {
         Signal { metric, target: total * share, total }
     }

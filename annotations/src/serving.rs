@@ -14,23 +14,23 @@ use super::{
     syntax::{Syntax, Unreadable},
 };
 
-/// Largest capacity of a pod, the reference's default limit.
+/// The largest capacity of a pod, the reference's default limit.
 const MAX_CONTAINER_CONCURRENCY: i32 = 1000;
-/// Held requests cost a few kilobytes each: this is about what an activator of a gigabyte can hold.
+/// Held requests cost a few kilobytes each: an activator with a gigabyte can hold about this many.
 const MAX_QUEUE_DEPTH: i32 = 100_000;
 /// The reference holds as many per revision.
 const DEFAULT_QUEUE_DEPTH: u32 = 10_000;
-/// Bounds of the activation deadline and the request timeout.
+/// The bounds of the activation deadline and the request timeout.
 const DEADLINES: (GoDuration, GoDuration) = (GoDuration::from_secs(1), GoDuration::from_secs(3600));
-/// A connection that stays for less is not worth its handshake.
+/// A shorter connection is not worth its handshake.
 const SHORTEST_STAY: GoDuration = GoDuration::from_secs(1);
-/// Enough for an image to be pulled; most clients have hung up by then.
+/// Enough to pull an image; most clients have given up by then.
 const DEFAULT_ACTIVATION_DEADLINE: Duration = Duration::from_secs(120);
 /// The reference's default.
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Default for ServingSpec {
-    /// What a service without annotations has.
+    /// Returns the spec of a service without annotations.
     fn default() -> Self {
         Self {
             container_concurrency: None,
@@ -47,7 +47,7 @@ impl Default for ServingSpec {
     }
 }
 
-/// Reads the annotations, and adds what is wrong with them to `faults`.
+/// Reads the annotations, and adds their faults to `faults`.
 pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> ServingSpec {
     let default = ServingSpec::default();
     let request_timeout = deadline(texts, &keys::REQUEST_TIMEOUT, faults).unwrap_or(default.request_timeout);
@@ -98,7 +98,7 @@ fn deadline(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<Duratio
     reading.value.ok().map(GoDuration::to_std)
 }
 
-/// A timeout of a part of the request, so at most as long as that of the whole; `None` is off.
+/// Reads a timeout of a part of the request, which is at most that of the whole; `None` is off.
 fn partial_timeout(
     texts: &Texts,
     key: &Key,
@@ -110,7 +110,7 @@ fn partial_timeout(
     reading.value.ok().map(GoDuration::to_std).filter(|timeout| !timeout.is_zero())
 }
 
-/// How long a connection may stay, which can be for ever; `None` is off.
+/// Reads how long a connection may stay open; `None` is off.
 pub(super) fn connection_limit(texts: &Texts, key: &Key, faults: &mut Vec<Fault>) -> Option<Duration> {
     let reading: Reading<'_, GoDuration> = Reading::find(texts, key)?;
     faults.extend(reading.neither_zero_nor_from(SHORTEST_STAY));

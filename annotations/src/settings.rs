@@ -1,4 +1,4 @@
-//! How the cluster's settings are read: each by a rule, and all faults kept.
+//! Reads the cluster's settings, each by a rule, and collects all faults.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -10,15 +10,15 @@ use super::{
     syntax::Syntax,
 };
 
-/// The map, and what reading it has found.
+/// The map, and the result of reading it.
 pub(super) struct Settings<'a> {
     pub(super) map: &'a Texts,
-    /// Every fault so far.
+    /// All faults so far.
     pub(super) faults: Vec<Fault>,
 }
 
 impl<'a> Settings<'a> {
-    /// The value of `key`, if it is present and `rule` finds no fault.
+    /// Returns the value of `key`, if it is present and `rule` finds no fault.
     pub(super) fn find<T: Syntax>(
         &mut self,
         key: &Key,
@@ -34,7 +34,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Sets `field` to the value of `key`; it stays as it is where there is none, or a faulty one.
+    /// Sets `field` to the value of `key`; leaves it unchanged if the value is absent or faulty.
     pub(super) fn set<T: Syntax>(
         &mut self,
         key: &Key,
@@ -65,14 +65,14 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Sets an upper bound, in which 0 means that there is none.
+    /// Sets an upper bound, where 0 means none.
     pub(super) fn set_bound(&mut self, key: &Key, field: &mut Option<NonZeroU32>) {
         let mut pods = field.map_or(0, NonZeroU32::get);
         self.set_pods(key, &mut pods);
         *field = NonZeroU32::new(pods);
     }
 
-    /// Sets a share of one; what is above 1 is in percent.
+    /// Sets a fraction; values above 1 are percentages.
     pub(super) fn set_fraction(&mut self, key: &Key, field: &mut f64) {
         if let Some(share) = self.find(key, not_a_share) {
             *field = if share > 1.0 { share / 100.0 } else { share };
@@ -91,7 +91,7 @@ fn not_a_share(share: &Reading<'_, f64>) -> Option<Fault> {
     }
 }
 
-/// The fault of a rate that would never let the number of pods change.
+/// Returns the fault of a rate that would never let the number of pods change.
 pub(super) fn not_above_one(rate: &Reading<'_, f64>) -> Option<Fault> {
     let want = "a number above 1";
     match rate.value {

@@ -1,4 +1,4 @@
-//! What Ebb refuses beyond the reference: values that it admits and then cannot mean.
+//! The rules that only Ebb has: it refuses values that the reference accepts but cannot honor.
 
 use super::{
     admission,
@@ -10,7 +10,7 @@ use super::{
     reading::{Reading, Texts},
 };
 
-/// Everything that Ebb refuses on top; may repeat what the shared rules found.
+/// Returns all faults by these rules, some of which the shared rules may also report.
 pub(super) fn faults(
     texts: &Texts,
     annotations: &Annotations<'_>,
@@ -44,7 +44,7 @@ fn class(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Option<Fa
     (class != KPA_CLASS).then(|| class_not_offered(keys::CLASS.name, class))
 }
 
-/// The fault of any class but the one that scales by requests.
+/// Returns the fault of any class except the one that scales by requests.
 pub(super) fn class_not_offered(key: &str, class: &str) -> Fault {
     Fault {
         key: key.to_owned(),
@@ -68,18 +68,18 @@ fn not_finite(annotations: &Annotations<'_>) -> impl Iterator<Item = Fault> {
     .filter_map(Reading::not_finite)
 }
 
-/// The reference admits 64 bits, and then one of its programs ignores and another one truncates them.
+/// The reference accepts 64 bits; then one of its programs ignores such values and another truncates them.
 fn wide_initial_scale(annotations: &Annotations<'_>) -> Option<Fault> {
     annotations.initial_scale.as_ref()?.outside(0, i64::from(i32::MAX))
 }
 
-/// Zero passes the reference, and is then refused by Kubernetes.
+/// The reference accepts zero, which Kubernetes then refuses.
 fn progress_deadline(annotations: &Annotations<'_>) -> Option<Fault> {
     annotations.progress_deadline.as_ref()?.not_whole_seconds_from(GoDuration::from_secs(1))
 }
 
-/// The reference compares annotations among themselves only; here the values in effect must fit together.
-/// Reachability plays no part: what is accepted must not depend on the state of the moment.
+/// The reference only compares annotations with each other; here the values in effect must fit together.
+/// Reachability is ignored, because what is accepted must not depend on the current state.
 fn effective_bounds(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Vec<Fault> {
     let Some(max) = max_in_effect(annotations, defaults) else { return Vec::new() };
     [
@@ -96,14 +96,14 @@ fn effective_bounds(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -
     .collect()
 }
 
-/// Most pods: the annotation's, or the cluster's; `None` is unlimited.
+/// Returns the most pods: the annotation's, or the cluster's; `None` is unlimited.
 pub(super) fn max_in_effect(annotations: &Annotations<'_>, defaults: &ClusterDefaults) -> Option<i64> {
     let annotated = value_of(annotations.max_scale.as_ref()).map(i64::from);
     let max = annotated.or_else(|| defaults.max_scale.map(|max| i64::from(max.get())));
     max.filter(|max| *max > 0)
 }
 
-/// A lower bound in effect, and where it comes from.
+/// A lower bound in effect, and its source.
 struct LowerBound<'a> {
     name: &'static str,
     pods: i64,
@@ -117,7 +117,8 @@ impl<'a> LowerBound<'a> {
         Self { name, pods: value_of(reading).map_or(default, Into::into), annotation }
     }
 
-    /// The fault of more pods than `max`, blamed on what is annotated: the bound itself, else `max_scale`.
+    /// Returns the fault of a bound above `max`, for the annotated setting: the bound itself, or else
+    /// `max_scale`.
     fn fault_above(&self, max: i64, max_scale: Option<&Reading<'_, i32>>) -> Option<Fault> {
         if self.pods <= max {
             return None;

@@ -1,22 +1,22 @@
-//! What every kind of value shares: a text becomes a value, or is one of two ways not one.
+//! Parsing of a setting's text, and the two ways in which it fails.
 
-/// Why a text is not the value that it should be.
+/// Why a text has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Not of the wanted syntax.
+    /// It does not have the required syntax.
     #[error("malformed")]
     Malformed,
-    /// Of the wanted syntax, but it does not fit the type.
+    /// It has the required syntax, but does not fit the type.
     #[error("out of range")]
     OutOfRange,
 }
 
-/// A type whose values are written in annotations and in the cluster's settings.
+/// A type of values in annotations and in the cluster's settings.
 pub(super) trait Syntax: Sized {
-    /// What a value is called in a message, with its article.
+    /// The type's name in messages, with its article.
     const NOUN: &'static str;
 
-    /// The value that `text` stands for.
+    /// Parses `text`.
     fn read(text: &str) -> Result<Self, Unreadable>;
 }
 
@@ -40,7 +40,7 @@ impl Syntax for bool {
     }
 }
 
-/// Splits an optional sign off; true if it is a minus.
+/// Splits off an optional sign; true if it is a minus.
 pub(super) fn split_sign(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(unsigned) => (true, unsigned),
@@ -48,7 +48,7 @@ pub(super) fn split_sign(text: &str) -> (bool, &str) {
     }
 }
 
-/// Splits the longest run of characters that `is_wanted` off the front.
+/// Splits off the longest prefix of characters that `is_wanted`.
 pub(super) fn split_while(text: &str, is_wanted: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !is_wanted(c)).unwrap_or(text.len()))
 }

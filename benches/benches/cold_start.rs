@@ -1,5 +1,5 @@
-//! 100 cold starts on this machine, one after the other, each of a service of its own: how long a request
-//! waits, where the time goes, and what of it is Ebb's.
+//! Measures 100 consecutive cold starts on this machine, each of a new service: how long a request waits, in
+//! which phases, and how much of it is Ebb's.
 //!
 //! `cargo bench -p ebb-benches --bench cold_start [-- --starts 100 --startup-ms 100]`
 
@@ -103,7 +103,7 @@ async fn ask(stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// The sample app tells when it began to listen.
+/// Records when the sample app began to listen.
 fn heed(cluster: &Cluster, line: Option<&ebb_local::Line>) {
     let told = line.and_then(|line| Some((&line.pod, line.text.split_once("at_us=")?.1.parse().ok()?)));
     if let Some((pod, micros)) = told {
@@ -127,7 +127,7 @@ async fn noted(cluster: &Cluster) -> Vec<ColdStart> {
     }
 }
 
-/// What a row of the report is about.
+/// The duration that a row of the report shows.
 type Phase = fn(&ColdStart) -> Duration;
 
 /// Prints each phase's quantiles in milliseconds.

@@ -1,4 +1,4 @@
-//! What one service costs the autoscaler: a report recorded, a window read, a decision made.
+//! The cost of one service to the autoscaler: recording a report, reading a window, making a decision.
 
 use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const AGGREGATIONS: [(Aggregation, &str); 2] =
     [(Aggregation::Linear, "linear"), (Aggregation::WeightedExponential, "weighted")];
 
-/// A service without annotations, averaging as `aggregation` says.
+/// A service without annotations, with this aggregation.
 fn spec(aggregation: Aggregation) -> ScalingSpec {
     let stock = parse(&BTreeMap::default(), &ClusterDefaults::default(), Reachability::Reachable);
     ScalingSpec { aggregation, ..stock.expect("no annotation, no fault").spec }
@@ -66,7 +66,8 @@ fn average(c: &mut Criterion) {
     }
 }
 
-/// What a window costs a second: one record and one average, with whatever they put off now and then.
+/// The cost of a window per second: one record and one average, including work that is done only now and
+/// then.
 fn second(c: &mut Criterion) {
     for (aggregation, name) in AGGREGATIONS {
         let mut window = Window::new(aggregation, MINUTE, Duration::from_secs(1), Rules::Mended);

@@ -1,9 +1,9 @@
-//! What a request costs the queue-proxy, in microseconds of one core, beside what it costs nginx on the same machine in
-//! the same minute. Fails where the queue-proxy needs more than [`MOST`] times as much, or more than [`MOST_RESIDENT`] of
-//! memory before the first request.
+//! The CPU time of a request in the queue-proxy, in microseconds of one core, compared with nginx on the same
+//! machine at the same time. Fails if the queue-proxy needs more than [`MOST`] times as much, or more than
+//! [`MOST_RESIDENT`] of memory before the first request.
 //!
-//! `cargo build --release -p queue-proxy && cargo bench -p ebb-benches --bench proxy_cpu`; another program is named by
-//! `EBB_QUEUE_PROXY`. Without nginx there is nothing to compare with, and nothing fails.
+//! `cargo build --release -p queue-proxy && cargo bench -p ebb-benches --bench proxy_cpu`; `EBB_QUEUE_PROXY`
+//! names another program. Without nginx there is nothing to compare with, and nothing fails.
 
 #[path = "cores/mod.rs"]
 mod cores;
@@ -22,14 +22,14 @@ use tokio::{
 use cores::used;
 use hop::{Proxy, Result, nginx, queue_proxy};
 
-/// nginx does less than a queue-proxy does: it counts nothing and limits nothing.
+/// nginx does less than a queue-proxy: it counts nothing and limits nothing.
 const MOST: f64 = 1.6;
-/// Kilobytes of an idle queue-proxy: there is one beside every pod.
+/// The most kilobytes of an idle queue-proxy: there is one beside every pod.
 const MOST_RESIDENT: u64 = 4608;
-/// Requests at once, each on a connection that is kept.
+/// Requests at once, each on a persistent connection.
 const CONCURRENCY: usize = 32;
 const REQUESTS: usize = 64_000;
-/// Each of the two is measured so often, in turn.
+/// How often each of the two is measured, in turn.
 const ROUNDS: usize = 4;
 const REQUEST: &[u8] =
     b"GET /orders?id=17 HTTP/1.1\r\nHost: hello.default\r\nAccept: */*\r\nUser-Agent: curl/8.5.0\r\n\r\n";
@@ -74,7 +74,7 @@ async fn compare() -> Result<ExitCode> {
     Ok(if ratio <= MOST { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Answers whatever is asked.
+/// Answers all requests.
 async fn serve(listener: TcpListener) {
     let mut connections = JoinSet::new();
     while let Ok((mut stream, _)) = listener.accept().await {
@@ -93,7 +93,7 @@ async fn serve(listener: TcpListener) {
 }
 
 impl Proxy {
-    /// Kilobytes of memory that it has.
+    /// Returns its resident kilobytes.
     fn resident(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -101,7 +101,7 @@ impl Proxy {
     }
 }
 
-/// Microseconds of a core that one request takes.
+/// Returns the CPU time of one request, in microseconds.
 async fn measure(proxy: &Proxy) -> Result<f64> {
     let (before, began) = (used(&proxy.child)?, Instant::now());
     let mut clients = JoinSet::new();

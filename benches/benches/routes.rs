@@ -1,7 +1,8 @@
-//! What a route costs an activator over the service that it leads to, in microseconds of one core a request; and how
-//! exactly two activators together divide requests by 90 and 10.
+//! The cost of a route to an activator compared with the service that it leads to, in microseconds of one
+//! core per request; and how exactly two activators together split requests by 90 and 10.
 //!
-//! `cargo build --profile dist -p activator && EBB_ACTIVATOR=target/dist/activator cargo bench -p ebb-benches --bench routes`
+//! `cargo build --profile dist -p activator && EBB_ACTIVATOR=target/dist/activator cargo bench -p ebb-benches
+//! --bench routes`
 
 #[path = "cores/mod.rs"]
 mod cores;
@@ -39,12 +40,12 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use cores::{alone_on_the_first, used};
 
-/// Requests at once, each on a connection that is kept.
+/// Requests at once, each on a persistent connection.
 const CONCURRENCY: usize = 32;
 const REQUESTS: usize = 64_000;
-/// Each of the two is measured so often, in turn.
+/// How often each of the two is measured, in turn.
 const ROUNDS: usize = 6;
-/// Of the two activators together.
+/// Requests to the two activators together.
 const DIVIDED: usize = 10_000;
 const REQUEST: &[u8] =
     b"GET /orders?id=17 HTTP/1.1\r\nHost: hello.default\r\nAccept: */*\r\nUser-Agent: curl/8.5.0\r\n\r\n";
@@ -52,7 +53,7 @@ const SOON: Duration = Duration::from_secs(20);
 const V1: &str = "v1";
 const ROUTE: &str = "hello";
 
-/// Where each Service leads, by its name.
+/// The endpoints of each Service, by its name.
 type Published = HashMap<String, Vec<SocketAddr>>;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -109,7 +110,7 @@ async fn measure() -> Result<()> {
     Ok(())
 }
 
-/// An app that says its digit. Returns its address.
+/// Starts an app that answers with its digit. Returns its address.
 async fn app(digit: u8, apps: &mut JoinSet<()>) -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -136,7 +137,7 @@ async fn app(digit: u8, apps: &mut JoinSet<()>) -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// What the platform tells: a service for each app, and a route between them.
+/// Sends the platform's events: a service for each app, and a route between them.
 fn tell(events: &mpsc::Sender<FleetEvent>, apps: [SocketAddr; 2]) {
     // There is room for all.
     let tell = |event| drop(events.try_send(event));
@@ -172,7 +173,7 @@ fn tell(events: &mpsc::Sender<FleetEvent>, apps: [SocketAddr; 2]) {
     tell(FleetEvent::Complete);
 }
 
-/// A platform of pods that stay as they are.
+/// A platform whose pods never change.
 #[derive(Debug)]
 struct Fixed {
     events: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
@@ -207,7 +208,7 @@ impl Gate for Fixed {
     }
 }
 
-/// An activator on the first core, at an address of its own.
+/// An activator on the first core, at its own address.
 struct Activator {
     child: Child,
     ip: IpAddr,
@@ -241,7 +242,7 @@ fn activator(n: u8, autoscaler: SocketAddr) -> Result<Activator> {
     Ok(Activator { child, ip: ip.into() })
 }
 
-/// Sends so many requests; how many of them the second app answered.
+/// Sends the requests, and returns how many of them the second app answered.
 async fn ask(address: SocketAddr, requests: usize) -> Result<usize> {
     let mut clients = JoinSet::new();
     for client in 0..CONCURRENCY {

@@ -1,5 +1,5 @@
-//! What services cost the autoscaler, by their number: a whole tick, the memory of each, and how soon all decisions
-//! are out when many are called for the first time at one moment.
+//! The cost of services to the autoscaler, by their number: a whole tick, the memory of each, and how soon
+//! all decisions are out if many get their first request at the same time.
 //!
 //! `cargo bench -p ebb-benches --bench services`
 
@@ -38,12 +38,12 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Pods of a busy service.
+/// The pods of a busy service.
 const PODS: u8 = 3;
-/// Seconds that services have lived before anything is measured: windows and histories are full.
+/// The age of services, in seconds, before anything is measured: windows and histories are full.
 const LIVED: u64 = 120;
 const SOON: Duration = Duration::from_secs(60);
-/// Before the name of a life whose memory is to be measured.
+/// The prefix of the name of a life whose memory is to be measured.
 const MEMORY: &str = "--memory";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("\nmemory of one service, bytes resident");
     for life in [Life::NeverCalled, Life::AtRest, Life::Busy] {
-        // Each in a process of its own, so that none finds what another one has left to the allocator.
+        // Each in its own process, so that none reuses what another left to the allocator.
         let measured = Command::new(std::env::current_exe()?).args([MEMORY, life.name()]).output()?;
         println!("{:>28} {:>8}", life.name(), String::from_utf8(measured.stdout)?.trim());
     }
@@ -114,12 +114,12 @@ fn pods(n: usize, now: Tick) -> Vec<Pod> {
         .collect()
 }
 
-/// A load that is another one each second, so that no decision is like the last.
+/// Returns a load that changes each second, so that no decision repeats the last.
 fn moving(second: u64) -> f64 {
     90.0 + (second % 60) as f64
 }
 
-/// What has happened to a service.
+/// The history of a service.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
     NeverCalled,
@@ -141,7 +141,7 @@ impl Life {
     }
 }
 
-/// Many services, some of which live, and the time that they have come to.
+/// Many services, some of which have traffic, and the current time.
 struct World {
     services: ServiceTable,
     now: Tick,
@@ -152,7 +152,7 @@ impl World {
         Self { services: ServiceTable::new(Periods::default()), now: Tick::from_secs(1_000_000) }
     }
 
-    /// Services without pods.
+    /// Adds services without pods.
     fn add(&mut self, services: Range<usize>) {
         for n in services {
             self.services.set_spec(key(n), spec(), 30_000, self.now);
@@ -167,7 +167,7 @@ impl World {
     fn set_pods(&mut self, n: usize, pods: Vec<Pod>) {
         let (now, replicas) = (self.now, u32::try_from(pods.len()).unwrap_or(0));
         self.service(n).state.set_pods(pods, replicas, now);
-        // The second pass follows the first, as endpoints were published by it.
+        // The second pass follows the first, because endpoints were published by it.
         for _ in 0..2 {
             self.services.evaluate(&key(n), now, Cause::Change);
         }
@@ -177,7 +177,8 @@ impl World {
         self.services.get_mut(&key(n)).expect("a service that was made")
     }
 
-    /// One second: each busy service's pods have answered, and its activator reported, half of it each.
+    /// Plays one second: each busy service's pods have answered, and its activator has reported, half of the
+    /// load each.
     fn report(&mut self, keys: &[ServiceKey], in_flight: impl Fn(u64) -> f64) {
         self.now = self.now.after(Duration::from_secs(1));
         let now = self.now;
@@ -189,7 +190,7 @@ impl World {
         }
     }
 
-    /// Decides on whatever is due. Pods stay as they are: what is to be done is not done here.
+    /// Makes all decisions that are due. Pods stay as they are: the actions are not executed.
     fn decide(&mut self) -> usize {
         let mut decided = 0;
         while let Some(key) = self.services.due(self.now) {
@@ -200,7 +201,7 @@ impl World {
         decided
     }
 
-    /// These services have pods, and enough to do for windows and histories to be full.
+    /// Gives these services pods and traffic until windows and histories are full.
     fn live(&mut self, services: Range<usize>) {
         let keys: Vec<ServiceKey> = services.clone().map(key).collect();
         for n in services {
@@ -212,7 +213,7 @@ impl World {
         }
     }
 
-    /// Nobody calls these services any more, and they rest.
+    /// Stops the traffic of these services, so that they rest.
     fn rest(&mut self, services: Range<usize>) {
         let keys: Vec<ServiceKey> = services.clone().map(key).collect();
         for fleet in [PODS, 1, 0] {
@@ -259,7 +260,7 @@ fn memory(life: Life) -> Result<usize, Box<dyn Error>> {
             world.add(0..COUNT);
             world.live(0..COUNT);
         }
-        // Few at a time: what one gave back the next one takes, so that what grows is what they keep.
+        // A few at a time: each reuses what the last one released, so that only what they keep adds up.
         Life::AtRest => {
             for first in (0..COUNT).step_by(20) {
                 world.add(first..first + 20);
@@ -271,14 +272,14 @@ fn memory(life: Life) -> Result<usize, Box<dyn Error>> {
     Ok((resident()?.saturating_sub(before)) / COUNT)
 }
 
-/// Bytes of this process in memory.
+/// Returns the resident bytes of this process.
 fn resident() -> Result<usize, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse::<usize>()? * 1024)
 }
 
-/// A platform that notes when it was told to scale.
+/// A platform that records when it was told to scale.
 #[derive(Debug)]
 struct Noting {
     events: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
@@ -313,7 +314,7 @@ impl EndpointSink for Noting {
     }
 }
 
-/// An autoscaler that knows so many services without pods, with one activator.
+/// An autoscaler that knows `count` services without pods, with one activator.
 struct Running {
     autoscaler: Autoscaler,
     up: mpsc::Sender<Bytes>,
@@ -342,7 +343,7 @@ impl Running {
         let mut down = open(address, request, SOON).await?.into_body();
         let hello = Hello { name: "bench".into(), address: "10.0.0.1".into(), heartbeats: false };
         up.send(frame(&Up { hello: Some(hello), ..Up::default() })).await?;
-        // The tables are here once the last service is known.
+        // The tables have arrived once the last service is known.
         while autoscaler.view(&key(count - 1)).is_none() {
             sleep(Duration::from_millis(1)).await;
         }
@@ -366,8 +367,8 @@ async fn first_requests(count: usize) -> Result<Duration, Box<dyn Error>> {
     Ok(last.duration_since(started))
 }
 
-/// CPU that a whole autoscaler takes, in parts of a core: streams, decoding, decisions, metrics, writes. Activators
-/// see everything of the `busy` services, so that no pod is asked.
+/// Returns the CPU that a whole autoscaler takes, as a fraction of a core: streams, decoding, decisions,
+/// metrics, writes. Activators see all traffic of the `busy` services, so no pod is scraped.
 async fn whole(count: usize, busy: usize) -> Result<f64, Box<dyn Error>> {
     const SECONDS: u64 = 10;
     let unscraped = Arc::new(ScalingSpec {
@@ -406,7 +407,7 @@ async fn whole(count: usize, busy: usize) -> Result<f64, Box<dyn Error>> {
     Ok(took / SECONDS as f64)
 }
 
-/// Seconds for which this process has had a CPU.
+/// Returns the CPU seconds of this process.
 fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit(')').next().ok_or("no fields")?;

@@ -1,9 +1,10 @@
-//! How long a GET takes beside uploads that have not ended: through a queue-proxy, through nginx on the same machine in the
-//! same minute, and without a hop. The uploads rest after their first chunk, or flow as fast as all three take them.
+//! The latency of a GET beside unfinished uploads: through a queue-proxy, through nginx on the same machine
+//! at the same time, and without a hop. The uploads pause after their first chunk, or flow as fast as all
+//! three take them.
 //!
-//! `cargo build --release -p queue-proxy && cargo bench -p ebb-benches --bench unfinished_uploads`; another program is named
-//! by `EBB_QUEUE_PROXY`. Clients, app and clock are one thread on a core of its own: what it costs itself is in the column
-//! without a hop.
+//! `cargo build --release -p queue-proxy && cargo bench -p ebb-benches --bench unfinished_uploads`;
+//! `EBB_QUEUE_PROXY` names another program. Clients, app and clock share one thread on a separate core: its
+//! own cost is in the column without a hop.
 
 #[path = "cores/mod.rs"]
 mod cores;
@@ -28,9 +29,9 @@ use tokio::{
 
 use hop::{Result, nginx, queue_proxy};
 
-/// So long GETs are sent, one after the other on a connection that is kept.
+/// How long GETs are sent, one after the other on a persistent connection.
 const MEASURED: Duration = Duration::from_secs(3);
-/// What an upload sends at a time.
+/// The size of an upload's chunk.
 const CHUNK: usize = 0x4000;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: hello.default\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -44,7 +45,7 @@ enum Upload {
     Flows,
 }
 
-/// How many uploads are open, and what they do.
+/// The number of open uploads, and what they do.
 const UPLOADS: [(usize, Upload); 7] = [
     (0, Upload::Rests),
     (100, Upload::Rests),
@@ -93,14 +94,14 @@ async fn compare() -> Result<()> {
     Ok(())
 }
 
-/// What the app has of uploads.
+/// The app's view of uploads.
 #[derive(Debug, Default)]
 struct Uploads {
     open: AtomicUsize,
     bytes: AtomicU64,
 }
 
-/// Answers each GET, and reads uploads for as long as they last.
+/// Answers each GET, and reads uploads to their end.
 async fn serve(listener: TcpListener, uploads: Arc<Uploads>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -121,7 +122,7 @@ async fn answer(mut stream: TcpStream, uploads: &Uploads) -> std::io::Result<()>
             while !unread.ends_with(b"x\r\n") && stream.read_buf(&mut unread).await? > 0 {}
             uploads.open.fetch_add(1, Ordering::Relaxed);
             unread.clear();
-            // A hop whose client has gone resets it.
+            // A hop resets it if its client has gone.
             while stream.read_buf(&mut unread).await.is_ok_and(|read| read > 0) {
                 uploads.bytes.fetch_add(unread.len() as u64, Ordering::Relaxed);
                 unread.clear();
@@ -137,7 +138,7 @@ async fn answer(mut stream: TcpStream, uploads: &Uploads) -> std::io::Result<()>
     Ok(())
 }
 
-/// Begins `count` uploads, and waits until the app has them all, and none of those before.
+/// Begins `count` uploads, and waits until the app has exactly these.
 async fn begin(
     entry: SocketAddr,
     count: usize,
@@ -171,7 +172,7 @@ async fn begin(
     Ok(uploads)
 }
 
-/// The median of what a GET takes, and what 99 of 100 take at most, in milliseconds.
+/// Returns the median and the 99th percentile of a GET's latency, in milliseconds.
 async fn measure(entry: SocketAddr) -> Result<[f64; 2]> {
     let mut stream = TcpStream::connect(entry).await?;
     stream.set_nodelay(true)?;

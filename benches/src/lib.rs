@@ -1,7 +1,7 @@
-//! Benches, in `benches/`: each prints what it measures and what it compares with.
+//! Benches, in `benches/`. Each prints what it measures and what it compares with.
 //!
 //! - `decider`: the pure parts: record, average, one decision.
 //! - `cold_start`: cold starts on this machine, phase by phase.
-//! - `routes`: what a route costs an activator, and how exactly it divides requests.
-//! - `proxy_cpu`: what a request costs the queue-proxy, beside nginx.
-//! - `unfinished_uploads`: how long a GET takes beside uploads that have not ended, beside nginx.
+//! - `routes`: the cost of a route to an activator, and how exactly it splits requests.
+//! - `proxy_cpu`: the cost of a request in the queue-proxy, compared with nginx.
+//! - `unfinished_uploads`: the latency of a GET beside unfinished uploads, compared with nginx.

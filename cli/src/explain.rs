@@ -1,4 +1,4 @@
-//! `ebb explain`: why a service has the pods it has, on this machine or on a cluster.
+//! `ebb explain`: why a service has its number of pods, on this machine or on a cluster.
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
     rollout_lines,
 };
 
-/// The answer holds the last decisions, some hundred bytes each.
+/// The answer contains the last decisions, some hundred bytes each.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Whether anybody is there at all is known at once on the machine itself.
+/// On the same machine it shows at once whether an autoscaler is there.
 const THERE_WITHIN: Duration = Duration::from_millis(500);
 
 const HELP: &str = "\
@@ -47,14 +47,14 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Where it is asked.
+/// Where to ask.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Local(SocketAddr),
     Cluster,
 }
 
-/// Asks where it is to be asked, and says what is answered.
+/// Asks the autoscaler, and prints the answer.
 pub(crate) async fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     let names_cluster = args.namespace.is_some() || args.connection.is_named();
     let is_local_there = args.api.is_none() && !names_cluster && is_there(DEFAULT_API).await;
@@ -73,7 +73,7 @@ pub(crate) async fn explain(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The rule: what is named; else this machine's, if it is there; else the cluster's.
+/// Chooses the place: the named one; else this machine, if an autoscaler is there; else the cluster.
 fn place(api: Option<SocketAddr>, names_cluster: bool, is_local_there: bool) -> Place {
     match api {
         Some(api) => Place::Local(api),
@@ -91,7 +91,7 @@ async fn is_there(api: SocketAddr) -> bool {
     answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
 }
 
-/// Asks this machine's autoscaler, and says what it answers.
+/// Asks this machine's autoscaler, and prints its answer.
 async fn local(args: &Args, api: SocketAddr) -> anyhow::Result<ExitCode> {
     let service =
         if args.service.contains('/') { args.service.clone() } else { format!("local/{}", args.service) };
@@ -124,7 +124,7 @@ async fn local(args: &Args, api: SocketAddr) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What `answer` says at `now`, in seconds since the Unix epoch.
+/// Formats `answer` at `now`, in seconds since the Unix epoch.
 pub(crate) fn lines(answer: &Value, now: f64) -> Vec<String> {
     if let Some(route) = answer["route"].as_str() {
         return route_lines(route, answer);
@@ -155,7 +155,7 @@ pub(crate) fn lines(answer: &Value, now: f64) -> Vec<String> {
     lines
 }
 
-/// How it is reached through the gateway, if it is.
+/// Formats the hosts at the gateway, if there are any.
 fn hosts_line(answer: &Value) -> Option<String> {
     let hosts: Vec<&str> = answer["hosts"].as_array()?.iter().filter_map(Value::as_str).collect();
     let tls = match (answer["tls_secret"].as_str(), answer["https_redirect"] == true) {
@@ -166,7 +166,7 @@ fn hosts_line(answer: &Value) -> Option<String> {
     Some(format!("at the gateway: {}{tls}", hosts.join(", ")))
 }
 
-/// What `answer` says of a route: where its requests go, and how those who get them are.
+/// Formats the `answer` for a route: its split, and the state of its targets.
 fn route_lines(route: &str, answer: &Value) -> Vec<String> {
     let targets: Vec<&Value> = answer["targets"].as_array().into_iter().flatten().collect();
     let sum: u64 = targets.iter().filter_map(|target| target["weight"].as_u64()).sum();

@@ -1,4 +1,4 @@
-//! `ebb`: the whole system on one machine, with processes as pods, and the operator's hand on a cluster.
+//! `ebb`: the whole system on one machine, with processes as pods, and the operator's tool for a cluster.
 
 mod cluster;
 mod demo;
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     if let Some(code) = process::reexec(std::env::args_os()) {
         return code;
     }
-    // Both rustls and kube leave the choice to the program; a second one would only be refused.
+    // rustls and kube leave the choice of provider to the program; a second installation would only fail.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let line: Vec<OsString> = std::env::args_os().collect();
     let cli = Cli::try_parse_from(&line).unwrap_or_else(|error| run::missing_dashes(error, &line).exit());

@@ -1,8 +1,8 @@
-//! Each connection is a descriptor, on both sides.
+//! The limit of open files: each connection needs a descriptor on both sides.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Takes as many descriptors as the system lets us have, and answers how many that is.
+/// Raises the limit as far as the system allows, and returns it.
 pub(crate) fn raise() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let before = limit.current;

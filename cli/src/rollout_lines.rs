@@ -1,11 +1,11 @@
-//! What the autoscaler says of a route's rollout, in lines.
+//! Formats the autoscaler's answer about a route's rollout.
 
 use std::time::Duration;
 
 use ebb_annotations::GoDuration;
 use serde_json::Value;
 
-/// What `rollout` says, which is `null` where nothing is under way.
+/// Formats `rollout`, which is `null` if none is under way.
 pub(crate) fn lines(rollout: &Value) -> Vec<String> {
     let text = |name: &str| rollout[name].as_str().unwrap_or_default();
     let (Some(percent), from, to) = (rollout["percent"].as_f64(), text("from"), text("to")) else {
@@ -22,7 +22,7 @@ pub(crate) fn lines(rollout: &Value) -> Vec<String> {
     vec![format!("rollout from {from} to {to}: {percent:.1} % done; {state}")]
 }
 
-/// `6m30s`; a part of a second counts as one.
+/// Rounds up to whole seconds: `6m30s`.
 pub(crate) fn whole_seconds(seconds: f64) -> GoDuration {
     let seconds = Duration::try_from_secs_f64(seconds.max(0.0).ceil());
     GoDuration::from(seconds.unwrap_or(Duration::MAX))

@@ -1,19 +1,19 @@
-//! Ctrl-C once drains, and once more ends; so do SIGTERM, and SIGHUP when the terminal goes. The same signal within 2 s of
-//! the first is no second one.
+//! The first Ctrl-C drains, the second ends at once; so do SIGTERM, and SIGHUP when the terminal closes. The
+//! same signal within 2 s of the first does not count as a second.
 
 use std::{io, process::ExitCode};
 
 use ebb_proxy::program;
 use tokio::signal::unix::SignalKind;
 
-/// A shell's exit status for what Ctrl-C ended.
+/// A shell's exit status after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// What stops any of our programs, and SIGHUP.
+/// The signals that stop all our programs, and SIGHUP.
 pub(crate) struct Stop(program::Stop);
 
 impl Stop {
-    /// From here on the signals are ours.
+    /// Starts handling the signals.
     pub(crate) fn listen() -> io::Result<Self> {
         let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
         program::Stop::listen_to(&kinds).map(Self)
@@ -24,7 +24,8 @@ impl Stop {
         self.0.told().await;
     }
 
-    /// Finishes `ending`, unless we are told once more: then everything ends at once, the pods with us.
+    /// Finishes `ending`, unless we are told to stop once more: then everything ends at once, including the
+    /// pods.
     pub(crate) async fn finish(&mut self, ending: impl Future<Output = ()>) -> ExitCode {
         tokio::select! {
             () = ending => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! What `ebb run` prints: the pods' lines, each under its pod's name, and its own.
+//! The output of `ebb run`: the pods' lines, each with its pod's name, and its own.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use ebb_local::{Line, Stream};
 
 /// Colours of pod names, by the number at their end.
 const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
-/// Width of the names' column.
+/// The width of the column of names.
 const WIDTH: usize = 12;
 
 /// Standard output and error.
@@ -19,7 +19,7 @@ impl Terminal {
         Self { colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
     }
 
-    /// A pod's line, to where the pod printed it. Where nobody reads any more, there is nobody to tell.
+    /// Prints a pod's line to the same stream. If the output is closed, there is nobody to tell.
     pub(crate) fn pod(&self, line: &Line) {
         let text = format!("{} {}\n", self.name(&line.pod), line.text);
         let _ = match line.stream {
@@ -28,7 +28,7 @@ impl Terminal {
         };
     }
 
-    /// A line of our own.
+    /// Prints a line of our own.
     pub(crate) fn say(&self, text: &str) {
         let name = format!("{:WIDTH$} |", "ebb");
         let name = if self.colours { format!("\x1b[1m{name}\x1b[0m") } else { name };

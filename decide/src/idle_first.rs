@@ -1,22 +1,22 @@
-//! Who goes when pods must go: idle first.
+//! Chooses the pods to remove: idle pods first.
 
 use ebb_core::Tick;
 
-/// What is known of a pod that might go.
+/// A pod that may be removed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate<T> {
     /// The pod.
     pub pod: T,
     /// Whether it takes traffic, or did.
     pub serves: bool,
-    /// Its requests in flight; infinite if it did not say, since it may be too busy to.
+    /// Its requests in flight; infinite if it did not report, because it may be too busy to.
     pub in_flight: f64,
     /// When it started.
     pub started_at: Tick,
 }
 
-/// The pods in the order in which they go: those that do not serve yet before those that do, the less busy
-/// before the busy, and of equals the youngest, whose caches are the coldest.
+/// Sorts the pods in the order in which they go: pods that never served first, then the less busy, and of
+/// equals the youngest, whose caches are the coldest.
 pub fn idle_first<T>(mut pods: Vec<Candidate<T>>) -> Vec<T> {
     pods.sort_by(|a, b| {
         let by_load = a.in_flight.total_cmp(&b.in_flight);

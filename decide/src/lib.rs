@@ -1,10 +1,10 @@
-//! What decides: how many pods each service has, and where its traffic goes.
+//! Decides how many pods each service has, and where its traffic goes.
 //!
-//! Nothing here reads a clock, opens a socket or waits: `now` and the facts come as arguments, and what is to be done is
-//! the answer. [`windows`], [`decider`], [`zero`], [`sampling`], [`endpoints`] and [`idle_first`] are put together for one
-//! service in [`service`], and for all of them in [`table`]; those that divide requests between
-//! services are in [`route`]; [`scheduler`] says when whose turn is. What carries it out,
-//! and says what there is, is behind the traits of [`platform`].
+//! Nothing here reads a clock, opens a socket or waits: `now` and the facts are arguments, and the actions
+//! are return values. [`service`] combines [`windows`], [`decider`], [`zero`], [`sampling`], [`endpoints`]
+//! and [`idle_first`] for one service, and [`table`] holds all services. [`route`] contains the routes, which
+//! split requests between services; [`scheduler`] determines when each is due. The traits of [`platform`]
+//! execute the actions and report the facts.
 //!
 //! Read first: [`service::ServiceState::evaluate`].
 

@@ -1,22 +1,22 @@
-//! What is wanted for a service and what is under way: one thing of a kind at a time, and what is wanted meanwhile
-//! replaces what was wanted before.
+//! What is wanted for a service and what is in progress: one operation of each kind at a time. A later wish
+//! replaces the one before.
 
 use crate::endpoints::Endpoints;
 
-/// For one service.
+/// The pending operations of one service.
 #[derive(Debug, Default)]
 pub struct Pending {
     scale: Option<u32>,
     scaling: Option<u32>,
-    /// Who goes first, if pods are to go; asked for before the first does.
+    /// Which pods go first in a scale-down; asked for before the first goes.
     order: Order,
-    /// Where its traffic is to go.
+    /// The endpoints to publish.
     pub publishing: Publishing,
-    /// Whether its pods are being asked.
+    /// Whether a scrape is in progress.
     pub scraping: bool,
 }
 
-/// Where traffic is to go, or what else is written: the last word that is not published, and whether one is on its way.
+/// A value to publish or to write: the latest that is not written, and whether a write is in progress.
 #[derive(Debug)]
 pub struct Publishing<T = Endpoints> {
     wanted: Option<T>,
@@ -30,30 +30,30 @@ impl<T> Default for Publishing<T> {
 }
 
 impl<T> Publishing<T> {
-    /// The last word.
+    /// Sets the latest value.
     pub fn want(&mut self, last: T) {
         self.wanted = Some(last);
     }
 
-    /// What to publish now; `None` while the last is under way.
+    /// Returns what to publish now; `None` while a publication is in progress.
     pub fn next_publish(&mut self) -> Option<T> {
         let next = if self.under_way { None } else { self.wanted.take() };
         self.under_way |= next.is_some();
         next
     }
 
-    /// Whether nothing is wanted, nor under way.
+    /// Returns whether nothing is wanted or in progress.
     pub fn is_idle(&self) -> bool {
         self.wanted.is_none() && !self.under_way
     }
 
-    /// The last was published, or could not be.
+    /// Records that the publication ended, successfully or not.
     pub fn published(&mut self) {
         self.under_way = false;
     }
 }
 
-/// Whether it is known which pods are idle.
+/// Whether the idle pods are known.
 #[derive(Debug, Default)]
 enum Order {
     #[default]
@@ -62,18 +62,18 @@ enum Order {
     Known(Vec<String>),
 }
 
-/// What to do next about the number of pods.
+/// The next step of scaling.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NextScale {
     /// Find out which pods are idle.
     Ask,
-    /// Have so many pods; of those that go, these go first.
+    /// Scale to this many pods, removing the named ones first.
     Scale(u32, Vec<String>),
 }
 
 impl Pending {
-    /// The last decision: `pods`, or what there is. Whatever was wanted before and is not under way is not wanted
-    /// any more.
+    /// Sets the decision: `pods`, or the current number. It replaces earlier decisions that are not in
+    /// progress.
     pub fn want_scale(&mut self, pods: Option<u32>) {
         self.scale = pods.filter(|pods| self.scaling != Some(*pods));
         if self.scale.is_none() && matches!(self.order, Order::Known(_)) {
@@ -81,13 +81,13 @@ impl Pending {
         }
     }
 
-    /// What to do now to have the pods that are wanted, of which there are `replicas`. Pods that go are to be
-    /// named where `idle_first`; for more pods nobody waits.
+    /// Returns what to do now to get the wanted pods, where there are `replicas`. With `idle_first`, a
+    /// scale-down first asks which pods are idle; a scale-up never waits.
     pub fn next_scale(&mut self, replicas: u32, idle_first: bool) -> Option<NextScale> {
         let pods = self.scale.filter(|_| self.scaling.is_none())?;
         let order = match &mut self.order {
             _ if !idle_first || pods >= replicas => Vec::new(),
-            // All go.
+            // All pods go.
             _ if pods == 0 => Vec::new(),
             Order::Known(order) => std::mem::take(order),
             Order::Asked => return None,
@@ -103,13 +103,13 @@ impl Pending {
         Some(NextScale::Scale(pods, order))
     }
 
-    /// It is known which pods are idle.
+    /// Records which pods are idle.
     pub fn order_known(&mut self, first_to_go: Vec<String>) {
-        // Whom nobody waits for any more would be out of date by the next time.
+        // An order that nobody waits for any more would be out of date next time.
         self.order = if self.scale.is_some() { Order::Known(first_to_go) } else { Order::Unknown };
     }
 
-    /// The scale target has heard, or could not be reached: the next may be tried.
+    /// Records that scaling ended, successfully or not: the next may be tried.
     pub fn scaled(&mut self) {
         self.scaling = None;
     }

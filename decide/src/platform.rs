@@ -1,5 +1,5 @@
-//! What stands between the decisions and a platform: who the pods are, how to have more of them, and how
-//! to say where a service's traffic goes.
+//! The interface between decisions and a platform: which pods there are, how to scale them, and how to
+//! publish a service's endpoints.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,99 +17,99 @@ use crate::{
     route::{Split, rollout::Progress},
 };
 
-/// What a platform tells. Each event says all there is to know about its subject, so that a repeated one
-/// does no harm.
+/// An event of a platform. Each event describes its subject completely, so that a repeated one does no harm.
 #[derive(Clone, Debug)]
 pub enum FleetEvent {
-    /// A service is there, or its annotations changed.
+    /// A service was added, or its annotations changed.
     Service {
-        /// Which.
+        /// Its key.
         key: ServiceKey,
         /// How it is scaled.
         spec: Arc<ScalingSpec>,
-        /// The port on which activators answer for it; 0 lets each choose one.
+        /// The port on which activators serve it; 0 lets each choose one.
         port: u16,
     },
-    /// A route is there, or how it divides its requests changed.
+    /// A route was added, or its split changed.
     Route {
-        /// Which.
+        /// Its key.
         key: ServiceKey,
-        /// How it divides them.
+        /// Its split.
         split: Arc<Split>,
-        /// The port on which activators answer for it; 0 lets each choose one.
+        /// The port on which activators serve it; 0 lets each choose one.
         port: u16,
     },
-    /// The names by which services and routes are reached through the gateway changed: all that changed at once, so that a name
-    /// that moves is nobody's at no time. Each name is that of one service or route.
+    /// The hosts of services and routes at the gateway changed. All changes come at once, so that a host that
+    /// moves always has an owner. Each host belongs to one service or route.
     Hosts(Vec<Exposed>),
-    /// A certificate is there, or changed; one without a chain is not to be shown any more.
+    /// A certificate was added or changed; one without a chain must no longer be used.
     Certificate(CertificateEntry),
-    /// A service or a route is no longer ours.
+    /// A service or a route is no longer managed by Ebb.
     Gone(ServiceKey),
     /// The pods of a service changed.
     Pods {
-        /// Which service.
+        /// The service.
         key: ServiceKey,
-        /// Those that serve or start; not those that drain.
+        /// Pods that serve or start, without those that drain.
         pods: Vec<Pod>,
-        /// How many its scale target wants now.
+        /// The replicas that its scale target wants now.
         replicas: u32,
-        /// Why there are fewer pods than wanted, for those who wait; empty if nothing is wrong.
+        /// Why there are fewer pods than wanted, phrased for waiting clients; empty if nothing is wrong.
         trouble: String,
     },
-    /// All services and routes that there are were told, each service with its pods. Until then, one that is not among them may
-    /// still come: activators keep what they have.
+    /// All services and routes are known, with the pods of each. Before this event more may follow, so
+    /// activators keep what they have.
     Complete,
-    /// Whether this autoscaler leads. One that was not told follows: it listens, and changes nothing.
+    /// Whether this autoscaler leads. Until the first such event it follows: it listens, and changes nothing.
     Leadership {
-        /// Whether it does from now on.
+        /// Whether it leads from now on.
         leads: bool,
     },
-    /// Where all autoscalers take activators' streams, this one among them.
+    /// The addresses at which all autoscalers, including this one, take activators' streams.
     Replicas(Vec<SocketAddr>),
-    /// The addresses of all activators' own pods that are not on their way out, and whether each is ready. Activators
-    /// that have no pod are never named.
+    /// The addresses of the activators' own pods, without those that are ending, and whether each is ready.
+    /// Activators without a pod are never named.
     ActivatorPods(Vec<(IpAddr, bool)>),
 }
 
-/// How a service or a route is reached through the gateway.
+/// How the gateway exposes a service or a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
-    /// Which.
+    /// Its key.
     pub key: ServiceKey,
-    /// Its names; without any, the gateway does not know it.
+    /// Its hosts; if there are none, the gateway does not serve it.
     pub hosts: Vec<Host>,
-    /// The Secret in its namespace that has their certificate; `None`: the gateway speaks no TLS for them.
+    /// The Secret in its namespace with the certificate; `None` means that the gateway speaks no TLS for its
+    /// hosts.
     pub tls_secret: Option<String>,
-    /// Whether requests that come without TLS are sent to the same address with it.
+    /// Whether plain HTTP requests are redirected to TLS.
     pub https_redirect: bool,
 }
 
 impl Exposed {
-    /// The Secret that has the certificate of its names; `None`: the gateway speaks no TLS for them.
+    /// Returns the Secret with the certificate; `None` means that the gateway speaks no TLS for its hosts.
     pub fn secret(&self) -> Option<ServiceKey> {
         Some(ServiceKey::new(self.key.namespace.clone(), self.tls_secret.clone()?))
     }
 }
 
-/// Tells which services and pods there are.
+/// Reports which services and pods there are.
 pub trait PodSource: Send + Sync + 'static {
-    /// What is told, as it happens.
+    /// The stream of events.
     type Events: Stream<Item = FleetEvent> + Send + Unpin + 'static;
 
-    /// From now on: first all there is, then what changes.
+    /// Starts watching: first everything there is, then changes.
     fn watch(&self) -> Self::Events;
 
-    /// Whether it could be asked to do its part: `GET /readyz`.
+    /// Returns whether it is able to do its part, for `GET /readyz`.
     fn is_ready(&self) -> bool {
         true
     }
 }
 
-/// Has more pods, or fewer.
+/// Scales services.
 pub trait ScaleTarget: Send + Sync + 'static {
-    /// Wants `pods` pods of `service`; resolves when that was written, not when they run. Where pods must
-    /// go, those named in `first_to_go` go first, in that order; it may name none.
+    /// Requests `pods` pods of `service`; resolves when that is written, not when they run. A scale-down
+    /// removes the pods in `first_to_go` first, in that order; it may be empty.
     fn scale(
         &self,
         service: &ServiceKey,
@@ -117,23 +117,23 @@ pub trait ScaleTarget: Send + Sync + 'static {
         first_to_go: &[String],
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 
-    /// Requests for `service` gave up, because no pod answered any activator. Whoever has the pods may know why, and tell
-    /// their owner.
+    /// Called when requests for `service` gave up because no pod answered any activator. The platform may
+    /// know why, and tell the owner.
     fn unanswered(&self, _service: &ServiceKey) {}
 }
 
-/// Publishes where a service's traffic goes.
+/// Publishes the endpoints of services.
 pub trait EndpointSink: Send + Sync + 'static {
-    /// Replaces what was published for `service`.
+    /// Replaces the endpoints of `service`.
     fn publish(
         &self,
         service: &ServiceKey,
         endpoints: &Endpoints,
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 
-    /// Writes down how far the rollout of `route` is, so that whoever leads next hears of it with the route
-    /// ([`Pace::kept`](crate::route::rollout::Pace::kept)); `None`: nothing is to stand there. A platform with one autoscaler,
-    /// with which its routes end, has nothing to do.
+    /// Writes down the progress of the rollout of `route`, so that the next leader gets it with the route
+    /// ([`Pace::kept`](crate::route::rollout::Pace::kept)); `None` removes it. A platform with a single
+    /// autoscaler, whose routes end with it, does nothing.
     fn keep(
         &self,
         _route: &ServiceKey,
@@ -143,14 +143,15 @@ pub trait EndpointSink: Send + Sync + 'static {
     }
 }
 
-/// Says who may open an activator's stream: what comes up it is believed, and what goes down it has the pods'
-/// secrets.
+/// Decides who may open an activator's stream: what comes up is trusted, and what goes down contains the
+/// pods' secrets.
 pub trait Gate: Send + Sync + 'static {
-    /// Whether whoever brings `token` may; else why not, in words for the log and for who asked.
+    /// Resolves to `Ok` if the bearer of `token` is admitted; otherwise to the reason, for the log and for
+    /// the bearer.
     fn admit(&self, token: Option<&str>) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// What a platform could not do. It is tried again at the next decision.
+/// An operation that the platform could not do. It is tried again at the next decision.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct PlatformError(pub String);

@@ -1,20 +1,21 @@
-//! Pods, as what decides knows them.
+//! Pods, as the decision logic sees them.
 
 use std::net::SocketAddr;
 
 use ebb_core::Tick;
 
-/// One pod of a service, as its platform knows it.
+/// A pod of a service, as its platform knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// Its name.
     pub name: String,
-    /// Where it is; `None` as long as its platform does not know. It may announce that itself.
+    /// Its address; `None` while the platform does not know it. The pod may announce it itself.
     pub address: Option<PodAddress>,
-    /// The secret by which its queue-proxy knows Ebb's own, and by which it announces itself; empty if it has none.
+    /// The secret that its queue-proxy shares with Ebb, and with which it announces itself; empty if it has
+    /// none.
     pub nonce: String,
-    /// Whether it has no queue-proxy: it is never asked, and gets requests once it is ready. As long as a service
-    /// has such pods all its traffic goes through activators, who alone see it.
+    /// Whether it has no queue-proxy: it is never scraped, and gets requests once it is ready. While a
+    /// service has such pods, all its traffic goes through activators, because only they see it.
     pub direct: bool,
     /// Whether it takes traffic.
     pub ready: bool,
@@ -22,22 +23,22 @@ pub struct Pod {
     pub started_at: Tick,
 }
 
-/// Where a pod is.
+/// The addresses of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodAddress {
-    /// Its queue-proxy's serving port; the app's own, where it has no queue-proxy.
+    /// Its queue-proxy's serving port; the app's own, if it has no queue-proxy.
     pub serving: SocketAddr,
-    /// Its queue-proxy's stats port; means nothing where it has no queue-proxy.
+    /// Its queue-proxy's stats port; meaningless if it has no queue-proxy.
     pub stats: SocketAddr,
 }
 
 impl Pod {
-    /// Where it takes requests; `None` if that is not known.
+    /// Returns where it takes requests; `None` if that is not known.
     pub fn serving(&self) -> Option<SocketAddr> {
         self.address.map(|address| address.serving)
     }
 
-    /// Where it is asked; `None` if that is not known, or it cannot be asked.
+    /// Returns where it is scraped; `None` if that is not known, or it cannot be scraped.
     pub fn stats(&self) -> Option<SocketAddr> {
         self.address.filter(|_| !self.direct).map(|address| address.stats)
     }

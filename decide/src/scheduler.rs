@@ -1,4 +1,4 @@
-//! When each service is due, for all of them in one place: no timer and no task per service.
+//! When each key is due, without a timer or task per key.
 
 use std::{
     cmp::Reverse,
@@ -9,11 +9,11 @@ use std::{
 
 use ebb_core::{ServiceKey, Tick};
 
-/// Due times. What is not scheduled costs nothing until somebody schedules it.
+/// Due times. Keys that are not scheduled cost nothing.
 #[derive(Debug)]
 pub struct Scheduler<K> {
     due: HashMap<K, Tick>,
-    /// May hold entries that `due` no longer agrees with; they are skipped when their time comes.
+    /// May hold entries that `due` no longer agrees with; they are skipped at their time.
     queue: BinaryHeap<Reverse<(Tick, K)>>,
 }
 
@@ -24,28 +24,28 @@ impl<K> Default for Scheduler<K> {
 }
 
 impl<K: Clone + Hash + Ord> Scheduler<K> {
-    /// `key` is due at `at`, instead of whenever it was due before.
+    /// Schedules `key` at `at`, replacing its earlier due time.
     pub fn schedule(&mut self, key: &K, at: Tick) {
         if self.due.insert(key.clone(), at) != Some(at) {
             self.queue.push(Reverse((at, key.clone())));
         }
-        // What is rescheduled before it is due must not fill the queue.
+        // Entries that are rescheduled before they are due must not fill the queue.
         if self.queue.len() > 64 + 2 * self.due.len() {
             self.queue = self.due.iter().map(|(key, at)| Reverse((*at, key.clone()))).collect();
         }
     }
 
-    /// Whether `key` is due at any time.
+    /// Returns whether `key` is scheduled.
     pub fn is_scheduled(&self, key: &K) -> bool {
         self.due.contains_key(key)
     }
 
-    /// `key` is not due until it is scheduled again.
+    /// Removes `key` until it is scheduled again.
     pub fn forget(&mut self, key: &K) {
         self.due.remove(key);
     }
 
-    /// When the next one is due.
+    /// Returns the next due time.
     pub fn next_due(&mut self) -> Option<Tick> {
         while let Some(Reverse((at, key))) = self.queue.peek() {
             if self.due.get(key) == Some(at) {
@@ -56,7 +56,7 @@ impl<K: Clone + Hash + Ord> Scheduler<K> {
         None
     }
 
-    /// One that is due at `now`, and when it was; it is not scheduled any more.
+    /// Removes and returns a key that is due at `now`, with its due time.
     pub fn pop(&mut self, now: Tick) -> Option<(K, Tick)> {
         if self.next_due()? > now {
             return None;
@@ -67,15 +67,15 @@ impl<K: Clone + Hash + Ord> Scheduler<K> {
     }
 }
 
-/// The first regular tick of `service` after `now`: each service has its own phase within the `period`, which it
-/// keeps whatever happens in between, so that the work is spread over it.
+/// Returns the first regular tick of `service` after `now`. Each service has a fixed phase within the
+/// `period`, so that the work is spread over it.
 pub fn next_tick(service: &ServiceKey, now: Tick, period: Duration) -> Tick {
     let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1);
     let now = u64::try_from(now.since_epoch().as_nanos()).unwrap_or(u64::MAX);
     let mut hasher = DefaultHasher::new();
     service.hash(&mut hasher);
     let phase = hasher.finish() % period;
-    // How long ago the last tick was, were there always ticks.
+    // The time since the last tick, as if there had always been ticks.
     let passed = (now % period + (period - phase)) % period;
     Tick::from_nanos(now.saturating_add(period - passed))
 }

@@ -1,7 +1,7 @@
-//! All services in one place: what is known of each, and when it is to be looked at.
+//! All services: the state of each, and when it is due.
 //!
-//! No task and no timer per service. A service that rests is in no queue: it costs the memory of its state until
-//! something happens to it.
+//! There is no task or timer per service. A service at rest is in no queue: it costs only the memory of its
+//! state until something happens to it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,17 +15,17 @@ use crate::{
     service::{Actions, Cause, Next, ServiceState},
 };
 
-/// How often what is done without being asked for.
+/// The periods of regular work.
 #[derive(Clone, Copy, Debug)]
 pub struct Periods {
-    /// Each service is decided on so often.
+    /// The period of each service's decisions.
     pub decide: Duration,
-    /// Each service's pods are asked so often. Windows count in whole seconds: this must stay one.
+    /// The period of each service's scrapes. Windows count in whole seconds: this must stay one.
     pub scrape: Duration,
 }
 
 impl Default for Periods {
-    /// The reference's (`spec/autoscaler.md`, section 1).
+    /// Returns the reference's periods (`spec/autoscaler.md`, section 1).
     fn default() -> Self {
         Self { decide: Duration::from_secs(2), scrape: Duration::from_secs(1) }
     }
@@ -40,23 +40,23 @@ pub struct ServiceTable {
     periods: Periods,
 }
 
-/// One of them.
+/// A service of the table.
 #[derive(Debug)]
 pub struct Service {
-    /// Its key, to be shared.
+    /// Its key, shared.
     pub key: Arc<ServiceKey>,
-    /// What is known of it.
+    /// Its state.
     pub state: ServiceState,
-    /// The port on which activators answer for it; 0 lets each choose one.
+    /// The port on which activators serve it; 0 lets each choose one.
     pub port: u16,
-    /// Why there are fewer pods than wanted, for those who wait; empty if nothing is wrong.
+    /// Why there are fewer pods than wanted, phrased for waiting clients; empty if nothing is wrong.
     pub trouble: String,
-    /// What is wanted for it, and what is under way.
+    /// Its pending operations.
     pub pending: Pending,
 }
 
 impl Service {
-    /// How it is, for a rollout that is to give it more requests.
+    /// Returns its state, for a rollout that would send it more requests.
     pub fn standing(&self) -> Standing {
         if !self.trouble.is_empty() {
             return Standing::Failed(self.trouble.clone());
@@ -70,13 +70,13 @@ impl Service {
 }
 
 impl ServiceTable {
-    /// None yet.
+    /// Creates an empty table.
     pub fn new(periods: Periods) -> Self {
         let (ticks, scrapes) = (Scheduler::default(), Scheduler::default());
         Self { all: HashMap::new(), ticks, scrapes, periods }
     }
 
-    /// Takes over what the annotations of `key` say, whether it is known or new.
+    /// Sets the spec of the service `key`, which may be new.
     pub fn set_spec(
         &mut self,
         key: ServiceKey,
@@ -97,7 +97,7 @@ impl ServiceTable {
         service
     }
 
-    /// Forgets a service, and answers what was known of it.
+    /// Removes a service, and returns it.
     pub fn remove(&mut self, key: &ServiceKey) -> Option<Box<Service>> {
         let service = self.all.remove(key)?;
         self.ticks.forget(&service.key);
@@ -105,28 +105,28 @@ impl ServiceTable {
         Some(service)
     }
 
-    /// A service; `None` if it is not known.
+    /// Returns a service; `None` if it is not known.
     pub fn get(&self, key: &ServiceKey) -> Option<&Service> {
         self.all.get(key).map(|service| &**service)
     }
 
-    /// A service; `None` if it is not known.
+    /// Returns a service; `None` if it is not known.
     pub fn get_mut(&mut self, key: &ServiceKey) -> Option<&mut Service> {
         self.all.get_mut(key).map(|service| &mut **service)
     }
 
-    /// The shared key of a service; `None` if it is not known.
+    /// Returns the shared key of a service; `None` if it is not known.
     pub fn key(&self, key: &ServiceKey) -> Option<Arc<ServiceKey>> {
         self.all.get(key).map(|service| service.key.clone())
     }
 
-    /// All of them.
+    /// Returns all services.
     pub fn iter(&self) -> impl Iterator<Item = &Service> {
         self.all.values().map(|service| &**service)
     }
 
-    /// Decides on a service at `now`; `None` if it is not known. It is due again as the decision says, and its
-    /// pods are asked from now on, if there are any to ask.
+    /// Decides on a service at `now`; returns `None` if it is not known. Schedules the next decision, and
+    /// scrapes if there are pods to scrape.
     pub fn evaluate(&mut self, key: &ServiceKey, now: Tick, cause: Cause) -> Option<Actions> {
         let service = self.all.get_mut(key)?;
         let actions = service.state.evaluate(now, cause);
@@ -145,7 +145,7 @@ impl ServiceTable {
         Some(actions)
     }
 
-    /// Nothing is done about any service from now on without being asked for: another one leads.
+    /// Stops all regular work, because another autoscaler leads.
     pub fn stand_by(&mut self) {
         (self.ticks, self.scrapes) = (Scheduler::default(), Scheduler::default());
         for service in self.all.values_mut() {
@@ -153,7 +153,7 @@ impl ServiceTable {
         }
     }
 
-    /// From `now` on this autoscaler leads: each service is to be decided on as if it had just started.
+    /// Makes this autoscaler the leader at `now`: each service is decided on as after a start.
     pub fn take_over(&mut self, now: Tick) {
         self.stand_by();
         for service in self.all.values_mut() {
@@ -161,7 +161,7 @@ impl ServiceTable {
         }
     }
 
-    /// Sees to it that what is kept of the load of `key` is given back some time, although nobody decides on it.
+    /// Schedules the release of the load data of `key`, although nothing decides on it.
     pub fn look_again(&mut self, key: &ServiceKey, now: Tick) {
         if let Some(service) = self.all.get(key)
             && !self.ticks.is_scheduled(&service.key)
@@ -170,7 +170,7 @@ impl ServiceTable {
         }
     }
 
-    /// Gives back what is kept of the load of a service, if that says nothing any more.
+    /// Releases the load data of a service if it no longer matters.
     pub fn rest_unled(&mut self, key: &ServiceKey, now: Tick) {
         let Some(service) = self.all.get_mut(key) else { return };
         if let Some(delay) = service.state.rest_unled(now) {
@@ -178,18 +178,18 @@ impl ServiceTable {
         }
     }
 
-    /// When something is due next.
+    /// Returns when something is due next.
     pub fn next_due(&mut self) -> Option<Tick> {
         [self.ticks.next_due(), self.scrapes.next_due()].into_iter().flatten().min()
     }
 
-    /// A service that is due to be decided on at `now`.
+    /// Returns a service that is due for a decision at `now`.
     pub fn due(&mut self, now: Tick) -> Option<Arc<ServiceKey>> {
         self.ticks.pop(now).map(|(key, _)| key)
     }
 
-    /// A service whose pods are due to be asked at `now`; they are due again one period after they were. What was
-    /// missed is not made up for.
+    /// Returns a service whose pods are due for a scrape at `now`, and schedules the next one a period later.
+    /// Missed scrapes are skipped.
     pub fn due_to_be_asked(&mut self, now: Tick) -> Option<Arc<ServiceKey>> {
         let (key, at) = self.scrapes.pop(now)?;
         let next = at.after(self.periods.scrape);

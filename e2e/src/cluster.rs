@@ -1,4 +1,4 @@
-//! The cluster that there is, and what can be broken of it.
+//! The cluster under test, and the faults that can be caused in it.
 
 use std::{
     env, fmt,
@@ -23,7 +23,7 @@ const SCRIPTS: &str = "EBB_CLUSTER_DIR";
 /// A Kubernetes API.
 #[derive(Clone)]
 pub struct Cluster {
-    /// Speaks to it.
+    /// The API client.
     pub client: Client,
 }
 
@@ -34,11 +34,11 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// The cluster of `KUBECONFIG`; `None`, and a line that says so, where there is none.
+    /// Returns the cluster of `KUBECONFIG`; if there is none, prints a line that says so and returns `None`.
     ///
     /// # Panics
     ///
-    /// When there is one that cannot be spoken to.
+    /// Panics if the cluster cannot be reached.
     pub async fn find() -> Option<Self> {
         static SAID: Once = Once::new();
         if env::var_os("KUBECONFIG").is_none() {
@@ -51,12 +51,12 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// Waits until Kubernetes has found back to itself: after a fault its controllers may take nodes and pods that are
-    /// well for lost, until they have read anew what there is.
+    /// Waits until Kubernetes has recovered: after a fault, its controllers may take healthy nodes and pods
+    /// for lost until they have read the current state again.
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// Panics if it does not recover.
     pub async fn is_well(&self) {
         let (nodes, pods): (Api<Node>, Api<Pod>) =
             (Api::all(self.client.clone()), Api::namespaced(self.client.clone(), "ebb-system"));
@@ -73,14 +73,15 @@ impl Cluster {
     }
 }
 
-/// Breaks parts of the cluster, each of which comes back when what was returned is dropped.
+/// Stops parts of the cluster, each of which is started again when the returned guard is dropped.
 #[derive(Clone, Debug)]
 pub struct Faults {
     component: PathBuf,
 }
 
 impl Faults {
-    /// `None`, and a line that says so, where nothing can be broken: faults are for clusters that nobody else uses.
+    /// If nothing may be stopped, prints a line that says so and returns `None`: faults are for clusters that
+    /// nobody else uses.
     pub fn find() -> Option<Self> {
         static SAID: Once = Once::new();
         let Some(folder) = env::var_os(SCRIPTS) else {
@@ -90,18 +91,18 @@ impl Faults {
         Some(Self { component: PathBuf::from(folder).join("component") })
     }
 
-    /// Kills a component, and leaves it away.
+    /// Kills a component, and keeps it stopped.
     ///
     /// # Panics
     ///
-    /// When that fails.
+    /// Panics if that fails.
     pub fn stop(&self, component: &'static str) -> Stopped {
         assert!(self.run("stop", component), "cannot stop {component}");
         Stopped { faults: self.clone(), component }
     }
 
-    /// Whether it did so. From inside the cluster's network the scripts do not see that there is a cluster: they tell by the
-    /// network that theirs is another. So they get one of their own; they need none.
+    /// Returns whether the script succeeded. The scripts detect a running cluster by a network other than
+    /// theirs, which fails inside the cluster's network. So they run in a separate one; they need none.
     fn run(&self, what: &str, component: &str) -> bool {
         let mut command = Command::new("unshare");
         command.arg("--net").arg("--").arg(&self.component).args([what, component]);
@@ -109,7 +110,7 @@ impl Faults {
     }
 }
 
-/// A component that is away until this is dropped.
+/// A component that stays stopped until this is dropped.
 #[derive(Debug)]
 pub struct Stopped {
     faults: Faults,
@@ -124,30 +125,30 @@ impl Drop for Stopped {
     }
 }
 
-/// Runs `kubectl`, with `input` on its standard input; the error is what it said.
+/// Runs `kubectl` with `input` on its standard input.
 ///
 /// # Errors
 ///
-/// What it said on standard error, when it fails.
+/// Returns its standard error if it fails.
 ///
 /// # Panics
 ///
-/// When there is no `kubectl`.
+/// Panics if there is no `kubectl`.
 pub async fn kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
     let mut child =
         piped("kubectl", arguments).stdin(Stdio::piped()).spawn().expect("kubectl is on the path");
     if let Some(mut stdin) = child.stdin.take() {
-        // It reads nothing where it refuses its arguments; it says why itself.
+        // If it refuses its arguments, it reads nothing and reports that itself.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     said(child.wait_with_output().await)
 }
 
-/// Runs a program to its end, and returns what it said.
+/// Runs a program to its end, and returns its output.
 ///
 /// # Errors
 ///
-/// What it said, when it fails, and why there was nothing to run.
+/// Returns its output if it fails, or why it could not be started.
 pub async fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     said(piped(program, arguments).stdin(Stdio::null()).output().await)
 }
@@ -168,7 +169,7 @@ fn said(output: io::Result<Output>) -> Result<String, String> {
     }
 }
 
-/// Past the capture of tests' output, which is shown of failed ones only.
+/// Prints past the capture of test output, which is shown only for failed tests.
 fn say_once(said: &Once, line: &str) {
     said.call_once(|| {
         let _ = writeln!(std::io::stderr(), "{line}");

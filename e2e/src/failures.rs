@@ -1,4 +1,5 @@
-//! What is said when a scenario fails: enough to understand why without the cluster, which will be gone by then.
+//! The report of a failed scenario: enough to understand the failure without the cluster, which is gone by
+//! then.
 
 use std::fmt::Write;
 
@@ -10,13 +11,13 @@ use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::Scenario;
 
-/// Decisions that are shown of each service.
+/// The number of decisions shown for each service.
 const DECISIONS: usize = 8;
 
-/// All that there is to see in the namespace.
+/// Describes everything in the namespace.
 pub(crate) async fn report(scenario: &Scenario) -> String {
     let mut text = format!("\n--- namespace {}\n", scenario.namespace);
-    // Writing to a String does not fail; what cannot be read is left out.
+    // Writing to a String cannot fail; what cannot be read is left out.
     let _ = services(scenario, &mut text).await;
     let _ = pods(scenario, &mut text).await;
     let _ = events(scenario, &mut text).await;

@@ -1,4 +1,4 @@
-//! Clients, each on connections of its own.
+//! Clients, each with its own connections.
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 
 use crate::place::{Io, Place};
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Its status.
@@ -25,33 +25,33 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body, as text.
     pub body: String,
-    /// What came behind the body.
+    /// The trailers after the body.
     pub trailers: HeaderMap,
 }
 
 impl Answer {
-    /// A header's value; empty if there is none.
+    /// Returns a header's value; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// # Panics
     ///
-    /// When the status is another than 200.
+    /// Panics if the status is not 200.
     #[track_caller]
     pub fn assert_ok(&self) {
         assert_eq!(self.status, StatusCode::OK, "{} {}", self.header("ebb-reason"), self.body);
     }
 }
 
-/// A request without an answer.
+/// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lost {
-    /// No connection.
+    /// No connection could be opened.
     Connect(io::ErrorKind),
     /// The connection broke before the head of an answer came.
     Unanswered(String),
-    /// The answer broke off.
+    /// The answer was cut off.
     Torn(String),
     /// The client gave up.
     TimedOut,
@@ -68,23 +68,23 @@ impl fmt::Display for Lost {
     }
 }
 
-/// As patient as one has to be with a cluster of two busy cores.
+/// Enough for a cluster with two busy cores.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A GET on a connection of its own.
+/// Sends a GET on a new connection.
 ///
 /// # Errors
 ///
-/// When there is no whole answer within a minute.
+/// Returns an error if there is no complete answer within a minute.
 pub async fn get(place: impl Into<Place>, path: &str) -> Result<Answer, Lost> {
     get_within(place, path, PATIENCE).await
 }
 
-/// A GET that is answered with 200.
+/// Sends a GET that must be answered with 200.
 ///
 /// # Panics
 ///
-/// When it is not.
+/// Panics if it is not.
 pub async fn served(place: impl Into<Place>, path: &str) -> Answer {
     let place = place.into();
     let answer = get(place.clone(), path).await.unwrap_or_else(|lost| panic!("{place}{path}: {lost}"));
@@ -92,11 +92,11 @@ pub async fn served(place: impl Into<Place>, path: &str) -> Answer {
     answer
 }
 
-/// As [`get`], with another patience.
+/// Like [`get`], with another deadline.
 ///
 /// # Errors
 ///
-/// When there is no whole answer by then.
+/// Returns an error if there is no complete answer by then.
 pub async fn get_within(place: impl Into<Place>, path: &str, within: Duration) -> Result<Answer, Lost> {
     let place = place.into();
     timeout(within, async {
@@ -116,11 +116,11 @@ pub async fn get_within(place: impl Into<Place>, path: &str, within: Duration) -
     .unwrap_or(Err(Lost::TimedOut))
 }
 
-/// A gRPC call as far as a proxy can tell: HTTP/2, its content type, a message both ways, trailers.
+/// Makes a gRPC call, as far as a proxy can tell: HTTP/2, its content type, a message both ways, trailers.
 ///
 /// # Errors
 ///
-/// When there is no whole answer within a minute.
+/// Returns an error if there is no complete answer within a minute.
 pub async fn grpc(place: impl Into<Place>, path: &str, message: &'static str) -> Result<Answer, Lost> {
     let place = place.into();
     timeout(PATIENCE, async {
@@ -146,11 +146,11 @@ pub async fn grpc(place: impl Into<Place>, path: &str, message: &'static str) ->
     .unwrap_or(Err(Lost::TimedOut))
 }
 
-/// Says something on a WebSocket, and returns what comes back and the socket.
+/// Sends a message on a new WebSocket, and returns the reply and the socket.
 ///
 /// # Errors
 ///
-/// When the handshake fails, or nothing comes back within a minute.
+/// Returns an error if the handshake fails, or there is no reply within a minute.
 pub async fn websocket(
     place: impl Into<Place>,
     path: &str,
@@ -170,7 +170,7 @@ pub async fn websocket(
     .unwrap_or(Err(Lost::TimedOut))
 }
 
-/// Whether somebody takes connections there.
+/// Returns whether connections to `address` are accepted.
 pub async fn is_reachable(address: SocketAddr) -> bool {
     timeout(Duration::from_secs(1), TcpStream::connect(address)).await.is_ok_and(|opened| opened.is_ok())
 }
@@ -189,7 +189,7 @@ fn unanswered(error: hyper::Error) -> Lost {
     Lost::Unanswered(cause(&error))
 }
 
-/// What an error is in the end: hyper's own texts leave out why.
+/// Returns the innermost cause of an error: hyper's own texts leave it out.
 pub(crate) fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

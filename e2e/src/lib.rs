@@ -1,10 +1,11 @@
-//! Ebb in a real Kubernetes, with real pods: what its tests (`tests/`) and the benches of cold starts need for that.
+//! Tests of Ebb in a real Kubernetes, with real pods: the common code of the tests (`tests/`) and the benches
+//! of cold starts.
 //!
-//! Everything goes to the cluster of `KUBECONFIG`, from inside its network: pods and Services are reached by their
-//! addresses. `e2e/run` sets such a cluster up. Nothing here knows how Ebb works inside: it sees what its users see, the
-//! API, answers, metrics.
+//! It uses the cluster of `KUBECONFIG`, from inside its network: pods and Services are reached by their
+//! addresses. `e2e/run` sets such a cluster up. Nothing here depends on how Ebb works inside: it uses what
+//! users see, which is the API, answers and metrics.
 //!
-//! Read [`Scenario`] first, then [`App`] and [`Front`]: what a test puts into its namespace.
+//! Read [`Scenario`] first, then [`App`] and [`Front`], which a test puts into its namespace.
 
 mod cluster;
 mod failures;

@@ -1,4 +1,5 @@
-//! Requests at a given rate, whatever becomes of those before: as many clients as it takes, and each outcome is counted.
+//! Sends requests at a given rate, whatever happens to earlier ones, with as many clients as needed, and
+//! records each outcome.
 
 use std::{
     collections::BTreeMap,
@@ -31,10 +32,10 @@ use crate::{
 
 /// When a client of the load gives up. Longer than any cold start, shorter than a test.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// Idle connections are closed by a client that keeps them after so long: well before a pod that ends stops looking after them.
+/// How long clients keep idle connections: much less than a draining pod waits for them.
 const KEPT: Duration = Duration::from_secs(2);
 
-/// What is to be asked, and how often.
+/// What to request, and how often.
 #[derive(Clone, Debug)]
 pub struct Load {
     place: Place,
@@ -44,19 +45,19 @@ pub struct Load {
 }
 
 impl Load {
-    /// So many GETs a second, each on a connection of its own.
+    /// Creates a load of `per_second` GETs, each on a new connection.
     pub fn of(per_second: u32, place: impl Into<Place>, path: &str) -> Self {
         Self { place: place.into(), path: path.to_owned(), per_second, keeps: false }
     }
 
-    /// By a client that keeps its connections, as most do, and repeats what was never sent.
+    /// Makes clients keep their connections, as most do, and repeat requests that were never sent.
     #[must_use]
     pub fn keeping_connections(mut self) -> Self {
         self.keeps = true;
         self
     }
 
-    /// Begins, and goes on until it is told to stop.
+    /// Starts the load, which continues until it is stopped.
     pub fn start(self) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
@@ -66,7 +67,7 @@ impl Load {
         Running { stop, per_second, served, task: tokio::spawn(running) }
     }
 
-    /// Tells how many were served while it goes on.
+    /// Publishes the number of served requests while it runs.
     async fn run(self, stop: &AtomicBool, so_far: &watch::Sender<u32>) -> Report {
         let start = Instant::now();
         let kept: Option<Kept> = self.keeps.then(kept);
@@ -130,22 +131,22 @@ async fn ask(client: &Kept, place: &Place, path: &str) -> Result<Answer, Lost> {
     .unwrap_or(Err(Lost::TimedOut))
 }
 
-/// A load that goes on.
+/// A running load.
 #[derive(Debug)]
 pub struct Running {
     stop: Arc<AtomicBool>,
     per_second: u32,
-    /// So far.
+    /// Requests served so far.
     served: watch::Receiver<u32>,
     task: JoinHandle<Report>,
 }
 
 impl Running {
-    /// Waits until so many more requests have been served.
+    /// Waits until `more` further requests have been served.
     ///
     /// # Panics
     ///
-    /// When they are not.
+    /// Panics if they are not.
     pub async fn serves(&self, more: u32) {
         let mut served = self.served.clone();
         let enough = served.borrow_and_update().saturating_add(more);
@@ -154,32 +155,32 @@ impl Running {
         reached.expect("so many are served in time").expect("the load goes on");
     }
 
-    /// Sends no more, waits for what was sent, and tells.
+    /// Stops sending, waits for the requests in flight, and returns the report.
     ///
     /// # Panics
     ///
-    /// When the load itself did.
+    /// Panics if the load's task panicked.
     pub async fn stop(self) -> Report {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("the load runs to its end")
     }
 }
 
-/// What became of one request.
+/// The outcome of one request.
 #[derive(Clone, Debug)]
 pub struct Shot {
-    /// When it was sent, from the load's begin.
+    /// When it was sent, since the start of the load.
     pub at: Duration,
-    /// Until the last byte of its answer, or until there was none to be expected.
+    /// The time until the last byte of its answer, or until it failed.
     pub took: Duration,
-    /// What its answer said; empty if there was none.
+    /// The text of its answer; empty if there was none.
     pub said: String,
     /// Its answer's status.
     pub outcome: Result<StatusCode, Lost>,
 }
 
 impl Shot {
-    /// Whether a pod of that app answered.
+    /// Returns whether a pod of that app answered.
     pub fn is_by(&self, app: &str) -> bool {
         self.said
             .strip_prefix("hello from ")
@@ -192,32 +193,32 @@ impl Shot {
     }
 }
 
-/// What became of them all.
+/// The outcomes of all requests.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// One by one, in the order in which they ended.
+    /// All requests, in the order in which they ended.
     pub shots: Vec<Shot>,
 }
 
 impl Report {
-    /// How many were sent.
+    /// Returns how many were sent.
     pub fn sent(&self) -> usize {
         self.shots.len()
     }
 
-    /// How many were not answered with 200.
+    /// Returns how many were not answered with 200.
     pub fn lost(&self) -> usize {
         self.shots.iter().filter(|shot| !shot.is_served()).count()
     }
 
-    /// The longest time that a request took.
+    /// Returns the longest time that a request took.
     pub fn slowest(&self) -> Duration {
         self.shots.iter().map(|shot| shot.took).max().unwrap_or_default()
     }
 
     /// # Panics
     ///
-    /// When any request was not answered with 200, or none was sent.
+    /// Panics if any request was not answered with 200, or none was sent.
     #[track_caller]
     pub fn assert_nothing_lost(&self) {
         assert!(self.sent() > 0, "nothing was sent");

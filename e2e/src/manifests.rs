@@ -1,19 +1,19 @@
-//! What a test puts into its namespace: an app, and the Service in front of it.
+//! The objects that a test puts into its namespace: an app, and the Service in front of it.
 
 use serde_json::{Map, Value, json};
 
-/// Where the app listens.
+/// The app's port.
 pub const HTTP_PORT: u16 = 8080;
-/// Where activators do, on a port for each Service.
+/// The activators' ports, one for each Service.
 pub const ACTIVATOR_PORTS: std::ops::Range<u16> = 10_000..30_000;
-/// Where its sidecar does.
+/// The sidecar's port.
 pub const SERVING_PORT: u16 = 8012;
 
 const IMAGE: &str = "ebb/sample-app:0.1.0";
-/// Much longer than any drain of a test takes.
+/// Much longer than any drain in a test.
 const GRACE_SECONDS: u32 = 30;
 
-/// The sample app as a Deployment or a `StatefulSet`: at zero, unless it is told otherwise.
+/// The sample app as a Deployment or a `StatefulSet`, with no pods by default.
 #[derive(Clone, Debug)]
 pub struct App {
     pub(crate) kind: &'static str,
@@ -27,7 +27,7 @@ pub struct App {
 }
 
 impl App {
-    /// As a Deployment.
+    /// Creates it as a Deployment.
     pub fn deployment(name: &str) -> Self {
         Self {
             kind: "Deployment",
@@ -41,82 +41,82 @@ impl App {
         }
     }
 
-    /// As a `StatefulSet`.
+    /// Creates it as a `StatefulSet`.
     pub fn stateful_set(name: &str) -> Self {
         Self { kind: "StatefulSet", ..Self::deployment(name) }
     }
 
-    /// With so many pods to begin with.
+    /// Sets the initial replicas.
     #[must_use]
     pub fn with_pods(mut self, replicas: u32) -> Self {
         self.replicas = replicas;
         self
     }
 
-    /// It takes so long until it listens.
+    /// Sets how long the app takes until it listens.
     #[must_use]
     pub fn starting_within_ms(self, ms: u32) -> Self {
         self.told(format!("--startup-ms={ms}"))
     }
 
-    /// It ends right after its start, each time.
+    /// Makes the app end right after each start.
     #[must_use]
     pub fn crashing(self) -> Self {
         self.told("--fail=crash")
     }
 
-    /// It runs, and never listens.
+    /// Makes the app run without ever listening.
     #[must_use]
     pub fn never_listening(self) -> Self {
         self.told("--fail=never-listen")
     }
 
-    /// With one more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn told(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// From another image.
+    /// Sets the image.
     #[must_use]
     pub fn from_image(mut self, image: &str) -> Self {
         image.clone_into(&mut self.image);
         self
     }
 
-    /// With a variable in its environment; another value makes another version of it.
+    /// Adds an environment variable; another value makes another version of the app.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), json!(value));
         self
     }
 
-    /// Its pods get no sidecar.
+    /// Gives its pods no sidecar.
     #[must_use]
     pub fn without_sidecar(mut self) -> Self {
         self.labels.insert("ebb.dev/inject".to_owned(), json!("false"));
         self
     }
 
-    /// The kubelet asks it whether it is ready.
+    /// Adds a readiness probe by the kubelet.
     #[must_use]
     pub fn probed(mut self) -> Self {
         self.probe = true;
         self
     }
 
-    /// Its name, which its pods have as their label `app`.
+    /// Returns its name, which its pods have as their label `app`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What a Service names as its scale target.
+    /// Returns the scale target that a Service names.
     pub fn reference(&self) -> String {
         format!("{}/{}", self.kind, self.name)
     }
 
-    /// The object.
+    /// Returns the object.
     pub fn manifest(&self) -> Value {
         let environment: Vec<Value> =
             self.environment.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
@@ -161,7 +161,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// A plain one, which Ebb has nothing to do with.
+    /// Creates a plain one, without Ebb.
     pub fn plain(app: &App) -> Self {
         Self {
             name: app.name.clone(),
@@ -173,38 +173,39 @@ impl Front {
         }
     }
 
-    /// One that Ebb scales, with windows as short as may be: it is back at zero some ten seconds after the last request.
+    /// Creates one that Ebb scales, with the shortest windows: it is back at zero some ten seconds after the
+    /// last request.
     pub fn scaled(app: &App) -> Self {
         Self::plain(app)
             .with("ebb.dev/scale-target", &app.reference())
             .with("autoscaling.knative.dev/window", "6s")
             .with("autoscaling.knative.dev/initial-scale", "0")
-            // Directly to the pods as soon as there are any: both ways are to be seen.
+            // Directly to the pods as soon as there are any, so that both paths are tested.
             .with("autoscaling.knative.dev/target-burst-capacity", "0")
     }
 
-    /// A route, which divides its requests so between others.
+    /// Creates a route with the given split.
     pub fn route(name: &str, split: &str) -> Self {
         let spec = json!({"ports": [{"name": "http", "port": 80}]});
         let front = Self { name: name.to_owned(), annotations: Map::new(), spec };
         front.with("ebb.dev/split", split)
     }
 
-    /// With another annotation, or another value of it.
+    /// Adds or changes an annotation.
     #[must_use]
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.annotations.insert(key.to_owned(), json!(value));
         self
     }
 
-    /// As the Service of another name.
+    /// Sets another name.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
     }
 
-    /// With a field of its spec set, or taken away by `null`.
+    /// Sets a field of its spec, or removes it by `null`.
     #[must_use]
     pub fn with_field(mut self, field: &str, value: Value) -> Self {
         if value.is_null() {
@@ -215,7 +216,7 @@ impl Front {
         self
     }
 
-    /// The object.
+    /// Returns the object.
     pub fn manifest(&self) -> Value {
         json!({
             "apiVersion": "v1",

@@ -1,4 +1,4 @@
-//! Where a client goes, and by what name.
+//! The address and the name that a client uses.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::http::Lost;
 
-/// An address, the host that is asked for there, and whether that is over TLS.
+/// An address, the host that is requested there, and whether TLS is used.
 #[derive(Clone)]
 pub struct Place {
     pub(crate) address: SocketAddr,
@@ -35,16 +35,16 @@ impl From<SocketAddr> for Place {
 }
 
 impl Place {
-    /// `host`, at `address`.
+    /// Creates the place of `host` at `address`.
     pub fn named(address: SocketAddr, host: &str) -> Self {
         Self { address, host: host.to_owned(), tls: None }
     }
 
-    /// The same over TLS, where only `certificate` (PEM) is believed.
+    /// Uses TLS, and trusts only `certificate` (PEM).
     ///
     /// # Panics
     ///
-    /// When it is no certificate.
+    /// Panics if it is not a certificate.
     #[must_use]
     pub fn over_tls(self, certificate: &str) -> Self {
         let mut roots = RootCertStore::empty();
@@ -62,11 +62,11 @@ impl Place {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// A connection on which `protocol` is to be spoken.
+    /// Opens a connection for `protocol`.
     pub(crate) async fn connect(&self, protocol: &str) -> Result<Box<dyn Io>, Lost> {
         let lost = |error: io::Error| Lost::Connect(error.kind());
         let stream = TcpStream::connect(self.address).await.map_err(lost)?;
-        // Only costs latency when it fails, and then the connection is about to fail as well.
+        // A failure only costs latency, and then the connection is about to fail as well.
         let _ = stream.set_nodelay(true);
         let Some(config) = &self.tls else { return Ok(Box::new(stream)) };
         let mut config = ClientConfig::clone(config);

@@ -33,12 +33,12 @@ use crate::{
     wait::{SOON, eventually},
 };
 
-/// Who looks after slices of ours.
+/// Selects Ebb's slices.
 const MANAGED_BY_EBB: &str = "endpointslice.kubernetes.io/managed-by=ebb.dev";
-/// How users' tools sign what they apply.
+/// The field manager of users' tools.
 const USER: &str = "e2e";
 
-/// A namespace of its own, with what a test does there.
+/// A namespace for one test, and the operations of the test.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     cluster: Cluster,
@@ -47,37 +47,37 @@ pub struct Scenario {
     pub namespace: String,
 }
 
-/// Where a Service's own port leads.
+/// The endpoints of a Service's port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Address and port, in order.
+    /// Addresses with ports, sorted.
     pub addresses: Vec<SocketAddr>,
-    /// Whether Ebb wrote all of it.
+    /// Whether Ebb wrote all of them.
     pub is_ebbs: bool,
 }
 
-/// Scenarios that break something for all wait for the others, and the others for them.
+/// Scenarios that break something for all run alone; the others share this lock.
 fn turn() -> &'static RwLock<()> {
     static TURN: OnceLock<RwLock<()>> = OnceLock::new();
     TURN.get_or_init(RwLock::default)
 }
 
-/// Runs `play` in a namespace that is there for it, beside other scenarios. Does nothing where there is no cluster.
+/// Runs `play` in a new namespace, in parallel to other scenarios. Does nothing if there is no cluster.
 ///
 /// # Panics
 ///
-/// When `play` does; what the namespace looks like then is printed.
+/// Panics if `play` does; the state of the namespace is printed.
 pub async fn scenario(name: &str, play: impl AsyncFnOnce(&Scenario)) {
     let Some(cluster) = Cluster::find().await else { return };
     let _turn = turn().read().await;
     run(cluster, name, play).await.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
-/// As [`scenario`], while no other runs: for those that break something for all.
+/// Like [`scenario`], but alone: for those that break something for all.
 ///
 /// # Panics
 ///
-/// When `play` does.
+/// Panics if `play` does.
 pub async fn alone(name: &str, play: impl AsyncFnOnce(&Scenario)) {
     let Some(cluster) = Cluster::find().await else { return };
     let _turn = turn().write().await;
@@ -86,7 +86,7 @@ pub async fn alone(name: &str, play: impl AsyncFnOnce(&Scenario)) {
     played.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
-/// Answers with what `play` panicked with, if it did.
+/// Returns the panic of `play`, if it panicked.
 async fn run(cluster: Cluster, name: &str, play: impl AsyncFnOnce(&Scenario)) -> thread::Result<()> {
     let scenario = Scenario::begin(cluster, name).await;
     let played = AssertUnwindSafe(play(&scenario)).catch_unwind().await;
@@ -98,11 +98,11 @@ async fn run(cluster: Cluster, name: &str, play: impl AsyncFnOnce(&Scenario)) ->
 }
 
 impl Scenario {
-    /// Makes a namespace.
+    /// Creates a namespace.
     ///
     /// # Panics
     ///
-    /// When the cluster does not let it, or its service account does not come.
+    /// Panics if the cluster refuses, or the namespace's service account is not created.
     pub async fn begin(cluster: Cluster, name: &str) -> Self {
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
         let metadata = json!({"generateName": format!("e2e-{name}-")});
@@ -110,7 +110,7 @@ impl Scenario {
         let made = namespaces.create(&PostParams::default(), &wanted).await.expect("a namespace can be made");
         let system = System::new(&cluster.client);
         let scenario = Self { cluster, system, namespace: made.name_any() };
-        // Without it no pod can be made yet.
+        // Pods cannot be created before it exists.
         let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = scenario.api();
         eventually("the namespace has its service account", SOON, async || {
             accounts.get("default").await.ok()
@@ -119,11 +119,11 @@ impl Scenario {
         scenario
     }
 
-    /// Nobody judges what is made here from now on: Ebb's webhooks leave such namespaces out.
+    /// Excludes the namespace from Ebb's webhooks, so that objects are not judged from now on.
     ///
     /// # Panics
     ///
-    /// When that cannot be said.
+    /// Panics if that fails.
     pub async fn is_not_judged(&self) {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let patch = json!({"metadata": {"labels": {"ebb.dev/ignore": "true"}}});
@@ -131,24 +131,24 @@ impl Scenario {
         patched.expect("the namespace takes a label");
     }
 
-    /// Gives the namespace away; its pods end by themselves.
+    /// Deletes the namespace; its pods end by themselves.
     pub async fn end(&self) {
         let namespaces: Api<Namespace> = Api::all(self.cluster.client.clone());
-        // All that is left of one that stays is an idle namespace.
+        // If it stays, only an idle namespace is left.
         let _ = namespaces.delete(&self.namespace, &DeleteParams::default()).await;
     }
 
-    /// Ebb itself.
+    /// Returns Ebb itself.
     pub fn system(&self) -> &System {
         &self.system
     }
 
-    /// Speaks to the cluster.
+    /// Returns the API client.
     pub fn client(&self) -> Client {
         self.cluster.client.clone()
     }
 
-    /// Objects of the namespace.
+    /// Returns the API for objects of the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -156,42 +156,43 @@ impl Scenario {
         Api::namespaced(self.client(), &self.namespace)
     }
 
-    /// Makes an app and the Service in front of it, and waits until that takes connections. Returns its address.
+    /// Creates an app and the Service in front of it, waits until connections are accepted, and returns the
+    /// address.
     ///
     /// # Panics
     ///
-    /// When either is refused, or nobody takes connections.
+    /// Panics if either is refused, or no connection is accepted.
     pub async fn with(&self, app: &App, front: &Front) -> SocketAddr {
         self.make(app.manifest()).await;
         self.make(front.manifest()).await;
         self.reachable(&front.name).await
     }
 
-    /// Makes an object.
+    /// Creates an object.
     ///
     /// # Panics
     ///
-    /// When it is refused.
+    /// Panics if it is refused.
     pub async fn make(&self, manifest: Value) {
         self.try_make(manifest).await.expect("the object is taken");
     }
 
-    /// Makes an object.
+    /// Creates an object.
     ///
     /// # Errors
     ///
-    /// What the API said when it is refused.
+    /// Returns the API's message if it is refused.
     pub async fn try_make(&self, manifest: Value) -> Result<(), String> {
         let (api, object) = self.dynamic(manifest);
         let made = api.create(&PostParams::default(), &object).await;
         made.map(drop).map_err(|error| in_words(&error))
     }
 
-    /// Applies an object on the server, as `kubectl apply --server-side` and tools that sync a repository do.
+    /// Applies an object on the server, as `kubectl apply --server-side` and GitOps tools do.
     ///
     /// # Panics
     ///
-    /// When it is refused.
+    /// Panics if it is refused.
     pub async fn apply(&self, manifest: Value) {
         let (api, object) = self.dynamic(manifest);
         let applied = api.patch(&object.name_any(), &PatchParams::apply(USER), &Patch::Apply(&object)).await;
@@ -215,19 +216,19 @@ impl Scenario {
         (Api::namespaced_with(self.client(), &self.namespace, &resource), object)
     }
 
-    /// Takes an app and the Service of its name away; its pods end by themselves.
+    /// Deletes an app and the Service of its name; its pods end by themselves.
     pub async fn remove(&self, app: &App) {
         let (api, object) = self.dynamic(app.manifest());
-        // What is not there need not be removed.
+        // An object that does not exist need not be deleted.
         let _ = self.api::<Service>().delete(&app.name, &DeleteParams::default()).await;
         let _ = api.delete(&object.name_any(), &DeleteParams::default()).await;
     }
 
-    /// Writes annotations on a Service; `null` takes one away.
+    /// Sets annotations of a Service; `null` removes one.
     ///
     /// # Panics
     ///
-    /// When that is refused.
+    /// Panics if that is refused.
     pub async fn annotate(&self, service: &str, annotations: Value) {
         let services: Api<Service> = self.api();
         let patch = json!({"metadata": {"annotations": annotations}});
@@ -235,11 +236,11 @@ impl Scenario {
         patched.expect("the annotations are taken");
     }
 
-    /// Writes an annotation on the namespace.
+    /// Sets an annotation of the namespace.
     ///
     /// # Panics
     ///
-    /// When that is refused.
+    /// Panics if that is refused.
     pub async fn annotate_namespace(&self, key: &str, value: &str) {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let patch = json!({"metadata": {"annotations": {key: value}}});
@@ -247,25 +248,25 @@ impl Scenario {
         patched.expect("the annotation is taken");
     }
 
-    /// The Service as it is now.
+    /// Returns the current Service.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// Panics if it does not exist.
     pub async fn service(&self, name: &str) -> Service {
         self.api::<Service>().get(name).await.expect("there is such a Service")
     }
 
-    /// What an annotation of a Service says.
+    /// Returns an annotation of a Service.
     pub async fn annotation(&self, service: &str, key: &str) -> Option<String> {
         self.api::<Service>().get(service).await.ok()?.annotations().get(key).cloned()
     }
 
-    /// The address of a Service's first port, once somebody takes connections there.
+    /// Returns the address of a Service's first port, once connections are accepted there.
     ///
     /// # Panics
     ///
-    /// When nobody does.
+    /// Panics if none is accepted.
     pub async fn reachable(&self, service: &str) -> SocketAddr {
         let address = self.address(service).await;
         eventually("the Service takes connections", SOON, async || is_reachable(address).await.then_some(()))
@@ -273,11 +274,11 @@ impl Scenario {
         address
     }
 
-    /// The address of a Service's first port.
+    /// Returns the address of a Service's first port.
     ///
     /// # Panics
     ///
-    /// When it has none.
+    /// Panics if it has none.
     pub async fn address(&self, service: &str) -> SocketAddr {
         let spec = self.service(service).await.spec.unwrap_or_default();
         let ip: IpAddr = spec.cluster_ip.unwrap_or_default().parse().expect("the Service has an address");
@@ -285,7 +286,7 @@ impl Scenario {
         SocketAddr::new(ip, port.expect("the Service has a port"))
     }
 
-    /// Where a Service's port of that name leads.
+    /// Returns the endpoints of a Service's port of that name.
     pub async fn endpoints(&self, service: &str, port: &str) -> Endpoints {
         let slices: Api<EndpointSlice> = self.api();
         let of_it = format!("kubernetes.io/service-name={service}");
@@ -299,11 +300,11 @@ impl Scenario {
         Endpoints { addresses, is_ebbs }
     }
 
-    /// Waits until a Service's port `http` leads somewhere by Ebb's word, and nowhere else.
+    /// Waits until a Service's port `http` has endpoints, all written by Ebb and all accepted by `is_there`.
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// Panics if that does not happen.
     pub async fn leads(&self, service: &str, what: &str, is_there: impl Fn(&SocketAddr) -> bool) {
         eventually(&format!("{service} leads {what}"), SOON, async || {
             let Endpoints { addresses, is_ebbs } = self.endpoints(service, "http").await;
@@ -312,31 +313,31 @@ impl Scenario {
         .await;
     }
 
-    /// The pods with that label `app`, those that end left out.
+    /// Returns the pods with that label `app`, without those that are being deleted.
     pub async fn pods(&self, app: &str) -> Vec<Pod> {
         let pods = self.pods_and_ending(app).await;
         pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect()
     }
 
-    /// All pods with that label `app`.
+    /// Returns all pods with that label `app`.
     pub async fn pods_and_ending(&self, app: &str) -> Vec<Pod> {
         let selector = ListParams::default().labels(&format!("app={app}"));
         self.api::<Pod>().list(&selector).await.map(|pods| pods.items).unwrap_or_default()
     }
 
-    /// The replicas that the scale target asks for; `None` while the API does not answer.
+    /// Returns the replicas of the scale target; `None` while the API does not answer.
     pub async fn replicas(&self, app: &App) -> Option<i32> {
         let (api, object) = self.dynamic(app.manifest());
         let there = api.get(&object.name_any()).await.ok()?;
         i32::try_from(there.data["spec"]["replicas"].as_i64()?).ok()
     }
 
-    /// Waits until the app has no pod and is asked for none.
+    /// Waits until the app has no pods and wants none.
     pub async fn at_zero(&self, app: &App) {
         self.at_zero_within(app, SOON).await;
     }
 
-    /// Waits so long until the app has no pod and is asked for none.
+    /// Waits up to `within` until the app has no pods and wants none.
     pub async fn at_zero_within(&self, app: &App, within: Duration) {
         eventually("the app has no pod", within, async || {
             let none = self.replicas(app).await == Some(0) && self.pods(&app.name).await.is_empty();
@@ -345,7 +346,7 @@ impl Scenario {
         .await;
     }
 
-    /// Waits until the app has at least so many pods that are ready.
+    /// Waits until the app has at least `count` ready pods.
     pub async fn has_ready(&self, app: &App, count: usize) {
         eventually("the app has that many ready pods", SOON, async || {
             let ready = self.pods(&app.name).await.iter().filter(|pod| is_ready(pod)).count();
@@ -354,7 +355,7 @@ impl Scenario {
         .await;
     }
 
-    /// Waits until an Event says `reason` of an object, and returns what it says.
+    /// Waits for an Event about an object with `reason`, and returns its message.
     pub async fn event(&self, object: &str, reason: &str) -> String {
         let events: Api<Event> = self.api();
         eventually("the Event is there", Duration::from_secs(30), async || {
@@ -383,7 +384,7 @@ fn addresses(slice: &EndpointSlice, name: &str) -> Vec<SocketAddr> {
     texts.filter_map(|text| Some(SocketAddr::new(text.parse().ok()?, port))).collect()
 }
 
-/// Whether a pod's Ready condition holds.
+/// Returns whether a pod's Ready condition holds.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")

@@ -1,4 +1,4 @@
-//! Ebb as it is installed: its pods, and what they tell of themselves.
+//! The installed Ebb: its pods, and what they report.
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::{
     wait::{SOON, eventually},
 };
 
-/// Where it is installed.
+/// The namespace of the installation.
 const NAMESPACE: &str = "ebb-system";
 const LEASE: &str = "ebb-autoscaler";
 const LINK_PORT: u16 = 8080;
@@ -40,7 +40,8 @@ impl System {
         Self { pods, leases }
     }
 
-    /// Names and addresses of the pods of one of the programs, `autoscaler` or `activator`, that are not on their way out.
+    /// Returns names and addresses of the pods of a program, `autoscaler` or `activator`, without those that
+    /// are being deleted.
     pub async fn pods(&self, program: &str) -> BTreeMap<String, std::net::IpAddr> {
         let selector = format!("app.kubernetes.io/component={program}");
         let Ok(pods) = self.pods.list(&ListParams::default().labels(&selector)).await else {
@@ -55,7 +56,7 @@ impl System {
             .collect()
     }
 
-    /// The autoscaler that leads, and has said so lately.
+    /// Returns the autoscaler that leads and has recently renewed its Lease.
     pub async fn leader(&self) -> String {
         eventually("an autoscaler that is there leads", SOON, async || {
             let lease = self.leases.get(LEASE).await.ok()?;
@@ -65,17 +66,17 @@ impl System {
         .await
     }
 
-    /// Ends a pod at once, as a node's end would.
+    /// Kills a pod at once, as the loss of its node would.
     ///
     /// # Panics
     ///
-    /// When there is no such pod.
+    /// Panics if there is no such pod.
     pub async fn kill(&self, pod: &str) {
         let at_once = DeleteParams::default().grace_period(0);
         self.pods.delete(pod, &at_once).await.expect("there is such a pod");
     }
 
-    /// What the autoscaler that leads says of a service.
+    /// Returns the leading autoscaler's explanation of a service.
     pub async fn explain(&self, namespace: &str, service: &str) -> Option<Value> {
         for address in self.pods("autoscaler").await.into_values() {
             let path = format!("/explain/{namespace}/{service}");
@@ -89,7 +90,7 @@ impl System {
         None
     }
 
-    /// The metrics of all pods of a program, one by one.
+    /// Returns the metrics of each pod of a program.
     pub async fn metrics(&self, program: &str) -> Vec<Samples> {
         let port = if program == "autoscaler" { LINK_PORT } else { ACTIVATOR_METRICS_PORT };
         let mut all = Vec::new();
@@ -107,7 +108,8 @@ impl System {
 pub struct Samples(pub String);
 
 impl Samples {
-    /// The sum over all series of a name whose labels have all of `labels` in them, such as `service="hello"`.
+    /// Returns the sum over all series of a name whose labels contain all of `labels`, such as
+    /// `service="hello"`.
     pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let is_of = |line: &&str| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))

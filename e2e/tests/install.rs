@@ -1,11 +1,11 @@
-//! How Ebb comes and goes: by its own tool, and by Helm. Whatever a cluster has of it when this begins is gone in between,
-//! and there again when it ends.
+//! Tests of installing and uninstalling Ebb, with its own tool and with Helm. An existing installation is
+//! removed meanwhile, and is there again at the end.
 
 use std::env;
 
 use e2e::{App, Front, Load, SOON, Scenario, alone, eventually, get_within, run, served};
 
-/// The `ebb` to try.
+/// The variable that names the `ebb` to test.
 const TOOL: &str = "EBB_E2E_TOOL";
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/chart/ebb");
 const NAMESPACE: &str = "ebb-system";
@@ -34,16 +34,16 @@ async fn ebb_comes_and_goes_by_its_tool_and_by_helm_and_nobody_notices() {
         let explained = ebb(&["explain", "idle", "--namespace", &it.namespace]).await;
         assert!(explained.contains("idle"), "{explained}");
 
-        // Everything goes, under load.
+        // Everything is uninstalled, under load.
         let load = Load::of(50, address, "/?ms=5").start();
-        // A namespace would take minutes to go: the cluster waits for half of the time that its pods may take to end.
+        // Deleting the namespace would take minutes: the cluster waits for half of its pods' grace period.
         let said = ebb(&["uninstall", "--keep-namespace"]).await;
         assert!(said.contains("Ebb is removed"), "{said}");
         is_the_clusters(it, "hello").await;
         is_the_clusters(it, "idle").await;
         served(idle_at, "/").await;
 
-        // Helm brings it back, and Services that are still annotated are taken up again.
+        // Helm installs it again, and Services that are still annotated are taken up again.
         let helm = ["install", "ebb", CHART, "--namespace", NAMESPACE, "--wait"];
         run("helm", &helm).await.unwrap();
         it.at_zero(&idle).await;
@@ -65,7 +65,7 @@ async fn ebb_comes_and_goes_by_its_tool_and_by_helm_and_nobody_notices() {
     .await;
 }
 
-/// Waits until the Service is as if there had never been an Ebb.
+/// Waits until the Service has no trace of Ebb.
 async fn is_the_clusters(it: &Scenario, service: &str) {
     eventually("the Service leads where its selector says", SOON, async || {
         let selector = it.service(service).await.spec.unwrap_or_default().selector;

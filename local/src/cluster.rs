@@ -30,18 +30,18 @@ use crate::{
 const NAMESPACE: &str = "local";
 /// Lines of output that may wait to be shown.
 const LINE_CAPACITY: usize = 1024;
-/// Cold starts that may wait to be noted, and that are kept.
+/// The most cold starts that wait to be recorded, and that are kept.
 const OBSERVER_CAPACITY: usize = 1024;
 
-/// Where the autoscaler answers, where nobody says otherwise.
+/// The default address of the autoscaler's API.
 pub const DEFAULT_API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8079);
 
-/// Where the autoscaler answers: why decisions were made, and metrics.
+/// The address of the autoscaler's API, which explains decisions and serves metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
-    /// There, or nothing is started.
+    /// This address, or starting fails.
     At(SocketAddr),
-    /// There if the port is free, else at any other.
+    /// This address if the port is free, otherwise any other port.
     Preferably(SocketAddr),
 }
 
@@ -56,28 +56,28 @@ impl Api {
     }
 }
 
-/// How the machine plays cluster.
+/// How to run services on this machine.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The program that is run again as `pod-exec` and `guard`: `ebb` itself.
     pub launcher: PathBuf,
     /// The address of the services.
     pub host: IpAddr,
-    /// Where the autoscaler answers.
+    /// The address of the autoscaler's API.
     pub api: Api,
-    /// The port at which services are reached by the host that a request names; `None`: there is none.
+    /// The port at which services are reached by the host that a request names; `None` if there is none.
     pub gateway: Option<u16>,
-    /// How often what is done.
+    /// The periods of regular work.
     pub periods: Periods,
-    /// How a pod leaves. Its quiet time must be longer than clients keep idle connections, or a request may
+    /// How a pod drains. Its quiet time must be longer than clients keep idle connections, or a request may
     /// meet a connection that is just being closed.
     pub drain: Quiet,
-    /// A process that was asked to end is made to after so long.
+    /// How long a process has to end after SIGTERM before it is killed.
     pub stop_grace: Duration,
 }
 
 impl Options {
-    /// As `ebb run` has them, for the program at `launcher`.
+    /// Returns the options of `ebb run`, for the program at `launcher`.
     pub fn new(launcher: PathBuf) -> Self {
         Self {
             launcher,
@@ -94,42 +94,42 @@ impl Options {
 /// Why nothing was started.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A service's port is taken, or not ours to take.
+    /// A service's port is taken or not permitted.
     #[error("service {service}")]
     Port {
         /// The service.
         service: String,
-        /// Which port, and why not.
+        /// The port, and the error.
         source: io::Error,
     },
-    /// A service's program is not there.
+    /// A service's program does not exist.
     #[error("service {service}: command {program:?} not found{hint}")]
     NoCommand {
         /// The service.
         service: String,
         /// The program.
         program: String,
-        /// What may be meant.
+        /// What may have been meant.
         hint: &'static str,
     },
-    /// The autoscaler's port is taken, or not ours to take.
+    /// The autoscaler's port is taken or not permitted.
     #[error("the autoscaler")]
     Api {
-        /// Which port, and why not.
+        /// The port, and the error.
         source: io::Error,
     },
-    /// The gateway's port is taken, or not ours to take.
+    /// The gateway's port is taken or not permitted.
     #[error("the gateway")]
     Gateway {
-        /// Which port, and why not.
+        /// The port, and the error.
         source: io::Error,
     },
-    /// Something of our own failed.
+    /// Another part of Ebb failed.
     #[error("cannot start")]
     Io(#[from] io::Error),
 }
 
-/// Services running on this machine, until they are shut down.
+/// Running services on this machine, until they are shut down.
 #[derive(Debug)]
 pub struct Cluster {
     api: SocketAddr,
@@ -144,33 +144,33 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Starts {
     observed: mpsc::Receiver<HeldDispatch>,
-    /// The request is not at the app yet.
+    /// The request has not reached the app yet.
     pending: Vec<HeldDispatch>,
     /// When apps said that they began to listen, with their pods; the newest last.
     listening: VecDeque<(String, Tick)>,
-    /// The last cold start of each service that was told of, by its decision.
+    /// The last reported cold start of each service, by the time of its decision.
     ended: HashMap<String, Tick>,
 }
 
-/// What is seen of a service.
+/// The visible state of a service.
 #[derive(Clone, Debug)]
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// Where clients reach it.
+    /// The address for clients.
     pub address: SocketAddr,
-    /// What the autoscaler sees; `None` for a moment after the start.
+    /// The autoscaler's view; `None` for a moment after the start.
     pub view: Option<View>,
-    /// How busy it is at the activator.
+    /// Its load at the activator.
     pub load: Load,
-    /// Its pods, those that drain among them.
+    /// Its pods, including those that drain.
     pub pods: Vec<PodStatus>,
-    /// Seconds for which pods existed, all together.
+    /// The total seconds for which its pods existed.
     pub pod_seconds: f64,
 }
 
 impl Cluster {
-    /// Starts `services`. The pods' output comes out of the receiver; whoever drops it does not want it.
+    /// Starts `services`. The receiver gets the pods' output; it may be dropped.
     ///
     /// # Errors
     ///
@@ -253,7 +253,7 @@ impl Cluster {
             }),
             drain: options.drain,
         };
-        // Before anybody looks: a service that has nothing then counts as one that rests.
+        // Before anything else sees the fleet: a service without pods at that time counts as at rest.
         fleet.begin().await;
         let platform = Arc::new(Platform(fleet.clone()));
         let autoscaler = Autoscaler::start(listener, platform, clock, options.periods, |_| {});
@@ -279,17 +279,17 @@ impl Cluster {
         })
     }
 
-    /// Where clients reach each service and each route, by its name.
+    /// Returns the address of each service and each route, by its name.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         self.services.iter().map(|(key, address)| (&*key.name, *address))
     }
 
-    /// From now on the route of that name divides its requests so. Answers whether there is one.
+    /// Changes the split of a route. Returns whether the route exists.
     pub fn divide(&self, route: &str, spec: &RouteSpec) -> bool {
         self.fleet.divide(&ServiceKey::new(NAMESPACE, route), spec)
     }
 
-    /// What is seen of all services now; routes have nothing of their own to be seen.
+    /// Returns the current state of all services; routes have none.
     pub fn status(&self) -> Vec<ServiceStatus> {
         self.services
             .iter()
@@ -313,40 +313,40 @@ impl Cluster {
         }
     }
 
-    /// Where services are reached by the host that a request names; `None`: nowhere.
+    /// Returns the address of the gateway; `None` if there is none.
     pub fn gateway(&self) -> Option<SocketAddr> {
         self.activator.gateway()
     }
 
-    /// Where the autoscaler answers.
+    /// Returns the address of the autoscaler's API.
     pub fn api(&self) -> SocketAddr {
         self.api
     }
 
-    /// An app told when it began to listen, which is more exact than when it was found to.
+    /// Records when an app said that it began to listen, which is more exact than probing.
     pub fn app_listened(&self, pod: &str, at: Tick) {
         let mut starts = self.starts.lock();
-        // Most pods are never asked about: only those of cold starts are.
+        // Only the pods of cold starts are ever looked up.
         if starts.listening.len() == OBSERVER_CAPACITY {
             starts.listening.pop_front();
         }
         starts.listening.push_back((pod.to_owned(), at));
     }
 
-    /// The cold starts that happened since the last call, oldest first.
+    /// Returns the cold starts since the last call, oldest first.
     pub fn take_cold_starts(&self) -> Vec<ColdStart> {
         let mut starts = self.starts.lock();
         let starts = &mut *starts;
         while let Ok(dispatch) = starts.observed.try_recv() {
             starts.pending.push(dispatch);
         }
-        // A pod that died under its first request never completes.
+        // A pod that died during its first request never completes.
         let surplus = starts.pending.len().saturating_sub(OBSERVER_CAPACITY);
         starts.pending.drain(..surplus);
         let mut found = Vec::new();
         starts.pending.retain(|dispatch| {
             let Some(timeline) = self.fleet.timeline(&dispatch.service, &dispatch.pod) else { return false };
-            // The pod's own task may notice a moment later than the activator that the app is ready.
+            // The pod's task may notice a moment later than the activator that the app is ready.
             if !timeline.is_complete() {
                 return true;
             }
@@ -354,21 +354,21 @@ impl Cluster {
             found.extend(ColdStart::of(dispatch, &timeline, listened));
             false
         });
-        // Of several newborn pods the first to take a request ends the cold start.
+        // If there are several new pods, the first that takes a request ends the cold start.
         found.retain(|start| {
             starts.ended.insert(start.service.clone(), start.decided_at) != Some(start.decided_at)
         });
         found
     }
 
-    /// Finishes what is in flight, stops every process, and ends.
+    /// Drains, stops all processes, and ends.
     pub async fn shut_down(self) {
         self.fleet.close_fronts();
         let cut = self.activator.drain(Quiet { quiet: Duration::from_millis(100), ..self.drain }).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "drain ran out of time; connections were cut");
         }
-        // No decision after this one.
+        // No decision is made after this.
         self.autoscaler.shut_down().await;
         self.fleet.end().await;
     }

@@ -1,5 +1,4 @@
-//! Cold starts, step by step: where the time went between a request that found no pod and its first byte at
-//! the app.
+//! The steps of a cold start, between a request that found no pod and its first byte at the app.
 
 use std::time::Duration;
 
@@ -7,47 +6,47 @@ use ebb_core::Tick;
 
 use crate::pod::Timeline;
 
-/// One cold start: a service without pods, woken by a request.
+/// A cold start: a service without pods, woken by a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColdStart {
     /// The service.
     pub service: String,
     /// The pod that took the request.
     pub pod: String,
-    /// The request was held.
+    /// When the request was held.
     pub held_at: Tick,
-    /// The autoscaler had decided, and told the machine to have a pod.
+    /// When the autoscaler had decided, and told the machine to start a pod.
     pub decided_at: Tick,
-    /// The pod's process was started.
+    /// When the pod's process was started.
     pub spawned_at: Tick,
-    /// The app listened. From the app itself where it says so, else the moment at which it was found to.
+    /// When the app listened: as the app reported it, or otherwise as it was found.
     pub listening_at: Tick,
-    /// The queue-proxy had found the app to answer.
+    /// When the queue-proxy had found that the app answers.
     pub ready_at: Tick,
-    /// The activator had a place for the request.
+    /// When the activator had a place for the request.
     pub dispatched_at: Tick,
-    /// The queue-proxy sent the request to the app.
+    /// When the queue-proxy sent the request to the app.
     pub first_byte_at: Tick,
 }
 
-/// The phases of a cold start, which add up to its whole.
+/// The phases of a cold start, which add up to its total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phases {
-    /// Held until decided.
+    /// From held to decided.
     pub decide: Duration,
-    /// Decided until the process was started.
+    /// From decided to the start of the process.
     pub spawn: Duration,
-    /// Started until the app listened: the app's own time.
+    /// From the process's start to the app listening: the app's own time.
     pub start: Duration,
-    /// Listening until that was noticed.
+    /// From listening to that being noticed.
     pub notice: Duration,
-    /// Noticed until the request was sent to the app.
+    /// From noticed to the request being sent to the app.
     pub dispatch: Duration,
 }
 
 impl ColdStart {
-    /// Puts a cold start together; `None` while a step is missing, or where the pod was there before the
-    /// request: that is no cold start but a start that was going on.
+    /// Assembles a cold start. Returns `None` while a step is missing, and if the pod existed before the
+    /// request, because then the start was already under way.
     pub(crate) fn of(
         dispatch: &activator::HeldDispatch,
         timeline: &Timeline,
@@ -69,17 +68,17 @@ impl ColdStart {
         })
     }
 
-    /// From the request's arrival until its first byte was sent to the app.
+    /// Returns the time from the request's arrival until its first byte was sent to the app.
     pub fn total(&self) -> Duration {
         self.first_byte_at.since(self.held_at)
     }
 
-    /// Ebb's own share: the whole less what the app needed from its process's start until it listened.
+    /// Returns Ebb's own share: the total without the app's time from its process's start until it listened.
     pub fn own(&self) -> Duration {
         self.total().saturating_sub(self.listening_at.since(self.spawned_at))
     }
 
-    /// Where the time went.
+    /// Returns the phases.
     pub fn phases(&self) -> Phases {
         Phases {
             decide: self.decided_at.since(self.held_at),

@@ -1,9 +1,8 @@
-//! One machine as a cluster: a pod is a process with `PORT` in its environment and a queue-proxy of its own.
+//! One machine as a cluster: a pod is a process with `PORT` in its environment and its own queue-proxy.
 //!
-//! The activator, the autoscaler and the queue-proxies that run here are the libraries that run in a
-//! Kubernetes cluster, and they talk to one another over the same loopback HTTP. What is local is only what
-//! Kubernetes is there: `fleet` has more pods or fewer, `front` is a Service's address, and [`process`]
-//! is the kubelet.
+//! The activator, the autoscaler and the queue-proxies here are the libraries that run in a Kubernetes
+//! cluster, and they communicate over the same HTTP, on loopback. Only the counterparts of Kubernetes are
+//! local: `fleet` scales pods, `front` is a Service's address, and [`process`] is the kubelet.
 //!
 //! Read first: [`Cluster`], then `pod/mod.rs`.
 

@@ -1,4 +1,4 @@
-//! The certificates that the gateway shows, by the Secrets that they are in.
+//! The certificates of the gateway, by Secret.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,17 +14,17 @@ use parking_lot::RwLock;
 use rustls::sign::CertifiedKey;
 use tracing::{info, warn};
 
-/// Certificates by their Secrets.
+/// Certificates by Secret.
 #[derive(Debug, Default)]
 pub(super) struct Certificates(RwLock<HashMap<ServiceKey, Arc<CertifiedKey>>>);
 
 impl Certificates {
-    /// Takes over what the leader says of them. One that cannot be used leaves the one before in its place.
+    /// Applies the leader's update. An unusable certificate does not replace the previous one.
     pub(super) fn take(&self, down: &Down) {
         let read: Vec<_> = down.certificates.iter().map(|entry| (entry.secret(), read(entry))).collect();
         let mut all = self.0.write();
         if down.complete && !down.hosts_unknown {
-            // A leader that is new may not have read them all yet: what a host is still to have stays.
+            // A new leader may not have read all Secrets yet: a certificate that a host still uses is kept.
             let of_hosts = down
                 .hosts
                 .iter()
@@ -47,13 +47,13 @@ impl Certificates {
         }
     }
 
-    /// The certificate of a Secret; `None` if it is not known.
+    /// Returns the certificate of a Secret; `None` if it is not known.
     pub(super) fn find(&self, secret: &ServiceKey) -> Option<Arc<CertifiedKey>> {
         self.0.read().get(secret).cloned()
     }
 }
 
-/// `None` if there is none any more.
+/// Returns `None` if the certificate was removed.
 fn read(entry: &CertificateEntry) -> Result<Option<CertifiedKey>, ebb_proxy::net::tls::UnusableCertificate> {
     if entry.chain.is_empty() {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! What a request gains where it enters, and what it loses that its client may not claim.
+//! Adds forwarding headers to requests that enter through the gateway, and removes those that clients must
+//! not set.
 
 use std::{fmt::Write, net::SocketAddr};
 
@@ -17,7 +18,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What only a proxy in front of the gateway may say.
+/// Headers that only a trusted proxy in front of the gateway may set.
 static CLAIMS: [HeaderName; 9] = [
     FORWARDED,
     FORWARDED_PROTO,
@@ -30,7 +31,7 @@ static CLAIMS: [HeaderName; 9] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
-/// How a request came to the gateway.
+/// The scheme by which a request reached the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
@@ -46,9 +47,9 @@ impl Scheme {
     }
 }
 
-/// Makes the head of a request that came from `peer` say how it came: by what scheme, for which `host`, from whom. What a
-/// proxy that is `trusted` said of that stays, and is appended to; what anybody else said is removed. `X-Forwarded-For` is
-/// appended to when the request is sent on, as at every hop.
+/// Sets the forwarding headers of a request from `peer`: its scheme, its `host` and its client. Headers from
+/// a `trusted` proxy are kept and appended to; all others are removed. `X-Forwarded-For` is appended to when
+/// the request is forwarded, as at every hop.
 pub(crate) fn enter(
     fields: &mut HeaderMap,
     peer: SocketAddr,
@@ -75,7 +76,7 @@ pub(crate) fn enter(
     }
 }
 
-/// Removes all of `names`, however they are spelled: many apps read `x_real_ip` as `x-real-ip`.
+/// Removes all of `names`, in any spelling: many apps read `x_real_ip` as `x-real-ip`.
 fn remove_spellings(fields: &mut HeaderMap, names: &[HeaderName]) {
     headers::remove_all(fields, names);
     let is_spelling = |name: &&HeaderName| {
@@ -87,13 +88,13 @@ fn remove_spellings(fields: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-/// Whether a request from `peer` came to the proxy in front over TLS, by the word of one that is trusted.
+/// Returns whether a trusted proxy says that a request from `peer` came to it over TLS.
 pub(super) fn came_over_tls(fields: &HeaderMap, peer: SocketAddr, trusted: &Trusted) -> bool {
     trusted.includes(peer.ip())
         && fields.get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
-/// Sends a client to the same address over TLS. The method and the body stay what they are, and port 443 is meant.
+/// Redirects a client to the same address over TLS, on port 443, with the same method and body.
 pub(super) fn redirect(authority: &[u8], target: &[u8]) -> Response<ResponseBody<Guard>> {
     let host = authority.split(|byte| *byte == b':').next().unwrap_or_default();
     let path = if target.starts_with(b"/") { target } else { b"/" };
@@ -106,8 +107,8 @@ pub(super) fn redirect(authority: &[u8], target: &[u8]) -> Response<ResponseBody
     response
 }
 
-/// Appends an element for this hop (RFC 7239). Where a proxy in front speaks by `X-Forwarded-For` alone, elements are made
-/// of that first, so that the list is as long as the way.
+/// Appends an element for this hop (RFC 7239). If the proxy in front sent only `X-Forwarded-For`, its
+/// addresses are converted to elements first, so that the list covers the whole path.
 fn append_forwarded(fields: &mut HeaderMap, peer: SocketAddr, scheme: &str, host: &[u8]) {
     let mut line = lines(fields, &FORWARDED);
     if line.is_empty() {
@@ -129,13 +130,13 @@ fn append_forwarded(fields: &mut HeaderMap, peer: SocketAddr, scheme: &str, host
     }
 }
 
-/// All lines of a header as one; those that are no text are left out.
+/// Joins all lines of a header; lines that are not text are left out.
 fn lines(fields: &HeaderMap, name: &HeaderName) -> String {
     let lines = fields.get_all(name).iter().filter_map(|line| line.to_str().ok());
     lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// An address as an element of `Forwarded` has it: one of IPv6 in brackets and quotes; what is none is unknown.
+/// Formats an address for `Forwarded`: IPv6 in brackets and quotes, anything invalid as `unknown`.
 fn node(address: &str) -> String {
     match address.trim_matches(['[', ']']).parse() {
         Ok(std::net::IpAddr::V4(address)) => address.to_string(),
@@ -153,13 +154,13 @@ fn token_or_quoted(text: &str) -> String {
     }
 }
 
-/// 128 random bits, as a UUID of version 4 is written.
+/// Returns 128 random bits as a version 4 UUID.
 fn request_id() -> String {
     let bits: u128 = rand::rng().random();
     let bits = bits & !(0xf << 76) | 0x4 << 76;
     let bits = bits & !(0x3 << 62) | 0x2 << 62;
     let mut text = format!("{bits:032x}");
-    // From the end, so that no place moves before it is used.
+    // From the end, so that earlier positions do not shift.
     for place in [20, 16, 12, 8] {
         text.insert(place, '-');
     }
@@ -219,7 +220,7 @@ mod tests {
         ];
         let wanted = [
             ("forwarded", &*format!("for=192.0.2.1;proto=http, {OWN}")),
-            // It is appended to where the request is sent on.
+            // Appended to when the request is forwarded.
             ("x-forwarded-for", "192.0.2.1"),
             ("x-forwarded-host", "shop.example.com"),
             ("x-forwarded-proto", "http"),

@@ -1,19 +1,19 @@
-//! Which name of a host belongs to whom: exact names first, then the longest wildcard.
+//! Finds the owner of a host name: exact names first, then the longest wildcard.
 
 use std::collections::HashMap;
 
 use ebb_core::Host;
 
-/// Longest name that is looked for, in bytes; no longer one can be in the table.
+/// The longest name that is looked up, in bytes. The table holds no longer one.
 const MAX_NAME: usize = 253;
 
-/// Names of hosts, each with what it belongs to.
+/// Host names and their owners.
 #[derive(Clone, Debug)]
 pub struct HostTable<T> {
     exact: HashMap<Box<str>, T>,
-    /// By what comes after the `*.`.
+    /// Keyed by what follows the `*.`.
     wildcards: HashMap<Box<str>, T>,
-    /// Of how many labels those are, a bit for each number: of most numbers there are none, and nobody looks for them.
+    /// The label counts of `wildcards`, one bit for each, so that other depths are not looked up.
     depths: u128,
 }
 
@@ -24,7 +24,7 @@ impl<T> Default for HostTable<T> {
 }
 
 impl<T> HostTable<T> {
-    /// From now on `host` belongs to `owner`.
+    /// Makes `owner` the owner of `host`.
     pub fn insert(&mut self, host: &Host, owner: T) {
         match host.parent() {
             Some(parent) => {
@@ -35,13 +35,13 @@ impl<T> HostTable<T> {
         };
     }
 
-    /// How many names there are.
+    /// Returns the number of names.
     pub fn count(&self) -> usize {
         self.exact.len() + self.wildcards.len()
     }
 
-    /// Whom a request for `authority` is for, as its client wrote it: with or without a port, in whatever case. `None` if
-    /// nobody asks for that name.
+    /// Returns the owner of `authority`, as the client wrote it: with or without a port, in any case. Returns
+    /// `None` if no name matches.
     pub fn find(&self, authority: &[u8]) -> Option<&T> {
         let mut buffer = [0; MAX_NAME];
         let name = name(authority, &mut buffer)?;
@@ -68,8 +68,8 @@ fn depth(labels: usize) -> u128 {
     1_u128.checked_shl(u32::try_from(labels).unwrap_or(u32::MAX)).unwrap_or(0)
 }
 
-/// The name in `authority`, in lower case and without a port and a dot at its end; `None` if it is none that could be in
-/// the table.
+/// Returns the name in `authority` in lower case, without its port and trailing dot; `None` if it cannot be
+/// in the table.
 fn name<'a>(authority: &[u8], buffer: &'a mut [u8; MAX_NAME]) -> Option<&'a str> {
     let end = memchr::memchr(b':', authority).unwrap_or(authority.len());
     let name = authority.get(..end)?;
@@ -134,7 +134,7 @@ mod tests {
             let asked: Host = asked.parse().unwrap();
             let all = names.iter().map(|name| name.parse::<Host>().unwrap());
             let covering = all.filter(|host| host.covers(&asked));
-            // An exact name has no star in front, and is the longest with one.
+            // An exact name has no star, and wins over all wildcards.
             let best = covering.max_by_key(|host| (host.parent().is_none(), host.as_str().len()));
             let found = table.find(asked.as_str().as_bytes()).map(String::as_str);
             prop_assert_eq!(found, best.as_ref().map(Host::as_str));

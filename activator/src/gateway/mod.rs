@@ -51,22 +51,22 @@ pub(crate) struct Gateway {
     pub(crate) drain: Drain,
     trusted: Trusted,
     metrics: Arc<Metrics>,
-    /// Who is behind each name.
+    /// The destination of each name.
     table: ArcSwap<HostTable<Arc<Destination>>>,
     certificates: Certificates,
     destinations: Mutex<HashMap<ServiceKey, Arc<Destination>>>,
-    /// All names that there are have been told once.
+    /// Whether the leader has sent all names at least once.
     is_complete: watch::Sender<bool>,
-    /// Names lead elsewhere, or to another service of the same key.
+    /// Notified when a destination changes.
     changed: Notify,
 }
 
-/// What names lead to.
+/// The destination of a name.
 #[derive(Debug)]
 struct Destination {
     key: ServiceKey,
     hosts: Vec<Host>,
-    /// The Secret of their certificate; `None`: no TLS is spoken for them.
+    /// The Secret with the certificate; `None` if the name has no TLS.
     tls_secret: Option<ServiceKey>,
     https_redirect: bool,
     /// `None` if it is not known here.
@@ -74,7 +74,7 @@ struct Destination {
 }
 
 impl Gateway {
-    /// One that believes those who are `trusted` what they say of their clients.
+    /// Creates a gateway that believes the forwarding headers of `trusted` proxies.
     pub(crate) fn new(trusted: Trusted, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             drain: Drain::default(),
@@ -88,18 +88,18 @@ impl Gateway {
         })
     }
 
-    /// Whether it knows all names that there are.
+    /// Returns whether the gateway knows all hosts.
     pub(crate) fn is_complete(&self) -> bool {
         *self.is_complete.borrow()
     }
 
-    /// Resolves once it knows all names that there are.
+    /// Resolves once the gateway knows all hosts.
     pub(crate) async fn completed(&self) {
-        // Who says so lives as long as this does.
+        // The sender lives as long as `self`.
         let _ = self.is_complete.subscribe().wait_for(|is_complete| *is_complete).await;
     }
 
-    /// Takes over what the leader says of names, all of it at once. `find` finds what is served by its key.
+    /// Applies the leader's hosts, all at once. `find` looks up a service or route by its key.
     pub(crate) fn obey(&self, down: &Down, find: &impl Fn(&ServiceKey) -> Option<Arc<Kind>>) {
         self.certificates.take(down);
         let mut destinations = self.destinations.lock();
@@ -133,7 +133,7 @@ impl Gateway {
         }
     }
 
-    /// Services or routes have come or gone.
+    /// Looks up all destinations again, after services or routes were added or removed.
     pub(crate) fn find_again(&self, find: &impl Fn(&ServiceKey) -> Option<Arc<Kind>>) {
         for destination in self.destinations.lock().values() {
             destination.kind.store(find(&destination.key));
@@ -141,17 +141,17 @@ impl Gateway {
         self.changed.notify_waiters();
     }
 
-    /// Whether a request for `authority` that came without TLS is to come with it.
+    /// Returns whether a plain HTTP request for `authority` must use TLS.
     fn wants_https(&self, authority: &[u8]) -> bool {
         self.table.load().find(authority).is_some_and(|destination| destination.https_redirect)
     }
 
-    /// What a request for `authority` is for; `None` if nobody asks for that name, or whoever does is not known here.
+    /// Returns the destination of `authority`; `None` if the name or its destination is not known here.
     fn find(&self, authority: &[u8]) -> Option<Arc<Kind>> {
         self.table.load().find(authority)?.kind.load_full()
     }
 
-    /// Why nobody takes a request for `authority`.
+    /// Returns why a request for `authority` is refused.
     fn refusal(&self, authority: &[u8]) -> Refused {
         if self.table.load().find(authority).is_some() {
             Refused::ServiceGone
@@ -164,7 +164,7 @@ impl Gateway {
     }
 }
 
-/// For a connection over TLS the name that its client asks for decides.
+/// Chooses the certificate by the name that the client asks for (SNI).
 impl ResolvesServerCert for Gateway {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let table = self.table.load();
@@ -205,17 +205,17 @@ pub(crate) struct Door {
     pub(crate) scheme: Scheme,
 }
 
-/// A request at the gateway, by what it is chosen for.
+/// What is known of a request before a service is chosen for it.
 #[derive(Debug)]
 pub(crate) struct Asked {
     host: Named,
-    /// What was behind that host when it came.
+    /// The destination of the host when the request came.
     kind: Option<Arc<Kind>>,
     /// As its route tells users apart.
     user: Option<Box<[u8]>>,
 }
 
-/// The host that a request names, as its client wrote it.
+/// The host of a request, as its client wrote it.
 #[derive(Debug)]
 enum Named {
     Authority(Authority),
@@ -224,7 +224,7 @@ enum Named {
 }
 
 impl Named {
-    /// Over HTTP/1 the server has put into `Host` whatever the target of a request names.
+    /// Over HTTP/1 the server has already put the host of the request target into `Host`.
     fn by(request: &Request<RequestBody>) -> Self {
         if let Some(authority) = request.uri().authority() {
             return Self::Authority(authority.clone());
@@ -241,12 +241,12 @@ impl Named {
     }
 }
 
-/// Who was chosen to take a request.
+/// What was chosen to take a request.
 #[derive(Debug)]
 pub(crate) enum Chosen {
-    /// The service that the host belongs to.
+    /// The service that owns the host.
     Service(Arc<Service>),
-    /// A service that the route chose that the host belongs to.
+    /// A service chosen by the route that owns the host.
     Target(Arc<Route>, route::Chosen),
 }
 
@@ -271,7 +271,7 @@ impl Asked {
 impl Entrance for Door {
     type Asked = Asked;
     type Chosen = Chosen;
-    /// Browsers speak HTTP/2 to the gateway because it does, and know nothing of apps; every app but those of gRPC speaks
+    /// Browsers speak HTTP/2 to the gateway whatever the app speaks; every app except gRPC apps speaks
     /// HTTP/1.1.
     const UNDECLARED: Option<AppProtocol> = Some(AppProtocol::Http1);
 
@@ -286,7 +286,7 @@ impl Entrance for Door {
         }
         let kind = self.gateway.find(host.as_bytes());
         edge::enter(request.headers_mut(), peer, self.scheme, host.as_bytes(), trusted);
-        // What a client may not claim does not make it another user, either.
+        // Read after headers that clients must not set were removed, so that they cannot change the user.
         let user = kind.as_ref().and_then(|kind| kind.route()?.user(request.headers()));
         Ok(Asked { host, kind, user })
     }
@@ -305,14 +305,14 @@ impl Entrance for Door {
         }
     }
 
-    /// Whoever has the host by now.
+    /// Chooses among the current owners of the host.
     async fn instead(&self, chosen: &Chosen, asked: &Asked) -> Option<Result<Chosen, Refused>> {
         let before = match chosen {
             Chosen::Target(route, chosen) => {
                 if let Some(instead) = route.instead(chosen, &asked.user).await {
                     return Some(instead.map(|chosen| Chosen::Target(route.clone(), chosen)));
                 }
-                // The route itself may be gone, or another one have the host.
+                // The route may be gone, or the host may have another owner.
                 let kind = self.gateway.find(asked.host.as_bytes())?;
                 let is_same = kind.route().is_some_and(|other| Arc::ptr_eq(other, route));
                 return (!is_same).then(|| asked.choose(&kind));
@@ -339,7 +339,7 @@ impl Entrance for Door {
         }
     }
 
-    /// A connection is for many services, none of which says how long it may stay.
+    /// A connection carries requests for many services, so no service's limits apply.
     fn connection_limits(&self) -> ConnectionLimits {
         ConnectionLimits::default()
     }

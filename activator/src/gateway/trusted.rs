@@ -1,27 +1,27 @@
-//! The proxies in front of the gateway that are believed.
+//! The trusted proxies in front of the gateway.
 
 use std::{net::IpAddr, str::FromStr};
 
-/// The addresses of proxies whose word on their clients counts; nobody's by default.
+/// The addresses of proxies whose forwarding headers are trusted; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted(Vec<Network>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
-    /// An address of IPv4 as one of IPv6 has it (`::ffff:10.0.0.0`).
+    /// An IPv4 address is mapped to IPv6 (`::ffff:10.0.0.0`).
     prefix: u128,
     mask: u128,
 }
 
 impl Trusted {
-    /// Whether `address` is one of theirs.
+    /// Returns whether `address` belongs to a trusted proxy.
     pub(crate) fn includes(&self, address: IpAddr) -> bool {
         let bits = bits(address);
         self.0.iter().any(|network| bits & network.mask == network.prefix)
     }
 }
 
-/// Addresses and networks, separated by commas: `10.0.0.0/8, 2001:db8::1`.
+/// Parses comma-separated addresses and networks: `10.0.0.0/8, 2001:db8::1`.
 impl FromStr for Trusted {
     type Err = ();
 

@@ -1,10 +1,10 @@
-//! The streams to the autoscalers: reports up, tables down. Each is opened again whenever it ends; until then the
-//! last tables hold, and requests wait.
+//! The streams to the autoscalers: reports go up, tables come down. A stream that ends is opened again; until
+//! then the last tables hold, and requests wait.
 //!
-//! There are several autoscalers, of which one leads. All hear everything, so that whoever leads next knows what is
-//! held; the tables of the one that leads are obeyed. Who there is, they say themselves ([`wanted`](wanted::wanted)
-//! decides what follows from that). What is said is counted once and encoded once, and each stream takes it or loses
-//! its place: none waits for another.
+//! There are several autoscalers, of which one leads. All receive the reports, so that the next leader knows
+//! what is held; only the leader's tables are applied. The autoscalers name each other, and
+//! [`wanted`](wanted::wanted) decides which streams to keep. A report is counted and encoded once for all
+//! streams. A stream that cannot take it is closed, so that no stream waits for another.
 
 mod pauses;
 mod stream;
@@ -31,14 +31,14 @@ use pauses::Pauses;
 use stream::{OpenStream, Stream, StreamEvent, StreamId};
 use wanted::{MOST_REPLICAS, wanted};
 
-/// How often what is in flight is reported, while anything is.
+/// How often requests in flight are reported, while there are any.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Between two tries to have the ports that could not be had, at first and at most.
+/// The first and the longest pause between attempts to bind ports that could not be bound.
 const RETRY_PORTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// Messages of autoscalers that may wait to be obeyed; those behind them wait in their streams.
+/// The number of messages that may wait to be applied; later ones wait in their streams.
 const EVENT_CAPACITY: usize = 64;
 
-/// Keeps the streams to the autoscalers.
+/// Maintains the streams to the autoscalers.
 #[derive(Debug)]
 pub(crate) struct Links {
     hello: Hello,
@@ -46,35 +46,36 @@ pub(crate) struct Links {
     services: Arc<ServiceTable>,
     pokes: mpsc::Receiver<WireStatMessage>,
     token_file: Option<PathBuf>,
-    /// Leads to any of the autoscalers.
+    /// An address that leads to any one of the autoscalers.
     seed: SocketAddr,
-    /// Where all of them are, as far as they said so.
+    /// The addresses of all autoscalers, as far as they are known.
     replicas: Vec<SocketAddr>,
     streams: BTreeMap<StreamId, Kept>,
     tasks: JoinSet<()>,
     next: u64,
-    /// When something was last said to all of them.
+    /// When a message was last sent to all of them.
     told_at: Instant,
-    /// When the ports that could not be had are tried again.
+    /// When to try again to bind the ports that could not be bound.
     retry_ports: Option<Instant>,
     pauses: Pauses,
-    /// What happens on the streams.
+    /// The events of all streams.
     events: mpsc::Receiver<(StreamId, StreamEvent)>,
     event: mpsc::Sender<(StreamId, StreamEvent)>,
 }
 
-/// A stream that is kept, open or not.
+/// A stream that is kept, whether open or not.
 #[derive(Debug)]
 struct Kept {
     autoscaler: SocketAddr,
     open: Option<OpenStream>,
     task: AbortHandle,
-    /// The pieces of a table that goes on, and how many they are.
+    /// The pieces of an incomplete table, and their number.
     begun: Option<(Down, usize)>,
 }
 
 impl Kept {
-    /// Puts a table together; `None` if it goes on. One of too many pieces is dropped.
+    /// Assembles a table from its pieces; returns `None` until it is complete. A table of too many pieces is
+    /// dropped.
     fn whole(&mut self, down: Down) -> Option<Down> {
         let (whole, pieces) = match self.begun.take() {
             Some((mut begun, pieces)) => {
@@ -132,7 +133,7 @@ impl Links {
         }
     }
 
-    /// Never ends.
+    /// Runs forever.
     pub(crate) async fn run(mut self) {
         let mut reports = report_interval();
         let mut spoke = true;
@@ -140,7 +141,7 @@ impl Links {
             self.keep_wanted();
             let speaks = self.open() > 0 && !self.shared.speaking.lock().is_empty();
             if speaks && !spoke {
-                // A second begins with what broke the silence.
+                // The first report interval starts at the first request after silence.
                 reports.reset();
             }
             spoke = speaks;
@@ -152,7 +153,7 @@ impl Links {
                     StreamEvent::Ended => self.on_ended(id),
                 },
                 Some(first) = self.pokes.recv() => self.tell_pokes(Some(first)),
-                // One that was closed has ended, too. What panics is a bug, and takes us with it: that is noticed.
+                // A closed stream ends here, too. A panic is a bug and is propagated, so that it is noticed.
                 Some(Err(ended)) = self.tasks.join_next() => {
                     if let Ok(panicked) = ended.try_into_panic() {
                         resume_unwind(panicked);
@@ -163,7 +164,7 @@ impl Links {
                     self.tell(&report);
                 }
                 () = self.shared.spoke.notified(), if !speaks => {}
-                // By its silence an autoscaler would know that we are gone.
+                // An autoscaler takes silence as the activator's end.
                 () = sleep_until(self.told_at + HEARTBEAT_EVERY), if self.open() > 0 => {
                     self.send(&frame(&Up::default()));
                 }
@@ -174,7 +175,7 @@ impl Links {
         }
     }
 
-    /// Opens what streams are missing, and closes those that are not wanted.
+    /// Opens the streams that are missing, and closes those that are not wanted.
     fn keep_wanted(&mut self) {
         let open: Vec<SocketAddr> =
             self.streams.values().filter(|kept| kept.open.is_some()).map(|kept| kept.autoscaler).collect();
@@ -203,12 +204,12 @@ impl Links {
     }
 
     fn on_opened(&mut self, id: StreamId, open: OpenStream) {
-        // What is still to be told is in the introduction, and goes to the others first.
+        // The introduction includes the pending pokes, so the other streams must have them first.
         self.tell_pokes(None);
         let alone = self.open() == 0;
         let Some(kept) = self.streams.get_mut(&id) else { return };
         let introduction = frame(&introduction(&self.hello, &self.shared, &self.services, alone));
-        // There is room: it is the first.
+        // The channel is empty, so this succeeds.
         if open.up.try_send(introduction).is_ok() {
             kept.open = Some(open);
         }
@@ -221,7 +222,7 @@ impl Links {
     }
 
     async fn on_said(&mut self, id: StreamId, down: Down) {
-        // It may have been closed meanwhile.
+        // The stream may have been closed meanwhile.
         let Some(down) = self.streams.get_mut(&id).and_then(|kept| kept.whole(down)) else { return };
         let replicas: Vec<SocketAddr> =
             down.replicas.iter().filter_map(|address| address.parse().ok()).take(MOST_REPLICAS).collect();
@@ -232,21 +233,21 @@ impl Links {
         let listening: Vec<Listening> = self.services.apply(down).await;
         if listening.iter().any(|news| !news.error.is_empty()) {
             self.pauses.reset();
-            // Tables that come often do not put it off.
+            // Frequent tables do not postpone the retry.
             let soon = Instant::now() + self.pauses.pause();
             self.retry_ports = Some(self.retry_ports.map_or(soon, |at| at.min(soon)));
         }
         self.tell(&Up { listening, ..Up::default() });
     }
 
-    /// Tries again the ports that could not be had, and tells of those that now could.
+    /// Tries again to bind the ports that could not be bound, and reports those that now are.
     async fn retry_ports(&mut self) {
         let listening = self.services.retry().await;
         self.retry_ports = self.services.lacks_ports().then(|| Instant::now() + self.pauses.pause());
         self.tell(&Up { listening, ..Up::default() });
     }
 
-    /// Tells what must be told at once: `first`, and whatever has come since.
+    /// Sends what must be told at once: `first`, and whatever has queued up since.
     fn tell_pokes(&mut self, first: Option<WireStatMessage>) {
         let mut messages: Vec<WireStatMessage> = first.into_iter().collect();
         while let Ok(more) = self.pokes.try_recv() {
@@ -256,21 +257,21 @@ impl Links {
         self.tell(&stats(messages));
     }
 
-    /// Tells all autoscalers, if there is anything to tell.
+    /// Sends `message` to all autoscalers, unless it is empty.
     fn tell(&mut self, message: &Up) {
         if *message != Up::default() {
             self.send(&frame(message));
         }
     }
 
-    /// Sends to all autoscalers. One that does not keep up loses its stream, and begins anew.
+    /// Sends to all autoscalers. A stream that does not keep up is closed and opened anew.
     fn send(&mut self, bytes: &Bytes) {
         self.told_at = Instant::now();
         for kept in self.streams.values_mut() {
             let Some(open) = &kept.open else { continue };
             match open.up.try_send(bytes.clone()) {
                 Ok(()) => continue,
-                // It says so itself.
+                // The stream reports its end itself.
                 Err(TrySendError::Closed(_)) => {}
                 Err(TrySendError::Full(_)) => {
                     warn!(autoscaler = %kept.autoscaler, "autoscaler does not keep up; opening its stream anew");
@@ -280,7 +281,7 @@ impl Links {
         }
     }
 
-    /// The reports of the last second. A service that has nothing more to say leaves the list.
+    /// Returns the reports of the last second. A service with nothing more to report leaves the list.
     fn report(&self) -> Up {
         let now = self.shared.clock.now();
         let speaking = std::mem::take(&mut *self.shared.speaking.lock());
@@ -298,7 +299,8 @@ impl Links {
     }
 }
 
-/// What an autoscaler is told first. If nobody else hears, the next report begins here.
+/// Returns the first message to an autoscaler. If it is the only one (`alone`), the next report period begins
+/// here.
 fn introduction(hello: &Hello, shared: &Common, services: &ServiceTable, alone: bool) -> Up {
     let now = shared.clock.now();
     let speaking = shared.speaking.lock();
@@ -345,7 +347,7 @@ mod tests {
     use super::*;
     use crate::{memory::Memory, metrics::Metrics};
 
-    /// Streams whose other ends are the test's, with room for so many messages each.
+    /// Streams whose other ends the test holds, with the given capacities.
     fn links(rooms: &[usize]) -> (Links, Vec<mpsc::Receiver<Bytes>>) {
         let (poke, pokes) = mpsc::channel(4);
         let shared = Arc::new(Common {

@@ -1,26 +1,27 @@
-//! Pauses between tries.
+//! Pauses between retries.
 
 use std::time::Duration;
 
 use ebb_core::backoff::Backoff;
 use rand::RngExt;
 
-/// The pauses between tries, each twice the one before.
+/// The pauses between retries, each twice as long as the last.
 #[derive(Debug)]
 pub(super) struct Pauses(Backoff);
 
 impl Pauses {
-    /// The first is `bounds[0]`, and none is longer than `bounds[1]`.
+    /// The first pause is `bounds[0]`; none is longer than `bounds[1]`.
     pub(super) fn new(bounds: [Duration; 2]) -> Self {
         Self(Backoff::new(bounds))
     }
 
-    /// The next is the first again.
+    /// Starts again with the first pause.
     pub(super) fn reset(&mut self) {
         self.0.succeeded();
     }
 
-    /// How long to wait now. Up to half of it is left out at random: not all activators at the same moment.
+    /// Returns the next pause, shortened at random by up to half, so that activators do not retry at the same
+    /// moment.
     pub(super) fn pause(&mut self) -> Duration {
         self.0.failed().mul_f64(rand::rng().random_range(0.5..1.0))
     }

@@ -23,46 +23,46 @@ use tracing::{debug, info, warn};
 
 use super::pauses::Pauses;
 
-/// Reports wait here while the network is slow; there is one a second and one for each first request. A stream on
-/// which more would wait is given up, and opened anew.
+/// The number of reports that may wait while the network is slow: there is one a second and one for each
+/// first request. A stream with more is closed and opened anew.
 const UP_CAPACITY: usize = 256;
-/// The autoscaler must answer in so long.
+/// The time within which the autoscaler must answer.
 const OPEN_WITHIN: Duration = Duration::from_secs(3);
-/// Between two tries to open the stream, at first and at most.
+/// The first and the longest pause between attempts to open the stream.
 const RETRY: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(2)];
-/// A token is read in so long: it is in memory.
+/// The time within which a token must be read. The file is in memory.
 const READ_WITHIN: Duration = Duration::from_secs(1);
-/// Longest token that is read, in bytes. A service account's has some thousand.
+/// The longest token that is read, in bytes. A service account's has about a thousand.
 const MAX_TOKEN_BYTES: u64 = 16 * 1024;
 
-/// Names a stream, also across times at which it is not open.
+/// Identifies a stream, even while it is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct StreamId(pub(super) u64);
 
-/// The way up an open stream. Dropping it closes the stream.
+/// The sending end of an open stream. Dropping it closes the stream.
 #[derive(Debug)]
 pub(super) struct OpenStream {
     pub(super) up: mpsc::Sender<Bytes>,
-    /// Its other end notices when this is dropped, even if the autoscaler does not.
+    /// Dropping it ends the stream's task, even if the autoscaler does not notice.
     _cut: oneshot::Sender<()>,
 }
 
 #[cfg(test)]
 impl OpenStream {
-    /// One without a task of its own.
+    /// Creates one without a task of its own.
     pub(super) fn of(up: mpsc::Sender<Bytes>) -> Self {
         Self { up, _cut: oneshot::channel().0 }
     }
 }
 
-/// What happened on a stream.
+/// An event of a stream.
 #[derive(Debug)]
 pub(super) enum StreamEvent {
-    /// It is open.
+    /// The stream is open.
     Opened(OpenStream),
-    /// A message came.
+    /// A message arrived.
     Said(Box<Down>),
-    /// It is not open any more.
+    /// The stream is no longer open.
     Ended,
 }
 
@@ -71,7 +71,7 @@ pub(super) enum StreamEvent {
 pub(super) struct Stream {
     pub(super) id: StreamId,
     pub(super) autoscaler: SocketAddr,
-    /// The token to show, read anew for each stream.
+    /// The file of the token, read anew for each stream.
     pub(super) token_file: Option<PathBuf>,
     pub(super) events: mpsc::Sender<(StreamId, StreamEvent)>,
 }
@@ -98,10 +98,10 @@ enum Ended {
 }
 
 impl Stream {
-    /// Ends when nobody takes its events any more.
+    /// Runs until the receiver of its events is dropped.
     pub(super) async fn run(self) {
         let mut pauses = Pauses::new(RETRY);
-        // What is wrong with opening it, as last told.
+        // The last reported reason why the stream could not be opened.
         let mut told = None;
         loop {
             let began = Instant::now();
@@ -116,7 +116,7 @@ impl Stream {
                     return;
                 }
             } else {
-                // One that is not there yet is nothing to write home about; one that does not want us is, once.
+                // An autoscaler that is not there yet is not logged; one that refuses us is, once.
                 let why = ended.to_string();
                 if matches!(ended, Ended::Refused(_) | Ended::Token(..)) && told.as_ref() != Some(&why) {
                     warn!(autoscaler = %self.autoscaler, why, "no link to the autoscaler; trying again");
@@ -125,7 +125,7 @@ impl Stream {
                     debug!(autoscaler = %self.autoscaler, why, "no link to the autoscaler yet");
                 }
             }
-            // One that takes the stream only to end it must not be asked fifty times a second.
+            // An autoscaler that ends the stream right away must not be asked fifty times a second.
             if was_open && began.elapsed() > RETRY[1] {
                 pauses.reset();
             }
@@ -133,7 +133,7 @@ impl Stream {
         }
     }
 
-    /// Why it ended, and whether it was open.
+    /// Returns why the stream ended, and whether it was open.
     async fn session(&self) -> (Ended, bool) {
         let (up, down) = match self.open().await {
             Ok(stream) => stream,
@@ -162,7 +162,7 @@ impl Stream {
         Ok((up, response.into_body()))
     }
 
-    /// Passes on what comes down, until nothing more does.
+    /// Passes on incoming messages until the stream ends.
     async fn listen(&self, mut down: Incoming, mut was_cut: oneshot::Receiver<()>) -> Ended {
         let mut frames = Frames::default();
         loop {
@@ -189,7 +189,7 @@ impl Stream {
     }
 }
 
-/// The token in `file`, as it is shown.
+/// Returns the token in `file` as a header value.
 async fn token(file: &Path) -> Result<HeaderValue, String> {
     let file = file.to_owned();
     let reading = spawn_blocking(move || {

@@ -1,13 +1,13 @@
 use std::net::SocketAddr;
 
-/// To no more autoscalers than this is a stream kept open.
+/// The most autoscalers to which streams are kept.
 pub(super) const MOST_REPLICAS: usize = 16;
 
-/// The addresses to which there is to be a stream, where streams to `open` are open.
+/// Returns the addresses to which streams should be kept, if streams to `open` are open.
 ///
-/// One to each of the `replicas`, if they are known. The `seed` is how they become known: it leads to any one of them,
-/// and is used as long as no other stream is open. Once it is open it stays until all others are, because nobody knows
-/// which of them it leads to: that one must not find its activator gone for a moment.
+/// There is one to each of the `replicas` that are known. The `seed` leads to any one of them, and is how
+/// they become known; it is used while no other stream is open. Once open, it stays until all others are,
+/// because the autoscaler behind it is unknown and must not see its activator gone for a moment.
 pub(super) fn wanted(seed: SocketAddr, replicas: &[SocketAddr], open: &[SocketAddr]) -> Vec<SocketAddr> {
     let mut wanted: Vec<SocketAddr> = Vec::with_capacity(replicas.len().min(MOST_REPLICAS) + 1);
     for replica in replicas {
@@ -39,20 +39,20 @@ mod tests {
     fn there_is_a_stream_to_each_replica_and_the_seed_helps_out() {
         const SEED: u16 = 9;
         for (replicas, open, want) in [
-            // Nobody has said who there is: one machine, or the beginning.
+            // The replicas are not known: a single machine, or the beginning.
             (&[][..], &[][..], &[SEED][..]),
             (&[], &[SEED], &[SEED]),
-            // It has just been said.
+            // They have just become known.
             (&[1, 2], &[SEED], &[1, 2, SEED]),
-            // It may lead to 2.
+            // The seed may lead to 2.
             (&[1, 2], &[1, SEED], &[1, 2, SEED]),
             (&[1, 2], &[1, 2, SEED], &[1, 2]),
             (&[1, 2], &[1, 2], &[1, 2]),
-            // One went away: the others tell who comes in its place.
+            // One went away: the others name its successor.
             (&[1, 2], &[2], &[1, 2]),
             // All went away.
             (&[1, 2], &[], &[1, 2, SEED]),
-            // Others came; streams to those of before do not count.
+            // All were replaced; streams to the old ones do not count.
             (&[3, 4], &[1, 2], &[3, 4, SEED]),
             (&[3, 4], &[1, 2, 3], &[3, 4]),
             // The seed is one of them.

@@ -27,7 +27,7 @@ struct RefusedLabels {
     reason: &'static str,
 }
 
-/// What the activator tells of itself. Series of a service go when the service goes.
+/// The metrics of the activator. The series of a service are removed with the service.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -50,7 +50,7 @@ pub(crate) struct Metrics {
     memory_limit: Gauge,
 }
 
-/// One service's series, resolved once.
+/// The series of one service, resolved once.
 #[derive(Debug)]
 pub(crate) struct ServiceMetrics {
     pub(crate) requests: Counter,
@@ -60,7 +60,7 @@ pub(crate) struct ServiceMetrics {
     labels: Labels,
 }
 
-/// A service's port that could not be had. It counts until this is dropped.
+/// A port of a service that could not be bound. It counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct UnboundPort(Gauge);
 
@@ -70,7 +70,7 @@ impl Drop for UnboundPort {
     }
 }
 
-/// How many speak for the same series: one that moves to another port has a successor before it ends.
+/// Counts the users of each series: a service that moves to another port has a successor before it ends.
 #[derive(Debug)]
 pub(super) struct Speakers<L>(Mutex<HashMap<L, usize>>);
 
@@ -85,7 +85,7 @@ impl<L: Clone + Eq + Hash> Speakers<L> {
         *self.0.lock().entry(labels.clone()).or_default() += 1;
     }
 
-    /// Answers whether nobody speaks for it any more.
+    /// Removes a user, and returns whether none is left.
     pub(super) fn end(&self, labels: &L) -> bool {
         let mut speakers = self.0.lock();
         match speakers.get_mut(labels) {
@@ -101,7 +101,7 @@ impl<L: Clone + Eq + Hash> Speakers<L> {
     }
 }
 
-/// The words that `refused` is called with, so that their series can be removed.
+/// The values that `refused` is called with, so that their series can be removed.
 const REASONS: [&str; 8] = [
     "hold-queue-full",
     "memory-short",
@@ -193,7 +193,7 @@ impl Metrics {
         })
     }
 
-    /// What a scrape reads; gauges of memory are read off their source at this moment.
+    /// Returns the registry for a scrape, with the memory gauges updated.
     pub(crate) fn scraped(&self, memory: u64, memory_limit: u64) -> &Registry {
         self.memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
         self.memory_limit.set(i64::try_from(memory_limit).unwrap_or(i64::MAX));

@@ -1,4 +1,4 @@
-//! What is told of routes: enough to judge a canary by.
+//! Metrics of routes: enough to judge a canary.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use prometheus_client::{
 
 use super::Metrics;
 
-/// Bounds of the times to an answer, in seconds: from an answer out of memory to a cold start.
+/// Histogram buckets of response times, in seconds: from a cached answer to a cold start.
 pub(super) const SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// The classes of statuses, from those that begin with 1.
+/// The classes of status codes, beginning with 1xx.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,7 +32,7 @@ pub(in super::super) struct ClassLabels {
     class: &'static str,
 }
 
-/// The series of one service that a route sends requests to, resolved once.
+/// The series of one target of a route, resolved once.
 #[derive(Debug)]
 pub(crate) struct TargetMetrics {
     responses: [Counter; CLASSES.len()],
@@ -55,7 +55,7 @@ impl TargetMetrics {
         }
     }
 
-    /// A request was answered with `status`, its head after so long.
+    /// Records a response with `status`, whose head came after the given time.
     pub(crate) fn answered(&self, status: StatusCode, after: Duration) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         if let Some(responses) = self.responses.get(class) {

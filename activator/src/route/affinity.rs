@@ -1,9 +1,10 @@
-//! What keeps a user with one target: rendezvous hashing by weight.
+//! Keeps each user with one target, by weighted rendezvous hashing.
 //!
-//! A user and a target together have a number that anybody can compute; the target with the best one, in proportion to
-//! its weight, has the user. When weights change, a user moves only to a target whose weight has grown more than that of
-//! the one it leaves: where one target gives to another, only those move who must. (No way to choose that remembers nobody
-//! can move fewer in every case where three or more weights change at once.)
+//! Each pair of a user and a target has a score that every activator computes alike; the target with the best
+//! score, in proportion to its weight, gets the user. When weights change, a user moves only to a target
+//! whose weight has grown more than that of the target it leaves: when one target gives weight to another,
+//! only the users that must move do. (No stateless choice can move fewer in every case where three or more
+//! weights change at once.)
 
 use std::hash::Hasher;
 
@@ -11,7 +12,7 @@ use ebb_core::link::SplitKey;
 use fnv::FnvHasher;
 use http::{HeaderMap, HeaderName, header};
 
-/// Where the value is that tells users apart.
+/// Where a request carries the value that identifies its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Affinity {
     Cookie(String),
@@ -19,7 +20,7 @@ pub(super) enum Affinity {
 }
 
 impl Affinity {
-    /// What the table says; `None` if each request is for itself.
+    /// Reads the table's entry; returns `None` if requests are split one by one.
     pub(super) fn of(key: Option<&SplitKey>) -> Option<Self> {
         let SplitKey { cookie, header } = key?;
         match header.parse() {
@@ -29,7 +30,7 @@ impl Affinity {
         }
     }
 
-    /// What the request says; `None` if it says nothing. Of several values the first counts.
+    /// Returns the value of a request, the first if there are several; `None` if it has none.
     pub(super) fn value<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
         let value = match self {
             Self::Header(name) => headers.get(name)?.as_bytes(),
@@ -47,24 +48,25 @@ impl Affinity {
     }
 }
 
-/// Which of `targets`, each with its weight, has the user of `value`; `None` if none has a weight.
+/// Returns which of `targets`, given with their weights, has the user of `value`; `None` if no weight is
+/// above 0.
 pub(super) fn target_of<'a>(value: &[u8], targets: impl Iterator<Item = (&'a str, u32)>) -> Option<usize> {
     let scored = targets.enumerate().filter(|(_, (_, weight))| *weight > 0).map(|(index, (name, weight))| {
-        // The better of two wins as often as its weight says if each is the logarithm of a uniform number, divided by
-        // the weight.
+        // Dividing the logarithm of a uniform number by the weight makes each target win in proportion to its
+        // weight.
         (uniform(value, name).ln() / f64::from(weight), index)
     });
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, index)| index)
 }
 
-/// A number above 0 and below 1 that every activator computes alike, whatever it was built with.
+/// Returns a number above 0 and below 1, the same in every activator and build.
 fn uniform(value: &[u8], target: &str) -> f64 {
     let mut hasher = FnvHasher::default();
     hasher.write(value);
     hasher.write(&[0xff]); // in no name
     hasher.write(target.as_bytes());
     let mut mixed = hasher.finish();
-    // What differs in the last bytes alone differs little in FNV: the end of MurmurHash3 spreads it.
+    // FNV hardly spreads a difference in the last bytes; the finalizer of MurmurHash3 does.
     mixed = (mixed ^ mixed >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed = (mixed ^ mixed >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     mixed ^= mixed >> 33;

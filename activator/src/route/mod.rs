@@ -1,4 +1,4 @@
-//! A route at the activator: it has no pods of its own, and chooses for each request a service that takes it.
+//! A route at the activator: it has no pods, and chooses a service for each request.
 
 mod affinity;
 mod wheel;
@@ -32,11 +32,11 @@ pub(crate) struct Route {
     pub(crate) drain: Drain,
     metrics: Arc<Metrics>,
     plan: ArcSwap<Plan>,
-    /// The plan is another one now.
+    /// Notified when the plan changes.
     changed: Notify,
 }
 
-/// How requests are divided, as a whole: no request sees half of a change.
+/// The split, replaced as a whole, so that no request sees half of a change.
 #[derive(Debug)]
 struct Plan {
     entry: RouteEntry,
@@ -46,7 +46,7 @@ struct Plan {
     connections: ConnectionLimits,
 }
 
-/// A service that gets requests, as one plan has it.
+/// A target of one plan.
 #[derive(Debug)]
 struct Target {
     said: SplitTarget,
@@ -55,7 +55,7 @@ struct Target {
     metrics: Arc<TargetMetrics>,
 }
 
-/// A service that was chosen for a request.
+/// The service that was chosen for a request.
 #[derive(Debug)]
 pub(crate) struct Chosen {
     target: Arc<Target>,
@@ -69,7 +69,7 @@ impl Borrow<Arc<Service>> for Chosen {
 }
 
 impl Route {
-    /// The route of `entry`, whose services `find` finds by their keys.
+    /// Creates the route of `entry`; `find` looks up its services by key.
     pub(crate) fn new(
         entry: &RouteEntry,
         metrics: Arc<Metrics>,
@@ -81,7 +81,7 @@ impl Route {
         Arc::new(Self { key, drain: Drain::default(), metrics, plan, changed: Notify::new() })
     }
 
-    /// Takes over what the table says now.
+    /// Applies a new table entry.
     pub(crate) fn update(&self, entry: &RouteEntry, find: &impl Fn(&ServiceKey) -> Option<Arc<Service>>) {
         let before = self.plan.load_full();
         let plan = Plan::new(entry, &self.metrics, find, Some(&before));
@@ -89,13 +89,13 @@ impl Route {
         self.changed.notify_waiters();
     }
 
-    /// By what a request with these `headers`, as its client sent them, is told from those of other users; `None` if each
-    /// request is for itself.
+    /// Returns the value in `headers`, as the client sent them, that identifies the user; `None` if requests
+    /// are split one by one.
     pub(crate) fn user(&self, headers: &HeaderMap) -> Option<Box<[u8]>> {
         self.plan.load().by.as_ref()?.value(headers).map(Box::from)
     }
 
-    /// Services have come or gone: looks for its own anew.
+    /// Looks up the targets again, after services were added or removed.
     pub(crate) fn find_again(&self, find: &impl Fn(&ServiceKey) -> Option<Arc<Service>>) {
         let plan = self.plan.load_full();
         let same = |target: &Arc<Target>| {
@@ -109,7 +109,7 @@ impl Route {
 }
 
 impl Target {
-    /// Has it take a request; else counts that it did not.
+    /// Chooses this target for a request, or counts a refusal.
     fn take(self: &Arc<Self>) -> Result<Chosen, Refused> {
         let SplitTarget { service: name, trouble, .. } = &self.said;
         if let (Some(service), true) = (&self.service, trouble.is_empty()) {
@@ -120,7 +120,7 @@ impl Target {
         Err(Refused::SplitTarget { service: name.clone(), trouble: trouble.to_owned() })
     }
 
-    /// Whether it is the very service that was chosen.
+    /// Returns whether this is the service that was chosen.
     fn is(&self, chosen: &Chosen) -> bool {
         self.service.as_ref().is_some_and(|service| Arc::ptr_eq(service, &chosen.service))
     }
@@ -175,7 +175,7 @@ impl Plan {
     }
 }
 
-/// The turns of the targets of `entry`; those that were there before are owed what they were.
+/// Creates the wheel for the targets of `entry`; targets that stay keep their debts.
 fn wheel(entry: &RouteEntry, before: Option<&Plan>) -> Wheel {
     let weights = entry.targets.iter().map(|target| target.weight).collect();
     let Some(before) = before else { return Wheel::new(weights) };
@@ -189,7 +189,7 @@ fn wheel(entry: &RouteEntry, before: Option<&Plan>) -> Wheel {
 }
 
 impl Entrance for Arc<Route> {
-    /// By what it is told from the requests of other users; `None` if it is for itself.
+    /// Identifies the user; `None` if requests are split one by one.
     type Asked = Option<Box<[u8]>>;
     type Chosen = Chosen;
 
@@ -217,8 +217,8 @@ impl Entrance for Arc<Route> {
         }
     }
 
-    /// Its share is its successor's of the same name, if there is one. Only if the route sends nothing there any more it is
-    /// anybody's.
+    /// A removed target's share goes to its successor of the same name. Other targets get the request only if
+    /// the route sends nothing to that name any more.
     async fn instead(&self, chosen: &Chosen, user: &Option<Box<[u8]>>) -> Option<Result<Chosen, Refused>> {
         let follow = async {
             loop {
@@ -248,7 +248,7 @@ impl Entrance for Arc<Route> {
 }
 
 impl Plan {
-    /// Whether a request may still be for `chosen`. Trouble is no reason to give its share to others.
+    /// Returns whether a request may still go to `chosen`. A failing target keeps its share.
     fn still_sends_to(&self, chosen: &Chosen) -> bool {
         let name = &chosen.target.said.service;
         self.targets.iter().any(|target| target.said.service == *name && target.said.weight > 0)

@@ -1,34 +1,34 @@
-//! Whose turn it is, by weight: exact at every moment, not only on average.
+//! Weighted turns that are exact at every moment, not only on average.
 //!
-//! Each target has a credit, in units of one request over the sum of the weights. With every request it grows by the
-//! target's weight, and a target that takes the request pays the sum. Among those that are owed something, the next
-//! one is that whose credit would be the first to reach a whole request. This is how periodic tasks share one processor
-//! (earliest deadline first), and gives what it gives them: no target is ever a whole request ahead of its share or
-//! behind it.
+//! Each target has a credit, in units of one request divided by the sum of the weights. Every request adds
+//! the target's weight to its credit, and the target that takes the request pays the sum. Of the targets with
+//! a positive credit, the next one is that whose credit would reach a whole request first. This is
+//! earliest-deadline-first scheduling of periodic tasks on one processor, and has its guarantee: no target is
+//! ever a whole request ahead of or behind its share.
 
 /// The turns of a route's targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wheel {
     weights: Vec<u32>,
-    /// Of the weights; above 0 unless nobody is to get anything.
+    /// The sum of the weights; 0 only if no target gets requests.
     sum: i64,
     credits: Vec<i64>,
 }
 
 impl Wheel {
-    /// Turns by `weights`, of which nobody had one yet.
+    /// Creates a wheel with `weights` and no debts.
     pub(super) fn new(weights: Vec<u32>) -> Self {
         let sum = weights.iter().copied().map(i64::from).sum();
         Self { credits: vec![0; weights.len()], weights, sum }
     }
 
-    /// Turns by `weights`, where `debts` tells what each target is owed of before, in requests: so that a target with a
-    /// small weight gets its turn although weights change often.
+    /// Creates a wheel with `weights` that carries over `debts`, in requests, so that a target with a small
+    /// weight gets its turn even if weights change often.
     pub(super) fn continuing(weights: Vec<u32>, debts: &[f64]) -> Self {
         let mut wheel = Self::new(weights);
         let sum = wheel.sum as f64;
-        // What a target without a weight is owed it does not get; all the others bear that by their weights, so that
-        // together they are owed nothing.
+        // The debts of targets without a weight are dropped; the other targets share the difference by
+        // weight, so that all debts sum to zero.
         let kept = debts.iter().zip(&wheel.weights).filter(|(_, weight)| **weight > 0);
         let surplus: f64 = kept.map(|(debt, _)| debt).sum();
         for ((credit, debt), weight) in wheel.credits.iter_mut().zip(debts).zip(&wheel.weights) {
@@ -47,12 +47,12 @@ impl Wheel {
         wheel
     }
 
-    /// What each target is owed, in requests.
+    /// Returns the debt to each target, in requests.
     pub(super) fn debts(&self) -> impl Iterator<Item = f64> {
         self.credits.iter().map(|credit| *credit as f64 / self.sum.max(1) as f64)
     }
 
-    /// Whose turn it is; `None` if nobody is to get anything.
+    /// Returns the target of the next request; `None` if no target gets requests.
     pub(super) fn turn(&mut self) -> Option<usize> {
         let sum = self.sum;
         let mut next: Option<(i64, usize)> = None;
@@ -62,7 +62,7 @@ impl Wheel {
             if weight == 0 || *credit <= 0 {
                 continue;
             }
-            // So many requests from now it must have had its turn: rounded up.
+            // The number of requests, rounded up, within which it must have its turn.
             let deadline = (sum - *credit + weight - 1) / weight;
             if next.is_none_or(|(earliest, _)| deadline < earliest) {
                 next = Some((deadline, index));

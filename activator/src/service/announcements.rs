@@ -1,18 +1,20 @@
-//! What pods said of themselves, over the last table.
+//! Announcements by pods, on top of the last table.
 //!
-//! A pod that comes is told of by whichever autoscaler heard it, and one that leaves as well; the leader, whose table
-//! counts, may know of it some hundred milliseconds later. So what a pod said holds until the leader's table agrees.
+//! A pod that starts or drains is announced by whichever autoscaler hears it first; the leader, whose table
+//! counts, may learn of it some hundred milliseconds later. So an announcement holds until the leader's table
+//! agrees.
 
 use std::time::Duration;
 
 use ebb_core::{Tick, link::PodEntry};
 
-/// A pod that no table ever named is forgotten after so long: the API server has told the leader by then.
+/// A pod that no table ever named is forgotten after this time: the API server has told the leader by then.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// So much is kept for one service; the oldest goes first. A thousand pods that start at once are in the next table.
+/// The most announcements for one service; the oldest is dropped first. A thousand pods that start at once
+/// are in the next table.
 const MOST: usize = 1024;
 
-/// News of the pods of one service.
+/// Announcements of the pods of one service.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     news: Vec<News>,
@@ -22,13 +24,13 @@ pub(super) struct Announcements {
 struct News {
     pod: PodEntry,
     draining: bool,
-    /// Whether a table named it since, or when it was heard of.
+    /// Whether a table has named it since, or when it was announced.
     named: bool,
     until: Tick,
 }
 
 impl Announcements {
-    /// A pod said at `now` that it comes, or that it is `draining`. The last table is `table`.
+    /// Records at `now` that a pod starts, or that it is `draining`. The last table is `table`.
     pub(super) fn hear(&mut self, pod: &PodEntry, draining: bool, table: &[PodEntry], now: Tick) {
         self.news.retain(|news| !is_same(&news.pod, pod));
         let named = table.iter().any(|entry| is_same(entry, pod));
@@ -41,7 +43,7 @@ impl Announcements {
         self.news.push(News { pod: pod.clone(), draining, named, until: now.after(FORGOTTEN_AFTER) });
     }
 
-    /// The leader's table is another one: `table`. What it agrees with is no news.
+    /// Applies the leader's new `table`, and drops the announcements that agree with it.
     pub(super) fn agree(&mut self, table: &[PodEntry], now: Tick) {
         self.news.retain_mut(|news| {
             let named = table.iter().any(|entry| is_same(entry, &news.pod));
@@ -52,19 +54,19 @@ impl Announcements {
         self.forget(now);
     }
 
-    /// Forgets what no table has agreed with for long. Answers whether that was anything.
+    /// Drops announcements that no table confirmed in time. Returns whether there were any.
     pub(super) fn forget(&mut self, now: Tick) -> bool {
         let before = self.news.len();
         self.news.retain(|news| news.until > now || (news.draining && news.named));
         self.news.len() < before
     }
 
-    /// When something is to be forgotten next.
+    /// Returns when the next announcement expires.
     pub(super) fn next_forgotten(&self) -> Option<Tick> {
         self.news.iter().filter(|news| !(news.draining && news.named)).map(|news| news.until).min()
     }
 
-    /// The pods that there are, by `table` and by the news.
+    /// Returns the current pods, by `table` and the announcements.
     pub(super) fn pods(&self, table: &[PodEntry]) -> Vec<PodEntry> {
         let drains = |pod: &PodEntry| self.news.iter().any(|news| news.draining && is_same(&news.pod, pod));
         let mut pods: Vec<PodEntry> = table.iter().filter(|pod| !drains(pod)).cloned().collect();
@@ -73,7 +75,7 @@ impl Announcements {
     }
 }
 
-/// Whether they are one pod, and not one and its successor of the same name.
+/// Returns whether they are the same pod, and not a successor of the same name.
 fn is_same(one: &PodEntry, other: &PodEntry) -> bool {
     one.name == other.name && one.nonce == other.nonce
 }
@@ -82,7 +84,7 @@ fn is_same(one: &PodEntry, other: &PodEntry) -> bool {
 mod tests {
     use super::*;
 
-    /// A service's pods, as its leader and they themselves tell; a second a step.
+    /// The pods of a service, as seen by the leader and by themselves; each step is a second.
     #[derive(Default)]
     struct World {
         announced: Announcements,

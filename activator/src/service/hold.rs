@@ -1,8 +1,8 @@
 //! From a request's arrival to its place at a pod, and back: the shell around the [`Throttler`].
 //!
-//! Two rules keep it from deadlock. The state's lock is never held while a [`Place`] is dropped, because
-//! that takes the lock; and whatever was decided under the lock is a guard before the lock is let go, so
-//! that a request whose client leaves at any point gives back what it has.
+//! Two rules prevent deadlock. The state's lock is never held while a [`Place`] is dropped, because dropping
+//! takes the lock. And each decision becomes a guard before the lock is released, so that a request whose
+//! client leaves at any point gives back what it has.
 //!
 //! [`Throttler`]: crate::throttler::Throttler
 
@@ -22,10 +22,10 @@ use crate::{
     throttler::{Outcome, Ticket},
 };
 
-/// A pod that failed is asked again after so long: it answers at once where only one request failed.
+/// The delay before a failed pod is asked again. It answers at once if only one request failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
 
-/// The first held request that a pod took: one cold start, or one of a scale-up.
+/// The first held request that a pod took: a cold start, or part of a scale-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldDispatch {
     /// The service.
@@ -36,36 +36,36 @@ pub struct HeldDispatch {
     pub held_at: Tick,
     /// When the pod had a place for it.
     pub dispatched_at: Tick,
-    /// Whether no pod at all was ready when it was held.
+    /// Whether no pod was ready when it was held.
     pub cold: bool,
 }
 
-/// A place at a pod. Dropping it gives the place to whoever is next.
+/// A place at a pod. Dropping it gives the place to the next request.
 #[derive(Debug)]
 pub(crate) struct Place {
     service: Arc<Service>,
     pub(crate) pod: Arc<Pod>,
-    /// Where the request stood, if it was held.
+    /// The request's position in the queue, if it was held.
     ticket: Option<Ticket>,
-    /// Whether it is the first held request that this pod takes.
+    /// Whether this is the first held request that the pod takes.
     is_first: bool,
     outcome: Outcome,
 }
 
 impl Place {
-    /// The pod did not take the request: it gets no more until it is found ready again. Answers where the
-    /// request stood, if it was held.
+    /// Records that the pod did not take the request: it gets no more until it is found ready again. Returns
+    /// the request's position, if it was held.
     pub(crate) fn failed(mut self) -> Option<Ticket> {
         self.is_failing();
         self.ticket
     }
 
-    /// The same, once the request that has this place has ended.
+    /// Does the same once the request in this place has ended.
     pub(crate) const fn is_failing(&mut self) {
         self.outcome = Outcome::PodFailed;
     }
 
-    /// The request did not stay, through no fault of the pod. Answers where it stood, if it was held.
+    /// Releases the place without blaming the pod. Returns the request's position, if it was held.
     pub(crate) fn ended(self) -> Option<Ticket> {
         self.ticket
     }
@@ -82,13 +82,13 @@ enum Entered {
     Waiting(Waiting),
 }
 
-/// A turn in the queue, given up when dropped; and with it the place at a pod, if one was granted unseen.
+/// A position in the queue, given up when dropped, along with a place at a pod that was granted meanwhile.
 struct Waiting {
     service: Arc<Service>,
     ticket: Ticket,
     granted: oneshot::Receiver<Place>,
     held_at: Tick,
-    /// Whether no pod at all was ready when it was held.
+    /// Whether no pod was ready when it was held.
     cold: bool,
 }
 
@@ -101,9 +101,9 @@ impl Drop for Waiting {
 }
 
 impl Service {
-    /// A place at a pod, now or when one is free.
+    /// Resolves to a place at a pod as soon as one is free.
     ///
-    /// While it waits, the beginning of `body` is read, so that a client that goes away is noticed.
+    /// While the request waits, the beginning of `body` is read, so that a client that leaves is noticed.
     pub(crate) async fn place(
         self: &Arc<Self>,
         arrived_at: Tick,
@@ -119,7 +119,7 @@ impl Service {
         tokio::pin!(expired);
         loop {
             tokio::select! {
-                biased; // who is granted a place in the last moment takes it
+                biased; // a place granted at the last moment is taken
                 place = &mut waiting.granted => {
                     let place = place.map_err(|_| Refused::ServiceGone)?;
                     self.observe(&place, &waiting);
@@ -140,15 +140,15 @@ impl Service {
         }
     }
 
-    /// Counts a request that gave up, if no pod takes any and none did when it was held. Whose pods were all busy does
-    /// not count.
+    /// Counts a request that gave up, if no pod is ready and none was when it was held. Requests that waited
+    /// for busy pods do not count.
     fn count_unanswered(&self, waited: &Waiting) {
         if waited.cold && self.state.lock().throttler.ready_pods() == 0 {
             self.reporter.lock().gave_up();
         }
     }
 
-    /// Where a request stands that was never held and comes back: behind those that wait.
+    /// Returns a position behind all held requests, for a request that was never held and comes back.
     pub(crate) fn late_ticket(&self) -> Ticket {
         self.state.lock().throttler.late_ticket()
     }
@@ -177,7 +177,7 @@ impl Service {
         self.show_held(&state);
         drop(state);
         let waiting = Waiting { service: self.clone(), ticket, granted, held_at, cold };
-        // A place may have become free, and a share may grow by time alone.
+        // A place may have become free, and an allowance may grow by time alone.
         self.wake();
         Ok(Entered::Waiting(waiting))
     }
@@ -186,7 +186,7 @@ impl Service {
         Place { service: self.clone(), pod: known.pod.clone(), ticket, is_first, outcome: Outcome::Ended }
     }
 
-    /// Tells whoever watches of the first held request that a pod took.
+    /// Calls the observer for the first held request that a pod took.
     fn observe(&self, place: &Place, waited: &Waiting) {
         if let (true, Some(observer)) = (place.is_first, &self.shared.observer) {
             let dispatch = HeldDispatch {
@@ -209,8 +209,8 @@ impl Service {
             if outcome == Outcome::PodFailed {
                 self.metrics.pod_failures.inc();
             }
-            // The first failure asks the pod again. Those that follow, of requests that it had already, must
-            // not begin the question anew each time.
+            // Only the first failure starts a new probe. Later failures, of requests that the pod already
+            // had, must not restart it.
             if set_aside
                 && let Some(known) = state.pods.get_mut(&pod.id)
                 && let Some(before) = known.probing.replace(self.probe(pod.clone(), AFTER_FAILURE))
@@ -221,7 +221,7 @@ impl Service {
         self.wake();
     }
 
-    /// Hands places to those whose turn has come, and sees to it that time alone is enough to be woken.
+    /// Grants places to the next requests, and starts a timer if time alone will free more.
     pub(super) fn wake(self: &Arc<Self>) {
         let now = self.shared.clock.now();
         let (grants, pace) = {
@@ -231,8 +231,8 @@ impl Service {
                 .grants(now, &mut rand::rng())
                 .into_iter()
                 .filter_map(|grant| {
-                    // Settled here, oldest first: whose task runs first is chance. And before there is a
-                    // place: one that was dropped here would wait for the lock that we hold.
+                    // Settled here, oldest first, because tasks run in random order. And before the place is
+                    // created: dropping it here would wait for the lock that we hold.
                     let known = state.pods.get_mut(&grant.pod)?;
                     let is_first = !std::mem::replace(&mut known.used, true);
                     Some((grant.waiter, self.place_at(known, Some(grant.ticket), is_first)))
@@ -244,7 +244,7 @@ impl Service {
             (grants, pace)
         };
         for (waiter, place) in grants {
-            // Who has just left drops its place, which wakes the next: outside the lock.
+            // If the waiter has just left, its place is dropped here and wakes the next: outside the lock.
             drop(waiter.send(place));
         }
         if let Some(pause) = pace {
@@ -254,7 +254,7 @@ impl Service {
 
     fn wake_after(self: &Arc<Self>, pause: Duration) {
         let service = Arc::downgrade(self);
-        // Ends after one pause; at most one at a time.
+        // Ends after one pause; at most one runs at a time.
         tokio::spawn(async move {
             sleep(pause).await;
             if let Some(service) = service.upgrade() {

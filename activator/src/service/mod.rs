@@ -1,5 +1,5 @@
-//! One service at the activator: what the table says of it, its pods, and what is reported. Who waits for
-//! a pod waits in [`hold`].
+//! One service at the activator: its settings from the table, its pods, and its reports. Requests wait for a
+//! pod in [`hold`].
 
 mod announcements;
 mod hold;
@@ -32,27 +32,27 @@ use announcements::Announcements;
 pub use hold::HeldDispatch;
 pub(crate) use hold::Place;
 
-/// What all services of one activator share.
+/// State that all services of one activator share.
 #[derive(Debug)]
 pub(crate) struct Common {
     pub(crate) clock: WallClock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) memory: Memory,
-    /// What must be told at once.
+    /// Reports to be sent at once.
     pub(crate) pokes: mpsc::Sender<WireStatMessage>,
-    /// Services that have something to report each second.
+    /// Services with something to report each second.
     pub(crate) speaking: Mutex<Vec<Arc<Service>>>,
     pub(crate) spoke: Notify,
     pub(crate) observer: Option<mpsc::Sender<HeldDispatch>>,
 }
 
-/// A service, its queue and its pods.
+/// A service with its queue and its pods.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) key: ServiceKey,
     pub(crate) drain: Drain,
     pub(crate) metrics: ServiceMetrics,
-    /// Where what its requests keep is counted.
+    /// The budget for its requests' memory.
     pub(crate) memory: Budget,
     shared: Arc<Common>,
     settings: ArcSwap<Settings>,
@@ -60,12 +60,12 @@ pub(crate) struct Service {
     reporter: Mutex<Reporter>,
 }
 
-/// What the table says of a service, apart from its pods.
+/// The settings of a service from the table, without its pods.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) activation_deadline: Duration,
     pub(crate) request_timeout: Duration,
-    /// `None` where nobody says what the app speaks.
+    /// `None` if the app's protocol is not declared.
     pub(crate) app_protocol: Option<AppProtocol>,
     connections: ConnectionLimits,
     trouble: String,
@@ -78,12 +78,12 @@ struct State {
     pods: HashMap<PodId, Known>,
     /// The pods of the last table.
     table: Vec<PodEntry>,
-    /// What pods said of themselves, over the table.
+    /// Announcements by pods, on top of the table.
     announced: Announcements,
-    /// Whether a timer runs for the time at which some of that is to be forgotten.
+    /// Whether a timer runs for the next expiry of an announcement.
     forgetting: bool,
     next_pod: u64,
-    /// Whether a timer runs for the time at which a share grows.
+    /// Whether a timer runs for the next growth of an allowance.
     pacing: bool,
     gone: bool,
 }
@@ -93,7 +93,7 @@ struct Known {
     pod: Arc<Pod>,
     /// Whether a held request was given to it.
     used: bool,
-    /// `None` if it was never asked.
+    /// `None` if it was never probed.
     probing: Option<AbortHandle>,
 }
 
@@ -105,12 +105,12 @@ impl Drop for Known {
     }
 }
 
-/// How busy a service is here.
+/// The load of a service at one activator.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
-    /// Requests that came in and have not ended.
+    /// Requests that have come and not ended.
     pub in_flight: f64,
-    /// Those of them that no pod could take yet.
+    /// Requests in flight that no pod could take yet.
     pub held: usize,
     /// Pods that take requests.
     pub ready_pods: usize,
@@ -120,7 +120,7 @@ pub struct Load {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     service: Arc<Service>,
-    /// When it came. Taken before anybody is told of it: what it sets off comes later by this clock.
+    /// When it came. Taken before the request is reported, so that its effects come later by this clock.
     pub(crate) arrived_at: Tick,
 }
 
@@ -157,7 +157,7 @@ impl Service {
         service
     }
 
-    /// Takes over what the table says now.
+    /// Applies a new table entry.
     pub(crate) fn update(self: &Arc<Self>, entry: &ServiceEntry) {
         self.settings.store(Arc::new(settings(entry)));
         {
@@ -171,7 +171,7 @@ impl Service {
         self.wake();
     }
 
-    /// A pod said of itself that it comes, or that it is `draining`.
+    /// Records that a pod starts, or that it is `draining`.
     pub(crate) fn announced(self: &Arc<Self>, pod: &PodEntry, draining: bool) {
         {
             let mut state = self.state.lock();
@@ -185,7 +185,7 @@ impl Service {
         self.wake();
     }
 
-    /// Makes the pods those that there are by the table and by what they said.
+    /// Updates the pods from the table and the announcements.
     fn place_pods(self: &Arc<Self>, state: &mut State) {
         let pods = state.announced.pods(&state.table);
         state.remove_others(&pods);
@@ -195,12 +195,12 @@ impl Service {
         self.forget_in_time(state);
     }
 
-    /// Sees to it that what no table agrees with is forgotten some time.
+    /// Starts a timer for the next expiry of an announcement.
     fn forget_in_time(self: &Arc<Self>, state: &mut State) {
         let Some(at) = state.announced.next_forgotten().filter(|_| !state.forgetting) else { return };
         state.forgetting = true;
         let (service, at) = (Arc::downgrade(self), self.shared.clock.instant(at));
-        // Ends at its time; at most one at a time.
+        // Ends at its time; at most one runs at a time.
         tokio::spawn(async move {
             sleep_until(at).await;
             let Some(service) = service.upgrade() else { return };
@@ -229,7 +229,7 @@ impl Service {
         };
         state.throttler.add_pod(id, &entry.address);
         let probing = if entry.direct {
-            // Nobody could be asked; it is named because it is ready.
+            // It has no address to probe; the table names it because it is ready.
             state.throttler.pod_ready(id, self.shared.clock.now());
             None
         } else {
@@ -238,7 +238,7 @@ impl Service {
         state.pods.insert(id, Known { pod, used: false, probing });
     }
 
-    /// Asks the pod, after `delay`, to say when it is ready.
+    /// Probes the pod, after `delay`, until it is ready.
     fn probe(self: &Arc<Self>, pod: Arc<Pod>, delay: Duration) -> AbortHandle {
         let service = Arc::downgrade(self);
         // Owned by the pod's entry, which aborts it.
@@ -258,7 +258,7 @@ impl Service {
         self.settings.load_full()
     }
 
-    /// How long its clients' connections may stay.
+    /// Returns how long client connections may stay open.
     pub(crate) fn connection_limits(&self) -> ConnectionLimits {
         self.settings.load().connections
     }
@@ -269,7 +269,7 @@ impl Service {
         Load { in_flight, held: state.throttler.held(), ready_pods: state.throttler.ready_pods() }
     }
 
-    /// Counts a request, and tells of it at once if it is the first after silence.
+    /// Counts a request, and reports it at once if it is the first after silence.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.metrics.requests.inc();
         let arrived_at = self.shared.clock.now();
@@ -278,19 +278,19 @@ impl Service {
             self.shared.speaking.lock().push(self.clone());
             self.shared.spoke.notify_one();
             if self.shared.pokes.try_send(WireStatMessage::new(&self.key, stat)).is_err() {
-                // The report of this second will tell.
+                // This second's report will include it.
                 self.shared.metrics.lost_pokes.inc();
             }
         }
         InFlight { service: self.clone(), arrived_at }
     }
 
-    /// The report of the last second, and whether another will follow.
+    /// Returns the report of the last second, and whether another will follow.
     pub(crate) fn report(&self, now: Tick) -> (Stat, bool) {
         self.reporter.lock().report(now)
     }
 
-    /// Requests that gave up since this was last asked because no pod answered.
+    /// Returns the requests that gave up since the last call because no pod answered.
     pub(crate) fn take_unanswered(&self) -> Option<Unanswered> {
         let requests = self.reporter.lock().take_unanswered();
         (requests > 0).then(|| {
@@ -299,18 +299,18 @@ impl Service {
         })
     }
 
-    /// What an autoscaler must hear that comes while others listen.
+    /// Returns the report for an autoscaler that joins others.
     pub(crate) fn so_far(&self) -> Option<Stat> {
         self.reporter.lock().so_far()
     }
 
-    /// What an autoscaler must hear that heard nothing yet.
+    /// Returns the report for an autoscaler that has no report yet.
     pub(crate) fn catch_up(&self, now: Tick) -> Option<Stat> {
         self.reporter.lock().catch_up(now)
     }
 
-    /// The service is gone: who waits is told so, or would have to. What still comes, on connections that last, goes to
-    /// pods that take it: they may be there for long.
+    /// Marks the service as removed, and refuses held requests and those that would be held. Requests on
+    /// connections that last still go to pods with room, which may be there for long.
     pub(crate) fn leave(&self) {
         let mut state = self.state.lock();
         state.throttler.refuse_waiting();
@@ -318,7 +318,7 @@ impl Service {
         state.gone = true;
     }
 
-    /// Its last connection has ended, or is to: no pod is asked any more.
+    /// Called when its last connection has ended or is about to: stops all probes.
     pub(crate) fn close(&self) {
         self.leave();
         let mut state = self.state.lock();
@@ -327,7 +327,8 @@ impl Service {
         (state.table, state.announced) = (Vec::new(), Announcements::default());
     }
 
-    /// Shows how many are held. A service that is gone shows nothing: its series may be its successor's.
+    /// Updates the metric of held requests. A removed service updates nothing: its series may be its
+    /// successor's.
     fn show_held(&self, state: &State) {
         if !state.gone {
             self.metrics.held.set(i64::try_from(state.throttler.held()).unwrap_or(i64::MAX));
@@ -336,7 +337,7 @@ impl Service {
 }
 
 impl State {
-    /// Forgets pods that the table no longer names.
+    /// Removes pods that the table no longer names.
     fn remove_others(&mut self, named: &[PodEntry]) {
         let Self { throttler, pods, .. } = self;
         pods.retain(|id, known| {
@@ -359,7 +360,7 @@ fn settings(entry: &ServiceEntry) -> Settings {
     }
 }
 
-/// How long connections may stay, as a table says it: in milliseconds, 0 is off.
+/// Converts a table's limits on connections from milliseconds; 0 means off.
 pub(crate) fn connection_limits(max_age: u64, tunnel_idle: u64) -> ConnectionLimits {
     let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
     ConnectionLimits { max_age: limit(max_age), tunnel_idle: limit(tunnel_idle), renewed_at: None }

@@ -1,17 +1,18 @@
-//! Who waits, who is next, and which pod takes it.
+//! Decides which requests wait, in which order, and which pod takes each.
 //!
-//! A value without clock, lock or socket: every method takes the time and the randomness it needs, and
-//! [`Throttler::grants`] tells whom to wake. Three rules:
+//! The throttler has no clock, lock or socket: every method takes the time and the randomness that it needs,
+//! and [`Throttler::grants`] returns the requests to wake. It follows three rules:
 //!
-//! - **First come, first served.** Nobody overtakes the queue; a request that comes back because its pod
-//!   could not be reached returns to where it stood.
-//! - **A pod gets what it declared, or a growing allowance.** Where a service declares how many requests a pod
-//!   may execute, no pod gets more. Where it does not, a newborn pod gets a few and then more and more
-//!   (`slow_start`): all that was held at once could kill it.
-//! - **A part of the pods, where there is a limit and other activators.** So that they keep to it together
-//!   (`share`). Which pod of its part takes a request is a `placement`'s choice.
+//! - **First come, first served.** No request overtakes the queue; a request that comes back because its pod
+//!   could not be reached returns to its old position.
+//! - **A pod gets what it declared, or a growing allowance.** If a service declares how many requests a pod
+//!   may execute, no pod gets more. Otherwise a new pod gets a few and then more and more (`slow_start`): all
+//!   held requests at once could kill it.
+//! - **A part of the pods, if there is a limit and there are other activators.** So they keep the limit
+//!   together (`share`). The `placement` chooses the pod within the part.
 //!
-//! What changes moves nothing: a request stays at the pod that it is at, though it be no longer one of ours.
+//! Changes move no requests: a request stays at its pod, even if that pod is no longer in this activator's
+//! part.
 
 mod placement;
 mod share;
@@ -32,24 +33,24 @@ use slow_start::SlowStart;
 
 pub use share::Share;
 
-/// Names a pod for as long as it is known.
+/// Identifies a pod for as long as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodId(pub u64);
 
-/// A place in the queue. The lower, the longer it has waited.
+/// A position in the queue. Lower ones have waited longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// What a service allows, and to whom.
+/// The limits of a service, and this activator's share of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests that one pod may execute at once; `None` is unlimited.
+    /// The most requests that one pod may execute at once; `None` is unlimited.
     pub per_pod: Option<NonZeroU32>,
-    /// Requests held at most.
+    /// The most requests that are held.
     pub queue_depth: usize,
-    /// This activator's place among those that keep to `per_pod` together.
+    /// This activator's place among those that keep `per_pod` together.
     pub share: Share,
-    /// Whether pods are chosen, and shared by more activators than there are pods, as the reference does.
+    /// Whether to choose pods, and to share them among activators, as the reference does.
     pub reference_placement: bool,
 }
 
@@ -58,44 +59,44 @@ impl Limits {
         if self.reference_placement { Policy::of_reference(self.per_pod) } else { Policy::LessBusyOfTwo }
     }
 
-    /// This activator's part of `pods` pods. Without a limit there is nothing that could be exceeded together.
+    /// Returns this activator's part of `pods` pods. Without a limit there is nothing to divide.
     fn part_of(self, pods: usize) -> Part {
         let share = if self.per_pod.is_some() { self.share } else { Share::ALONE };
         share.part_of(u32::try_from(pods).unwrap_or(u32::MAX))
     }
 
-    /// Requests that this activator may have at once at a pod of its `part`; `None` is unlimited.
+    /// Returns the most requests that this activator may have at each pod of its `part`; `None` is unlimited.
     fn at_each_of(self, part: &Part) -> Option<u32> {
         let limit = self.per_pod?;
         Some(if self.reference_placement { limit.get() } else { part.of_limit(limit) })
     }
 }
 
-/// How a request ended at its pod, as far as the pod is to be judged by it.
+/// How a request ended at its pod, as far as it concerns the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was answered, or its client went away.
     Ended,
-    /// The pod could not be reached, or gave the request back: it gets no more until it is found ready.
+    /// The pod could not be reached, or returned the request: it gets no more until it is found ready.
     PodFailed,
 }
 
-/// A held request whose turn has come.
+/// A held request that gets a place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Grant<W> {
-    /// Whatever was held.
+    /// What was passed to hold it.
     pub waiter: W,
-    /// Its place, for the case that it must come back.
+    /// Its position, in case it must come back.
     pub ticket: Ticket,
-    /// Where it goes.
+    /// Its pod.
     pub pod: PodId,
 }
 
-/// One service's queue and pods. `W` is what wakes a held request.
+/// The queue and pods of one service. `W` wakes a held request.
 #[derive(Debug)]
 pub struct Throttler<W> {
     limits: Limits,
-    /// Sorted by address, so that all activators know them by the same places.
+    /// Sorted by address, so that all activators number them alike.
     pods: Vec<Member>,
     placement: Placement,
     /// Sorted by ticket.
@@ -112,33 +113,33 @@ struct Member {
 }
 
 impl<W> Throttler<W> {
-    /// A queue without pods.
+    /// Creates an empty queue without pods.
     pub fn new(limits: Limits) -> Self {
         let placement = Placement::default();
         Self { limits, pods: Vec::new(), placement, queue: VecDeque::new(), next_ticket: 0 }
     }
 
-    /// Requests held.
+    /// Returns the number of held requests.
     pub fn held(&self) -> usize {
         self.queue.len()
     }
 
-    /// Pods that take requests, those that are left to other activators among them.
+    /// Returns the number of pods that take requests, including those left to other activators.
     pub fn ready_pods(&self) -> usize {
         self.pods.iter().filter(|pod| pod.ready.is_some()).count()
     }
 
-    /// Pods that are known.
+    /// Returns all known pods.
     pub fn pods(&self) -> impl Iterator<Item = PodId> + '_ {
         self.pods.iter().map(|pod| pod.id)
     }
 
-    /// The service's annotations changed, or who shares it. Less interrupts nobody.
+    /// Changes the limits. Lower limits interrupt no request.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// A pod appeared. It takes nothing before it is ready.
+    /// Adds a pod. It takes nothing until it is ready.
     pub fn add_pod(&mut self, id: PodId, address: &str) {
         if !self.pods.iter().any(|pod| pod.id == id) {
             let at = self.pods.partition_point(|pod| *pod.address < *address);
@@ -146,17 +147,17 @@ impl<W> Throttler<W> {
         }
     }
 
-    /// Nobody waits any more; what could be placed at once still can.
+    /// Holds no more requests; those that a pod can take at once are still placed.
     pub fn refuse_waiting(&mut self) {
         self.queue.clear();
     }
 
-    /// A pod drains or is gone. What it has goes on; it gets nothing more.
+    /// Removes a pod that drains or is gone. Its requests continue; it gets no more.
     pub fn remove_pod(&mut self, id: PodId) {
         self.pods.retain(|pod| pod.id != id);
     }
 
-    /// A pod was found ready.
+    /// Marks a pod as ready.
     pub fn pod_ready(&mut self, id: PodId, now: Tick) {
         if let Some(pod) = self.pod_mut(id)
             && pod.ready.is_none()
@@ -165,7 +166,7 @@ impl<W> Throttler<W> {
         }
     }
 
-    /// Takes a place at a pod for a new request, if nobody waits and a pod has room.
+    /// Takes a place at a pod for a new request, if none is held and a pod has room.
     pub fn try_dispatch(&mut self, now: Tick, rng: &mut impl Rng) -> Option<PodId> {
         if self.queue.is_empty() { self.occupy(now, rng) } else { None }
     }
@@ -174,7 +175,7 @@ impl<W> Throttler<W> {
     ///
     /// # Errors
     ///
-    /// Gives `waiter` back if the queue is full.
+    /// Returns `waiter` if the queue is full.
     pub fn hold(&mut self, waiter: W) -> Result<Ticket, W> {
         if self.queue.len() >= self.limits.queue_depth {
             return Err(waiter);
@@ -185,27 +186,27 @@ impl<W> Throttler<W> {
         Ok(ticket)
     }
 
-    /// A place for a request that was never in the queue and must come back to it: behind those that wait.
+    /// Returns a position behind all held requests, for a request that was never held and comes back.
     pub fn late_ticket(&mut self) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         ticket
     }
 
-    /// Puts a request back to where it stood. It was admitted once: the queue's bound does not refuse it.
+    /// Returns a request to its old position. It was admitted before, so a full queue does not refuse it.
     pub fn hold_again(&mut self, ticket: Ticket, waiter: W) {
         let index = self.queue.partition_point(|(other, _)| *other < ticket);
         self.queue.insert(index, (ticket, waiter));
     }
 
-    /// A held request's client went away.
+    /// Removes a held request whose client went away.
     pub fn cancel(&mut self, ticket: Ticket) -> Option<W> {
         let index = self.queue.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
         self.queue.remove(index).map(|(_, waiter)| waiter)
     }
 
-    /// A request that had a place at `pod` has ended. Answers whether the pod is set aside by it: it must
-    /// be found ready again, and nobody has asked it yet.
+    /// Records the end of a request at `pod`. Returns whether this sets the pod aside: it must be found ready
+    /// again, and no probe has started yet.
     pub fn release(&mut self, pod: PodId, outcome: Outcome) -> bool {
         let Some(pod) = self.pod_mut(pod) else { return false };
         pod.in_flight = pod.in_flight.saturating_sub(1);
@@ -220,7 +221,7 @@ impl<W> Throttler<W> {
         }
     }
 
-    /// Those whose turn has come, oldest first. To be called after anything changed.
+    /// Returns the requests that get a place, oldest first. Call it after every change.
     pub fn grants(&mut self, now: Tick, rng: &mut impl Rng) -> Vec<Grant<W>> {
         let mut grants = Vec::new();
         while !self.queue.is_empty() {
@@ -232,7 +233,7 @@ impl<W> Throttler<W> {
         grants
     }
 
-    /// How long from `now` until time alone lets somebody pass; `None` if only an event can.
+    /// Returns how long from `now` until time alone frees a place; `None` if only an event can.
     pub fn next_wake(&self, now: Tick) -> Option<Duration> {
         if self.queue.is_empty() || self.limits.per_pod.is_some() {
             return None;
@@ -250,7 +251,7 @@ impl<W> Throttler<W> {
         Some(pod.id)
     }
 
-    /// The pods of `part` that have room. In one loop: iterators in its place took five to ten times as long.
+    /// Returns the pods of `part` that have room. A single loop: iterators were five to ten times slower.
     fn roomy(&self, part: &Part, now: Tick) -> Vec<Candidate> {
         let limit = self.limits.at_each_of(part);
         let mut roomy = Vec::new();

@@ -1,29 +1,29 @@
-//! Which of an activator's pods takes the next request.
+//! Chooses the pod for the next request among an activator's pods.
 //!
-//! Ebb looks at two random pods and takes the less busy one: nearly as even as looking at all, without the herd
-//! that follows whoever looks best at the moment. The reference chooses by the declared limit
-//! (`spec/activator.md`, section 4.3); who moves from there and wants the same pods filled in the same order
-//! may have that instead.
+//! Ebb draws two random pods and takes the less busy one. That is nearly as even as comparing all pods, and
+//! activators do not all rush to the same best pod. The reference chooses by the declared limit
+//! (`spec/activator.md`, section 4.3); users who migrate from it and want the same order can have that
+//! instead.
 
 use std::num::NonZeroU32;
 
 use rand::{Rng, RngExt};
 
-/// How a pod is chosen.
+/// How to choose a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// Ebb's own: the less busy of two random pods that have room, which may be one and the same.
+    /// Ebb's own: the less busy of two random pods with room, which may be the same pod.
     LessBusyOfTwo,
-    /// The reference's where nothing limits a pod: the less busy of two different ones.
+    /// The reference's without a limit: the less busy of two different pods.
     RandomChoiceOfTwo,
-    /// The reference's for low limits: the first pod that has room.
+    /// The reference's for low limits: the first pod with room.
     FirstAvailable,
-    /// The reference's for all others: each pod in turn, passing over those that have no room.
+    /// The reference's for all other limits: each pod in turn, skipping pods without room.
     RoundRobin,
 }
 
 impl Policy {
-    /// The reference's choice for a declared limit.
+    /// Returns the reference's policy for a declared limit.
     pub(super) const fn of_reference(limit: Option<NonZeroU32>) -> Self {
         match limit {
             None => Self::RandomChoiceOfTwo,
@@ -33,26 +33,26 @@ impl Policy {
     }
 }
 
-/// A pod that has room.
+/// A pod with room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// Its place among the activator's pods, those without room counted.
+    /// Its place among the activator's pods, including those without room.
     pub(super) place: u32,
-    /// Where the throttler keeps it.
+    /// Its index in the throttler.
     pub(super) at: usize,
-    /// Requests of this activator that it has.
+    /// Requests that this activator has there.
     pub(super) in_flight: u32,
 }
 
-/// What a choice leaves behind for the next.
+/// State that a choice leaves for the next.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
-    /// Where the round goes on.
+    /// Where the next round begins.
     cursor: u32,
 }
 
 impl Placement {
-    /// Chooses among `roomy`, which is sorted by place, of an activator that has `pods` pods.
+    /// Chooses one of `roomy`, sorted by place, for an activator that has `pods` pods.
     pub(super) fn choose(
         &mut self,
         policy: Policy,
@@ -87,7 +87,7 @@ impl Placement {
     }
 }
 
-/// On a tie the one that was drawn first, which each is with the same chance.
+/// On a tie takes the one drawn first; each is drawn first with the same probability.
 fn less_busy(roomy: &[Candidate], one: usize, other: usize) -> Option<Candidate> {
     let (one, other) = (roomy.get(one)?, roomy.get(other)?);
     Some(if other.in_flight < one.in_flight { *other } else { *one })
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// Pods with so many requests each; `None` has no room.
+    /// Returns pods with the given requests; `None` has no room.
     fn roomy(pods: &[Option<u32>]) -> Vec<Candidate> {
         (0..)
             .zip(pods)

@@ -1,24 +1,24 @@
-//! Which of the pods are this activator's, and how much of each (`spec/activator.md`, section 4.4).
+//! Divides the pods, and the limit of each, among activators (`spec/activator.md`, section 4.4).
 //!
 //! No activator knows what the others have at a pod. If each filled every pod to its declared limit, they
-//! would overfill them all; so each keeps to its part of the *ready* pods, in the order of their addresses,
-//! which all see alike:
+//! would overfill all of them. So each uses only its part of the *ready* pods, in the order of their
+//! addresses, which all see alike:
 //!
-//! - As many pods as activators or more: each activator has a run of neighbours for itself, and the pods that
-//!   remain at the end go one each to the first activators.
-//! - Fewer: each activator uses one pod, some the same one, and these split its limit. (The reference gives the
+//! - At least as many pods as activators: each activator has a run of adjacent pods for itself, and the first
+//!   activators get one each of the pods that remain.
+//! - Fewer: each activator uses one pod, and those on the same pod split its limit. (The reference gives the
 //!   whole limit to each of them, and the surplus waits in the pod.)
 //!
-//! **Nobody starves.** A part is taken of the pods that are ready, not of all that the table names, and of one
-//! pod or more it is never empty: an activator that sees a ready pod may use one, with at least one request.
-//! Where a pod has more activators than its limit, each has one request there, and its queue-proxy lets the
-//! surplus wait. An activator that is not told its place uses all pods.
+//! **No activator starves.** Parts cover only ready pods, not all pods of the table, and a part of at least
+//! one pod is never empty: an activator that sees a ready pod may send it at least one request. If a pod has
+//! more activators than its limit, each may have one request there, and the queue-proxy queues the surplus.
+//! An activator that does not know its place uses all pods.
 //!
-//! What fixed parts cost: an activator may hold requests while there is room at another's pods. What is held
-//! counts as load, so that the autoscaler adds pods, and of those each gets its part.
+//! Fixed parts have a cost: an activator may hold requests while another's pods have room. Held requests
+//! count as load, so the autoscaler adds pods, and each activator gets its part of them.
 //!
-//! Activators that see different pods ready, or hear of a change at different times, overlap for so long. The
-//! queue-proxies keep to the limit meanwhile; to agree first would cost a round trip before each change.
+//! Activators that see different ready pods, or learn of a change at different times, overlap meanwhile. The
+//! queue-proxies keep the limit until then; agreeing first would cost a round trip before each change.
 
 use std::num::NonZeroU32;
 
@@ -32,24 +32,24 @@ pub struct Share {
 /// The pods of one activator, by their places in the order of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    /// The first of a run of neighbours.
+    /// The start of a run of adjacent pods.
     pub(super) begin: u32,
-    /// The first behind the run.
+    /// The end of the run, exclusive.
     pub(super) end: u32,
-    /// One that remained at the end.
+    /// One of the pods that remained.
     pub(super) extra: Option<u32>,
-    /// How many activators use these pods. More than one only of a single pod.
+    /// How many activators use these pods. More than one only if the part is a single pod.
     users: NonZeroU32,
-    /// Which of its users this activator is.
+    /// This activator's rank among the users.
     rank: u32,
 }
 
 impl Share {
-    /// The only activator: all pods are its own.
+    /// The only activator, which has all pods.
     pub const ALONE: Self = Self { activators: NonZeroU32::MIN, index: 0 };
 
-    /// The activator `index` of `activators`, counted from 0. One that is none of them counts as alone: too much
-    /// for a pod is better than nothing for a client.
+    /// The activator `index` of `activators`, counted from 0. An index out of range counts as alone:
+    /// overloading a pod is better than leaving a client unserved.
     pub const fn new(activators: u32, index: u32) -> Self {
         match NonZeroU32::new(activators) {
             Some(activators) if index < activators.get() => Self { activators, index },
@@ -57,12 +57,12 @@ impl Share {
         }
     }
 
-    /// This activator's part of `pods` pods; empty only if there are none.
+    /// Returns this activator's part of `pods` pods; empty only if there are none.
     pub(super) const fn part_of(self, pods: u32) -> Part {
         let Self { activators, index } = self;
         if pods > 0 && pods < activators.get() {
             let pod = index % pods;
-            // Those with `pod` as the rest of their index, this one's predecessors among them.
+            // The activators whose index is `pod` modulo `pods`, including this one's predecessors.
             let users = NonZeroU32::MIN.saturating_add((activators.get() - 1 - pod) / pods);
             return Part { begin: pod, end: pod + 1, extra: None, users, rank: index / pods };
         }
@@ -74,23 +74,23 @@ impl Share {
 }
 
 impl Part {
-    /// Whether the pod at `place` belongs to it.
+    /// Returns whether the pod at `place` is in this part.
     pub(super) fn contains(&self, place: u32) -> bool {
         (self.begin..self.end).contains(&place) || self.extra == Some(place)
     }
 
-    /// How many pods it has.
+    /// Returns the number of pods.
     pub(super) fn pods(&self) -> u32 {
         self.end - self.begin + u32::from(self.extra.is_some())
     }
 
-    /// Requests that this activator may have at each of the pods at once, of `limit` that a pod may execute.
+    /// Returns the most requests that this activator may have at each pod that may execute `limit`.
     pub(super) fn of_limit(&self, limit: NonZeroU32) -> u32 {
         portion(limit.get(), self.users, self.rank)
     }
 }
 
-/// What the user of the given rank gets of `whole`: as much as the others to within one, and one at least.
+/// Returns the portion of `whole` for the user of the given rank: equal to within one, and at least one.
 pub(super) fn portion(whole: u32, users: NonZeroU32, rank: u32) -> u32 {
     (whole / users + u32::from(rank < whole % users)).max(1)
 }
@@ -168,9 +168,9 @@ mod tests {
                 prop_assert!(count > 0, "nobody uses pod {place}");
                 prop_assert!(count == 1 || pods < activators);
                 let taken: u32 = users.iter().map(|part| part.of_limit(limit)).sum();
-                // Neither less than the pod can take, nor more, unless it has more users than that.
+                // All that the pod can take, and no more unless it has more users than that.
                 prop_assert_eq!(taken, limit.get().max(count));
-                // Each with the whole limit, as by the reference, would be more.
+                // Giving each the whole limit, as the reference does, would be more.
                 prop_assert!(taken <= limit.get() * count);
             }
         }

@@ -1,21 +1,21 @@
-//! How much a newborn pod gets where nobody said how much it can take.
+//! The allowance of a new pod that declares no limit.
 //!
-//! Like TCP's slow start: a few at first, one more with each that ends, so that the share doubles with each
-//! round of answers. It doubles with time as well: streams and sockets do not end, and must not keep those
-//! behind them waiting for ever.
+//! As in TCP's slow start, the pod gets a few requests at first and one more for each that ends, so that the
+//! allowance doubles with each round of answers. It also doubles with time: streams and sockets do not end,
+//! and must not block those behind them forever.
 
 use std::time::Duration;
 
 use ebb_core::Tick;
 
-/// Requests that a newborn pod gets at once (as many as TCP sends segments, RFC 6928).
+/// The allowance of a new pod (as many as TCP sends segments, RFC 6928).
 const FIRST: u32 = 10;
-/// In this time the share doubles without anything ending.
+/// The time in which the allowance doubles even if nothing ends.
 const DOUBLES_IN: Duration = Duration::from_millis(100);
-/// After so many doublings nothing is held back any more: ten million at once are no limit.
+/// The number of doublings after which there is no limit: ten million requests at once.
 const DOUBLINGS: u32 = 20;
 
-/// The share of one pod without a declared limit.
+/// The allowance of one pod without a declared limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlowStart {
     began: Tick,
@@ -31,7 +31,7 @@ impl SlowStart {
         self.completed = self.completed.saturating_add(1);
     }
 
-    /// Requests that the pod may have at `now`.
+    /// Returns the requests that the pod may have at `now`.
     pub(super) fn allowance(self, now: Tick) -> u32 {
         let doublings = self.doublings(now);
         if doublings >= DOUBLINGS {
@@ -40,7 +40,7 @@ impl SlowStart {
         FIRST.saturating_add(self.completed).saturating_mul(1 << doublings)
     }
 
-    /// How long until the share grows by itself; `None` once it is unlimited.
+    /// Returns how long until the allowance grows by itself; `None` once it is unlimited.
     pub(super) fn grows_in(self, now: Tick) -> Option<Duration> {
         let doublings = self.doublings(now);
         (doublings < DOUBLINGS).then(|| self.began.after(DOUBLES_IN * (doublings + 1)).since(now))

@@ -14,7 +14,7 @@ fn limits(per_pod: u32, queue_depth: usize) -> Limits {
     Limits { per_pod, queue_depth, share: Share::ALONE, reference_placement: false }
 }
 
-/// An address by which pods are in the order of their ids.
+/// Returns an address that sorts like the id.
 fn address(id: u64) -> String {
     format!("10.0.0.{id:03}:8012")
 }
@@ -152,7 +152,7 @@ fn load_spreads_over_all_pods() {
     assert!(busiest <= Some(60) && idlest >= Some(40), "{idlest:?} to {busiest:?} of 50 each");
 }
 
-/// What each of `activators` activators has at each pod when more is held everywhere than can go.
+/// Returns what each activator has at each pod if every activator holds more than fits.
 fn filled(pods: u64, activators: u32, limits: Limits) -> Vec<Vec<u32>> {
     let fill = |index| {
         let mut throttler = with_ready_pods(throttler(0, 0), pods);

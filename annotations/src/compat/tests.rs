@@ -1,4 +1,4 @@
-//! Every case of `annotations.json`, under every configuration that it names.
+//! Tests every case of `annotations.json`, under every configuration that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ impl Case<'_> {
     }
 }
 
-/// Runs `check` on every case under every configuration, and says how many there were.
+/// Runs `check` on every case under every configuration, and prints how many there were.
 fn for_every_case(check: impl Fn(&Case<'_>)) {
     let vectors = Vectors::load("annotations.json");
     let configs: BTreeMap<_, _> = vectors
@@ -64,12 +64,12 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// A number of pods or requests; absent is zero.
+/// Returns a number of pods or requests; an absent one is zero.
 fn pods(value: &Value) -> u32 {
     value.as_u64().unwrap_or_else(|| if value.is_null() { 0 } else { panic!("{value}") }).try_into().unwrap()
 }
 
-/// Unknown counts as reachable, everywhere.
+/// Unknown counts as reachable.
 fn reachability(value: &Value) -> Reachability {
     match value.as_str().unwrap() {
         "Unreachable" => Reachability::Unreachable,
@@ -240,7 +240,7 @@ fn assert_config(label: &str, got: &ClusterDefaults, want: &Value) {
         (got.utilization, "container_concurrency_target_fraction"),
         (got.total, "container_concurrency_target_default"),
         (got.rps_total, "rps_target_default"),
-        // No key sets it, so it is no field of ours.
+        // No key sets it, so Ebb has no field for it.
         (RPS_UTILIZATION, "target_utilization"),
         (burst_capacity(got.target_burst_capacity), "target_burst_capacity"),
         (got.activator_capacity, "activator_capacity"),
@@ -261,7 +261,7 @@ fn assert_config(label: &str, got: &ClusterDefaults, want: &Value) {
     }
 }
 
-/// What Ebb accepts, the reference accepts, and both mean the same by it.
+/// The reference accepts everything that Ebb accepts, with the same meaning.
 #[test]
 fn vectors_annotations_ebb_accepts_less_and_means_the_same() {
     for_every_case(|case| {

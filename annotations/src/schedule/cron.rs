@@ -1,7 +1,7 @@
 //! Cron expressions on a clock without a zone: five fields, and the next minute that they match.
 //!
-//! The clock is counted in seconds since it showed 1970-01-01T00:00, leap seconds left out; what it has to do
-//! with time is its zone's business (see `schedule`).
+//! The clock counts seconds since it showed 1970-01-01T00:00, without leap seconds. Its relation to time is
+//! up to its zone (see `schedule`).
 
 use jiff::{Timestamp, civil::Date, tz::Offset};
 
@@ -10,17 +10,18 @@ use super::BadPart;
 const MINUTE: i64 = 60;
 const MINUTES_A_DAY: i64 = 24 * 60;
 const DAY: i64 = MINUTE * MINUTES_A_DAY;
-/// Longest time between two days that match, in days: 29 February on a given weekday, as from 2088 to 2128.
+/// The longest time between two days that match, in days: 29 February on a given weekday, as from 2088 to
+/// 2128.
 const HORIZON: usize = 40 * 366;
 
-/// What a field allows.
+/// The values that a field allows.
 struct Field {
     name: &'static str,
     low: u8,
     high: u8,
-    /// Three letters for each value, from the lowest on.
+    /// Three letters for each value, from the lowest.
     names: &'static [&'static str],
-    /// What is allowed, as a fault says it.
+    /// The allowed values, for a fault's message.
     want: &'static str,
 }
 
@@ -50,7 +51,7 @@ const FIELDS: [Field; 5] = [
     },
 ];
 
-/// The values that each field allows, as sets of bits.
+/// The values that each field matches, as bit sets.
 #[derive(Clone, Debug)]
 pub(super) struct Cron {
     minutes: u64,
@@ -59,14 +60,14 @@ pub(super) struct Cron {
     months: u64,
     /// Sunday is 0.
     weekdays: u64,
-    /// Whether the day of the month or the weekday is enough; else a day must match both.
+    /// Whether a day must match only the day of the month or the weekday; otherwise it must match both.
     either_day: bool,
 }
 
 impl Cron {
     /// Reads minute, hour, day of the month, month and weekday.
     ///
-    /// As in `crontab(5)`, a day needs to match one of its two fields only, if neither begins with `*`.
+    /// As in `crontab(5)`, a day needs to match only one of its two fields if neither begins with `*`.
     pub(super) fn read(texts: [&str; 5]) -> Result<Self, Vec<BadPart>> {
         let mut faults = Vec::new();
         let mut sets = [0; 5];
@@ -85,7 +86,7 @@ impl Cron {
         Ok(Self { minutes, hours, days, months, weekdays: sunday_is_0, either_day })
     }
 
-    /// The first minute after `clock` that matches; `None` if there is none, or it lies beyond the calendar.
+    /// Returns the first minute after `clock` that matches; `None` if there is none within the calendar.
     pub(super) fn next(&self, clock: i64) -> Option<i64> {
         let clock = Timestamp::from_second(clock).ok()?.as_second(); // far from where sums overflow
         let minute = clock.div_euclid(MINUTE) + 1;
@@ -113,7 +114,7 @@ impl Cron {
         if self.either_day { by_day || by_weekday() } else { by_day && by_weekday() }
     }
 
-    /// The first minute of the day that matches, counted from midnight, and `earliest` at the earliest.
+    /// Returns the first minute of the day that matches, counted from midnight and not before `earliest`.
     fn minute_of_day(&self, earliest: u32) -> Option<u32> {
         let (hour, minute) = (earliest / 60, earliest % 60);
         if first_from(self.hours, hour) == Some(hour)
@@ -126,12 +127,12 @@ impl Cron {
 }
 
 impl Field {
-    /// The set that a list stands for.
+    /// Returns the set of a list.
     fn set(&self, list: &str) -> Option<u64> {
         list.split(',').try_fold(0, |set, item| Some(set | self.item(item)?))
     }
 
-    /// The set that `*`, a value or a range stands for, each with or without a step.
+    /// Returns the set of `*`, a value or a range, each with or without a step.
     fn item(&self, item: &str) -> Option<u64> {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(number(step)?)),
@@ -140,7 +141,7 @@ impl Field {
         let (first, last) = match range.split_once('-') {
             Some((first, last)) => {
                 let (first, last) = (self.value(first)?, self.value(last)?);
-                // A week may end with Sunday: 7 is its other number.
+                // A week may end with Sunday, which is also 7.
                 (first, if self.high == 7 && last == 0 && first > 0 { 7 } else { last })
             }
             None if range == "*" => (self.low, self.high),
@@ -154,7 +155,7 @@ impl Field {
         is_sound.then(|| (first..=last).step_by(step.into()).fold(0, |set, value| set | 1 << value))
     }
 
-    /// A number within the bounds, or a name in any case.
+    /// Parses a number within the bounds, or a name in any case.
     fn value(&self, text: &str) -> Option<u8> {
         let named = self.names.iter().zip(self.low..).find(|(name, _)| name.eq_ignore_ascii_case(text));
         let value = named.map(|(_, value)| value).or_else(|| number(text))?;
@@ -162,18 +163,18 @@ impl Field {
     }
 }
 
-/// One or two digits.
+/// Parses one or two digits.
 fn number(text: &str) -> Option<u8> {
     let is_number = text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit());
     if is_number { text.parse().ok() } else { None }
 }
 
-/// Whether the bit of `value` is set; the calendar's values are none of them negative.
+/// Returns whether the bit of `value` is set; none of the calendar's values is negative.
 fn has(set: u64, value: i8) -> bool {
     set >> value & 1 == 1
 }
 
-/// The least value of a set from `low` on; `low` is at most 60.
+/// Returns the least value of a set that is at least `low`; `low` is at most 60.
 fn first_from(set: u64, low: u32) -> Option<u32> {
     let rest = set >> low;
     (rest != 0).then(|| low + rest.trailing_zeros())

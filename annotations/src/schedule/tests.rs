@@ -9,7 +9,7 @@ fn schedule(text: &str) -> Schedule {
     Schedule::parse(text).unwrap()
 }
 
-/// The time, written as in RFC 3339.
+/// Parses a time in RFC 3339.
 fn tick(text: &str) -> Tick {
     let timestamp: Timestamp = text.parse().unwrap();
     Tick::from_epoch(timestamp.as_duration().try_into().unwrap())
@@ -19,7 +19,7 @@ fn scheduled(pods: u32, until: &str) -> Scheduled {
     Scheduled { pods, until: Some(tick(until)) }
 }
 
-/// Checks what the schedule says at each time.
+/// Checks the schedule at each time.
 #[track_caller]
 fn assert_says(text: &str, table: &[(&str, u32, &str)]) {
     let schedule = schedule(text);
@@ -106,7 +106,7 @@ fn what_falls_into_the_hour_skipped_in_spring_begins_as_the_clock_jumps() {
             ("2025-03-30T02:00:00Z", 0, "2025-03-31T00:30:00Z"),
         ],
     );
-    // What begins as the clock jumps anyway begins once.
+    // An entry that begins as the clock jumps anyway begins once.
     assert_says(
         "0 3 * * * Europe/Berlin for 1h min 5",
         &[
@@ -301,7 +301,7 @@ fn no_entry_asks_for_more_than_the_max_scale_in_effect() {
 /// A cron field: its text, and the values that it stands for.
 type Values = (String, Vec<i8>);
 
-/// Every value as often as `all` says: a day that matches none of its three fields tests little.
+/// Each value as often as `all` says: a day that matches none of its three fields tests little.
 fn any_field((low, high, all): (i8, i8, u32)) -> impl Strategy<Value = Values> {
     let listed = |values: &[i8]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     prop_oneof![
@@ -318,7 +318,7 @@ fn any_field((low, high, all): (i8, i8, u32)) -> impl Strategy<Value = Values> {
     ]
 }
 
-/// An entry, as whoever writes it thinks of it.
+/// An entry as its author thinks of it.
 #[derive(Clone, Debug)]
 struct Model {
     fields: [Values; 5],
@@ -351,13 +351,13 @@ impl Model {
         format!("{fields} {} for {}m min {}", self.zone, self.minutes, self.pods)
     }
 
-    /// Whether the clock, as it comes to show what it shows at this time, passes a minute that matches.
+    /// Returns whether the clock, on reaching its reading at this time, passes a minute that matches.
     fn begins(&self, zone: &TimeZone, second: i64) -> bool {
         let shows = |second| zone.to_datetime(Timestamp::from_second(second).unwrap());
         let (before, now) = (shows(second - 60), shows(second));
         let minute = jiff::Span::new().minutes(1);
         let mut passed = before + minute;
-        // Usually this is what it shows now; in spring it lies before, in autumn behind.
+        // Usually this is the current reading; in spring it is before it, in autumn after it.
         if passed > now {
             passed = now;
         }
@@ -379,7 +379,7 @@ impl Model {
     }
 }
 
-/// What the schedule says for each minute from `first` on: minute by minute, by remembering when entries end.
+/// Computes the schedule for each minute from `first`, minute by minute, by remembering when entries end.
 fn naive(models: &[Model], first: i64, minutes: i64) -> Vec<u32> {
     let mut pods = vec![0; usize::try_from(minutes).unwrap()];
     for model in models {
@@ -408,7 +408,7 @@ fn any_case() -> impl Strategy<Value = (Vec<Model>, i64)> {
 }
 
 proptest! {
-    // Each case is some thousand minutes, each looked at twice.
+    // Each case checks some thousand minutes twice.
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]

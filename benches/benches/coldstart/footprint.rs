@@ -1,4 +1,4 @@
-//! What an install costs that does nothing: memory, objects, writes.
+//! The cost of an idle install: memory, objects, writes.
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
@@ -15,27 +15,27 @@ use tokio::time::{Instant, sleep};
 
 use crate::Failure;
 
-/// Of Ebb, and of the cluster as far as it holds what is Ebb's.
+/// Ebb's programs.
 const PROGRAMS: [&str; 3] = ["autoscaler", "activator", "queue-proxy"];
-/// Those that are there while nobody is scaled.
+/// The programs that run even if nothing is scaled.
 const INSTALLED: [&str; 2] = ["autoscaler", "activator"];
 const API_SERVER: &str = "kube-apiserver";
-/// How long nothing is done while writes are counted.
+/// How long writes are counted while nothing happens.
 const QUIET: Duration = Duration::from_secs(60);
-/// Objects that are made at once.
+/// The number of objects that are created in parallel.
 const AT_ONCE: usize = 16;
 const SYSTEM: &str = "ebb-system";
-/// The label of slices that Ebb wrote.
+/// The label of Ebb's slices.
 const OURS: &str = "endpointslice.kubernetes.io/managed-by=ebb.dev";
 
-/// Memory and writes of the install as it is.
+/// Measures memory and writes of the current install.
 pub(crate) async fn idle(cluster: &Cluster) -> Result<(), Failure> {
     println!("an idle install");
     memory().print();
     writes(cluster).await
 }
 
-/// What services at zero cost: first as many of the cluster's own, then as many of Ebb's.
+/// Measures the cost of services at zero: first plain ones, then as many of Ebb's.
 pub(crate) async fn services(cluster: &Cluster, count: usize) -> Result<(), Failure> {
     println!("{count} idle services, by Kubernetes alone");
     let plain = Scenario::begin(cluster.clone(), "plain").await;
@@ -49,8 +49,8 @@ pub(crate) async fn services(cluster: &Cluster, count: usize) -> Result<(), Fail
     Ok(())
 }
 
-/// Makes `count` services without a pod and says what that costs. All of them are there when each has its slice with
-/// `label`.
+/// Creates `count` services without pods and prints their cost. All of them exist once each has its slice
+/// with `label`.
 async fn grow(
     scenario: &Scenario,
     count: usize,
@@ -78,7 +78,7 @@ async fn grow(
     })
     .await;
     println!("all of them were done {:.1} s after the first was made", begin.elapsed().as_secs_f64());
-    // Allocators give back late; and what was made is not idle yet.
+    // Allocators release memory late, and new services are not idle yet.
     sleep(QUIET / 4).await;
     let objects = scenario.api::<Service>().list(&all).await?.items.len()
         + slices.list(&all).await?.items.len()
@@ -114,7 +114,7 @@ impl Memory {
     }
 }
 
-/// As the machine's kernel counts it; a container's process is one of the machine's.
+/// Reads the memory from the machine's kernel; processes in containers are processes of the machine.
 fn memory() -> Memory {
     let mut all: BTreeMap<&'static str, Vec<u64>> = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -127,18 +127,18 @@ fn memory() -> Memory {
     Memory(all)
 }
 
-/// Which of the programs that count a process runs.
+/// Returns which of the counted programs a process runs.
 fn program(process: &Path) -> Option<&'static str> {
     let line = fs::read(process.join("cmdline")).ok()?;
     let first = String::from_utf8_lossy(line.split(|byte| *byte == 0).next()?).into_owned();
     if first.ends_with(API_SERVER) {
         return Some(API_SERVER);
     }
-    // Ebb's containers have their program in the root folder; others of the same name are none of ours.
+    // Ebb's containers have their program in the root folder; others of the same name are not Ebb's.
     PROGRAMS.into_iter().find(|name| first.strip_prefix('/') == Some(name))
 }
 
-/// Counts who writes how often while nothing happens.
+/// Counts the writes of each client while nothing happens.
 async fn writes(cluster: &Cluster) -> Result<(), Failure> {
     let scenario = Scenario::begin(cluster.clone(), "quiet").await;
     let own = || async {
@@ -173,13 +173,13 @@ async fn writes(cluster: &Cluster) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The version of the autoscaler's Lease.
+/// Returns the version of the autoscaler's Lease.
 async fn lease_transitions(cluster: &Cluster) -> Option<String> {
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), SYSTEM);
     leases.get("ebb-autoscaler").await.ok()?.metadata.resource_version
 }
 
-/// The store's revision: each write in the cluster is one.
+/// Returns the store's revision, which grows with each write in the cluster.
 async fn revision(cluster: &Cluster) -> Result<i64, Failure> {
     let services: Api<Service> = Api::all(cluster.client.clone());
     let listed = services.list(&ListParams::default().limit(1)).await?;

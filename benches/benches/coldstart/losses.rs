@@ -1,4 +1,4 @@
-//! What is lost when pods come and go: nothing, or it is printed when and how.
+//! Requests lost while pods come and go: none, or it is printed when and how.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const UPDATE: Duration = Duration::from_secs(30);
 /// 200 requests a second, 60 000 in all.
 const SCALE_DOWN: Duration = Duration::from_secs(300);
 
-/// A rolling update each ten seconds, under 100 requests a second.
+/// A rolling update every ten seconds, under 100 requests a second.
 pub(crate) async fn update(cluster: &Cluster) -> Result<(), Failure> {
     println!("rolling updates under 100 requests a second for {} s", UPDATE.as_secs());
     let scenario = Scenario::begin(cluster.clone(), "bench").await;
@@ -38,7 +38,7 @@ pub(crate) async fn update(cluster: &Cluster) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Pods come and go with a load that does so, under 200 requests a second all along.
+/// Pods come and go with a varying load, under a constant 200 requests a second.
 pub(crate) async fn scale_down(cluster: &Cluster) -> Result<(), Failure> {
     println!("scale-downs under 200 requests a second for {} s", SCALE_DOWN.as_secs());
     let scenario = Scenario::begin(cluster.clone(), "bench").await;

@@ -1,8 +1,8 @@
-//! Ebb in a real Kubernetes, in numbers: where the time of a cold start goes, what an install costs that does nothing,
-//! and what is lost when pods come and go under load.
+//! Measures Ebb in a real Kubernetes: the phases of a cold start, the cost of an idle install, and requests
+//! lost while pods come and go under load.
 //!
-//! `e2e/run` with `EBB_E2E_KEEP=1` sets a cluster up; then, inside its network,
-//! `cargo bench -p ebb-benches --bench coldstart [-- NAME…] [--starts 30]`, with the names below.
+//! `e2e/run` with `EBB_E2E_KEEP=1` sets a cluster up; then, inside its network, `cargo bench -p ebb-benches
+//! --bench coldstart [-- NAME…] [--starts 30]`, with the names below.
 
 mod footprint;
 mod losses;
@@ -16,11 +16,11 @@ use e2e::Cluster;
 use starts::Shape;
 use tokio::runtime::Builder;
 
-/// Cold starts that are measured of each shape; the reference was measured with as many.
+/// Cold starts measured for each shape; the reference was measured with as many.
 const STARTS: usize = 30;
-/// Services that are woken at one moment.
+/// Services that are woken at the same time.
 const TOGETHER: usize = 20;
-/// Idle services whose costs are measured.
+/// Idle services whose cost is measured.
 const IDLE_SERVICES: usize = 1000;
 
 const ALL: [&str; 8] =

@@ -1,7 +1,7 @@
 //! Cold starts, phase by phase.
 //!
-//! All times are of this machine's one clock: requests, watches (see [`timeline`](crate::timeline)), what the sample app
-//! says of itself (`/started`), and the time stamps in the sidecar's log.
+//! All times are of this machine's clock: requests, watches (see [`timeline`](crate::timeline)), the sample
+//! app's own report (`/started`), and the time stamps in the sidecar's log.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use crate::{Failure, table::Table, timeline::Timeline};
 
 const SIDECAR: &str = "queue-proxy";
-/// How long the slow app needs until it listens.
+/// How long the slow app takes until it listens.
 const STARTUP_MS: u32 = 500;
 
-/// What is started.
+/// The kind of app that is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape {
     Plain,
@@ -46,7 +46,7 @@ impl Shape {
     }
 }
 
-/// Wakes services of a shape one after the other, each for the first time.
+/// Wakes new services of a shape one after the other.
 pub(crate) async fn one_by_one(cluster: &Cluster, shape: Shape, starts: usize) -> Result<(), Failure> {
     println!("{starts} cold starts, one by one: {}", shape.in_words());
     let scenario = Scenario::begin(cluster.clone(), "bench").await;
@@ -64,7 +64,7 @@ pub(crate) async fn one_by_one(cluster: &Cluster, shape: Shape, starts: usize) -
     Ok(())
 }
 
-/// Wakes services all at one moment.
+/// Wakes all services at the same time.
 pub(crate) async fn together(cluster: &Cluster, services: usize) -> Result<(), Failure> {
     println!("{services} services woken at one moment: {}", Shape::Plain.in_words());
     let scenario = Scenario::begin(cluster.clone(), "bench").await;
@@ -102,7 +102,7 @@ pub(crate) async fn together(cluster: &Cluster, services: usize) -> Result<(), F
     Ok(())
 }
 
-/// One request to a service at zero.
+/// A request to a service at zero.
 struct Start {
     sent: Duration,
     answered: Duration,
@@ -147,11 +147,11 @@ impl Start {
     }
 }
 
-/// What those in the pod say of themselves.
+/// Times reported from inside the pod.
 struct Inside {
-    /// Since when the app listens.
+    /// When the app began to listen.
     app: Duration,
-    /// Since when the sidecar does.
+    /// When the sidecar began to listen.
     sidecar: Duration,
     /// When the sidecar knew that the app is ready.
     noticed: Option<Duration>,
@@ -188,7 +188,7 @@ async fn address(scenario: &Scenario, app: &str) -> Option<String> {
     scenario.pods(app).await.into_iter().next()?.status?.pod_ip
 }
 
-/// When the first line with that text was written, by its own time stamp.
+/// Returns the time stamp of the first log line that contains the text.
 fn time_of(log: &str, text: &str) -> Option<Duration> {
     let line = log.lines().find(|line| line.contains(text))?;
     let stamp: Timestamp = line.split_whitespace().next()?.parse().ok()?;

@@ -9,7 +9,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Adds what one start says of a phase. A phase may have ended before the one that is named first in it.
+    /// Adds one start's duration of a phase. The phase may have ended before its `from`.
     pub(crate) fn add(&mut self, phase: &'static str, from: Duration, to: Duration) {
         self.add_ms(phase, (to.as_secs_f64() - from.as_secs_f64()) * 1e3);
     }

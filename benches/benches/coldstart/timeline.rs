@@ -1,7 +1,7 @@
-//! When things happened in a namespace, as its watches tell.
+//! The times of events in a namespace, from watches.
 //!
-//! `creationTimestamp` and its like have whole seconds. So an object's time is that at which this program's watch told of
-//! it: later than the truth by the API server's way to here, a millisecond or two.
+//! `creationTimestamp` and similar fields have whole seconds. So an object's time is when this program's
+//! watch reported it, a millisecond or two late.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -16,18 +16,18 @@ use kube::{
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-/// What was seen of one app, as time since the epoch.
+/// The observed times of one app, since the epoch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
-    /// Its Deployment asked for a pod.
+    /// When its Deployment asked for a pod.
     pub(crate) patched: Option<Duration>,
     pub(crate) created: Option<Duration>,
     pub(crate) scheduled: Option<Duration>,
-    /// Its Ready condition held.
+    /// When its Ready condition held.
     pub(crate) ready: Option<Duration>,
 }
 
-/// Follows a namespace until it is dropped.
+/// Watches a namespace until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     clock: WallClock,

@@ -1,4 +1,4 @@
-//! Two cores: what is measured has the first for itself, what measures it the second.
+//! Two cores: the measured program has the first for itself, the measuring one uses the second.
 
 use std::{
     error::Error,
@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-/// Goes to the second core. Without two, or without a way to choose, a line says so. To be called before there are threads:
-/// they run where the one runs that began them.
+/// Moves this process to the second core. Prints a line if there is only one, or the core cannot be chosen.
+/// Must be called before threads are started, because they inherit the choice.
 pub(crate) fn leave_the_first() -> bool {
     let own = std::process::id().to_string();
     let pinned = Command::new("taskset").args(["-p", "-c", "1", &own]).stdout(Stdio::null()).status();
@@ -20,20 +20,21 @@ pub(crate) fn leave_the_first() -> bool {
     pinned
 }
 
-/// A command that runs `program` alone on the first core, and whose output nobody reads.
+/// Returns a command that runs `program` alone on the first core and discards its output.
 pub(crate) fn alone_on_the_first(program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", "0"]).arg(program).stderr(Stdio::null()).stdout(Stdio::null());
     command
 }
 
-/// The time of a core that a process has used.
+/// Returns the CPU time that a process has used.
 #[allow(dead_code, reason = "not every bench measures it")]
 pub(crate) fn used(child: &Child) -> Result<Duration, Box<dyn Error>> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-    // The name of the program may hold anything; after it the user's time is the twelfth, the kernel's next.
+    // The program's name may contain anything; after it, the user time is field twelve and the system time
+    // thirteen.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    // Linux shows a hundred of them a second on every machine that it runs pods on.
+    // Linux counts 100 ticks a second on every machine that it runs pods on.
     Ok(Duration::from_millis(ticks * 10))
 }

@@ -1,4 +1,5 @@
-//! A queue-proxy and an nginx in front of the same app, each alone on the first core when it has something to do.
+//! A queue-proxy and an nginx in front of the same app; only one is active at a time, alone on the first
+//! core.
 
 use std::{
     env,
@@ -23,7 +24,7 @@ pub(crate) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 pub(crate) struct Proxy {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
-    /// What it was configured by, if that is a folder.
+    /// The folder with its configuration, if it has one.
     folder: Option<PathBuf>,
 }
 
@@ -55,7 +56,7 @@ impl Proxy {
     }
 }
 
-/// The one that was built, or that `EBB_QUEUE_PROXY` names.
+/// Starts the built queue-proxy, or the one that `EBB_QUEUE_PROXY` names.
 pub(crate) async fn queue_proxy(app: SocketAddr) -> Result<Proxy> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/queue-proxy");
     let program = env::var_os("EBB_QUEUE_PROXY").map_or(built, PathBuf::from);
@@ -74,7 +75,7 @@ pub(crate) async fn queue_proxy(app: SocketAddr) -> Result<Proxy> {
     Proxy::start(&mut command, serving, None).await
 }
 
-/// `None` if it is not installed.
+/// Returns `None` if nginx is not installed.
 pub(crate) async fn nginx(app: SocketAddr) -> Result<Option<Proxy>> {
     let paths = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
     let places = paths.into_iter().chain([PathBuf::from("/usr/sbin")]);
@@ -91,7 +92,7 @@ pub(crate) async fn nginx(app: SocketAddr) -> Result<Option<Proxy>> {
     Proxy::start(&mut command, address, Some(folder)).await.map(Some)
 }
 
-/// One process that keeps its connections on both sides, as a queue-proxy does.
+/// Returns a configuration with one process that keeps its connections on both sides, as a queue-proxy does.
 fn configured(app: SocketAddr, address: SocketAddr, folder: &Path) -> String {
     let folder = folder.display();
     format!(

@@ -1,4 +1,4 @@
-//! One Service that asks for Ebb, and what there is around it.
+//! A Service that asks for Ebb, and the objects around it.
 
 use std::collections::BTreeMap;
 
@@ -22,23 +22,23 @@ pub(crate) type Labels = BTreeMap<String, String>;
 /// The ConfigMap with the cluster's settings, in Ebb's own namespace.
 pub(crate) const SETTINGS: &str = "ebb-config";
 
-/// A Service that asks for Ebb, or did.
+/// A Service that asks for Ebb, or did before.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) service: Service,
-    /// What its annotations say, or what is wrong with them.
+    /// Its parsed annotations, or their faults.
     pub(crate) parsed: Result<Parsed, Vec<Fault>>,
-    /// What is scaled; `None` if the annotation names nothing that could be.
+    /// The scale target; `None` if the annotation names none that is possible.
     pub(crate) target: Option<Target>,
     /// The pods that its selector selects.
     pub(crate) pods: Vec<Pod>,
-    /// What the pods' ServiceAccount says of tokens.
+    /// Whether the pods' ServiceAccount mounts tokens.
     pub(crate) account_mounts: Option<bool>,
     /// What could not be read.
     pub(crate) unread: Vec<Failure>,
 }
 
-/// What a Service names as that which is scaled.
+/// The scale target that a Service names.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) named: ScaleTarget,
@@ -54,7 +54,8 @@ pub(crate) enum TargetState {
     Unread(Failure),
 }
 
-/// The cluster's defaults; those that are shipped where the ConfigMap is away or wrong, which the autoscaler says itself.
+/// Returns the cluster's defaults. If the ConfigMap is missing or invalid, which the autoscaler reports
+/// itself, returns the shipped defaults.
 pub(crate) async fn defaults(cluster: &Cluster, namespace: &str) -> ClusterDefaults {
     let api: Api<ConfigMap> = cluster.within(namespace);
     let map = cluster.find("reading the ConfigMap ebb-config", api.get(SETTINGS)).await.ok().flatten();
@@ -62,38 +63,38 @@ pub(crate) async fn defaults(cluster: &Cluster, namespace: &str) -> ClusterDefau
     ClusterDefaults::from_map(&data).unwrap_or_default()
 }
 
-/// An annotation of the Service.
+/// Returns an annotation of the Service.
 pub(crate) fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
     service.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
-/// Whether the Service asks for Ebb.
+/// Returns whether the Service asks for Ebb.
 pub(crate) fn asks(service: &Service) -> bool {
     annotation(service, keys::SCALE_TARGET.name).is_some()
 }
 
-/// Whether the Service asks to divide its requests between others.
+/// Returns whether the Service is a route.
 pub(crate) fn is_route(service: &Service) -> bool {
     service.metadata.annotations.as_ref().is_some_and(ebb_annotations::is_route)
 }
 
-/// Whether Ebb has the Service's selector.
+/// Returns whether Ebb keeps the Service's selector.
 pub(crate) fn is_held(service: &Service) -> bool {
     annotation(service, keys::SELECTOR.name).is_some()
 }
 
-/// The Service as people name it.
+/// Returns the Service's namespace and name.
 pub(crate) fn full_name(service: &Service) -> String {
     format!("{}/{}", service.namespace().unwrap_or_default(), service.name_any())
 }
 
-/// The selector that stands in the Service, or else the one that Ebb keeps for it.
+/// Returns the selector of the Service, or else the one that Ebb keeps for it.
 pub(crate) fn selector(service: &Service) -> Option<Labels> {
     let own = service.spec.as_ref().and_then(|spec| spec.selector.clone()).filter(|own| !own.is_empty());
     own.or_else(|| kept_selector(service))
 }
 
-/// The selector that Ebb keeps for the Service: `app=hello,tier=web`.
+/// Returns the selector that Ebb keeps for the Service: `app=hello,tier=web`.
 pub(crate) fn kept_selector(service: &Service) -> Option<Labels> {
     let pair = |part: &str| {
         let (key, value) = part.split_once('=')?;
@@ -102,7 +103,7 @@ pub(crate) fn kept_selector(service: &Service) -> Option<Labels> {
     annotation(service, keys::SELECTOR.name)?.split(',').map(pair).collect()
 }
 
-/// The objects that `labels` select.
+/// Returns list parameters for the objects that `labels` select.
 pub(crate) fn selecting(labels: &Labels) -> ListParams {
     let selector: Selector =
         labels.iter().map(|(key, value)| Expression::Equal(key.clone(), value.clone())).collect();
@@ -110,7 +111,7 @@ pub(crate) fn selecting(labels: &Labels) -> ListParams {
 }
 
 impl Bound {
-    /// Reads what there is around `service`.
+    /// Reads the objects around `service`.
     pub(crate) async fn read(cluster: &Cluster, service: Service, defaults: &ClusterDefaults) -> Self {
         let namespace = service.namespace().unwrap_or_default();
         let empty = BTreeMap::new();
@@ -147,12 +148,12 @@ impl Bound {
         bound
     }
 
-    /// The Service as people name it.
+    /// Returns the Service's namespace and name.
     pub(crate) fn name(&self) -> String {
         full_name(&self.service)
     }
 
-    /// What is scaled, if it is there.
+    /// Returns the scale target, if it exists.
     pub(crate) fn target_object(&self) -> Option<&DynamicObject> {
         match &self.target.as_ref()?.state {
             TargetState::Found(object) => Some(object),
@@ -160,7 +161,7 @@ impl Bound {
         }
     }
 
-    /// What the next pod will look like: the template, or where there is none a pod.
+    /// Returns the spec of the next pod: the template's, or that of a pod if there is no template.
     pub(crate) fn pod_spec(&self) -> Option<PodSpec> {
         let template = self.target_object().and_then(|object| object.data.pointer("/spec/template"));
         let template: Option<PodTemplateSpec> =
@@ -170,17 +171,17 @@ impl Bound {
             .or_else(|| self.pods.iter().find_map(|pod| pod.spec.clone()))
     }
 
-    /// How pods get their queue-proxy.
+    /// Returns how pods get their queue-proxy.
     pub(crate) fn sidecar(&self) -> Sidecar {
         self.parsed.as_ref().map(|parsed| parsed.binding.sidecar).unwrap_or_default()
     }
 
-    /// Pods that are neither done nor on their way out.
+    /// Returns pods that are neither finished nor being deleted.
     pub(crate) fn current_pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.iter().filter(|pod| trouble::is_current(pod))
     }
 
-    /// Pods that serve without Ebb's sidecar, though they should have one.
+    /// Returns the number of pods without Ebb's sidecar, although they should have one.
     pub(crate) fn bare_pods(&self) -> usize {
         if self.sidecar() == Sidecar::None {
             return 0;
@@ -188,11 +189,11 @@ impl Bound {
         self.current_pods().filter(|pod| !trouble::has_sidecar(pod)).count()
     }
 
-    /// What in the pods' shape costs time in each cold start.
+    /// Returns what in the pods' shape slows down each cold start.
     pub(crate) fn costs(&self) -> Vec<Cost> {
         let Some(mut spec) = self.pod_spec() else { return Vec::new() };
         let sidecar = self.sidecar();
-        // A template does not have what Ebb adds; the price of a native one is Ebb's all the same.
+        // A template lacks what Ebb adds, but Ebb's native sidecar has its price all the same.
         let has_own = spec.init_containers.iter().flatten().any(|one| one.name == shape::SIDECAR);
         if sidecar == Sidecar::Native && !has_own {
             spec.init_containers.get_or_insert_default().push(native_sidecar());
@@ -238,7 +239,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A Service `shop/hello` of `Deployment/hello`, all well, with those annotations besides.
+    /// Returns a healthy Service `shop/hello` of `Deployment/hello`, with additional annotations.
     pub(crate) fn bound(annotations: Value) -> Bound {
         let mut all = json!({"ebb.dev/scale-target": "Deployment/hello", "ebb.dev/selector": "app=hello"});
         all.as_object_mut().unwrap().extend(annotations.as_object().unwrap().clone());
@@ -266,7 +267,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A pod of it.
+    /// Returns a pod of it.
     pub(crate) fn pod(has_sidecar: bool, ready: bool) -> Pod {
         let mut containers = vec![json!({"name": "app"})];
         if has_sidecar {

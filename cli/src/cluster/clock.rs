@@ -1,4 +1,4 @@
-//! The cluster's time. The clock here may be wrong, and what is compared with it was written there.
+//! The cluster's time. The local clock may be wrong, and times to compare with it come from the cluster.
 
 use ebb_proxy::WallClock;
 use http::{Request, header};
@@ -7,7 +7,7 @@ use kube::client::Body;
 
 use super::Cluster;
 
-/// What time the API server has, to the second; ours if it does not say.
+/// Returns the API server's time, to the second; the local time if it sends none.
 pub(crate) async fn now(cluster: &Cluster) -> Timestamp {
     let asked = async {
         let request = Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError)?;

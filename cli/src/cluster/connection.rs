@@ -1,4 +1,4 @@
-//! Which cluster is meant, and how it is spoken to: every call has a deadline and a failure in words.
+//! Which cluster to use, and how to call it: every call has a deadline, and failures are described in words.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -14,10 +14,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-/// An API server must have answered by then. Pods' creation may wait for webhooks, each for 10 s by default.
+/// The deadline of the API server's answers. Creating pods may wait for webhooks, each for 10 s by default.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A list of services or pods, or metrics: as many as a large cluster has.
+/// The page size of lists.
 const PAGE: u32 = 500;
 
 /// Which cluster is meant.
@@ -31,34 +31,34 @@ pub(crate) struct Connection {
     context: Option<String>,
 }
 
-/// A cluster that can be asked.
+/// A cluster that can be called.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) client: Client,
-    /// Where services are that are named without a namespace.
+    /// The namespace of services that are named without one.
     pub(crate) namespace: String,
-    /// What it is called by the kubeconfig, and its address.
+    /// Its name in the kubeconfig, and its address.
     name: String,
 }
 
-/// What a cluster did not do.
+/// A failed call to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// What it was asked for.
+    /// What was asked for.
     pub(crate) what: String,
     /// The HTTP status; `None` if there was no answer.
     pub(crate) code: Option<u16>,
-    /// Why.
+    /// The reason.
     pub(crate) text: String,
 }
 
 impl Connection {
-    /// Whether a cluster is named at all.
+    /// Returns whether a cluster is named explicitly.
     pub(crate) fn is_named(&self) -> bool {
         *self != Self::default()
     }
 
-    /// The cluster. Nothing is asked of it yet.
+    /// Returns the cluster, without calling it yet.
     pub(crate) async fn open(&self) -> anyhow::Result<Cluster> {
         let file = match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
@@ -73,7 +73,7 @@ impl Connection {
                     config.map_err(|error| self.wrong("the kubeconfig has no such cluster", &error))?;
                 (config, context)
             }
-            // In a pod there is no kubeconfig, and there need not be one.
+            // In a pod there is no kubeconfig, and none is needed.
             Err(_) if !self.is_named() && Config::incluster().is_ok() => {
                 (Config::incluster()?, Some("of this pod".to_owned()))
             }
@@ -85,14 +85,14 @@ impl Connection {
         };
         let namespace = config.default_namespace.clone();
         config.connect_timeout = Some(CONNECT_WITHIN);
-        // An answer that something is away is what is asked for; it would be asked for again, past every deadline.
+        // A failure is an answer here; kube would retry it past every deadline.
         config.default_retry = false;
         let client =
             Client::try_from(config).map_err(|error| self.wrong("the kubeconfig cannot be used", &error))?;
         Ok(Cluster { client, namespace, name })
     }
 
-    /// Errors of kube tell their own causes.
+    /// Errors of kube include their causes.
     fn wrong(&self, what: &str, error: &impl fmt::Display) -> anyhow::Error {
         let which = match (&self.kubeconfig, &self.context) {
             (Some(path), _) => format!(" ({})", path.display()),
@@ -104,13 +104,13 @@ impl Connection {
 }
 
 impl Cluster {
-    /// One that answers by `client`.
+    /// Creates one that uses `client`.
     #[cfg(test)]
     pub(crate) fn of(client: Client) -> Self {
         Self { client, namespace: "default".to_owned(), name: "test".to_owned() }
     }
 
-    /// Waits for the answer to `asked`, within bounds.
+    /// Waits for the answer to `asked`, with a deadline.
     pub(crate) async fn call<T>(
         &self,
         what: impl Into<String>,
@@ -127,7 +127,7 @@ impl Cluster {
         }
     }
 
-    /// Like [`Self::call`], and `None` where there is no such object.
+    /// Like [`Self::call`], but returns `None` if there is no such object.
     pub(crate) async fn find<T>(
         &self,
         what: impl Into<String>,
@@ -140,7 +140,7 @@ impl Cluster {
         }
     }
 
-    /// Everything that matches, a page at a time.
+    /// Returns everything that matches, read page by page.
     pub(crate) async fn list<K>(
         &self,
         what: &str,
@@ -162,7 +162,7 @@ impl Cluster {
         }
     }
 
-    /// The objects of a kind in a namespace.
+    /// Returns the API for a kind in a namespace.
     pub(crate) fn within<K>(&self, namespace: &str) -> Api<K>
     where
         K: kube::Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
@@ -170,7 +170,7 @@ impl Cluster {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// The text at `path` of the API server.
+    /// Returns the text at `path` of the API server.
     pub(crate) async fn text(&self, what: impl Into<String>, path: &str) -> Result<String, Failure> {
         let what = what.into();
         let request = match Request::get(path).body(Vec::new()) {
@@ -193,7 +193,7 @@ impl Failure {
             let text = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
             return Self { what, code: Some(status.code), text };
         }
-        // What is around the first cause names our libraries, and nothing that a user could change.
+        // Outer errors only name our libraries, and nothing that a user could change.
         let mut cause: &dyn std::error::Error = error;
         while let Some(source) = cause.source() {
             cause = source;
@@ -201,17 +201,17 @@ impl Failure {
         Self { what, code: None, text: cause.to_string() }
     }
 
-    /// Whether there is no such object, or no such kind.
+    /// Returns whether there is no such object, or no such kind.
     pub(crate) fn is_missing(&self) -> bool {
         self.code == Some(404)
     }
 
-    /// Whether whoever asks may not.
+    /// Returns whether the caller lacks the right.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self.code, Some(401 | 403))
     }
 
-    /// Whether somebody else changed the object meanwhile.
+    /// Returns whether the object was changed meanwhile.
     pub(crate) fn is_conflict(&self) -> bool {
         self.code == Some(409)
     }

@@ -1,4 +1,4 @@
-//! `ebb explain` on a cluster: what the autoscaler says, and what the cluster does.
+//! `ebb explain` on a cluster: the autoscaler's answer, and the state of the cluster.
 
 mod waits;
 
@@ -21,10 +21,10 @@ use super::{
 };
 use waits::Around;
 
-/// Events that are told, the latest.
+/// The number of latest Events that are shown.
 const EVENTS: usize = 8;
 
-/// A service's name without a namespace is one of `namespace`, or else of the context's.
+/// Explains a service; a name without a namespace is in `namespace`, or else in the context's.
 pub(crate) async fn explain(
     connection: &Connection,
     namespace: Option<&str>,
@@ -93,7 +93,7 @@ pub(crate) async fn explain(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is known of a Service that is a route: it has nothing around it but those who get its requests.
+/// Explains a route. There is nothing around it except its targets.
 async fn explain_route(
     cluster: &Cluster,
     key: &ServiceKey,
@@ -134,7 +134,7 @@ async fn explain_route(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The service that is meant.
+/// Returns the key of the named service.
 pub(super) fn key(text: &str, namespace: Option<&str>, default: &str) -> anyhow::Result<ServiceKey> {
     match (text.split_once('/'), namespace) {
         (Some((own, _)), Some(other)) if own != other => {
@@ -145,7 +145,7 @@ pub(super) fn key(text: &str, namespace: Option<&str>, default: &str) -> anyhow:
     }
 }
 
-/// Why the autoscaler has nothing to say of it.
+/// Returns why the autoscaler does not know it.
 fn unexplained(bound: &Bound, failure: &Failure) -> String {
     if !asks(&bound.service) {
         let (namespace, name) = (bound.service.namespace().unwrap_or_default(), bound.service.name_any());
@@ -160,7 +160,7 @@ fn unexplained(bound: &Bound, failure: &Failure) -> String {
     format!("cannot ask the autoscaler: {}", failure.text.trim())
 }
 
-/// What there is of Ebb around the service.
+/// Reads the parts of Ebb around the service.
 async fn around(cluster: &Cluster, own: &str, failure: Option<&Failure>) -> Around {
     let activators = match running::ask(cluster, own, "/metrics").await {
         Ok(metrics) => running::gauge(&metrics, "ebb_autoscaler_activators"),
@@ -175,7 +175,7 @@ async fn around(cluster: &Cluster, own: &str, failure: Option<&Failure>) -> Arou
     }
 }
 
-/// What the cluster says of it, in paragraphs.
+/// Describes the state of the cluster, in paragraphs.
 fn sections(bound: &Bound, around: &Around, events: Option<&[Event]>, now: Timestamp) -> Vec<String> {
     let mut lines = status_lines(&bound.service);
     let reasons = waits::reasons(bound, around);
@@ -245,7 +245,7 @@ fn last_seen(event: &Event) -> Option<Timestamp> {
         .or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
-/// The latest Events about the Service, the last one last; `None` if they may not be read.
+/// Returns the latest Events about the Service, the last one last; `None` if they may not be read.
 async fn events(cluster: &Cluster, key: &ServiceKey) -> Option<Vec<Event>> {
     let api: Api<Event> = cluster.within(&key.namespace);
     let about = ListParams::default().fields(&format!("regarding.kind=Service,regarding.name={}", key.name));

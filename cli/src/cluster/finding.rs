@@ -1,39 +1,39 @@
-//! What a check found: how bad it is, what it is, and what to do about it.
+//! The findings of checks: how severe each is, what it is, and what to do about it.
 
 use serde_json::{Value, json};
 
 use super::Failure;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// As it should be.
+    /// All is well.
     Ok,
-    /// It works, and could be better.
+    /// It works, but could be better.
     Hint,
-    /// It works, and may stop to, or could not be looked at.
+    /// It works but may stop working, or could not be checked.
     Warning,
     /// It does not work.
     Fault,
 }
 
-/// What one check found.
+/// A finding of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub(crate) level: Level,
-    /// Which check, in a word for programs.
+    /// The check, as a word for programs.
     pub(crate) check: &'static str,
     pub(crate) what: String,
-    /// What to do, line by line; nothing where all is well.
+    /// What to do, line by line; empty if all is well.
     pub(crate) todo: String,
-    /// The Services that it is about, where it is the same for several.
+    /// The Services that it is about, if it is the same for several.
     pub(crate) services: Vec<String>,
 }
 
-/// Names that are said where a finding is about many.
+/// The number of names shown in a finding about many.
 const NAMED: usize = 5;
 
-/// All that was found, said as it is found.
+/// All findings, printed as they are found.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     findings: Vec<Finding>,
@@ -56,7 +56,7 @@ impl Finding {
         Self { level, check, what, todo, services: Vec::new() }
     }
 
-    /// What could not be looked at.
+    /// Creates a finding for something that could not be checked.
     pub(crate) fn unseen(check: &'static str, failure: &Failure) -> Self {
         let todo = if failure.is_forbidden() {
             "use another context, or grant more rights to this one"
@@ -66,7 +66,7 @@ impl Finding {
         Self::warning(check, format!("cannot check this: {failure}"), todo)
     }
 
-    /// The same of each of these Services.
+    /// Returns the same finding about each of these Services.
     pub(crate) fn about(self, services: Vec<String>) -> Self {
         Self { services, ..self }
     }
@@ -87,7 +87,7 @@ impl Finding {
         Self::new(Level::Fault, check, what.into(), todo.into())
     }
 
-    /// The finding for people: a line, and lines of what to do.
+    /// Formats the finding for people: one line, and lines of what to do.
     pub(crate) fn lines(&self) -> Vec<String> {
         let what = match &*self.services {
             [] => self.what.clone(),
@@ -122,7 +122,7 @@ fn some_of(names: &[String]) -> String {
 }
 
 impl Report {
-    /// One that says nothing before the end, for programs.
+    /// Creates a report that prints nothing before the end, for programs.
     pub(crate) fn silent() -> Self {
         Self { is_silent: true, ..Self::default() }
     }
@@ -146,7 +146,7 @@ impl Report {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// What it comes to, in a line.
+    /// Returns a summary line.
     pub(crate) fn summary(&self) -> String {
         let number = |level, one: &str| match self.count(level) {
             0 => format!("no {one}s"),

@@ -1,4 +1,4 @@
-//! `ebb install`: brings what is built in to the cluster, waits until it works, and proves it.
+//! `ebb install`: applies the built-in manifests to the cluster, waits until Ebb works, and checks it.
 
 mod wait;
 
@@ -21,7 +21,7 @@ use super::{
     settings,
 };
 
-/// The label by which Helm knows what it installed.
+/// The label that marks what Helm installed.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 const HELP: &str = "\
@@ -63,17 +63,17 @@ struct Patience {
     timeout: Duration,
 }
 
-/// What became of an object.
+/// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Created,
     Changed,
     Unchanged,
-    /// In a namespace that is to be created: nothing could be asked.
+    /// In a namespace that is yet to be created, so the API server could not be asked.
     Unasked,
 }
 
-/// Installs.
+/// Installs Ebb.
 pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
     let cluster = args.connection.open().await?;
     println!("{cluster}{}", if args.dry_run { "; dry run, nothing is changed" } else { "" });
@@ -105,7 +105,7 @@ pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether this can be the cluster's one Ebb.
+/// Checks that no other Ebb is installed on the cluster.
 async fn fits(cluster: &Cluster) -> anyhow::Result<()> {
     let Some(version) = check::version(cluster).await else {
         bail!(
@@ -141,7 +141,7 @@ async fn fits(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether Helm installed what has these labels.
+/// Returns whether an object with these labels was installed by Helm.
 pub(crate) fn is_helms(labels: Option<&std::collections::BTreeMap<String, String>>) -> bool {
     labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|manager| manager == "Helm")
 }
@@ -167,12 +167,12 @@ async fn apply_all(cluster: &Cluster, objects: &[DynamicObject], dry_run: bool) 
     Ok(())
 }
 
-/// Makes the object what it is to be.
+/// Applies an object.
 async fn apply(cluster: &Cluster, object: &DynamicObject, dry_run: bool) -> anyhow::Result<Outcome> {
     let api = api(cluster, object);
     let id = object.name_any();
     let before = cluster.find(format!("reading {}", name(object)), api.get(&id)).await?;
-    // What was applied in another way is Ebb's all the same: by kubectl, by an older ebb.
+    // Takes over fields that kubectl or an older ebb applied.
     let params = PatchParams { dry_run, ..PatchParams::apply(FIELD_MANAGER).force() };
     let after = cluster.call("applying", api.patch(&id, &params, &Patch::Apply(object))).await?;
     Ok(match before.map(|before| is_same(before, after)) {
@@ -182,7 +182,7 @@ async fn apply(cluster: &Cluster, object: &DynamicObject, dry_run: bool) -> anyh
     })
 }
 
-/// Whether nothing was changed but who said it. (A dry run has no version of its own to tell by.)
+/// Returns whether only the field managers changed. (A dry run has no version of its own to compare.)
 fn is_same(mut before: DynamicObject, mut after: DynamicObject) -> bool {
     for object in [&mut before, &mut after] {
         object.metadata.managed_fields = None;

@@ -1,12 +1,12 @@
-//! Objects that can be scaled, by the names of their kinds.
+//! Finds the kinds of objects that can be scaled.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use kube::core::{ApiResource, GroupVersionKind};
 
 use super::{Cluster, Failure};
 
-/// What the kind of a scale target is called by the API; `None` if the cluster has none of that name that can be
-/// scaled.
+/// Returns the API resource for the kind of a scale target; `None` if the cluster has no such kind that can
+/// be scaled.
 pub(crate) async fn resolve(cluster: &Cluster, kind: &str) -> Result<Option<ApiResource>, Failure> {
     match kind {
         "Deployment" => return Ok(Some(ApiResource::erase::<Deployment>(&()))),
@@ -20,7 +20,7 @@ pub(crate) async fn resolve(cluster: &Cluster, kind: &str) -> Result<Option<ApiR
             continue;
         };
         let asked = cluster.client.list_api_group_resources(&version.group_version);
-        // A group whose server is away hides its own kinds only.
+        // A group whose server is down hides only its own kinds.
         let Ok(found) = cluster.call("listing the API's kinds", asked).await else { continue };
         let is_scaled = |name: &str| found.resources.iter().any(|one| one.name == format!("{name}/scale"));
         if let Some(one) = found.resources.iter().find(|one| one.kind == kind && is_scaled(&one.name)) {

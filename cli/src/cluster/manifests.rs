@@ -1,4 +1,4 @@
-//! What is installed: the objects of `deploy/install.yaml`, as this program was built with them.
+//! What is installed: the objects of `deploy/install.yaml`, compiled into this program.
 
 use clap::Args as ClapArgs;
 use kube::{
@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::Cluster;
 
-/// `deploy/check` proves that these are the base and the overlay for one node.
+/// `deploy/check` verifies that these are the base and the overlay for one node.
 const INSTALL: &str = include_str!("../../../deploy/install.yaml");
 const SINGLE: &str = include_str!("../../../deploy/install-single.yaml");
 
-/// Where Ebb's own objects are.
+/// Ebb's default namespace.
 pub(crate) const NAMESPACE: &str = "ebb-system";
 /// The variable that tells the autoscaler which sidecar to inject.
 pub(crate) const SIDECAR_IMAGE: &str = "EBB_QUEUE_PROXY_IMAGE";
@@ -38,11 +38,11 @@ impl Images {
     }
 }
 
-/// The objects, in the order in which they are to be applied.
+/// Returns the objects, in the order in which to apply them.
 ///
 /// # Errors
 ///
-/// None that a build with passing tests could have: if what was built in is no YAML of objects.
+/// Returns an error if the built-in text is not YAML of objects, which the tests exclude.
 pub(crate) fn objects(single: bool, images: &Images) -> anyhow::Result<Vec<DynamicObject>> {
     let text = if single { SINGLE } else { INSTALL };
     let values: Vec<Value> = serde_saphyr::from_multiple(text)?;
@@ -70,7 +70,7 @@ fn set_images(object: &mut DynamicObject, images: &Images) {
     }
 }
 
-/// Moves an object to the namespace that Ebb was installed to, along with what it says about others there.
+/// Moves an object to the namespace in which Ebb is installed, including its references to others there.
 pub(crate) fn move_to(object: &mut DynamicObject, namespace: &str) {
     if namespace == NAMESPACE {
         return;
@@ -93,12 +93,12 @@ fn rename(value: &mut Value, namespace: &str) {
     }
 }
 
-/// The object's kind.
+/// Returns the object's kind.
 pub(crate) fn kind(object: &DynamicObject) -> &str {
     object.types.as_ref().map_or("", |types| &types.kind)
 }
 
-/// The object as people name it: `Deployment ebb-system/ebb-activator`.
+/// Returns the object's name for people: `Deployment ebb-system/ebb-activator`.
 pub(crate) fn name(object: &DynamicObject) -> String {
     match object.namespace() {
         Some(namespace) => format!("{} {namespace}/{}", kind(object), object.name_any()),
@@ -106,7 +106,7 @@ pub(crate) fn name(object: &DynamicObject) -> String {
     }
 }
 
-/// Where the cluster has objects of that kind.
+/// Returns the API for the object's kind.
 pub(crate) fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
     let types = object.types.clone().unwrap_or_default();
     let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
@@ -146,7 +146,7 @@ mod tests {
         {
             assert!(at(before) < at("Deployment"), "{before}");
         }
-        // A webhook that is there before its server would only be asked in vain.
+        // A webhook that exists before its server could only fail.
         assert_eq!(at("MutatingWebhookConfiguration"), objects.len() - 2);
         assert_eq!(at("ValidatingWebhookConfiguration"), objects.len() - 1);
     }

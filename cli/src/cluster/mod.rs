@@ -1,8 +1,8 @@
-//! `ebb` on a cluster: brings Ebb there and takes it away, looks after it, and says why a service is as it is.
+//! `ebb` on a cluster: installs and uninstalls Ebb, checks it, and explains the state of services.
 //!
-//! What is decided (is an object as shipped, what costs a cold start its time, what is left to give back) are functions
-//! of objects, tested with tables; around them is what reads and writes the API. Read first: [`Connection`], then
-//! `check/mod.rs`.
+//! Decisions (is an object as shipped, what slows down a cold start, what is left to give back) are functions
+//! of objects, tested with tables; the code around them reads and writes the API. Read first: [`Connection`],
+//! then `check/mod.rs`.
 
 mod bound;
 pub(crate) mod check;
@@ -32,7 +32,7 @@ pub(crate) use install::{Args as InstallArgs, install};
 pub(crate) use route_rollout::{Args as RolloutArgs, rollout};
 pub(crate) use uninstall::{Args as UninstallArgs, uninstall};
 
-/// Whose fields those are that are written here.
+/// The field manager of everything that is written here.
 const FIELD_MANAGER: &str = "ebb";
 
 /// `1 pod`, `2 pods`.
@@ -40,7 +40,7 @@ fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-/// How long something may take.
+/// Parses a duration.
 fn duration(text: &str) -> Result<Duration, String> {
     match text.parse::<GoDuration>() {
         Ok(duration) if duration > GoDuration::ZERO => Ok(duration.to_std()),

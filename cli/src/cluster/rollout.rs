@@ -1,15 +1,15 @@
-//! Whether a Deployment has the pods that it is to have.
+//! Whether a Deployment has all its pods.
 
 use k8s_openapi::api::apps::v1::Deployment;
 
-/// How far a Deployment is.
+/// The progress of a Deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rollout {
-    /// Pods that it is to have.
+    /// The pods that it should have.
     pub(crate) wanted: i32,
-    /// Pods that are ready, old ones included.
+    /// Ready pods, including old ones.
     pub(crate) ready: i32,
-    /// Whether all of them are there, ready for long enough, and of its present template.
+    /// Whether all of its pods are available and of the current template.
     pub(crate) is_complete: bool,
 }
 

@@ -1,6 +1,7 @@
-//! `ebb rollout`: how far a route is on its way to a changed split, and a hand on it.
+//! `ebb rollout`: shows how far a route's rollout is, and pauses, resumes or undoes it.
 //!
-//! What is changed is one annotation or two, as whoever asks may change them: there is no other way to steer a rollout.
+//! Changes are made by one or two annotations, with the rights of the user: there is no other way to control
+//! a rollout.
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::rollout_lines;
 
-/// Somebody else may write the Service between a look at it and a change; so often it is looked at again.
+/// How often a change is tried, because another client may write the Service at the same time.
 const TRIES: usize = 5;
 
 const HELP: &str = "\
@@ -72,10 +73,10 @@ enum Action {
     Undo,
 }
 
-/// What to do about a Service: annotations that are to be other ones, and what that comes to.
+/// What to do about a Service: the annotations to change, and the message for it.
 #[derive(Debug, PartialEq)]
 struct Change {
-    /// By key; `null` removes one. None: it is so already.
+    /// By key; `null` removes one. If empty, nothing changes.
     annotations: Value,
     said: String,
 }
@@ -87,7 +88,7 @@ impl Wish {
     }
 }
 
-/// Shows the rollout of a route, or changes it.
+/// Shows or changes the rollout of a route.
 pub(crate) async fn rollout(args: &Args) -> anyhow::Result<ExitCode> {
     let cluster = args.connection.open().await?;
     let key = explain::key(&args.route, args.namespace.as_deref(), &cluster.namespace)?;
@@ -101,7 +102,7 @@ pub(crate) async fn rollout(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The route, and what it asks.
+/// Returns the route and its spec.
 async fn read(cluster: &Cluster, key: &ServiceKey) -> anyhow::Result<(Service, RouteSpec)> {
     let services: Api<Service> = cluster.within(&key.namespace);
     let Some(service) = cluster.find(format!("reading Service {key}"), services.get(&key.name)).await? else {
@@ -123,7 +124,7 @@ async fn read(cluster: &Cluster, key: &ServiceKey) -> anyhow::Result<(Service, R
     }
 }
 
-/// Does it, and says what that came to.
+/// Performs the action, and returns the message for it.
 async fn act(cluster: &Cluster, key: &ServiceKey, action: Action) -> anyhow::Result<String> {
     let services: Api<Service> = cluster.within(&key.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -134,7 +135,7 @@ async fn act(cluster: &Cluster, key: &ServiceKey, action: Action) -> anyhow::Res
         if annotations.as_object().is_none_or(serde_json::Map::is_empty) {
             return Ok(said);
         }
-        // For the object that was seen: its split may be another one by now.
+        // Only for the version that was read: its split may have changed since.
         let metadata = json!({ "resourceVersion": service.resource_version(), "annotations": annotations });
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let patching = services.patch(&key.name, &params, &patch);
@@ -147,12 +148,12 @@ async fn act(cluster: &Cluster, key: &ServiceKey, action: Action) -> anyhow::Res
     bail!("{}", conflict.map_or_else(String::new, |failure| failure.to_string()))
 }
 
-/// How far the rollout is, as Ebb wrote it down.
+/// Returns the rollout's progress, as Ebb wrote it down.
 fn progress(service: &Service) -> Option<Progress> {
     annotation(service, keys::ROLLOUT.name).and_then(Progress::read)
 }
 
-/// What `action` comes to on a route that asks for `spec`.
+/// Returns the change for `action` on a route with `spec`.
 fn change(action: Action, spec: &RouteSpec, progress: Option<&Progress>) -> anyhow::Result<Change> {
     let way = progress.and_then(|progress| progress.under_way.as_ref());
     let paused = keys::ROLLOUT_PAUSED.name;
@@ -177,14 +178,14 @@ fn change(action: Action, spec: &RouteSpec, progress: Option<&Progress>) -> anyh
             };
             let before = split_text(&way.before);
             let said = format!("undone: the split is {before} again, at once");
-            // The pause was this rollout's.
+            // The pause belonged to this rollout.
             (json!({ keys::SPLIT.name: before, paused: null }), said)
         }
     };
     Ok(Change { annotations, said })
 }
 
-/// Says how far it is.
+/// Prints the progress.
 async fn show(cluster: &Cluster, key: &ServiceKey, as_json: bool) -> anyhow::Result<()> {
     let (service, spec) = read(cluster, key).await?;
     let own = installed_in(cluster).await;
@@ -200,7 +201,7 @@ async fn show(cluster: &Cluster, key: &ServiceKey, as_json: bool) -> anyhow::Res
     Ok(())
 }
 
-/// For programs: what the route asks, what was written down of its rollout, and what the autoscaler says.
+/// Formats for programs: the route's spec, the progress written down, and the autoscaler's answer.
 fn document(key: &ServiceKey, service: &Service, spec: &RouteSpec, answer: Option<&Value>) -> Value {
     json!({
         "route": key.to_string(),
@@ -213,7 +214,7 @@ fn document(key: &ServiceKey, service: &Service, spec: &RouteSpec, answer: Optio
     })
 }
 
-/// What the autoscaler says in `answer`, or else what was written down.
+/// Formats the autoscaler's `answer`, or else what was written down.
 fn lines(
     key: &ServiceKey,
     service: &Service,
@@ -258,7 +259,7 @@ fn lines(
     lines
 }
 
-/// What is written down, as the autoscaler would say it.
+/// Returns what is written down, in the format of the autoscaler.
 fn written(progress: Option<&Progress>, paused: bool) -> Value {
     let Some((progress, way)) = progress.and_then(|progress| Some((progress, progress.under_way.as_ref()?)))
     else {
@@ -301,7 +302,7 @@ mod tests {
         ServiceKey::new("shop", "hello")
     }
 
-    /// What is done to a route, as it is written, and what is said of it.
+    /// Returns the patch of a route for an action, and the message.
     async fn acted(action: Action, more: &Value) -> (Option<Value>, String) {
         let object = route(more);
         let (cluster, log) = test_api::cluster(move |_| (200, object.clone()));

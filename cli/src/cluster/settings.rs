@@ -1,4 +1,4 @@
-//! The key of the cluster's settings that has the autoscaler give every Service back.
+//! The key of the cluster's settings that makes the autoscaler give all Services back.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -10,14 +10,14 @@ use serde_json::json;
 use super::{Cluster, FIELD_MANAGER, Failure, bound::SETTINGS};
 
 const KEY: &str = "release";
-/// Marks the ConfigMap that is there for this one key.
+/// Marks a ConfigMap that was created only for this key.
 const OURS: &str = "ebb.dev/made-for-release";
 
-/// Has the autoscaler give all Services back, or take them up again; whether anything was changed by that.
+/// Makes the autoscaler give all Services back, or take them up again. Returns whether this changed anything.
 ///
 /// # Errors
 ///
-/// If the API server refuses.
+/// Returns an error if the API server refuses.
 pub(crate) async fn set_release(cluster: &Cluster, namespace: &str, release: bool) -> Result<bool, Failure> {
     let api: Api<ConfigMap> = cluster.within(namespace);
     let what = "setting `release` in the ConfigMap ebb-config";
@@ -47,7 +47,7 @@ pub(crate) async fn set_release(cluster: &Cluster, namespace: &str, release: boo
     Ok(true)
 }
 
-/// What is to be done to the ConfigMap.
+/// What to do with the ConfigMap.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Nothing,

@@ -1,45 +1,45 @@
-//! What in a pod's shape makes its cold start slower than it need be, and what to change.
+//! What in a pod's shape slows down its cold start, and what to change.
 //!
-//! The prices were measured on a one-node cluster (Kubernetes 1.34, containerd), from a pod's creation to its app's
-//! process: 236 ms for an app and its sidecar alone. Elsewhere they differ; which of them there are does not.
+//! The prices were measured on a one-node cluster (Kubernetes 1.34, containerd), from a pod's creation to its
+//! app's process: 236 ms for an app with only its sidecar. The numbers differ elsewhere; the causes do not.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
 
-/// The container that Ebb puts into pods.
+/// The container that Ebb adds to pods.
 pub(crate) const SIDECAR: &str = "queue-proxy";
-/// How the volume begins by which the API server mounts a service-account token.
+/// The prefix of the volume in which the API server mounts a service-account token.
 const TOKEN_VOLUME: &str = "kube-api-access-";
-/// The kubelet asks so often where a probe does not say, in seconds.
+/// The default period of the kubelet's probes, in seconds.
 const DEFAULT_PERIOD: i32 = 10;
 
 const VOLUME_PRICE: &str = "some 270 ms";
 const TOKEN_PRICE: &str = "some 280 ms";
-/// The kubelet sees once a second, at worst, that a container runs or has ended.
+/// The kubelet notices within a second that a container runs or has ended.
 const RELIST_PRICE: &str = "350 to 650 ms";
 
-/// Something that costs time in each cold start.
+/// Something that slows down each cold start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cost {
     /// What it is.
     pub(crate) what: String,
-    /// How much, in words.
+    /// The time, in words.
     pub(crate) price: String,
-    /// How to be rid of it.
+    /// How to avoid it.
     pub(crate) change: String,
 }
 
-/// What is known of the pods beside their spec.
+/// What is known of the pods besides their spec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Around {
-    /// What their ServiceAccount says of tokens.
+    /// Whether their ServiceAccount mounts tokens.
     pub(crate) account_mounts: Option<bool>,
-    /// What the Service says of them: `ebb.dev/mount-token`.
+    /// The Service's `ebb.dev/mount-token`.
     pub(crate) mount_token: Option<bool>,
-    /// Whether pods have a sidecar at all.
+    /// Whether pods have a sidecar.
     pub(crate) has_sidecar: bool,
 }
 
-/// What in `spec`, of a pod or of a template, costs time.
+/// Returns what in the `spec` of a pod or a template costs time.
 pub(crate) fn costs(spec: &PodSpec, around: Around) -> Vec<Cost> {
     let mut costs = Vec::new();
     costs.extend(volumes(spec, around));
@@ -52,7 +52,7 @@ pub(crate) fn costs(spec: &PodSpec, around: Around) -> Vec<Cost> {
     costs
 }
 
-/// The containers that are the user's.
+/// Returns the user's containers.
 fn apps(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     spec.containers.iter().filter(|container| container.name != SIDECAR)
 }
@@ -65,10 +65,10 @@ fn is_native(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
-/// Whether pods get a service-account token.
+/// Returns whether pods get a service-account token.
 fn mounts_token(spec: &PodSpec, around: Around) -> bool {
     if spec.volumes.iter().flatten().any(|volume| volume.name.starts_with(TOKEN_VOLUME)) {
-        // A pod that runs; those to come may do better.
+        // The spec of a running pod; future pods may differ.
         return spec.automount_service_account_token.is_some() || around.mount_token != Some(false);
     }
     spec.automount_service_account_token
@@ -196,7 +196,7 @@ fn readiness(container: &Container, has_sidecar: bool) -> Option<Cost> {
     })
 }
 
-/// The kind of a probe that no sidecar can make.
+/// Returns the kind of a probe that a sidecar cannot make.
 fn only_by_kubelet(probe: &Probe) -> Option<&'static str> {
     let is_https = |scheme: &Option<String>| {
         scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))

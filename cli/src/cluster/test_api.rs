@@ -1,4 +1,4 @@
-//! An API server for tests: answers from a function, and notes what it was asked.
+//! An API server for tests: it answers from a function, and records the requests.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Cluster;
 
-/// What it was asked: method, path with query, and the body if it was JSON.
+/// A request: method, path with query, and the body if it was JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
     pub(super) method: String,
@@ -18,7 +18,7 @@ pub(super) struct Asked {
     pub(super) body: Value,
 }
 
-/// A cluster whose API server answers with `answer`, and what it was asked so far.
+/// Returns a cluster whose API server answers with `answer`, and its recorded requests.
 pub(super) fn cluster(
     answer: impl Fn(&Asked) -> (u16, Value) + Clone + Send + Sync + 'static,
 ) -> (Cluster, Arc<Mutex<Vec<Asked>>>) {
@@ -44,7 +44,7 @@ pub(super) fn cluster(
     (Cluster::of(Client::new(service, "default")), log)
 }
 
-/// The answer of an API server that has no such object.
+/// The answer for an object that does not exist.
 pub(super) fn missing() -> (u16, Value) {
     let status = json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "not found", "code": 404});
     (404, status)

@@ -1,29 +1,29 @@
-//! Why pods do not start: in words, and with what to do.
+//! Why pods do not start, and what to do about it.
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use serde_json::Value;
 
 use super::shape::SIDECAR;
 
-/// What keeps pods from starting.
+/// What prevents pods from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) what: String,
     pub(crate) todo: String,
 }
 
-/// Whether the pod is neither done nor on its way out.
+/// Returns whether the pod is neither finished nor being deleted.
 pub(crate) fn is_current(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Whether Kubernetes calls the pod ready.
+/// Returns whether the pod's Ready condition holds.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|(status, _)| status == "True")
 }
 
-/// Whether the pod has Ebb's sidecar.
+/// Returns whether the pod has Ebb's sidecar.
 pub(crate) fn has_sidecar(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
     spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|one| one.name == SIDECAR)
@@ -35,7 +35,7 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {
     Some((&condition.status, condition.message.as_deref().unwrap_or_default()))
 }
 
-/// What keeps `pod` from being ready; `None` if it is, or is about to end.
+/// Returns what prevents `pod` from being ready; `None` if it is ready or ending.
 pub(crate) fn of_pod(pod: &Pod) -> Option<Trouble> {
     if !is_current(pod) || is_ready(pod) {
         return None;
@@ -60,7 +60,7 @@ pub(crate) fn of_pod(pod: &Pod) -> Option<Trouble> {
         .or_else(|| unready(pod, name, namespace))
 }
 
-/// A container that waits for what will not come by waiting.
+/// Returns the trouble of a container that waiting will not help.
 fn stuck(container: &ContainerStatus, pod: &str, namespace: &str) -> Option<Trouble> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let (image, name) = (&container.image, &container.name);
@@ -95,7 +95,7 @@ fn ended(last: Option<&ContainerState>) -> String {
     }
 }
 
-/// A container that is on its way, and whose wait is no fault yet.
+/// Returns the state of a container that is starting, which is no fault yet.
 fn starting(container: &ContainerStatus, pod: &str) -> Option<Trouble> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().unwrap_or("waiting");
@@ -119,7 +119,8 @@ fn unready(pod: &Pod, name: &str, namespace: &str) -> Option<Trouble> {
     })
 }
 
-/// A Deployment's or ReplicaSet's word that pods could not even be made: a quota, an admission.
+/// Returns why a Deployment or ReplicaSet could not create pods, for example because of a quota or an
+/// admission webhook.
 pub(crate) fn of_target(object: &Value) -> Option<Trouble> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     let failed = conditions

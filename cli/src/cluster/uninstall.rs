@@ -1,4 +1,4 @@
-//! `ebb uninstall`: gives every Service its selector back without an outage, then removes what was installed.
+//! `ebb uninstall`: gives every Service its selector back without an outage, then removes the installation.
 
 mod by_hand;
 mod left;
@@ -26,7 +26,7 @@ use super::{
 use left::Left;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// An autoscaler ends within its grace period.
+/// The time within which an autoscaler ends, as its grace period says.
 const AUTOSCALER_ENDS_WITHIN: Duration = Duration::from_secs(40);
 const AUTOSCALER: &str = "ebb-autoscaler";
 
@@ -57,7 +57,7 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-/// Uninstalls.
+/// Uninstalls Ebb.
 pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     let cluster = args.connection.open().await?;
     println!("{cluster}{}", if args.dry_run { "; dry run, nothing is changed" } else { "" });
@@ -76,7 +76,7 @@ pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     if left.is_empty() {
         println!("Ebb scales no Service");
     }
-    // Even then: none is to be taken from now on.
+    // Even then: no Service may be taken from now on.
     let has_namespace = has_namespace(&cluster, &own).await?;
     if has_namespace && settings::set_release(&cluster, &own, true).await? {
         println!("ConfigMap {own}/ebb-config: release is set; Ebb takes over no more Services");
@@ -127,7 +127,7 @@ async fn has_namespace(cluster: &Cluster, own: &str) -> anyhow::Result<bool> {
     Ok(namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_none()))
 }
 
-/// Waits until every Service is given back, and does it where nobody else does.
+/// Waits until every Service is given back, or gives them back itself if no autoscaler does.
 async fn give_back(cluster: &Cluster, runs: bool, number: usize, limit: Duration) -> anyhow::Result<()> {
     let services = count(number, "Service");
     if runs {
@@ -177,7 +177,7 @@ async fn give_back(cluster: &Cluster, runs: bool, number: usize, limit: Duration
     }
 }
 
-/// What is to be deleted, in that order.
+/// Returns what to delete, in that order.
 fn to_remove(objects: &[DynamicObject], keep_namespace: bool) -> impl Iterator<Item = &DynamicObject> {
     objects.iter().rev().filter(move |object| !(keep_namespace && kind(object) == "Namespace"))
 }
@@ -189,7 +189,7 @@ async fn remove_all(
 ) -> anyhow::Result<()> {
     for object in to_remove(objects, keep_namespace) {
         let api = manifests::api(cluster, object);
-        // What depends on it is ended by the cluster, in its own time.
+        // The cluster deletes its dependents later.
         let deleted =
             cluster.find("deleting", api.delete(&object.name_any(), &DeleteParams::background())).await;
         let deleted = deleted.with_context(|| {
@@ -200,10 +200,10 @@ async fn remove_all(
     Ok(())
 }
 
-/// Where the namespace stays, nothing is to stay in it that a later installation would stumble over.
+/// If the namespace stays, removes what a later installation would stumble over.
 async fn take_release_back(cluster: &Cluster, own: &str) -> anyhow::Result<()> {
     let end = Instant::now() + AUTOSCALER_ENDS_WITHIN;
-    // One that still runs would take the Services again.
+    // An autoscaler that still runs would take the Services again.
     while !running::pods_of(cluster, own, AUTOSCALER).await?.iter().all(is_over) {
         if Instant::now() >= end {
             println!(

@@ -1,4 +1,4 @@
-//! What the demo shows while it runs: a small dashboard in a terminal, a line a second elsewhere.
+//! The demo's display: a small dashboard in a terminal, otherwise one line a second.
 
 mod dashboard;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 use dashboard::Dashboard;
 
-/// One look at everything.
+/// A snapshot of the demo.
 pub(crate) struct Look<'a> {
     pub(crate) elapsed: Duration,
     pub(crate) phase: String,
@@ -38,7 +38,7 @@ impl Look<'_> {
         self.status.pods.iter().filter(|pod| phase(&pod.phase)).count()
     }
 
-    /// Requests in flight in the whole service: those at the pods, and those that are held before them.
+    /// Requests in flight in the whole service: those at the pods, and those held.
     pub(crate) fn in_flight(&self) -> f64 {
         let at_pods: f64 = self.status.pods.iter().map(|pod| pod.in_flight).sum();
         at_pods + self.status.load.held as f64
@@ -73,7 +73,7 @@ impl Look<'_> {
     }
 }
 
-/// Where it is shown.
+/// The display.
 pub(crate) struct Live {
     phases: Script,
     sink: Sink,
@@ -81,7 +81,7 @@ pub(crate) struct Live {
 
 enum Sink {
     Dashboard(Box<Dashboard>),
-    /// Lines to standard output, or to standard error where standard output is for JSON.
+    /// Lines to standard output, or to standard error if standard output is for JSON.
     Lines {
         to_error: bool,
         last_second: Option<u64>,
@@ -127,9 +127,9 @@ impl Live {
         }
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub(crate) fn note(&mut self, text: &str) {
-        // Where nobody reads any more, there is nobody to tell.
+        // If the output is closed, there is nobody to tell.
         let _ = match &mut self.sink {
             Sink::Dashboard(dashboard) => dashboard.note(text),
             Sink::Lines { to_error: true, .. } => writeln!(io::stderr(), "{text}"),
@@ -137,7 +137,7 @@ impl Live {
         };
     }
 
-    /// Gives the terminal back.
+    /// Restores the terminal.
     pub(crate) fn end(&mut self) {
         if let Sink::Dashboard(dashboard) = &mut self.sink {
             dashboard.end();

@@ -1,4 +1,4 @@
-//! `ebb demo`: a sample app of our own under a load of our own, from zero to N and back, twice.
+//! `ebb demo`: a sample app under a generated load, from zero to N and back, twice.
 
 mod live;
 mod script;
@@ -32,9 +32,9 @@ use summary::Summary;
 
 /// The name of the demo's service.
 const SERVICE: &str = "hello";
-/// How often what is shown is looked up.
+/// How often the display is updated.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// After the load the service has so long to be at zero again.
+/// How long the service may take to be at zero after the load.
 const ZERO_WITHIN: Duration = Duration::from_secs(30);
 
 /// `ebb demo [--seconds 60] [--json]`
@@ -80,7 +80,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What was seen while the demo ran.
+/// What was observed during the demo.
 struct Seen {
     starts: Vec<ColdStart>,
     peak_pods: usize,
@@ -89,7 +89,7 @@ struct Seen {
     back_to_zero: bool,
 }
 
-/// Runs the demo. The exit status is 0 only if nothing was lost.
+/// Runs the demo. The exit status is 0 only if no request was lost.
 pub(crate) async fn demo(args: &Args) -> anyhow::Result<ExitCode> {
     if args.split {
         return split::demo(args).await;
@@ -145,11 +145,11 @@ fn service(args: &Args, name: &str) -> Service {
         [
             ("autoscaling.knative.dev/target", "10"),
             ("autoscaling.knative.dev/initial-scale", "0"),
-            // The shortest that is allowed: 60 seconds are to show two cycles.
+            // The shortest that is allowed: 60 seconds must show two cycles.
             ("autoscaling.knative.dev/window", "6s"),
-            // Two seconds: in a window of one, a report that is a moment late reads as silence.
+            // Two seconds: with a window of one, a slightly late report looks like silence.
             ("autoscaling.knative.dev/panic-window-percentage", "34"),
-            // Small enough for the spike's fleet to be reached directly.
+            // Small enough for the pods to be reached directly during the spike.
             ("autoscaling.knative.dev/target-burst-capacity", "10"),
             ("ebb.dev/readiness-path", "/healthz"),
         ]
@@ -165,7 +165,7 @@ fn service(args: &Args, name: &str) -> Service {
     if let Some(concurrency) = NonZeroUsize::new(args.concurrency) {
         command.push(format!("--concurrency={concurrency}"));
         annotations.insert("ebb.dev/container-concurrency".to_owned(), concurrency.to_string());
-        // Pods that are full refuse; the activator, which sees them all, holds instead.
+        // Full pods refuse requests; the activator, which sees them all, holds them instead.
         annotations.insert("autoscaling.knative.dev/target-burst-capacity".to_owned(), "-1".to_owned());
     }
     Service {
@@ -220,7 +220,7 @@ async fn watch(
     }
 }
 
-/// The sample app tells when it began to listen; everything else it says is shown.
+/// Records when the sample app began to listen, and shows its other output.
 fn heed(cluster: &Cluster, printed: &Line, live: &mut Live) {
     let at = printed.text.strip_prefix("listening ").and_then(|rest| rest.split_once("at_us="));
     match at.and_then(|(_, at)| at.parse().ok()) {

@@ -1,4 +1,4 @@
-//! What the load does when.
+//! The phases of the load.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub(crate) struct Script {
     plan: Plan,
 }
 
-/// Name, share of the whole time, and rate as a multiple of the steady one.
+/// Name, share of the total time, and rate as a multiple of the steady rate.
 const PHASES: [(&str, f64, f64); 5] = [
     ("steady", 0.22, 1.0),
     ("spike", 0.16, 10.0),
@@ -40,12 +40,12 @@ impl Script {
         self.plan.duration()
     }
 
-    /// The phase at `elapsed`; what comes after the last is called "to zero".
+    /// Returns the name of the phase at `elapsed`; after the last one, "to zero".
     pub(crate) fn phase_at(&self, elapsed: Duration) -> &str {
         self.plan.phase_at(elapsed).map_or("to zero", |(_, phase)| &phase.name)
     }
 
-    /// The phases in one line.
+    /// Describes the phases in one line.
     pub(crate) fn describe(&self) -> String {
         let phases: Vec<String> = self
             .plan

@@ -1,4 +1,5 @@
-//! `ebb demo --split`: a canary under load. One name, two versions, and weights that move from the one to the other.
+//! `ebb demo --split`: a canary under load. One route, two versions, and weights that move from one to the
+//! other.
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
@@ -20,12 +21,12 @@ use crate::{
 
 const ROUTE: &str = "hello";
 const VERSIONS: [&str; 2] = ["hello-v1", "hello-v2"];
-/// The weights of both, one step after the other. The second version is at zero when it gets its first request.
+/// The weights of both, step by step. The second version is at zero when it gets its first request.
 const STEPS: [[u32; 2]; 5] = [[100, 0], [90, 10], [50, 50], [10, 90], [0, 100]];
-/// How often a line is said.
+/// How often a line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs the demo. The exit status is 0 only if nothing was lost.
+/// Runs the demo. The exit status is 0 only if no request was lost.
 pub(super) async fn demo(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     let open_files = open_files::raise();
@@ -57,7 +58,7 @@ pub(super) async fn demo(args: &Args) -> anyhow::Result<ExitCode> {
     let finished = tokio::select! {
         () = steps(args, &cluster, &meter, &plan) => true,
         () = stop.told() => false,
-        // What the apps say is of no interest here; dropped, it would fill its place.
+        // The apps' output is not shown; if it were not read, its channel would fill up.
         () = async { while lines.recv().await.is_some() {} } => false,
     };
     let outcome = if finished {
@@ -75,7 +76,7 @@ fn annotations(weights: [u32; 2]) -> BTreeMap<String, String> {
     [(keys::SPLIT.name.to_owned(), split.collect::<Vec<_>>().join(", "))].into()
 }
 
-/// What the route is to do; nothing is wrong with the annotations of our own.
+/// Returns the route's spec; the demo's annotations have no faults.
 fn route(weights: [u32; 2]) -> Option<RouteSpec> {
     parse_route(ROUTE, &annotations(weights)).ok().map(|route| route.spec)
 }
@@ -90,7 +91,7 @@ fn plan(args: &Args) -> Plan {
     Plan { phases: STEPS.map(phase).to_vec(), arrivals: args.arrivals }
 }
 
-/// Changes the weights as each step begins, and says each second what is seen, until the load has ended.
+/// Changes the weights at each step, and prints a line each second, until the load has ended.
 async fn steps(args: &Args, cluster: &Cluster, meter: &LoadMeter, plan: &Plan) {
     let began = Instant::now();
     let mut looks = interval(LINE_EVERY);
@@ -110,7 +111,8 @@ async fn steps(args: &Args, cluster: &Cluster, meter: &LoadMeter, plan: &Plan) {
     }
 }
 
-/// What is seen since the last line, by which so many requests of each version were `told`.
+/// Formats what happened since the last line; `told` counts the requests of each version that were already
+/// printed.
 fn line(cluster: &Cluster, meter: &LoadMeter, weights: [u32; 2], told: &mut [u64; 2]) -> String {
     let total = meter.outcome().total;
     let by = VERSIONS.map(|name| total.answered_by.get(name).copied().unwrap_or(0));
@@ -136,7 +138,7 @@ fn say(args: &Args, text: &str) {
     if args.json { eprintln!("{text}") } else { println!("{text}") }
 }
 
-/// The part of its answers that came from the second version, in percent.
+/// Returns the percentage of answers from the second version.
 fn second(tally: &Tally) -> f64 {
     let by = |name| tally.answered_by.get(name).copied().unwrap_or(0) as f64;
     let (first, second) = (by(VERSIONS[0]), by(VERSIONS[1]));

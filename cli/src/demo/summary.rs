@@ -1,4 +1,4 @@
-//! What the demo ends with.
+//! The demo's summary.
 
 use std::{fmt::Write, time::Duration};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Seen;
 use crate::{load::Outcome, run::cold_start_line};
 
-/// The numbers of one run.
+/// The results of one run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     sent: u64,
@@ -34,7 +34,7 @@ struct Own {
     max: f64,
 }
 
-/// From the moment a request was planned until its last byte, in milliseconds.
+/// From the planned time of a request to its last byte, in milliseconds.
 #[derive(Debug, Serialize)]
 struct Latency {
     p50: f64,
@@ -44,7 +44,7 @@ struct Latency {
 }
 
 impl Summary {
-    /// Of what was sent and what was seen.
+    /// Computes the summary from the load and the observations.
     pub(crate) fn new(outcome: &Outcome, seen: &Seen) -> Self {
         let Seen { starts, peak_pods, last, lasted, .. } = seen;
         let total = &outcome.total;
@@ -53,7 +53,7 @@ impl Summary {
         Self {
             sent: total.sent,
             answered: total.answered,
-            // What never came back is lost, whoever is to blame.
+            // A request that never came back is lost, whatever the cause.
             lost: total.lost_total() + total.in_flight(),
             lost_by_reason: total.lost.iter().map(|(loss, count)| (loss.to_string(), *count)).collect(),
             cold_starts: starts.len(),
@@ -77,16 +77,16 @@ impl Summary {
         self.lost
     }
 
-    /// One line of JSON.
+    /// Formats it as one line of JSON.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
     }
 
-    /// For people.
+    /// Formats it for people.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let saved = 100.0 * (1.0 - self.pod_seconds / self.always_on_pod_seconds.max(f64::MIN_POSITIVE));
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "\nrequests     {} sent, {} answered, {} lost",
@@ -121,7 +121,7 @@ fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// The value that a share `q` of the sorted `values` does not exceed; 0 if there are none.
+/// Returns the value that a share `q` of the sorted `values` does not exceed; 0 if there are none.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank within the values")]
 fn quantile(values: &[f64], q: f64) -> f64 {
     let rank = (values.len() as f64 * q).ceil() as usize;

@@ -1,4 +1,4 @@
-//! One request from its connection to its end.
+//! A request, from its connection to its end.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::meter::InFlight;
 use super::pool::{Connection, Pool};
 use super::report::Loss;
 
-/// By which pods of the sample app say who they are.
+/// The header with which the sample app's pods identify themselves.
 const SAMPLE_POD: &str = "sample-pod";
 
 /// Sends requests; shared by all tasks of a run.
@@ -24,12 +24,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A request is given up `timeout` after its planned time.
+    /// Creates a client that gives a request up `timeout` after its planned time.
     pub(super) fn new(target: &Target, timeout: Duration) -> Self {
         Self { request: RequestParts::of(target), timeout, pool: Pool::new(target.address) }
     }
 
-    /// Closes what has been idle too long.
+    /// Closes connections that have been idle too long.
     pub(super) fn close_idle(&self) {
         self.pool.close_idle();
     }
@@ -50,7 +50,7 @@ impl Client {
         }
     }
 
-    /// Returns the head of a complete answer, and the connection that it came on.
+    /// Returns the head of a complete answer, and its connection.
     async fn attempt(&self) -> Result<(Parts, Connection), Loss> {
         let mut connection = self.pool.take().await.map_err(|_| Loss::Connect)?;
         let response = connection.send_request(self.request.build()).await.map_err(|_| Loss::Reset)?;
@@ -62,12 +62,12 @@ impl Client {
     }
 }
 
-/// The service whose pod answered: pods of one machine are named after their service, with a number behind it.
+/// Returns the service whose pod answered: pods of one machine are named after their service, with a number.
 fn service(headers: &HeaderMap) -> Option<&str> {
     Some(headers.get(SAMPLE_POD)?.to_str().ok()?.rsplit_once('-')?.0)
 }
 
-/// The request that is sent again and again, checked once.
+/// The parts of the request that is sent repeatedly, checked once.
 #[derive(Debug)]
 struct RequestParts {
     uri: Uri,

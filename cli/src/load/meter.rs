@@ -17,10 +17,10 @@ const LONGEST_LATENCY: Duration = Duration::from_mins(5);
 
 const REPORT_DIGITS: u8 = 3;
 
-/// A shared view of a run: the generator writes, a display reads while it goes on.
+/// A shared view of a run: the generator writes, and a display reads at the same time.
 ///
-/// Behind it is a mutex, held for under a microsecond when a request starts and when it ends, and for up to 100 µs
-/// (measured) by [`recent`](Self::recent): look some ten times a second, not a thousand.
+/// It uses a mutex, which is held for less than a microsecond when a request starts and when it ends, and for
+/// up to 100 µs (measured) by [`recent`](Self::recent): call that some ten times a second, not a thousand.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadMeter(Arc<Mutex<State>>);
 
@@ -38,7 +38,7 @@ struct PhaseState {
     name: String,
     sent: u64,
     lost: Losses,
-    /// Microseconds; one entry per answer.
+    /// In microseconds; one entry per answer.
     latency: Histogram<u64>,
     answered_by: BTreeMap<String, u64>,
 }
@@ -64,7 +64,7 @@ impl LoadMeter {
         self.0.lock().started = Some(started);
     }
 
-    /// Counts a request whose time has come, until the guard says how it ended.
+    /// Counts a request whose time has come; the guard records how it ended.
     pub(super) fn send(&self, planned: PlannedSend) -> InFlight {
         let mut state = self.0.lock();
         let now = state.elapsed();
@@ -76,19 +76,19 @@ impl LoadMeter {
         InFlight { meter: self.clone(), planned, ended: false }
     }
 
-    /// The time since the run began; zero before.
+    /// Returns the time since the run began; zero before.
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.lock().elapsed()
     }
 
-    /// The last two seconds.
+    /// Returns the last two seconds.
     pub(crate) fn recent(&self) -> RecentView {
         let mut state = self.0.lock();
         let now = state.elapsed();
         state.recent.view(now)
     }
 
-    /// Everything until now; what is in flight is neither answered nor lost.
+    /// Returns everything until now; requests in flight are neither answered nor lost.
     pub(crate) fn outcome(&self) -> Outcome {
         let state = self.0.lock();
         let mut total = Tally::default();
@@ -137,7 +137,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Records a complete answer with a 2xx status, of a service that says its name or not.
+    /// Records a complete answer with a 2xx status, and the service that gave it, if known.
     pub(super) fn answered(mut self, by: Option<&str>) {
         self.ended = true;
         let mut state = self.meter.0.lock();
@@ -155,7 +155,7 @@ impl InFlight {
         state.recent.answered(now, latency);
     }
 
-    /// Records anything else.
+    /// Records any other end.
     pub(super) fn lost(mut self, loss: Loss) {
         self.record_loss(loss);
     }
@@ -179,12 +179,12 @@ impl Drop for InFlight {
     }
 }
 
-/// A histogram of microseconds up to [`LONGEST_LATENCY`]. To be filled with `saturating_record`.
+/// Creates a histogram of microseconds up to [`LONGEST_LATENCY`], to be filled with `saturating_record`.
 pub(super) fn saturating_histogram(digits: u8) -> Histogram<u64> {
     Histogram::new_with_bounds(1, micros(LONGEST_LATENCY), digits).expect("the bounds and digits are valid")
 }
 
-/// Whole microseconds, saturating.
+/// Returns whole microseconds, saturating.
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,13 +1,15 @@
 //! An open-loop HTTP/1.1 load generator.
 //!
-//! Requests leave at the times of a [`Plan`], each in its own task, whatever became of the earlier ones; latency
-//! counts from the planned time. A closed loop, which waits for an answer before it sends the next request, goes
-//! quiet just when the system stalls, and reports the stall once instead of to everybody it would have hit
-//! (coordinated omission). wrk2 has the same idea, with a clock too coarse for warm requests; see `pacer`.
+//! Requests are sent at the times of a [`Plan`], each in its own task, whatever happened to earlier ones;
+//! latency counts from the planned time. A closed loop, which waits for an answer before it sends the next
+//! request, falls silent just when the system stalls, and reports the stall once instead of for every request
+//! that it would have hit (coordinated omission). wrk2 does the same, but its clock is too coarse for warm
+//! requests; see `pacer`.
 //!
-//! Nothing is retried: whatever is not a complete answer with a 2xx status is counted as lost, by cause.
+//! Nothing is retried: everything except a complete answer with a 2xx status counts as lost, by cause.
 //!
-//! Read [`Plan`] and [`Outcome`] first. A display looks at the [`LoadMeter`] while [`Generator::run`] goes on.
+//! Read [`Plan`] and [`Outcome`] first. A display reads the [`LoadMeter`] while [`Generator::run`] is
+//! running.
 
 mod client;
 mod meter;
@@ -38,34 +40,34 @@ pub(crate) use report::{Outcome, Tally};
 use client::Client;
 use report::Loss;
 
-/// How often idle connections are looked through while nothing is sent.
+/// How often idle connections are checked while nothing is sent.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
-/// What every request asks for.
+/// The target of all requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// Where to connect to.
+    /// The address to connect to.
     pub(crate) address: SocketAddr,
-    /// The `Host` header, by which a gateway tells the services apart.
+    /// The `Host` header, by which a gateway distinguishes services.
     pub(crate) authority: Authority,
-    /// The path, with its query.
+    /// The path with its query.
     pub(crate) path: PathAndQuery,
 }
 
-/// What the generator allows itself and the system under test.
+/// Limits of the generator and of the system under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Requests at once, each with a connection of its own. What is planned beyond is lost as
+    /// The most requests at once, each with its own connection. Planned requests beyond it are lost as
     /// [`Loss::Saturated`].
     pub(crate) max_in_flight: NonZeroUsize,
-    /// From the planned time to the end of the answer.
+    /// The time from the planned time to the end of the answer.
     pub(crate) request_timeout: Duration,
 }
 
 impl Limits {
-    /// Limits for a process that may have `open_files` descriptors (`ulimit -n`): a quarter of them in flight,
-    /// as the gateway in the same process needs two more for each (its client's side and its pod's), and the
-    /// rest of the program some.
+    /// Returns limits for a process that may have `open_files` descriptors (`ulimit -n`). A quarter may be in
+    /// flight: the gateway in the same process needs two more for each (for its client and its pod), and the
+    /// rest of the program needs some.
     pub(crate) fn within_open_files(open_files: u64) -> Self {
         let quarter = usize::try_from(open_files / 4).unwrap_or(usize::MAX);
         Self { max_in_flight: NonZeroUsize::new(quarter).unwrap_or(NonZeroUsize::MIN), ..Self::default() }
@@ -73,8 +75,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 5,000 in flight, a quarter of the 20,000 descriptors that a common server allows, and 30 seconds, longer
-    /// than any cold start that somebody would still wait for.
+    /// 5,000 in flight, a quarter of the 20,000 descriptors that a common server allows, and 30 seconds,
+    /// longer than any tolerable cold start.
     fn default() -> Self {
         const MAX_IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(5_000).expect("it is not zero");
         Self { max_in_flight: MAX_IN_FLIGHT, request_timeout: Duration::from_secs(30) }
@@ -91,26 +93,26 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    /// Sends nothing yet.
+    /// Creates a run; it sends nothing yet.
     pub(crate) fn new(plan: Plan, target: Target, limits: Limits) -> Self {
         let meter = LoadMeter::new(&plan);
         Self { plan, target, limits, meter }
     }
 
-    /// The view of this run, also after it.
+    /// Returns the meter of this run, which stays valid after it.
     pub(crate) fn meter(&self) -> LoadMeter {
         self.meter.clone()
     }
 
-    /// Carries out the plan, which the same `seed` makes the same, and returns when its time is over and every
-    /// request has ended. Dropping the future stops it: what is in flight is abandoned, and counted so as soon as the
-    /// runtime has dropped the tasks. The meter stays readable.
+    /// Executes the plan, and returns when its time is over and every request has ended. The same `seed`
+    /// gives the same plan. Dropping the future stops the run: requests in flight count as abandoned as soon
+    /// as the runtime has dropped their tasks. The meter stays readable.
     pub(crate) async fn run(self, seed: u64) -> Outcome {
         let ends = self.plan.duration();
         let schedule = self.plan.clone().send_times(StdRng::seed_from_u64(seed));
         let started = Instant::now();
         self.run_schedule(schedule, started).await;
-        // A plan may end in silence, in which the pods are watched going away.
+        // A plan may end in silence, in which pods go away.
         sleep_until(started + ends).await;
         self.meter.outcome()
     }

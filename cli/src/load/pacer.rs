@@ -1,8 +1,8 @@
-//! Keeps the plan's time on a thread of its own.
+//! Keeps the plan's time on a separate thread.
 //!
-//! tokio's timer ticks in milliseconds and rounds up, which is more than a warm request takes; spinning instead
-//! would take a core away from the pods that are measured. A sleeping thread is 0.1 ms late: the median at 3,000
-//! requests per second on two cores, the handover to the runtime included.
+//! tokio's timer ticks in milliseconds and rounds up, which is more than a warm request takes; spinning would
+//! take a core from the pods under test. A sleeping thread is 0.1 ms late: the median at 3,000 requests per
+//! second on two cores, including the handover to the runtime.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use tokio::time::Instant;
 
 use super::plan::PlannedSend;
 
-/// Requests that are due and not yet taken over. When it is full the pacer waits, and the requests behind it are
-/// late, which their latency shows. Sized for a runtime that is busy for 50 ms at 20,000 requests per second.
+/// The number of due requests that may wait for the runtime. If it is reached, the pacer waits, and later
+/// requests are late, which their latency shows. Sized for a runtime that is busy for 50 ms at 20,000
+/// requests per second.
 const DUE_CAPACITY: usize = 1_000;
 
-/// The longest sleep in one go, after which the thread looks whether anybody still listens.
+/// The longest single sleep, after which the thread checks whether the receiver still exists.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 
-/// Hands out each send of `schedule`, which is in order of time, when its time since `started` has come. The thread
+/// Sends each item of `schedule`, which is sorted by time, when its time since `started` has come. The thread
 /// ends after the last one, or soon after the receiver is dropped.
 pub(super) fn start(
     schedule: impl Iterator<Item = PlannedSend> + Send + 'static,
@@ -36,7 +37,7 @@ pub(super) fn start(
     (receiver, thread)
 }
 
-/// Returns whether the time came while somebody was listening.
+/// Returns whether the time came before the receiver was dropped.
 fn sleep_until(started: Instant, at: Duration, due: &mpsc::Sender<PlannedSend>) -> bool {
     loop {
         let remaining = at.saturating_sub(started.elapsed());

@@ -1,17 +1,17 @@
-//! When requests are to be sent: decided before the first one leaves, and by nothing that happens later.
+//! The times of requests, decided before the first is sent and independent of anything that happens later.
 
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-/// A stretch of time with one rate.
+/// A period with a constant rate.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Phase {
-    /// What the display and the report call it.
+    /// Its name in the display and the report.
     pub(crate) name: String,
     /// How long it lasts.
     pub(crate) duration: Duration,
-    /// Requests per second on average. Zero is silence, and so is what is no rate (negative, infinite, NaN).
+    /// Requests per second on average. Zero is silence, and so is an invalid rate (negative, infinite, NaN).
     pub(crate) rate_per_second: f64,
 }
 
@@ -25,16 +25,16 @@ pub(crate) enum Arrivals {
     Even,
 }
 
-/// One request that is to be sent.
+/// A planned request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlannedSend {
-    /// When, counted from the start of the plan.
+    /// Its time, counted from the start of the plan.
     pub(crate) at: Duration,
-    /// The index of the phase that it belongs to.
+    /// The index of its phase.
     pub(crate) phase: usize,
 }
 
-/// Phases, one after the other.
+/// Consecutive phases.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Plan {
     /// In order of time.
@@ -44,12 +44,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The length of all phases together.
+    /// Returns the total length of all phases.
     pub(crate) fn duration(&self) -> Duration {
         self.phases.iter().map(|phase| phase.duration).fold(Duration::ZERO, Duration::saturating_add)
     }
 
-    /// The phase that `elapsed` since the start falls into, with its index; `None` after the last one.
+    /// Returns the phase at `elapsed` since the start, with its index; `None` after the last one.
     pub(crate) fn phase_at(&self, elapsed: Duration) -> Option<(usize, &Phase)> {
         let mut end = Duration::ZERO;
         self.phases.iter().enumerate().find(|(_, phase)| {
@@ -58,7 +58,7 @@ impl Plan {
         })
     }
 
-    /// Every planned request in order of time. The same randomness yields the same plan.
+    /// Returns all planned requests in order of time. The same randomness gives the same plan.
     pub(crate) fn send_times<R: Rng>(self, rng: R) -> SendTimes<R> {
         SendTimes { plan: self, rng, phase: 0, phase_start: Duration::ZERO, last: None }
     }
@@ -88,7 +88,7 @@ impl<R: Rng> Iterator for SendTimes<R> {
                 let at = self.phase_start.saturating_add(Duration::from_secs_f64(offset));
                 return Some(PlannedSend { at, phase: self.phase });
             }
-            // A Poisson process has no memory: to start afresh at the border is still one.
+            // A Poisson process has no memory: starting afresh at the border keeps it one.
             self.phase_start = self.phase_start.saturating_add(phase.duration);
             self.phase += 1;
             self.last = None;
@@ -96,7 +96,7 @@ impl<R: Rng> Iterator for SendTimes<R> {
     }
 }
 
-/// The seconds from the start of a phase to its next request; `None` in silence.
+/// Returns the seconds from the start of a phase to its next request; `None` in silence.
 fn next_offset(arrivals: Arrivals, last: Option<f64>, rate: f64, rng: &mut impl Rng) -> Option<f64> {
     if !(rate.is_finite() && rate > 0.0) {
         return None;
@@ -144,7 +144,7 @@ mod tests {
         let sends = planned(Arrivals::Poisson, &[phase(100, 100.0)]);
         // The count's standard deviation is the square root of 10,000.
         assert!((9_700..=10_300).contains(&sends.len()), "{}", sends.len());
-        // Of exponential distances a share of 1/e is longer than the mean.
+        // Of exponentially distributed distances a share of 1/e is longer than the mean.
         let mean = Duration::from_millis(10);
         let long = sends.windows(2).filter(|pair| pair[1].at > pair[0].at + mean).count();
         let share = long as f64 / sends.len() as f64;

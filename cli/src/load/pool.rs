@@ -16,15 +16,15 @@ use tokio::time::Instant;
 
 /// How long a connection is kept without a request.
 ///
-/// Much less than servers linger for (nginx 75 s, Node and Apache 5 s): a request that is written while the server
-/// closes an idle connection is lost through nobody's fault, and as nothing is retried here, it would be reported
-/// as a failure of the system under test.
+/// Much less than servers keep idle connections (nginx 75 s, Node and Apache 5 s): a request that is written
+/// while the server closes an idle connection is lost through nobody's fault, and as nothing is retried here,
+/// it would be reported as a failure of the system under test.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// One connection, ready for a request.
+/// A connection that is ready for a request.
 pub(super) type Connection = SendRequest<Empty<Bytes>>;
 
-/// The connections to one address, and the tasks that drive them; dropping it closes them all.
+/// The connections to one address, and the tasks that drive them; dropping it closes all.
 #[derive(Debug)]
 pub(super) struct Pool {
     address: SocketAddr,
@@ -37,7 +37,7 @@ impl Pool {
         Self { address, idle: Mutex::default(), drivers: Mutex::default() }
     }
 
-    /// The connection that was used last, or a new one.
+    /// Returns the connection that was used last, or a new one.
     pub(super) async fn take(&self) -> io::Result<Connection> {
         let now = Instant::now();
         loop {
@@ -50,7 +50,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose response has been read to its end, once it is ready for the next request.
+    /// Keeps a connection whose response has been read completely, once it is ready for the next request.
     pub(super) async fn put_back(&self, mut connection: Connection) {
         // An error means that the server wanted this to be the last request.
         if connection.ready().await.is_ok() {
@@ -58,7 +58,7 @@ impl Pool {
         }
     }
 
-    /// Closes the connections that have been idle too long. To be called now and then, for the times of silence.
+    /// Closes the connections that have been idle too long. Must be called regularly while nothing is sent.
     pub(super) fn close_idle(&self) {
         self.idle.lock().close_idle(Instant::now());
     }
@@ -77,7 +77,8 @@ impl Pool {
     }
 }
 
-/// What is idle, with the time since when. Last in, first out: a few connections stay in use and the others age.
+/// Idle connections, with the time since when. Last in, first out: a few connections stay in use and the
+/// others age.
 #[derive(Debug)]
 struct IdleStack<T>(VecDeque<(Instant, T)>);
 

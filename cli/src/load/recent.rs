@@ -7,16 +7,16 @@ use hdrhistogram::Histogram;
 use super::meter::{micros, saturating_histogram};
 use super::report::Quantiles;
 
-/// The view moves on in steps of this length.
+/// The length of a slot, by which the view advances.
 const SLOT: Duration = Duration::from_millis(250);
 
-/// Two seconds in all, of which the youngest slot is still being filled.
+/// Two seconds in all; the youngest slot is still being filled.
 const SLOTS: usize = 8;
 
-/// Two digits are enough to look at, and make a slot four times smaller than three.
+/// Two digits suffice for a display, and make a slot four times smaller than three.
 const DIGITS: u8 = 2;
 
-/// What happened in the last two seconds.
+/// The last two seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct RecentView {
     /// Requests per second whose planned time came.
@@ -25,7 +25,7 @@ pub(crate) struct RecentView {
     pub(crate) answered_per_second: f64,
     /// Requests per second that were found lost.
     pub(crate) lost_per_second: f64,
-    /// Of the answers in this time; `None` without any.
+    /// Latencies of these answers; `None` without any.
     pub(crate) latency: Option<Quantiles>,
 }
 
@@ -74,7 +74,7 @@ impl Recent {
         self.slot(now).lost += 1;
     }
 
-    /// Sums up the slots that are not older than two seconds.
+    /// Sums up the slots of the last two seconds.
     pub(super) fn view(&mut self, now: Duration) -> RecentView {
         self.advance(now);
         let mut latency = saturating_histogram(DIGITS);
@@ -95,7 +95,7 @@ impl Recent {
         }
     }
 
-    /// The time that the slots stand for: since the start of the run or of the oldest slot.
+    /// Returns the time that the slots cover: since the start of the run or of the oldest slot.
     fn covered(&self, now: Duration) -> Duration {
         let oldest = self.youngest.saturating_sub(SLOTS as u64 - 1);
         now.saturating_sub(SLOT.saturating_mul(u32::try_from(oldest).unwrap_or(u32::MAX)))
@@ -106,7 +106,7 @@ impl Recent {
         &mut self.slots[ring_index(self.youngest)]
     }
 
-    /// Empties the slots that time has passed over. An earlier `now` counts into the youngest slot.
+    /// Empties the slots that are out of date. An earlier `now` counts into the youngest slot.
     fn advance(&mut self, now: Duration) {
         let current = slot_number(now);
         // After a long silence every slot is emptied once, not once per step.

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The result of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,13 +11,13 @@ use hdrhistogram::Histogram;
 pub(crate) enum Loss {
     /// No connection could be opened.
     Connect,
-    /// The answer was complete, and its status not 2xx.
+    /// The answer was complete, but its status not 2xx.
     Status(u16),
     /// The connection ended before the answer did.
     Reset,
     /// The answer was not complete in time.
     TimedOut,
-    /// Not sent: as many requests as allowed were already in flight. A fault of the generator's limits.
+    /// Not sent, because the most requests allowed were in flight. A fault of the generator's limits.
     Saturated,
     /// The run was stopped while the request was in flight.
     Abandoned,
@@ -39,16 +39,16 @@ impl fmt::Display for Loss {
 /// Lost requests by cause.
 pub(crate) type Losses = BTreeMap<Loss, u64>;
 
-/// Where the latencies lie; all zero when there are none. Exact to three digits, the maximum fully.
+/// Quantiles of latencies; all zero if there are none. Exact to three digits, the maximum completely.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Quantiles {
-    /// Half of all are at most this.
+    /// The median.
     pub(crate) p50: Duration,
-    /// 95 of 100 are at most this.
+    /// The 95th percentile.
     pub(crate) p95: Duration,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     pub(crate) p99: Duration,
-    /// The longest.
+    /// The maximum.
     pub(crate) max: Duration,
 }
 
@@ -60,41 +60,41 @@ impl Quantiles {
     }
 }
 
-/// The requests of one phase, or of all. `sent` is `answered` plus everything `lost` plus what is in flight.
+/// The requests of one phase, or of all. `sent` is the sum of `answered`, all `lost`, and those in flight.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Planned requests whose time has come, including those lost before a byte of them was written.
+    /// Planned requests whose time has come, including those lost before any byte was written.
     pub(crate) sent: u64,
     /// Complete answers with a 2xx status.
     pub(crate) answered: u64,
-    /// The others, by cause.
+    /// Lost requests, by cause.
     pub(crate) lost: Losses,
-    /// From the *planned* time to the end of the answer, of what was answered.
+    /// Latencies of answered requests, from the *planned* time to the end of the answer.
     pub(crate) latency: Quantiles,
-    /// Which services answered, of those that say so.
+    /// The services that answered, as far as they identify themselves.
     pub(crate) answered_by: BTreeMap<String, u64>,
 }
 
 impl Tally {
-    /// The number of lost requests, whatever the cause.
+    /// Returns the number of lost requests of all causes.
     pub(crate) fn lost_total(&self) -> u64 {
         self.lost.values().sum()
     }
 
-    /// Requests that have neither been answered nor been lost yet.
+    /// Returns the requests that have been neither answered nor lost yet.
     pub(crate) fn in_flight(&self) -> u64 {
         self.sent.saturating_sub(self.answered).saturating_sub(self.lost_total())
     }
 }
 
-/// The result of a run, or of its part until now.
+/// The result of a run so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// The phases of the plan in their order, with their names.
+    /// The phases of the plan in order, with their names.
     pub(crate) phases: Vec<(String, Tally)>,
     /// All phases together.
     pub(crate) total: Tally,
-    /// How late the generator itself was, from the planned time to the start of the request. It is part of every
-    /// latency; where it is not small against them, the machine is too busy to measure on.
+    /// The generator's own delay, from the planned time to the start of the request. It is part of every
+    /// latency; if it is not small compared to them, the machine is too busy to measure on.
     pub(crate) send_lag: Quantiles,
 }

@@ -1,4 +1,4 @@
-//! The generator against real sockets.
+//! Tests the generator against real sockets.
 
 use std::future::Future;
 use std::iter;
@@ -32,7 +32,7 @@ fn generator(address: SocketAddr, path: &'static str, limits: Limits) -> Generat
     Generator::new(plan, target, limits)
 }
 
-/// Carries out sends at these milliseconds, in the first phase.
+/// Sends requests at these milliseconds, in the first phase.
 async fn send_at(millis: &[u64], address: SocketAddr, limits: Limits) -> Outcome {
     let schedule: Vec<_> =
         millis.iter().map(|at| PlannedSend { at: Duration::from_millis(*at), phase: 0 }).collect();
@@ -41,7 +41,7 @@ async fn send_at(millis: &[u64], address: SocketAddr, limits: Limits) -> Outcome
     generator.meter().outcome()
 }
 
-/// A server that gives every connection to `serve` once a request's head has arrived on it.
+/// Starts a server that passes every connection to `serve` once a request's head has arrived.
 async fn serve_with<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
 where
     F: Future<Output = ()> + Send + 'static,
@@ -111,7 +111,7 @@ async fn without_a_listener_every_request_is_a_loss() {
 
 #[tokio::test]
 async fn a_stalled_server_delays_no_send_and_the_stall_counts_for_every_request() {
-    // Nobody is answered before the last request has come: a closed loop would wait for ever.
+    // Nothing is answered before the last request has come: a closed loop would wait forever.
     let all_here = Arc::new(Barrier::new(3));
     let address = serve_with(move |mut stream| {
         let all_here = Arc::clone(&all_here);

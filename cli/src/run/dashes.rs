@@ -1,4 +1,4 @@
-//! A command without the `--` that parts it from our own options.
+//! A command without the `--` that separates it from our own options.
 
 use std::ffi::OsString;
 
@@ -7,8 +7,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-/// `error`, with the line that was probably meant where only the dashes are missing in `line`, which begins with
-/// our own name.
+/// Returns `error`, with the command line that was probably meant if only the dashes are missing in `line`,
+/// which begins with our own name.
 pub(crate) fn missing(mut error: Error, line: &[OsString]) -> Error {
     if let Some(meant) = meant(&error, line) {
         let tip = format!("put the command of a pod after `--`: {meant}");

@@ -30,7 +30,7 @@ use tracing::level_filters::LevelFilter;
 use crate::{open_files, stop::Stop, terminal::Terminal};
 use watch::Watch;
 
-/// How often what changed is looked for.
+/// How often changes are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What both commands take.
@@ -100,7 +100,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Runs one command as a service until told to stop.
+/// Runs a command as a service until told to stop.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let manifest = args.file.as_deref().map(config::read_manifest).transpose()?.unwrap_or_default();
     let mut annotations = manifest.annotations;
@@ -125,7 +125,7 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     serve(config::read_file(&args.file)?, &args.common).await
 }
 
-/// The last part of the program's name, as far as it can be a service's.
+/// Returns the last part of the program's name, as far as it is valid for a service.
 fn name_of_command(command: &[String]) -> String {
     let program = command.first().map_or("", |program| program.rsplit('/').next().unwrap_or_default());
     let name: String = program
@@ -214,7 +214,7 @@ fn understand(services: Vec<Service>) -> anyhow::Result<Vec<Understood>> {
     })
 }
 
-/// What a service says in vain of how it is reached through the gateway.
+/// Returns warnings about settings for the gateway that have no effect.
 fn of_exposure(exposure: &Exposure, is_there: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     if !exposure.hosts.is_empty() && !is_there {
@@ -237,7 +237,7 @@ fn describe(understood: &Understood) -> String {
     if hosts.is_empty() { what } else { format!("{what}; hosts {}", hosts.join(", ")) }
 }
 
-/// The services of a route, each with its part of the requests in percent.
+/// Describes the targets of a route, each with its share in percent.
 fn describe_route(route: &RouteSpec) -> String {
     let sum: f64 = route.split.iter().map(|share| f64::from(share.weight)).sum();
     let percent = |share: &Share| (f64::from(share.weight) / sum * 1e4).round() / 1e2;

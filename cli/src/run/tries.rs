@@ -1,9 +1,9 @@
-//! Whether it is of any use to start a service once more.
+//! Decides whether starting a service once more could help.
 
-/// Ends of a pod's process, without one that was ever ready, after which another start will not help.
+/// How often a pod's process may end, if none was ever ready, before another start will not help.
 const ENOUGH: u32 = 5;
 
-/// How starting a service went so far.
+/// The starts of a service so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tries {
     /// How often one pod's process ended.
@@ -12,20 +12,20 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Takes in how often a pod's process has ended, and whether the pod was ever ready.
+    /// Records how often a pod's process has ended, and whether the pod was ever ready.
     pub(super) fn see(&mut self, ended: u32, was_ready: bool) {
         self.ended = self.ended.max(ended);
         self.was_ready |= was_ready;
     }
 
-    /// Whether the service was tried often enough, and was never ready.
+    /// Returns whether the service was tried often enough, and was never ready.
     pub(super) const fn are_in_vain(self) -> bool {
         self.ended >= ENOUGH && !self.was_ready
     }
 }
 
-/// Whether to give up: every service was tried in vain, and nobody is held for one. Each is given with the
-/// requests that are.
+/// Returns whether to give up: no service can be started, and no request is held. Each service is given with
+/// its held requests.
 pub(super) fn are_over(services: &[(Tries, usize)]) -> bool {
     !services.is_empty() && services.iter().all(|(tries, held)| tries.are_in_vain() && *held == 0)
 }

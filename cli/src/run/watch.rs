@@ -1,4 +1,4 @@
-//! What is worth a line while services run: pods that come and go, and cold starts.
+//! Prints changes while services run: pods that come and go, and cold starts.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use ebb_local::{Cluster, ColdStart, Phases, PodPhase, ServiceStatus};
 
 use super::tries::{self, Tries};
 
-/// Remembers what was said last.
+/// The state that was last printed.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     said: HashMap<String, Summary>,
@@ -32,7 +32,7 @@ impl Summary {
             ready,
             starting: count(|phase| matches!(phase, PodPhase::Starting | PodPhase::Waiting { .. })),
             draining: count(|phase| *phase == PodPhase::Draining),
-            // For a moment at the start no activator answers either: nobody is told of that.
+            // Right after the start no activator serves yet, which is not worth a line.
             serving: ready > 0 && status.view.is_some_and(|view| view.path == Path::Serve),
             troubles: status
                 .pods
@@ -58,7 +58,7 @@ impl Summary {
 }
 
 impl Watch {
-    /// What happened since the last look.
+    /// Returns what happened since the last call.
     pub(crate) fn look(&mut self, cluster: &Cluster) -> Vec<String> {
         let mut news: Vec<String> = cluster.take_cold_starts().iter().map(cold_start).collect();
         let mut all_tries = Vec::new();
@@ -86,13 +86,13 @@ impl Watch {
         news
     }
 
-    /// Whether, as of the last look, there is nothing left to hope for and nobody who does.
+    /// Returns whether, as of the last look, no service can be started and no request is held.
     pub(crate) const fn is_over(&self) -> bool {
         self.over
     }
 }
 
-/// What to say of a service that never comes up.
+/// Describes a service that never comes up.
 fn in_vain(status: &ServiceStatus) -> String {
     let then = match status.load.held {
         0 => String::new(),
@@ -105,7 +105,7 @@ fn in_vain(status: &ServiceStatus) -> String {
     )
 }
 
-/// A cold start, in words.
+/// Describes a cold start.
 pub(crate) fn cold_start(start: &ColdStart) -> String {
     let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
     let Phases { decide, spawn, start: app, notice, dispatch } = start.phases();

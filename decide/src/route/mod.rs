@@ -1,12 +1,12 @@
-//! One route: a Service without pods of its own, whose requests others get. Where its traffic goes follows from how they
-//! are divided.
+//! A route: a Service without pods of its own, which splits its requests between other services. The split
+//! decides where its traffic goes.
 //!
-//! Where one service gets all of them, the route's endpoints are that service's: clients reach its pods without a detour.
-//! Where several share them, somebody has to choose for each request: activators, on the route's own port. They answer
-//! there, too, for one service alone that is not reached directly: so its clients follow when that changes.
+//! If one service gets all requests, the route's endpoints are that service's: clients reach its pods
+//! directly. If several share them, activators choose a service for each request, on the route's own port.
+//! They also serve that port for a single service that is not reached directly, so that its clients follow
+//! when that changes.
 //!
-//! Where a change is to take its time, requests are divided in between as [`rollout`] says, until the split is reached
-//! that was asked for.
+//! If a change of the split takes time, [`rollout`] splits the requests until the requested split is reached.
 
 pub mod rollout;
 mod table;
@@ -24,45 +24,46 @@ use rollout::{Pace, Progress, Rollout, Standing};
 
 pub use table::{Route, RouteTable};
 
-/// A split that has changed is left to activators for so long. They follow the next change with the next request, while
-/// who is connected to a pod stays there.
+/// How long activators keep a route whose split has changed. They apply another change from the next request,
+/// while clients connected to pods would stay there.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
-/// Everybody who connects has heard of what was published in so long: every node's kube-proxy writes its rules once a
-/// second.
+/// The time within which all new connections follow published endpoints: every node's kube-proxy writes its
+/// rules once a second.
 const KNOWN_AFTER: Duration = Duration::from_secs(3);
 
-/// How far a rollout is is written down so often at most. Who takes over may have to repeat that much of it.
+/// The shortest time between two writes of a rollout's progress. A new leader may have to repeat that much of
+/// it.
 const KEEP_EVERY: Duration = Duration::from_secs(3);
 
-/// How a route divides its requests.
+/// How a route splits its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Who gets them; at least one has a weight above 0.
+    /// The targets; at least one has a weight above 0.
     pub targets: Vec<Target>,
-    /// By what they are divided.
+    /// What identifies a user.
     pub by: SplitBy,
-    /// A client's connection that is older is asked to go, and an upgraded one ended; `None` is off.
+    /// The longest age of a client's connection, and of an upgraded one; `None` is off.
     pub max_connection_age: Option<Duration>,
-    /// An upgraded connection on which no byte passes for so long is ended; `None` is off.
+    /// How long an upgraded connection may be idle; `None` is off.
     pub tunnel_idle_timeout: Option<Duration>,
-    /// How it is approached where it has changed.
+    /// How a changed split is reached.
     pub pace: Pace,
 }
 
-/// A service that gets a part of a route's requests.
+/// A service that gets a share of a route's requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Its name, in the route's namespace.
     pub service: String,
-    /// Its part of the sum of all weights.
+    /// Its weight, relative to the sum of all weights.
     pub weight: u32,
-    /// Why it cannot take its part, in words for a client; empty if it can.
+    /// Why it cannot take its share, phrased for a client; empty if it can.
     pub trouble: String,
 }
 
 impl Split {
-    /// What `spec` says, where `trouble` knows what is wrong with a service; empty if nothing is.
+    /// Creates the split of `spec`; `trouble` returns what is wrong with a service, or an empty string.
     pub fn new(spec: &RouteSpec, trouble: impl Fn(&str) -> String) -> Self {
         let target = |share: &Share| Target {
             service: share.service.clone(),
@@ -83,7 +84,7 @@ impl Split {
         self.targets.iter().map(share).collect()
     }
 
-    /// The same, with requests divided by `weights`; it knows what is wrong with its own services alone.
+    /// Returns the same split with `weights`; only its own targets keep their trouble.
     fn divided_by(&self, weights: Vec<Share>) -> Self {
         let trouble = |service: &str| {
             let own = self.targets.iter().find(|target| target.service == service);
@@ -96,15 +97,16 @@ impl Split {
         Self { targets: weights.into_iter().map(target).collect(), ..self.clone() }
     }
 
-    /// The service that gets all requests, and can take them; `None` if somebody has to choose, or to say why not.
+    /// Returns the service that gets all requests and can take them; `None` if activators must choose or
+    /// explain why not.
     pub fn sole(&self) -> Option<&str> {
         let mut weighted = self.targets.iter().filter(|target| target.weight > 0);
         let sole = weighted.next().filter(|_| weighted.next().is_none())?;
         sole.trouble.is_empty().then_some(&*sole.service)
     }
 
-    /// Whether the same service gets all requests as in `other`, or the same ones get the same shares, whatever is wrong with
-    /// anybody.
+    /// Returns whether the same service gets all requests as in `other`, or the targets have the same shares,
+    /// ignoring trouble.
     fn divides_as(&self, other: &Self) -> bool {
         let shares = |split: &Self| -> BTreeMap<String, u32> {
             let weighted = split.targets.iter().filter(|target| target.weight > 0);
@@ -118,50 +120,50 @@ impl Split {
     }
 }
 
-/// What is known of one route.
+/// The state of one route.
 #[derive(Debug)]
 pub struct RouteState {
-    /// As its owner wants it.
+    /// The split that its owner wants.
     declared: Arc<Split>,
-    /// As it is, on the way there.
+    /// The current split, during a rollout.
     split: Arc<Split>,
-    /// The way; `None` until it was first heard of, and when somebody else may have gone on with it.
+    /// The rollout; `None` until the route is first known, and when another leader may have continued it.
     rollout: Option<Rollout>,
-    /// What was last to be written down of it, by whoever leads now.
+    /// What the current leader last wrote down of it.
     kept: Option<Keep>,
-    /// From then on how much further it is may be written down.
+    /// The earliest time to write down further progress.
     keep_again: Tick,
-    /// From then on a service that gets everything is no longer reached through activators.
+    /// The time from which a service that gets all requests is reached directly.
     settled_at: Tick,
     activators: Answering,
     published: Option<Endpoints>,
-    /// What was published last did not get there.
+    /// The last publication failed.
     unwritten: bool,
-    /// The service whose traffic goes where its own does, as last decided: nobody chooses then.
+    /// The service whose endpoints the route has, as last decided, so that no activator chooses.
     mirrored: Option<ServiceKey>,
-    /// Those that were so before, and when whoever is still connected to their pods is to connect anew; `None` until what
-    /// was published instead is written.
+    /// Former such services, and when clients still connected to their pods are asked to reconnect; `None`
+    /// until the new endpoints are written.
     left: Vec<(ServiceKey, Option<Tick>)>,
-    /// Whether what was published last is on its way.
+    /// Whether a publication is in progress.
     is_writing: bool,
 }
 
-/// What is to be written down of a route's rollout, for whoever leads next; `None`: nothing.
+/// What to write down of a route's rollout, for the next leader; `None` removes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keep(pub Option<Progress>);
 
-/// What is to be done about a route.
+/// What to do about a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteActions {
-    /// Where its traffic goes, if that is to be published.
+    /// The endpoints to publish, if any.
     pub publish: Option<Endpoints>,
-    /// Whether its requests are divided otherwise than before: activators are to know.
+    /// Whether the split changed, so that activators must be told.
     pub divided: bool,
-    /// What is to be written down, if that is news.
+    /// What to write down, if it changed.
     pub keep: Option<Keep>,
-    /// When it is to be looked at again, whatever happens.
+    /// When to evaluate it again, at the latest.
     pub again: Option<Tick>,
-    /// Services from which clients that came by the route may still be connected: these are to connect anew.
+    /// Services to whose pods clients of the route may still be connected: these clients must reconnect.
     pub renew: Vec<ServiceKey>,
 }
 
@@ -183,32 +185,33 @@ impl RouteState {
         }
     }
 
-    /// How its requests are divided.
+    /// Returns the current split.
     pub fn split(&self) -> &Arc<Split> {
         &self.split
     }
 
-    /// Where its traffic was sent; `None` before anything was published.
+    /// Returns where its traffic was sent; `None` before anything was published.
     pub fn published(&self) -> Option<&Endpoints> {
         self.published.as_ref()
     }
 
-    /// Whether its traffic goes where that of one service goes; else activators choose for each request.
+    /// Returns whether the route has the endpoints of a single service; otherwise activators choose for each
+    /// request.
     pub fn mirrors(&self) -> bool {
         self.mirrored.is_some()
     }
 
-    /// Its way to the split that its owner wants.
+    /// Returns the rollout to the split that its owner wants.
     pub fn rollout(&self) -> Option<&Rollout> {
         self.rollout.as_ref()
     }
 
-    /// Whether it is on its way to another split.
+    /// Returns whether a rollout is under way.
     fn is_under_way(&self) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| rollout.progress().under_way.is_some())
     }
 
-    /// Its owner wants its requests divided so.
+    /// Sets the split that the owner wants.
     fn set_split(&mut self, split: Arc<Split>, now: Tick) {
         self.declared = split;
         self.head_for_declared(now);
@@ -224,7 +227,7 @@ impl RouteState {
         self.divide(now);
     }
 
-    /// From now on its requests are divided as it is on its way. Answers whether that is otherwise than before.
+    /// Sets the current split to that of the rollout. Returns whether it changed.
     fn divide(&mut self, now: Tick) -> bool {
         let progress = self.rollout.as_ref().map(Rollout::progress);
         let split = match progress.filter(|progress| progress.under_way.is_some()) {
@@ -239,8 +242,7 @@ impl RouteState {
         changed
     }
 
-    /// Goes on with its rollout, where `look` knows how a service is. Answers whether its requests are divided otherwise than
-    /// before.
+    /// Advances the rollout; `look` returns the state of a service. Returns whether the split changed.
     fn advance(&mut self, key: &ServiceKey, now: Tick, look: impl Fn(&ServiceKey) -> Standing) -> bool {
         let Some(rollout) = self.rollout.as_mut().filter(|rollout| rollout.progress().under_way.is_some())
         else {
@@ -257,7 +259,7 @@ impl RouteState {
         self.divide(now)
     }
 
-    /// What is to be written down of its rollout, if that is not what is, or is about to be.
+    /// Returns what to write down of the rollout, unless it is written or being written.
     fn keep(&mut self, now: Tick) -> Option<Keep> {
         let pace = &self.declared.pace;
         let progress = self.rollout.as_ref().map(Rollout::progress).filter(|_| pace.over.is_some());
@@ -274,22 +276,22 @@ impl RouteState {
         Some(keep)
     }
 
-    /// What was to be written down was not.
+    /// Records that the progress could not be written.
     fn keep_failed(&mut self) {
         self.kept = None;
     }
 
-    /// The activators that answer for it changed.
+    /// Sets the activators that serve the route.
     pub fn set_activators(&mut self, activators: Answering) {
         self.activators = activators;
     }
 
-    /// What was published did not get there: it is to be published again.
+    /// Records that the publication failed and must be repeated.
     fn publish_failed(&mut self) {
         self.unwritten = true;
     }
 
-    /// What was published is written, at `now`. Answers when it is to be looked at again for that.
+    /// Records at `now` that the publication is written. Returns when to evaluate the route again for it.
     fn written(&mut self, now: Tick) -> Option<Tick> {
         self.is_writing = false;
         let known = now.after(KNOWN_AFTER);
@@ -297,8 +299,8 @@ impl RouteState {
         undated.map(|(_, at)| *at.insert(known)).last()
     }
 
-    /// Whatever was published, another one may have replaced it; and whoever led before may have ended while clients were
-    /// still to be asked to go.
+    /// Forgets what was published, because another leader may have replaced it; the former leader may have
+    /// ended before it asked clients to reconnect.
     fn forget_published(&mut self, key: &ServiceKey, now: Tick) {
         self.kept = None;
         if self.declared.pace.kept.is_some() {
@@ -311,8 +313,8 @@ impl RouteState {
         self.left = all.map(|service| (service, None)).collect();
     }
 
-    /// Decides how its requests are divided and where its traffic goes at `now`, where `of` knows where that of a service
-    /// goes (`None`: not yet), and `look` how it is.
+    /// Decides the split and the endpoints at `now`. `of` returns a service's endpoints (`None`: not yet
+    /// known), and `look` its state.
     fn evaluate(
         &mut self,
         key: &ServiceKey,
@@ -329,12 +331,12 @@ impl RouteState {
         let mirrored = sole.map(|service| of(&service));
         let wanted = match mirrored {
             Some(endpoints) => endpoints.and_then(|endpoints| self.on_own_port(endpoints)),
-            // Nobody but activators can choose. While there is none, whatever was so far goes on.
+            // Only activators can choose. While there is none, the endpoints stay as they are.
             None if self.activators.addresses.is_empty() => None,
             None => Some(endpoints(key, Path::Proxy, &[], &self.activators.addresses, u32::MAX)),
         };
         let publish = wanted.filter(|wanted| {
-            // Who has just begun to lead has nothing to put in the place of what a predecessor left.
+            // A new leader has no replacement yet for what its predecessor published.
             let changed =
                 self.published.as_ref().map_or(!wanted.addresses.is_empty(), |before| before != wanted);
             changed || self.unwritten
@@ -342,7 +344,7 @@ impl RouteState {
         if let Some(endpoints) = &publish {
             (self.published, self.unwritten, self.is_writing) = (Some(endpoints.clone()), false, true);
         } else if !self.is_writing && self.published.is_some() {
-            // It leads there already.
+            // The endpoints are already written.
             self.written(now);
         }
         let is_due = |(_, at): &(ServiceKey, Option<Tick>)| at.is_some_and(|at| at <= now);
@@ -354,8 +356,9 @@ impl RouteState {
         RouteActions { publish, divided, keep, again, renew }
     }
 
-    /// The endpoints of the service that gets everything, where activators answer for the route itself. `None` as long as
-    /// none does and nobody is there to be kept: on the service's own port clients would not follow a change.
+    /// Returns the endpoints of the service that gets all requests, on the route's own port if activators
+    /// take them. `None` if none of the route's activators does and nothing was published yet: on the
+    /// service's own port clients would not follow a change.
     fn on_own_port(&self, of_service: Endpoints) -> Option<Endpoints> {
         if of_service.path == Path::Serve {
             return Some(of_service);
@@ -369,8 +372,9 @@ impl RouteState {
         }
     }
 
-    /// From now on its traffic goes where that of `mirrored` goes, or to activators. Who is connected to the pods of
-    /// another service stays there until it is asked to go; asked too early, it would come back to the same.
+    /// Sends traffic to the endpoints of `mirrored`, or to activators. Clients connected to another service's
+    /// pods stay there until they are asked to reconnect; asked too early, they would reach the same pods
+    /// again.
     fn leave_for(&mut self, mirrored: Option<&ServiceKey>) {
         if self.mirrored.as_ref() == mirrored {
             return;

@@ -1,4 +1,4 @@
-//! All routes in one place, and which services each concerns.
+//! All routes, and which services each concerns.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,7 +11,7 @@ use ebb_core::{ServiceKey, Tick};
 use super::{Keep, RouteActions, RouteState, Split, rollout::Standing};
 use crate::{endpoints::Endpoints, pending::Publishing, scheduler::Scheduler};
 
-/// What could not be published is tried again after so long.
+/// The delay before a failed publication is tried again.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(2);
 
 /// All routes.
@@ -22,25 +22,25 @@ pub struct RouteTable {
     due: Scheduler<Arc<ServiceKey>>,
 }
 
-/// One of them.
+/// A route of the table.
 #[derive(Debug)]
 pub struct Route {
-    /// Its key, to be shared.
+    /// Its key, shared.
     pub key: Arc<ServiceKey>,
-    /// What is known of it.
+    /// Its state.
     pub state: RouteState,
-    /// The port on which activators answer for it; 0 lets each choose one.
+    /// The port on which activators serve it; 0 lets each choose one.
     pub port: u16,
-    /// What is to be published, and what is under way.
+    /// Endpoints to publish, and the publication in progress.
     pub publishing: Publishing,
-    /// What is to be written down of its rollout, and what is under way.
+    /// Progress to write down, and the write in progress.
     pub keeping: Publishing<Keep>,
-    /// Whether activators may know of it: what they are told of it from then on cannot wait for its services.
+    /// Whether activators may know the route: further changes then cannot wait for its services.
     pub told: bool,
 }
 
 impl Route {
-    /// The services that it sends requests to, those that get none for now among them.
+    /// Returns its targets, including those with weight 0.
     pub fn targets(&self) -> impl Iterator<Item = ServiceKey> {
         let targets = self.state.split().targets.iter();
         targets.map(|target| ServiceKey::new(self.key.namespace.clone(), target.service.clone()))
@@ -48,8 +48,7 @@ impl Route {
 }
 
 impl RouteTable {
-    /// Takes over how the requests of `key` are divided from `now` on, whether it is known or new. Answers whether it is
-    /// new.
+    /// Sets the split of the route `key` from `now` on. Returns whether the route is new.
     pub fn set(&mut self, key: ServiceKey, split: Arc<Split>, port: u16, now: Tick) -> bool {
         let shared = self.key(&key);
         let is_new = shared.is_none();
@@ -76,7 +75,7 @@ impl RouteTable {
         }
     }
 
-    /// Forgets a route. Answers whether it was known.
+    /// Removes a route. Returns whether it was known.
     pub fn remove(&mut self, key: &ServiceKey) -> bool {
         self.unlink(key);
         let removed = self.all.remove(key);
@@ -98,39 +97,39 @@ impl RouteTable {
         }
     }
 
-    /// A route; `None` if it is not known.
+    /// Returns a route; `None` if it is not known.
     pub fn get(&self, key: &ServiceKey) -> Option<&Route> {
         self.all.get(key)
     }
 
-    /// A route; `None` if it is not known.
+    /// Returns a route; `None` if it is not known.
     pub fn get_mut(&mut self, key: &ServiceKey) -> Option<&mut Route> {
         self.all.get_mut(key)
     }
 
-    /// The shared key of a route; `None` if it is not known.
+    /// Returns the shared key of a route; `None` if it is not known.
     pub fn key(&self, key: &ServiceKey) -> Option<Arc<ServiceKey>> {
         self.all.get_key_value(key).map(|(key, _)| key.clone())
     }
 
-    /// All of them.
+    /// Returns all routes.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.all.values()
     }
 
-    /// The routes that name `service`.
+    /// Returns the routes that name `service`.
     pub fn of_target(&self, service: &ServiceKey) -> Vec<Arc<ServiceKey>> {
         self.by_target.get(service).into_iter().flatten().cloned().collect()
     }
 
-    /// Whether activators choose `service` for requests that come by a route, as last decided.
+    /// Returns whether activators choose `service` for requests of a route, as last decided.
     pub fn is_chosen(&self, service: &ServiceKey) -> bool {
         let routes = self.by_target.get(service).into_iter().flatten();
         routes.filter_map(|key| self.all.get(key)).any(|route| !route.state.mirrors())
     }
 
-    /// Decides how the requests of a route are divided and where its traffic goes at `now`; `None` if it is not known. `of`
-    /// knows where that of a service goes, and `look` how it is.
+    /// Decides the split and the endpoints of a route at `now`; returns `None` if it is not known. `of`
+    /// returns a service's endpoints, and `look` its state.
     pub fn evaluate(
         &mut self,
         key: &ServiceKey,
@@ -155,7 +154,7 @@ impl RouteTable {
         Some(actions)
     }
 
-    /// What was published for a route is written, at `now`. As long as there is more to be written, that says nothing.
+    /// Records at `now` that a route's endpoints are written. Ignored if more is waiting to be written.
     pub fn written(&mut self, key: &ServiceKey, now: Tick) {
         if let Some(route) = self.all.get_mut(key)
             && route.publishing.is_idle()
@@ -165,7 +164,7 @@ impl RouteTable {
         }
     }
 
-    /// What was published for a route did not get there: it is due again soon.
+    /// Records that a route's publication failed: it is due again soon.
     pub fn publish_failed(&mut self, key: &ServiceKey, now: Tick) {
         if let Some(route) = self.all.get_mut(key) {
             route.state.publish_failed();
@@ -173,7 +172,7 @@ impl RouteTable {
         }
     }
 
-    /// What was to be written down of a rollout was not: it is due again soon.
+    /// Records that a rollout's progress could not be written: it is due again soon.
     pub fn keep_failed(&mut self, key: &ServiceKey, now: Tick) {
         if let Some(route) = self.all.get_mut(key) {
             route.state.keep_failed();
@@ -181,7 +180,7 @@ impl RouteTable {
         }
     }
 
-    /// Whatever was published or written down, or was to be, is another one's from `now` on, or was.
+    /// Forgets at `now` everything published or written down: another leader may have replaced it.
     pub fn forget_published(&mut self, now: Tick) {
         let keys: Vec<Arc<ServiceKey>> = self.all.keys().cloned().collect();
         for key in keys {
@@ -194,12 +193,12 @@ impl RouteTable {
         }
     }
 
-    /// When a route is due next.
+    /// Returns when a route is due next.
     pub fn next_due(&mut self) -> Option<Tick> {
         self.due.next_due()
     }
 
-    /// A route that is due to be decided on at `now`.
+    /// Returns a route that is due at `now`.
     pub fn due(&mut self, now: Tick) -> Option<Arc<ServiceKey>> {
         self.due.pop(now).map(|(key, _)| key)
     }

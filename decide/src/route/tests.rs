@@ -35,7 +35,7 @@ fn of_activators() -> Endpoints {
     Endpoints { path: Path::Proxy, addresses: vec![at(1, 9000), at(2, 9000)] }
 }
 
-/// Services whose pods have addresses after their names' last digits, and one that has none.
+/// Returns endpoints of services, whose pods have addresses by the last digits of their names; one has none.
 fn known(service: &ServiceKey) -> Option<Endpoints> {
     if service.name == "cold" {
         return Some(Endpoints { path: Path::Proxy, addresses: vec![at(2, 9005)] });
@@ -117,7 +117,7 @@ fn who_is_connected_to_pods_that_a_route_has_left_is_to_connect_anew() {
     assert_eq!(renewed(&mut table, late.after(KNOWN_AFTER)), v3());
     assert_eq!(renewed(&mut table, late.after(KNOWN_AFTER * 2)), [], "once");
 
-    // It comes back before they were asked.
+    // The service is mirrored again before its clients were asked to reconnect.
     table.set(key(), split(&[("v4", 1)]), 9000, NOW);
     let settled = NOW.after(SETTLED_AFTER);
     assert_eq!(renewed(&mut table, settled), []);
@@ -203,7 +203,7 @@ fn the_routes_of_a_service_are_known_as_long_as_they_name_it() {
     assert!(table.of_target(&v3).is_empty() && table.get(&key()).is_none());
 }
 
-/// A split that is approached in `seconds`, and how far that is by what was written down.
+/// Returns a split with a rollout of `seconds`, and its progress as written down.
 fn paced(targets: &[(&str, u32)], seconds: u64, kept: Option<&str>) -> Arc<Split> {
     let over = (seconds > 0).then(|| Duration::from_secs(seconds));
     let kept = kept.map(|text| Progress::read(text).unwrap());
@@ -280,7 +280,7 @@ fn who_takes_over_goes_on_where_the_last_one_was() {
         let actions = evaluated(&mut table, NOW);
         assert_eq!((actions.keep, actions.divided), (None, false), "it stands there");
     }
-    // It changed while nobody was there.
+    // The split changed while no autoscaler ran.
     let mut table = RouteTable::default();
     table.set(key(), paced(&[("v5", 1)], 100, Some(kept)), 9000, NOW);
     assert_eq!(shares(&table), thousandths(&[("v3", 500), ("v4", 500), ("v5", 0)]));

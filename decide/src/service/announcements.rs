@@ -1,5 +1,5 @@
-//! What pods said of themselves, beside what their platform says of them: it is the platform that knows which pods
-//! there are, and a pod that knows first where it is, and when it leaves.
+//! Announcements by pods, in addition to what the platform reports. The platform knows which pods there are;
+//! a pod is the first to know its address, and when it drains.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -11,32 +11,32 @@ use ebb_core::announce::Announced;
 
 use crate::{Pod, PodAddress};
 
-/// Pods that are gone and are remembered, to tell who comes late from who comes early.
+/// The number of former pods that are remembered, to tell late announcements from early ones.
 const REMEMBERED: usize = 16;
 
-/// What becomes of an announcement. Where a pod belongs to several services, the greatest counts.
+/// What becomes of an announcement. If a pod belongs to several services, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Admission {
-    /// The pod is gone: it is too late.
+    /// The pod is gone, so the announcement is too late.
     Gone,
-    /// It says what was known.
+    /// It contains nothing new.
     Known,
-    /// It is news, and counts from now on.
+    /// It is new, and was applied.
     Taken,
-    /// Nobody knows the pod yet: it may come again.
+    /// The pod is not known yet, and may announce itself again.
     Unknown,
     /// The nonce or the address is not the pod's.
     Forged,
 }
 
-/// Announcements about the pods of one service.
+/// Announcements of the pods of one service.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
-    /// Where pods are whose platform does not know it yet, by their names.
+    /// Addresses of pods, by name, that the platform does not know yet.
     addresses: HashMap<String, Heard>,
-    /// Pods that drain, and that their platform still names.
+    /// Pods that drain, and that the platform still names.
     draining: Vec<Pod>,
-    /// Hashes of pods that are gone, the newest last.
+    /// Hashes of former pods, the newest last.
     departed: VecDeque<u64>,
 }
 
@@ -47,8 +47,8 @@ struct Heard {
 }
 
 impl Announcements {
-    /// Makes of the pods that the platform names those that there are: with what they said of themselves, and
-    /// without those that drain. `before` are those that there were.
+    /// Returns the pods that the platform named, with their announced addresses and without those that drain.
+    /// `before` are the previous pods.
     pub(super) fn apply(&mut self, named: Vec<Pod>, before: &[Pod]) -> Vec<Pod> {
         self.remember_departed(&named, before);
         let mut heard = std::mem::take(&mut self.addresses);
@@ -80,14 +80,14 @@ impl Announcements {
         }
     }
 
-    /// What becomes of `said`, where there are `pods`.
+    /// Judges `said`, given the current `pods`.
     pub(super) fn judge(&self, said: &Announced, pods: &[Pod]) -> Admission {
         let late = || self.departed.contains(&hash(&said.pod, &said.nonce));
         let drains = self.draining.iter().find(|pod| pod.name == said.pod);
         let Some(pod) = drains.or_else(|| pods.iter().find(|pod| pod.name == said.pod)) else {
             return if late() { Admission::Gone } else { Admission::Unknown };
         };
-        // Nobody has the secret of a pod that was given none.
+        // A pod without a secret cannot authenticate.
         if pod.direct || pod.nonce.is_empty() || !is_same_secret(&pod.nonce, &said.nonce) {
             // A pod of a StatefulSet has its predecessor's name.
             return if late() { Admission::Gone } else { Admission::Forged };
@@ -100,7 +100,7 @@ impl Announcements {
         if is_known { Admission::Known } else { Admission::Taken }
     }
 
-    /// Takes `said`, which was judged to be news about one of `pods`. Answers the pods that there are now.
+    /// Applies `said`, which was judged to be new, to one of `pods`. Returns the resulting pods.
     pub(super) fn take(&mut self, said: &Announced, pods: &[Pod]) -> Vec<Pod> {
         let mut pods = pods.to_vec();
         let place = pods.iter().position(|pod| pod.name == said.pod);
@@ -108,7 +108,7 @@ impl Announcements {
             self.draining.extend(place.map(|place| pods.remove(place)));
             return pods;
         }
-        // One that drained and says that it comes was started anew where it was.
+        // A draining pod that announces itself was restarted in place.
         let back = self.draining.iter().position(|pod| pod.name == said.pod);
         let place = place.or_else(|| {
             pods.push(self.draining.remove(back?));
@@ -124,18 +124,18 @@ impl Announcements {
         pods
     }
 
-    /// Pods of which nobody but themselves said where they are, among `pods`.
+    /// Returns the pods among `pods` whose address is known only from their own announcements.
     pub(super) fn coming<'a>(&'a self, pods: &'a [Pod]) -> impl Iterator<Item = &'a Pod> {
         pods.iter().filter(|pod| self.addresses.contains_key(&pod.name))
     }
 
-    /// Pods that said that they drain, and are still there.
+    /// Returns pods that announced that they drain, and still exist.
     pub(super) fn draining(&self) -> &[Pod] {
         &self.draining
     }
 }
 
-/// Whether they are one pod, and not one and its successor of the same name.
+/// Returns whether they are the same pod, and not a successor of the same name.
 fn is_same(one: &Pod, other: &Pod) -> bool {
     one.name == other.name && one.nonce == other.nonce
 }
@@ -146,7 +146,7 @@ fn hash(name: &str, nonce: &str) -> u64 {
     hasher.finish()
 }
 
-/// Compares without telling by the time it takes how much of a guess was right.
+/// Compares in constant time, so that timing does not reveal how much of a guess is right.
 fn is_same_secret(one: &str, other: &str) -> bool {
     let differing = one.bytes().zip(other.bytes()).fold(0, |bits, (a, b)| bits | (a ^ b));
     one.len() == other.len() && black_box(differing) == 0
@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// The pods of a service, as its platform and they themselves tell.
+    /// The pods of a service, as seen by the platform and by themselves.
     #[derive(Default)]
     struct World {
         announcements: Announcements,

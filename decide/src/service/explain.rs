@@ -1,4 +1,4 @@
-//! Why a service has the pods it has: its last decisions, each with what it was made from.
+//! Why a service has its number of pods: its last decisions, and the data behind each.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::{
     zero::Held,
 };
 
-/// Why a decision was made just then.
+/// Why a decision was made at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It was time.
+    /// A regular tick.
     Tick,
     /// A report asked for more than was decided.
     Poke,
@@ -22,40 +22,40 @@ pub enum Cause {
     Change,
 }
 
-/// One decision.
+/// A decision and the data behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explained {
-    /// When.
+    /// When it was made.
     pub at: Tick,
-    /// Why then.
+    /// What caused it.
     pub cause: Cause,
-    /// What was seen; without a decision, only the pods of it.
+    /// What was observed; without a decision, only the pods.
     pub seen: Observation,
-    /// What the averages asked for; `None` without data: then the last decision stands.
+    /// What the averages asked for; `None` without data, so that the last decision stands.
     pub decision: Option<Decision>,
     /// The minimum that the schedule sets; 0 if none.
     pub scheduled_pods: u32,
     /// Why the last pods stay although none are wanted.
     pub held_by: Option<Held>,
-    /// Pods wanted within the service's bounds; `None` if that is not known.
+    /// The pods wanted within the service's bounds; `None` if unknown.
     pub wanted_pods: Option<u32>,
-    /// What the scale target was told, if it was told anything.
+    /// What the scale target was told, if anything.
     pub scale_to: Option<u32>,
 }
 
 impl Explained {
-    /// Whether the panic average ruled.
+    /// Returns whether the panic window ruled.
     pub fn panicking(&self) -> bool {
         self.decision.is_some_and(|decision| decision.mode == Mode::Panic)
     }
 
-    /// Whether everything that should have reported had.
+    /// Returns whether all expected reports had come.
     pub fn is_fresh(&self) -> bool {
         self.decision.is_some() && self.seen.fresh
     }
 
-    /// The record for programs. Times are in seconds, `at` since the Unix epoch; loads in requests in flight and
-    /// in requests per second; `null` is what was not known.
+    /// Formats the decision for programs. Times are in seconds, `at` since the Unix epoch; loads in requests
+    /// in flight and in requests per second; unknown values are `null`.
     pub fn to_json(&self) -> Value {
         let seen = &self.seen;
         let averages = |metric| {
@@ -88,7 +88,7 @@ impl Explained {
         })
     }
 
-    /// Whether it says the same as `other`, but for its time and what is learned all the time.
+    /// Returns whether it equals `other`, except for the time and continuously learned values.
     pub(super) fn repeats(&self, other: &Self) -> bool {
         let seen = Observation { request_seconds: other.seen.request_seconds, ..self.seen };
         Self { at: other.at, cause: other.cause, seen, ..self.clone() } == *other
@@ -96,7 +96,7 @@ impl Explained {
 }
 
 impl Cause {
-    /// Its word in records.
+    /// Returns its name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tick => "tick",
@@ -147,7 +147,7 @@ impl fmt::Display for Explained {
 }
 
 impl Held {
-    /// Its word in records.
+    /// Returns its name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ScaleToZeroOff => "enable-scale-to-zero",
@@ -172,7 +172,7 @@ impl Held {
 }
 
 impl Bound {
-    /// Its word in records.
+    /// Returns its name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Load => "load",
@@ -205,7 +205,7 @@ impl Bound {
 }
 
 impl Mode {
-    /// Its word in records.
+    /// Returns its name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stable => "stable",

@@ -2,10 +2,10 @@ use std::collections::VecDeque;
 
 use super::Explained;
 
-/// Decisions that are kept for each service.
+/// The number of decisions kept for each service.
 const KEPT: usize = 12;
 
-/// The last decisions of a service, oldest first. One that repeats the last one takes no place.
+/// The last decisions of a service, oldest first. Repeated decisions are kept once.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     kept: VecDeque<Explained>,
@@ -19,25 +19,25 @@ impl History {
         if self.kept.len() >= KEPT {
             self.kept.pop_front();
         }
-        // One place at a time would be many allocations, and twice as many places more than there will be.
+        // Growing by one would need many allocations, and doubling would reserve too much.
         if self.kept.capacity() < KEPT {
             self.kept.reserve_exact(KEPT - self.kept.len());
         }
         self.kept.push_back(decision);
     }
 
-    /// Keeps no more than tells why the service rests: the last decision that scaled it, else the last.
+    /// Keeps only what explains why the service rests: the last decision that scaled it, or else the last.
     pub(super) fn rest(&mut self) {
         let told = self.kept.iter().rev().find(|one| one.scale_to.is_some()).or(self.kept.back());
         self.kept = told.cloned().into_iter().collect();
     }
 
-    /// The last one.
+    /// Returns the last decision.
     pub fn last(&self) -> Option<&Explained> {
         self.kept.back()
     }
 
-    /// All that are kept.
+    /// Returns all decisions.
     pub fn iter(&self) -> impl Iterator<Item = &Explained> {
         self.kept.iter()
     }

@@ -1,8 +1,8 @@
-//! What the pods of a service said last, and whether that is enough to let one go.
+//! The last answers of a service's pods, and whether they suffice to remove one.
 //!
-//! The reference records nothing in a second in which its scrape failed. The next record makes a zero of it, so
-//! that overloaded pods look idle. Here such a second counts as the last one did, or as what few pods said if
-//! that is more, and as long as nothing better comes no pod goes.
+//! The reference records nothing for a second in which its scrape failed, and the next record turns that into
+//! a zero, so that overloaded pods look idle. Here such a second repeats the last one, or takes what few pods
+//! reported if that is more. Until there is a better answer, no pod is removed.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use ebb_core::{Tick, stat::Stat};
 
 use crate::sampling::Estimate;
 
-/// Pods are asked each second, and have three seconds to answer: later than this, they are silent.
+/// Pods are scraped each second, and have three seconds to answer: after this time, they count as silent.
 const FRESH_FOR: Duration = Duration::from_secs(4);
 
-/// What must be remembered of the pods' answers.
+/// What is remembered of the pods' answers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Intake {
     last: Load,
     fresh_at: Option<Tick>,
     request_time: RequestTime,
     passed_on: PassedOn,
-    /// What activators said in a second, together.
+    /// The sum of what activators reported within a second.
     said: (u64, Load),
 }
 
-/// A load that nobody else reports.
+/// A load that only its reporter has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Load {
     /// Requests in flight.
@@ -34,7 +34,7 @@ pub(super) struct Load {
 }
 
 impl Intake {
-    /// As `default`, where it is known from before how long a request is in a pod.
+    /// Like `default`, with the time that a request spends in a pod, if it is known from before.
     pub(super) fn knowing(request_seconds: Option<f64>) -> Self {
         Self {
             request_time: RequestTime { known: request_seconds, ..RequestTime::default() },
@@ -42,9 +42,9 @@ impl Intake {
         }
     }
 
-    /// Takes what a round of the second `asked_at` says; `None` if no pod answered. Answers the load to count for
-    /// that second; `None` if nothing is known. Where no activator reports what it passes on (`alone`), or not all
-    /// of them do, the pods' word is all there is. `capacity` is how many requests the pods can have in flight.
+    /// Applies a scrape of the second `asked_at`; `None` if no pod answered. Returns the load to count for
+    /// that second; `None` if it is unknown. If activators report nothing (`alone`), or not everything, only
+    /// the pods' reports count. `capacity` is how many requests the pods can have in flight.
     pub(super) fn heard(
         &mut self,
         asked_at: Tick,
@@ -68,13 +68,13 @@ impl Intake {
         Some(Load { in_flight: load.in_flight.max(known.in_flight), rate: load.rate.max(known.rate) })
     }
 
-    /// Takes what an activator says of a service whose pods are asked, too.
+    /// Applies an activator's report on a service whose pods are scraped, too.
     pub(super) fn reported(&mut self, stat: &Stat) {
         self.passed_on.reported_since += stat.own_concurrency();
     }
 
-    /// Takes what an activator says of a service whose pods are not asked. What several say within a second is one
-    /// word.
+    /// Applies an activator's report on a service whose pods are not scraped. Reports within one second are
+    /// added up.
     pub(super) fn passed_on(&mut self, now: Tick, stat: &Stat, capacity: f64) {
         let (second, said) = &mut self.said;
         if *second != now.as_secs() {
@@ -86,37 +86,37 @@ impl Intake {
         self.said.1.rate += stat.request_count;
     }
 
-    /// There is nobody left to ask; what they said does not hold for those to come.
+    /// Records that there is no pod to scrape; former answers do not hold for new pods.
     pub(super) fn nobody_left(&mut self) {
         (self.last, self.fresh_at) = (Load::default(), None);
     }
 
-    /// Whether the pods have answered lately.
+    /// Returns whether the pods have answered lately.
     pub(super) fn is_fresh(&self, now: Tick) -> bool {
         self.fresh_at.is_some_and(|at| now.since(at) <= FRESH_FOR)
     }
 
-    /// How long a request is in a pod; `None` until enough were seen.
+    /// Returns the time that a request spends in a pod; `None` until enough requests were seen.
     pub(super) fn request_seconds(&self) -> Option<f64> {
         self.request_time.seconds()
     }
 }
 
-/// Whether activators report what pods say came through an activator. One whose stream is away goes on passing
-/// requests on, and nobody would count them.
+/// Tells whether activators report the traffic that pods see coming through activators. An activator whose
+/// stream is broken still forwards requests, which nobody else would count.
 #[derive(Clone, Copy, Debug, Default)]
 struct PassedOn {
-    /// In flight, by what the activators said since the last round.
+    /// Requests in flight that activators reported since the last round.
     reported_since: f64,
-    /// Both averaged over some rounds, as reports and rounds have phases of their own.
+    /// Both averaged over some rounds, because reports and rounds have different phases.
     reported: f64,
     proxied: f64,
 }
 
 impl PassedOn {
-    /// What the newest round weighs, as one part of so many.
+    /// The newest round weighs one part in this many.
     const ROUNDS: f64 = 6.0;
-    /// As much more in the pods is nobody's error of measurement.
+    /// A surplus in the pods of this factor is not a measuring error.
     const SLACK: f64 = 1.5;
 
     fn is_unreported(&mut self, stat: &Stat) -> bool {
@@ -128,37 +128,38 @@ impl PassedOn {
     }
 }
 
-/// How long a request is in a pod, by Little's law: requests in flight by requests that began each second, both
-/// summed up over about [`MEMORY`](Self::MEMORY) rounds in which pods had no more than they can have.
+/// The time that a request spends in a pod, by Little's law: requests in flight divided by requests that
+/// begin each second, both summed over about [`MEMORY`](Self::MEMORY) rounds in which pods were not over
+/// capacity.
 ///
-/// Of pods that have more one learns how long it takes to wait. A request takes then what those that are executed
-/// take: capacity by requests that end each second. That is little where pods are overrun, and much where
-/// connections stay.
+/// Overloaded pods only show how long requests wait. Then the time is that of the requests being executed:
+/// capacity divided by requests that end each second. It is short if pods are merely flooded, and long if
+/// connections stay open.
 #[derive(Clone, Copy, Debug, Default)]
 struct RequestTime {
     busy: f64,
     began: f64,
-    /// As of the last time that there were enough of them.
+    /// The last value for which there were enough requests.
     known: Option<f64>,
     in_flight: f64,
-    /// Requests that end each second, for each that the pods can have; and of how many rounds.
+    /// Requests that end each second, per request of capacity; and over how many rounds.
     ending: f64,
     rounds: u32,
-    /// As of the last round, if pods had more than they can have.
+    /// The value of the last round, if pods were over capacity.
     in_overload: Option<f64>,
 }
 
 impl RequestTime {
-    /// Rounds after which an answer weighs little more than a third.
+    /// The number of rounds after which an answer's weight falls to about a third.
     const MEMORY: f64 = 30.0;
-    /// The same for requests that end, where pods have too much: that must be noticed sooner.
+    /// The same for ending requests in overload, which must be noticed sooner.
     const ENDING_MEMORY: f64 = 6.0;
-    /// Requests that must have begun before their time is believed.
+    /// The requests that must have begun before their time is trusted.
     const ENOUGH: f64 = 5.0;
-    /// Seconds that a request takes at least, where only pods that have too much were ever seen: a pod may get on
-    /// with more than its target says.
+    /// The least time, in seconds, if only overloaded pods were ever seen: a pod may manage more than its
+    /// target says.
     const GUESS: f64 = 1.0;
-    /// The first rounds tell of a beginning, not of how things end.
+    /// The first rounds show how overload begins, not how requests end.
     const FIRST_ROUNDS: u32 = 3;
 
     fn saw(&mut self, in_flight: f64, began: f64, capacity: f64) {
@@ -252,8 +253,8 @@ mod tests {
         assert!(longer > 1.0, "who is still there has taken that long at least: {longer}");
     }
 
-    /// A pod that can have ten, with four requests a second of half a second each, and then 500 at once of which
-    /// `ending` end each second.
+    /// A pod with capacity for ten gets four requests a second of half a second each, and then 500 at once,
+    /// of which `ending` end each second.
     fn after_too_many(ending: f64) -> f64 {
         let mut time = RequestTime::default();
         for _ in 0..60 {
@@ -309,7 +310,7 @@ mod tests {
             intake.heard(at(0), Some(&estimate), false, 100.0).map_or(0.0, |load| load.in_flight)
         };
         for second in 0..60 {
-            // Now and then a report comes late, and two of them the next time.
+            // Now and then a report comes late, and two come the next time.
             let counted = round(match second % 10 {
                 8 => &[],
                 9 => &[20.0, 10.0, 20.0, 10.0],

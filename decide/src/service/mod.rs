@@ -1,7 +1,8 @@
-//! One service: all that is known of it, and what is to be done about it.
+//! One service: its state, and what to do about it.
 //!
-//! A value without clock, task or client. Facts go in ([`ServiceState::report`], [`ServiceState::scraped`],
-//! [`ServiceState::set_pods`] and so on), [`ServiceState::evaluate`] says what to do and when to look again.
+//! The state has no clock, task or client. Facts go in ([`ServiceState::report`], [`ServiceState::scraped`],
+//! [`ServiceState::set_pods`] and so on); [`ServiceState::evaluate`] returns what to do and when to evaluate
+//! again.
 
 mod announcements;
 mod explain;
@@ -36,65 +37,65 @@ use routing::Routing;
 use startup_time::StartupTime;
 pub use view::View;
 
-/// One service's state.
+/// The state of one service.
 #[derive(Debug)]
 pub struct ServiceState {
     key: Arc<ServiceKey>,
     spec: Arc<ScalingSpec>,
-    /// What its annotations say, where that is not what holds.
+    /// The spec by its annotations, if another one is in effect.
     declared: Option<Arc<ScalingSpec>>,
     windows: MetricWindows,
-    /// What the pods said; none before there were any, nor where the service rests.
+    /// The pods' answers; `None` before there were any, and while the service rests.
     intake: Option<Box<Intake>>,
-    /// How long a request is in a pod, as last known when the service went to rest.
+    /// The time that a request spends in a pod, as last known before the service went to rest.
     request_seconds: Option<f64>,
     startup: StartupTime,
-    /// Made with the first decision; none where the service rests.
+    /// Created with the first decision; `None` while the service rests.
     decider: Option<Box<Decider>>,
     status: Status,
     scale: ScaleState,
     scheduled: Scheduled,
     pods: Vec<Pod>,
     announcements: Announcements,
-    /// For each of them, whether it was seen to take traffic, or may have been before it was seen.
+    /// For each pod, whether it was seen to take traffic, or may have before it was first seen.
     proven: Vec<bool>,
     ready_pods: u32,
-    /// When the last of them ceased to take traffic, if none does now.
+    /// When the last pod stopped taking traffic, if none does now.
     unready_since: Option<Tick>,
-    /// What the scale target wants; `None` until its platform told.
+    /// The replicas that the scale target wants; `None` until the platform reported them.
     replicas: Option<u32>,
-    /// When more pods were last asked for.
+    /// When more pods were last requested.
     asked_at: Tick,
     routing: Routing,
     history: History,
 }
 
-/// What is to be done about a service.
+/// What to do about a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actions {
-    /// Pods that its scale target is to have, where that is not what it has.
+    /// The number of pods to scale to, if it changes.
     pub scale_to: Option<u32>,
-    /// Endpoints that are to be published, where they are not.
+    /// The endpoints to publish, if they change.
     pub publish: Option<Endpoints>,
-    /// Whether activators must be told anew which part of the service is theirs.
+    /// Whether activators must be told their shares again.
     pub sharing_changed: bool,
-    /// When to look again, whatever happens.
+    /// When to evaluate again, at the latest.
     pub next: Next,
 }
 
-/// When a service is to be looked at again.
+/// When to evaluate a service again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// With the next tick.
+    /// At the next tick.
     Tick,
-    /// After so long, or with the next tick if that is sooner.
+    /// After this time, or at the next tick if that is sooner.
     Within(Duration),
-    /// It rests: when something happens, and if that is known, after so long.
+    /// The service rests: when something happens, or after this time if one is set.
     Rest(Option<Duration>),
 }
 
 impl ServiceState {
-    /// A service that was just heard of.
+    /// Creates the state of a new service.
     pub fn new(key: Arc<ServiceKey>, spec: Arc<ScalingSpec>, now: Tick) -> Self {
         Self {
             windows: MetricWindows::new(&spec),
@@ -120,39 +121,40 @@ impl ServiceState {
         }
     }
 
-    /// How it is scaled.
+    /// Returns the spec in effect.
     pub fn spec(&self) -> &Arc<ScalingSpec> {
         &self.spec
     }
 
-    /// How its annotations say that it is scaled.
+    /// Returns the spec by its annotations.
     pub fn declared(&self) -> &Arc<ScalingSpec> {
         self.declared.as_ref().unwrap_or(&self.spec)
     }
 
-    /// Its pods.
+    /// Returns its pods.
     pub fn pods(&self) -> &[Pod] {
         &self.pods
     }
 
-    /// What its scale target wants; `None` until its platform told of its pods.
+    /// Returns the replicas that its scale target wants; `None` until the platform reported them.
     pub fn replicas(&self) -> Option<u32> {
         self.replicas
     }
 
-    /// Whether its pods are to be asked for their load: not where the activators see everything.
+    /// Returns whether its pods are scraped: not if the activators see all traffic.
     pub fn is_scraped(&self) -> bool {
         self.ready_pods > 0 && self.spec.target_burst_capacity != TargetBurstCapacity::Unlimited
     }
 
-    /// Its annotations changed; what was measured stays.
+    /// Sets the spec after its annotations changed; measurements stay.
     pub fn set_spec(&mut self, spec: Arc<ScalingSpec>, now: Tick) {
         self.declared = None;
         self.hold(spec, now);
         self.see_to_direct_pods(now);
     }
 
-    /// Pods without a queue-proxy tell nothing of their load: as long as there are any, activators see it all.
+    /// Adapts the spec to pods without a queue-proxy: they report no load, so while there are any, activators
+    /// stay in the path and see all of it.
     fn see_to_direct_pods(&mut self, now: Tick) {
         let unlimited = TargetBurstCapacity::Unlimited;
         let direct = self.pods.iter().any(|pod| pod.direct);
@@ -177,23 +179,23 @@ impl ServiceState {
         self.spec = spec;
     }
 
-    /// Its platform told of its pods. What they said of themselves is kept.
+    /// Sets the pods as its platform reports them. Their own announcements are kept.
     pub fn set_pods(&mut self, pods: Vec<Pod>, replicas: u32, now: Tick) {
         let pods = self.announcements.apply(pods, &self.pods);
         self.replace_pods(pods, now);
         if self.replicas.is_none() && replicas == 0 {
-            // It rested before anyone here knew of it.
+            // It rested before this autoscaler knew it.
             self.scale = ScaleState::resting(now);
         }
         self.set_replicas(replicas, now);
     }
 
-    /// What would become of `said`.
+    /// Returns what would become of `said`.
     pub fn judge(&self, said: &Announced) -> Admission {
         self.announcements.judge(said, &self.pods)
     }
 
-    /// Takes what one of its pods says of itself, if it is the pod that speaks.
+    /// Applies an announcement of one of its pods, if it is authentic.
     pub fn announced(&mut self, said: &Announced, now: Tick) -> Admission {
         let admission = self.judge(said);
         if admission == Admission::Taken {
@@ -203,12 +205,12 @@ impl ServiceState {
         admission
     }
 
-    /// Pods that said of themselves where they are, and that nobody else knows of.
+    /// Returns pods whose address is known only from their own announcements.
     pub fn coming(&self) -> impl Iterator<Item = &Pod> {
         self.announcements.coming(&self.pods)
     }
 
-    /// Pods that said that they drain, and that are none of [`Self::pods`] any more.
+    /// Returns pods that announced that they drain, and are no longer in [`Self::pods`].
     pub fn draining(&self) -> &[Pod] {
         self.announcements.draining()
     }
@@ -228,7 +230,8 @@ impl ServiceState {
         self.routing.changed();
     }
 
-    /// Which of `pods` take traffic, or ever did. Learns from those that take it for the first time.
+    /// Returns which of `pods` take traffic, or ever did. Learns the start-up time from those that take it
+    /// for the first time.
     fn prove(&mut self, pods: &[Pod], now: Tick) -> Vec<bool> {
         let known: HashMap<&str, bool> =
             self.pods.iter().zip(&self.proven).map(|(pod, proven)| (&*pod.name, *proven)).collect();
@@ -249,7 +252,7 @@ impl ServiceState {
         proven
     }
 
-    /// Its scale target was told to have so many pods.
+    /// Records that its scale target was told to have this many pods.
     pub fn scaled(&mut self, replicas: u32, now: Tick) {
         self.set_replicas(replicas, now);
     }
@@ -261,8 +264,9 @@ impl ServiceState {
         self.replicas = Some(replicas);
     }
 
-    /// From `now` on this autoscaler leads. What another one did before is taken as it is seen, as after a start;
-    /// what activators said while it followed counts, unless pods say the rest of it.
+    /// Makes this autoscaler the leader at `now`. The actions of the former leader are taken as they are
+    /// seen, as after a start. Activators' reports received while following count, unless pods report the
+    /// rest of the load.
     pub fn take_over(&mut self, now: Tick) {
         self.decider = None;
         self.status = Status::initial(&self.spec);
@@ -274,8 +278,8 @@ impl ServiceState {
         }
     }
 
-    /// Gives back what is kept of its load, if that says nothing any more; else answers when it may be looked at
-    /// again. For one who follows, and decides nothing.
+    /// Releases the load data if it no longer matters; otherwise returns when to check again. For autoscalers
+    /// that do not lead, and so decide nothing.
     pub fn rest_unled(&mut self, now: Tick) -> Option<Duration> {
         if !self.windows.is_empty(now) {
             return Some(self.spec.stable_window);
@@ -291,46 +295,47 @@ impl ServiceState {
         }
     }
 
-    /// What was published did not get there: it is to be published again.
+    /// Records that the publication failed and must be repeated.
     pub fn publish_failed(&mut self) {
         self.routing.publish_failed();
     }
 
-    /// Where its traffic was sent last; `None` before anything was published.
+    /// Returns where its traffic was last sent; `None` before anything was published.
     pub fn endpoints(&self) -> Option<&Endpoints> {
         self.routing.endpoints()
     }
 
-    /// Whether a route has activators choose it: all of them pass its traffic on then. Answers whether that is news.
+    /// Sets whether a route's activators choose this service, so that all of them forward its traffic.
+    /// Returns whether that changed.
     pub fn set_chosen(&mut self, chosen: bool) -> bool {
         self.routing.set_chosen(chosen)
     }
 
-    /// The activators that are to pass its traffic on, each its part of it, in the order of their addresses' text.
+    /// Returns the activators that share its traffic, in the order of their addresses as text.
     pub fn sharing(&self) -> &[SocketAddr] {
         self.routing.sharing()
     }
 
-    /// The activators that answer for it changed.
+    /// Sets the activators that serve it.
     pub fn set_activators(&mut self, activators: Answering, now: Tick) {
         self.routing.set_activators(activators, now);
     }
 
-    /// Takes an activator's report, and answers whether it must be decided on at once: the service has nothing,
-    /// or the report alone asks for more than was decided. Everything else waits for the tick.
+    /// Applies an activator's report. Returns whether to decide at once: the service has no pods, or the
+    /// report alone asks for more than was decided. Otherwise the tick is soon enough.
     pub fn report(&mut self, now: Tick, stat: &Stat) -> bool {
         if !stat.is_sane() {
             return false;
         }
         if self.scale.activity.is_inactive() && !self.windows.has_records() && stat.is_idle() {
-            // The last word about a service that rests already.
+            // The final report of a service that already rests.
             return false;
         }
         self.windows.record(now, stat);
         if self.is_scraped() {
             self.intake().reported(stat);
         } else if self.ready_pods > 0 {
-            // Activators see everything, what waits for a pod among it.
+            // Activators see all traffic, including requests that wait for a pod.
             let capacity = self.capacity();
             self.intake().passed_on(now, stat, capacity);
         }
@@ -345,16 +350,16 @@ impl ServiceState {
         self.intake.get_or_insert_with(|| Box::new(Intake::knowing(known)))
     }
 
-    /// Requests that its pods can have in flight.
+    /// Returns the requests that its pods can have in flight.
     fn capacity(&self) -> f64 {
         f64::from(self.ready_pods) * self.spec.pod_concurrency
     }
 
-    /// Takes what the pods said when they were asked at `asked_at`: an error if none answered in time, and
-    /// `None` if there was none to ask. Answers as [`Self::report`] does.
+    /// Applies a scrape begun at `asked_at`: an error if no pod answered in time, and `None` if there was
+    /// none to scrape. Returns the same as [`Self::report`].
     pub fn scraped(&mut self, asked_at: Tick, round: Result<Option<Estimate>, SampleError>) -> bool {
         let estimate = match round {
-            // Those that were asked may have gone since.
+            // The scraped pods may have gone since.
             _ if !self.is_scraped() => return false,
             Ok(None) => return false,
             Ok(Some(estimate)) if estimate.stat.is_sane() => Some(estimate),
@@ -375,7 +380,7 @@ impl ServiceState {
         self.asks_for_more(load.in_flight, load.rate)
     }
 
-    /// Whether so many requests in flight, or so many a second, are more than was decided for.
+    /// Returns whether this load, in requests in flight or per second, is more than was decided for.
     fn asks_for_more(&self, in_flight: f64, rate: f64) -> bool {
         let decided = f64::from(self.status.desired_pods().unwrap_or(0));
         let over = |metric, target: f64| match metric {
@@ -425,8 +430,8 @@ impl ServiceState {
         Actions { scale_to, publish, sharing_changed: self.routing.take_sharing_changed(), next }
     }
 
-    /// Whether `pods` are another number than there is, and one that may be written now: fewer only at a tick, and
-    /// with fresh data, unless that is the most that the service may have.
+    /// Returns whether the scale target may be set to `pods` now, if that is a change. Decreases need a tick
+    /// and fresh data, unless `pods` is the service's maximum.
     fn may_have(&self, pods: u32, seen: Option<&Observation>, cause: Cause) -> bool {
         let Some(replicas) = self.replicas else { return false };
         let may_go = cause == Cause::Tick && seen.is_some_and(|seen| seen.fresh)
@@ -435,23 +440,23 @@ impl ServiceState {
         pods > replicas || (pods < replicas && may_go)
     }
 
-    /// Whether anything is decided because of `cause`. The reference decides at ticks, and when somebody calls a
-    /// service that has nothing.
+    /// Returns whether `cause` leads to a decision. The reference decides at ticks, and on requests for a
+    /// service that has no pods.
     fn decides(&self, cause: Cause) -> bool {
         self.replicas.is_some() && (self.spec.rules == Rules::Mended || cause != Cause::Change)
     }
 
-    /// What a decision at `now` is made from; `None` if the windows say nothing.
+    /// Returns the input of a decision at `now`; `None` if the windows have no data.
     fn observe(&mut self, now: Tick, cause: Cause) -> Option<Observation> {
         let mended = self.spec.rules == Rules::Mended;
-        // Pods that took traffic, cannot be asked, and may have it still; not for ever.
+        // Pods that took traffic cannot be scraped and may still have it, for a limited time.
         let is_blind = self.spec.target_burst_capacity != TargetBurstCapacity::Unlimited
             && self.unready_since.is_some_and(|since| now.since(since) < self.spec.progress_deadline);
         let has_lost_one = self.routing.has_lost_one(self.spec.stable_window, now);
         let fresh = self.routing.hears()
             && if self.is_scraped() { self.intake().is_fresh(now) } else { !is_blind && !has_lost_one };
         if mended && fresh && !self.is_scraped() {
-            // Activators see everything: what they do not report is not there.
+            // Activators see all traffic: what they do not report does not exist.
             self.windows.add(now, 0.0, 0.0);
         }
         let concurrency = self.windows.averages(Metric::Concurrency, now).ok()?;
@@ -460,10 +465,10 @@ impl ServiceState {
         Some(Observation { concurrency, rps, fresh, regular, ..self.unseen(now) })
     }
 
-    /// What is seen of the service without its load.
+    /// Returns an observation without the load.
     fn unseen(&self, now: Tick) -> Observation {
-        // Pods that nobody asked for, of a job or of a former scale target, take traffic, and must not keep the
-        // service's own from going.
+        // Pods that Ebb did not request, of a job or a former scale target, take traffic, but must not cause
+        // the service's own pods to be removed.
         let own = match self.spec.rules {
             Rules::Mended => self.ready_pods.min(self.replicas.unwrap_or(u32::MAX)),
             Rules::Reference => self.ready_pods,
@@ -480,7 +485,7 @@ impl ServiceState {
         }
     }
 
-    /// Pods that were asked for, are not ready, and are not overdue.
+    /// Returns the number of pods that were requested, are not ready, and are not overdue.
     fn coming_pods(&self, now: Tick) -> u32 {
         let starting = self.pods.iter().filter(|pod| !pod.ready && self.startup.expects(pod.started_at, now));
         let missing = self.replicas.unwrap_or(0).saturating_sub(count(self.pods.iter()));
@@ -488,13 +493,13 @@ impl ServiceState {
         count(starting).saturating_add(to_come)
     }
 
-    /// What was decided last. What is there already is not taken away by a decision that could not be made anew.
+    /// Returns the last decision. A decision that cannot be renewed does not remove existing pods.
     fn last_desired(&self, is_new: bool) -> Option<u32> {
         let stands = |desired: &u32| is_new || self.replicas.is_none_or(|replicas| *desired >= replicas);
         self.status.desired_pods().filter(|desired| self.spec.rules == Rules::Reference || stands(desired))
     }
 
-    /// What the service has at least, if that is more than it has: it needs no data to be wanted.
+    /// Returns the minimum of the service, if it has fewer pods: this needs no data.
     fn least_pods(&self) -> Option<u32> {
         let least = zero::bounded(&self.spec, self.scale.initialized, self.scheduled.pods, 0);
         let lacks = self.replicas.is_some_and(|replicas| replicas < least);
@@ -503,20 +508,20 @@ impl ServiceState {
 
     fn decide(&mut self, now: Tick, seen: &Observation) -> Decision {
         let spec = &self.spec;
-        // Pods that a predecessor asked for and that are starting are to stay as well.
+        // Starting pods that a former leader requested stay as well.
         let at_start = match spec.rules {
             Rules::Mended => seen.ready_pods.max(seen.replicas),
             Rules::Reference => seen.ready_pods,
         };
         let decider = self.decider.get_or_insert_with(|| Box::new(Decider::new(now, at_start, spec)));
         let decision = decider.decide(now, spec, seen);
-        // Whether it matters is seen in what there is to do.
+        // Whether it matters shows in the actions.
         let _ = self.status.update(&decision);
         decision
     }
 
-    /// A service that rests at zero is looked at again when something happens, and not before; what it keeps
-    /// for decisions is given back once it says nothing any more.
+    /// Returns when to evaluate again. A service at zero waits for an event; its load data is released once
+    /// it no longer matters.
     fn next(&mut self, wake_after: Option<Duration>, seen: Option<&Observation>, now: Tick) -> Next {
         let rests = self.scale.activity.is_inactive()
             && self.replicas == Some(0)
@@ -529,7 +534,7 @@ impl ServiceState {
         let quiet = |seen: &Observation| seen.concurrency.stable == 0.0 && seen.rps.stable == 0.0;
         let says_nothing = match self.spec.rules {
             Rules::Mended => seen.is_none_or(quiet),
-            // Its windows remember that nothing was there.
+            // Its windows remember that there was no load.
             Rules::Reference => self.windows.is_empty(now),
         };
         if says_nothing {
@@ -542,7 +547,7 @@ impl ServiceState {
         Next::Rest(Some(minimum.map_or(window, |minimum| minimum.min(window))))
     }
 
-    /// The last decisions, oldest first.
+    /// Returns the last decisions, oldest first.
     pub fn history(&self) -> &History {
         &self.history
     }

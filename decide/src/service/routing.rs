@@ -8,27 +8,27 @@ use crate::{
     zero::{Outcome, Path, Published},
 };
 
-/// Where a service's traffic goes, and who could take it.
+/// Where a service's traffic goes, and which activators could take it.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
     activators: Answering,
-    /// When one of them left last.
+    /// When an activator last left.
     lost_at: Option<Tick>,
     published: Option<(Endpoints, Published)>,
-    /// What was published last did not get there.
+    /// The last publication failed.
     unwritten: bool,
-    /// What was published for; nothing else is to be published as long as that does not change.
+    /// The decision that was published; nothing is published until it changes.
     decided: Option<(Path, u32)>,
-    /// The activators that are to pass the traffic on, each its part of it, in the order of their addresses' text.
+    /// The activators that share the traffic, in the order of their addresses as text.
     sharing: Vec<SocketAddr>,
-    /// They are others than the activators were told.
+    /// The activators have not been told of a change of `sharing`.
     sharing_changed: bool,
-    /// All activators pass its traffic on, because a route has each of them choose it.
+    /// All activators forward its traffic, because a route has each of them choose it.
     chosen: bool,
 }
 
 impl Routing {
-    /// Pods came, went or changed.
+    /// Called when pods were added, removed or changed.
     pub(super) fn changed(&mut self) {
         self.decided = None;
     }
@@ -42,17 +42,19 @@ impl Routing {
         self.decided = None;
     }
 
-    /// Whether an activator left, or fell silent, within `window` before `now`: it may still hold requests, and pass them on.
+    /// Returns whether an activator left, or fell silent, within `window` before `now`: it may still hold
+    /// requests, and forward them.
     pub(super) fn has_lost_one(&self, window: Duration, now: Tick) -> bool {
         self.lost_at.is_some_and(|at| now.since(at) < window)
     }
 
-    /// Whether there is an activator that says what it holds.
+    /// Returns whether there is an activator that reports what it holds.
     pub(super) fn hears(&self) -> bool {
         self.activators.is_heard()
     }
 
-    /// Who takes connections, if activators are to. Pods that are ready are surer than activators that are gone.
+    /// Returns the activators that take connections, if activators should. Ready pods are preferred to
+    /// activators that are gone.
     fn takers(&self, has_ready_pods: bool) -> &[SocketAddr] {
         match self.activators.standing {
             Standing::Gone if has_ready_pods => &[],
@@ -60,22 +62,22 @@ impl Routing {
         }
     }
 
-    /// The activators that share the service.
+    /// Returns the activators that share the service.
     pub(super) fn sharing(&self) -> &[SocketAddr] {
         &self.sharing
     }
 
-    /// Whether they are others than at the last time that this was asked.
+    /// Returns whether they changed since the last call.
     pub(super) fn take_sharing_changed(&mut self) -> bool {
         std::mem::take(&mut self.sharing_changed)
     }
 
-    /// Where traffic was sent, as it was published last.
+    /// Returns the endpoints that were last published.
     pub(super) fn endpoints(&self) -> Option<&Endpoints> {
         self.published.as_ref().map(|(endpoints, _)| endpoints)
     }
 
-    /// All activators pass its traffic on, or no longer. Answers whether that is news.
+    /// Sets whether all activators forward its traffic. Returns whether that changed.
     pub(super) fn set_chosen(&mut self, chosen: bool) -> bool {
         let is_news = self.chosen != chosen;
         if is_news {
@@ -84,22 +86,22 @@ impl Routing {
         is_news
     }
 
-    /// It did not get there.
+    /// Records that the publication failed.
     pub(super) fn publish_failed(&mut self) {
         (self.unwritten, self.decided) = (true, None);
     }
 
-    /// Whatever was published, another one may have replaced it.
+    /// Forgets what was published, because another leader may have replaced it.
     pub(super) fn forget_published(&mut self) {
         (self.published, self.unwritten, self.decided) = (None, false, None);
     }
 
-    /// Where traffic was sent; `None` before anything was published.
+    /// Returns where traffic was sent; `None` before anything was published.
     pub(super) fn published(&self) -> Option<Published> {
         self.published.as_ref().map(|(_, published)| *published)
     }
 
-    /// What is to be published now, if it is not.
+    /// Returns what to publish now, if it changed.
     pub(super) fn publish(
         &mut self,
         service: &ServiceKey,
@@ -114,7 +116,7 @@ impl Routing {
         let ready: Vec<SocketAddr> = pods.iter().filter(|pod| pod.ready).filter_map(Pod::serving).collect();
         let takers = self.takers(!ready.is_empty());
         let wanted = endpoints(service, path, &ready, takers, outcome.activators);
-        // One alone shares with nobody.
+        // A single activator shares with nobody.
         let mut sharing = match takers.len() {
             0 | 1 => Vec::new(),
             _ if self.chosen => takers.to_vec(),
@@ -129,16 +131,16 @@ impl Routing {
             Path::Proxy => before.and_then(|(_, published)| published.proxied_since).or(Some(now)),
             Path::Serve => None,
         };
-        // Who has just begun to lead knows nothing to put in the place of what a predecessor left: activators may
-        // not have come yet.
+        // A new leader has no replacement yet for what its predecessor published: activators may not have
+        // connected yet.
         let changed = before.map_or(!wanted.addresses.is_empty(), |(endpoints, _)| *endpoints != wanted)
             || std::mem::take(&mut self.unwritten);
         self.published = Some((wanted.clone(), Published { path: wanted.path, proxied_since }));
         changed.then_some(wanted)
     }
 
-    /// While nothing is known traffic goes where it went: an autoscaler that has just started must not put
-    /// activators before every service.
+    /// While nothing is known, traffic stays where it is: an autoscaler that has just started must not put
+    /// activators in front of every service.
     fn path(&self, outcome: &Outcome) -> Path {
         match (&self.published, outcome.wanted_pods) {
             (Some((_, published)), None) => published.path,

@@ -1,20 +1,20 @@
-//! How long pods take to start: learned from those that did.
+//! The start-up time of pods, learned from those that started.
 
 use std::time::Duration;
 
 use ebb_core::Tick;
 
-/// As long as no pod was seen to start, one may take this long before it is not counted on any more: an image
-/// is pulled, a virtual machine warms up.
+/// How long a starting pod counts as capacity while no start-up time is known: an image may be pulled, or a
+/// virtual machine may warm up.
 const UNKNOWN: Duration = Duration::from_secs(60);
 
-/// A pod is counted on for at least this long.
+/// The shortest time for which a starting pod counts.
 const SHORTEST: Duration = Duration::from_secs(10);
 
-/// ... and for this many times what others took.
+/// ... and the multiple of the learned time.
 const PATIENCE: u32 = 3;
 
-/// How much the newest start weighs against all before it, as one part of so many.
+/// The newest start weighs one part in this many.
 const NEWEST: u32 = 4;
 
 /// The start-up time of a service's pods.
@@ -24,10 +24,10 @@ pub(super) struct StartupTime {
 }
 
 impl StartupTime {
-    /// Of a pod that was older when it was first seen nobody knows whether it took traffic before.
+    /// A pod that was older when it was first seen may have taken traffic before.
     pub(super) const SEEN_FROM_ITS_START: Duration = Duration::from_secs(10);
 
-    /// A pod took so long from its start to its first traffic.
+    /// Records how long a pod took from its start to its first traffic.
     pub(super) fn learn(&mut self, took: Duration) {
         self.learned = Some(match self.learned {
             Some(before) => (before * (NEWEST - 1) + took) / NEWEST,
@@ -35,12 +35,12 @@ impl StartupTime {
         });
     }
 
-    /// What pods take; `None` if none was seen to start.
+    /// Returns the learned time; `None` if no pod was seen to start.
     pub(super) fn learned(&self) -> Option<Duration> {
         self.learned
     }
 
-    /// Whether a pod that was asked for at `since` can still be counted on.
+    /// Returns whether a pod that was requested at `since` still counts.
     pub(super) fn expects(&self, since: Tick, now: Tick) -> bool {
         let patience = self.learned.map_or(UNKNOWN, |learned| (learned * PATIENCE).max(SHORTEST));
         now.since(since) <= patience

@@ -11,7 +11,7 @@ use crate::{
 
 const ACTIVATOR: &str = "10.0.1.1:30001";
 
-/// A service in a world that does what it is told.
+/// A service in a world that executes its actions.
 struct World {
     service: ServiceState,
     now: Tick,
@@ -25,12 +25,12 @@ struct World {
 }
 
 impl World {
-    /// A service that rests.
+    /// Creates a service at rest.
     fn with(annotations: &[(&str, &str)]) -> Self {
         Self::running(annotations, 0)
     }
 
-    /// A service that had so many pods before anybody looked.
+    /// Creates a service that had `pods` pods before it was first seen.
     fn running(annotations: &[(&str, &str)], pods: u32) -> Self {
         let annotations: BTreeMap<String, String> =
             annotations.iter().map(|(key, value)| (full_key(key), (*value).to_owned())).collect();
@@ -63,7 +63,7 @@ impl World {
         self.act(Cause::Change);
     }
 
-    /// Evaluates until nothing more is to be done at this moment, and does what it says.
+    /// Evaluates and executes the actions until there is nothing more to do at this moment.
     fn act(&mut self, cause: Cause) -> Next {
         loop {
             let actions = self.service.evaluate(self.now, cause);
@@ -90,7 +90,7 @@ impl World {
         self.pods_changed();
     }
 
-    /// Lets `seconds` pass under a constant load, with a decision each two seconds.
+    /// Lets `seconds` pass under a constant load, with a decision every two seconds.
     fn pass(&mut self, seconds: u64, in_flight: f64) {
         for _ in 0..seconds {
             self.now = self.now.after(Duration::from_secs(1));
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// The pods say that they have so much, or nothing; without pods, the activators do.
+    /// Reports this load, or no answer, from the pods; without pods, from the activators.
     fn say(&mut self, in_flight: Option<f64>) {
         if self.service.is_scraped() {
             let round = in_flight.map(|in_flight| Some(Estimate { stat: load(in_flight), fresh: true }));
@@ -273,7 +273,7 @@ fn a_service_that_only_activators_see_is_idle_when_they_are_silent() {
 
 #[test]
 fn a_schedule_sets_a_minimum_and_takes_it_back() {
-    // World begins at 1970-01-12 13:46:40 UTC.
+    // The world begins at 1970-01-12 13:46:40 UTC.
     let mut world = World::with(&[
         ("initial-scale", "0"),
         ("window", "6s"),
@@ -500,7 +500,7 @@ fn who_takes_over_wakes_what_it_heard_of_and_takes_no_pod_for_a_stable_window() 
     for compatibility in ["none", "knative"] {
         let annotations = [("compatibility", compatibility), ("target-burst-capacity", "0")];
         let mut world = World::with(&annotations);
-        // While it follows it hears, and decides nothing.
+        // While it follows, it receives reports, but decides nothing.
         world.service.report(world.now, &load(3.0));
         world.service.take_over(world.now);
         world.act(Cause::Change);

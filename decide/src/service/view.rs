@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Explained, ServiceState};
 use crate::zero::{Activity, Path};
 
-/// What others may see of a service.
+/// The visible state of a service.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct View {
     /// Where its traffic goes.
@@ -15,31 +15,32 @@ pub struct View {
     pub active: bool,
     /// Pods that take traffic.
     pub ready_pods: u32,
-    /// Pods that were decided, between minimum and maximum.
+    /// Pods decided, between minimum and maximum.
     pub desired_pods: u32,
-    /// Pods that its scale target wants.
+    /// Replicas that its scale target wants.
     pub replicas: u32,
-    /// Average of the metric over the stable window; `None` without data.
+    /// The average of the metric over the stable window; `None` without data.
     pub stable: Option<f64>,
-    /// Average of the metric over the panic window; `None` without data.
+    /// The average of the metric over the panic window; `None` without data.
     pub panic: Option<f64>,
     /// Requests per second, over the panic window.
     pub rate: f64,
-    /// Whether everything that should have reported lately has; as long as it has not, no pod goes. True where
-    /// there is no pod that could.
+    /// Whether all expected reports have come lately; until then, no pod is removed. True if there is no pod
+    /// that could report.
     pub fresh: bool,
-    /// Whether the panic average rules.
+    /// Whether the panic window rules.
     pub panicking: bool,
-    /// Requests that the pods could take in addition before they are full.
+    /// Excess burst capacity: the requests that the pods could take in addition before they are full.
     pub excess_burst_capacity: i64,
-    /// The metric wanted per pod.
+    /// The target per pod, in units of the metric.
     pub target: f64,
-    /// How long its pods take to start; `None` if none was seen to.
+    /// How long its pods take to start; `None` if none was seen to start.
     pub startup: Option<Duration>,
 }
 
 impl View {
-    /// The view for programs: loads in units of the metric, times in seconds, `null` what is not known.
+    /// Formats the view for programs: loads in units of the metric, times in seconds, unknown values as
+    /// `null`.
     pub fn to_json(&self) -> Value {
         json!({
             "path": match self.path { Path::Serve => "serve", Path::Proxy => "proxy" },
@@ -60,14 +61,14 @@ impl View {
 }
 
 impl ServiceState {
-    /// Pods that take traffic, and those that its load asks for or that it is to have: more than its `max-scale` where that
-    /// is not enough.
+    /// Returns the pods that take traffic, and those that its load asks for or that it should have: more than
+    /// its `max-scale` if that is not enough.
     pub fn ready_and_wanted(&self) -> (u32, u32) {
         let by_load = self.history.last().and_then(|last| last.decision).map_or(0, |last| last.desired_pods);
         (self.ready_pods, by_load.max(self.scale.wanted_pods.unwrap_or(0)))
     }
 
-    /// What others may see of it, as of the last decision.
+    /// Returns its visible state as of the last decision.
     pub fn view(&self) -> View {
         let last = self.history.last();
         let seen = last.filter(|last| last.decision.is_some()).map(|last| last.seen);
@@ -78,7 +79,7 @@ impl ServiceState {
             ready_pods: self.ready_pods,
             desired_pods: self.scale.wanted_pods.unwrap_or(0),
             replicas: self.replicas.unwrap_or(0),
-            // Rounding may leave a zero with a sign; adding zero takes it away.
+            // Rounding may leave a negative zero; adding zero makes it positive.
             stable: averages.map(|averages| averages.stable + 0.0),
             panic: averages.map(|averages| averages.panic + 0.0),
             rate: seen.map_or(0.0, |seen| seen.of(Metric::Rps).panic + 0.0),

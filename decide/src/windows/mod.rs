@@ -58,7 +58,7 @@ impl Window {
     }
 
     /// Adds `value` to the bucket of `at`, in O(1). Times may go backwards. A record that is a window older than the
-    /// newest one is dropped. So is a value that is not finite, because it would stay in the sum for ever.
+    /// newest one is dropped. So is a value that is not finite, because it would stay in the sum forever.
     ///
     /// With the mended rules, a negative value (from a pod that counted more requests through activators than in
     /// total) counts as zero.

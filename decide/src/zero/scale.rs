@@ -83,7 +83,7 @@ pub fn scale(
     now: Tick,
 ) -> Scaling {
     let Some(desired) = facts.desired_pods.or(state.activity.is_activating().then_some(0)) else {
-        return Scaling::unknown(); // fail static: without a decision nothing that runs is touched
+        return Scaling::unknown(); // fail static: without a decision nothing changes
     };
     match bounded(spec, state.initialized, facts.scheduled_pods, desired) {
         0 if !spec.scale_to_zero => Scaling::apply(1).held_by(Held::ScaleToZeroOff),

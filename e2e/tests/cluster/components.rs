@@ -1,4 +1,4 @@
-//! Which of Kubernetes' own components break, and who must not notice.
+//! Faults of Kubernetes' own components, which clients must not notice.
 
 use std::env;
 
@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::faults::busy;
 
-/// How long the API server is away, in seconds, if another time than a short one is wanted.
+/// The variable for how long the API server is down, in seconds; the default is short.
 const AWAY: &str = "EBB_E2E_API_AWAY";
-/// Requests a second by which that is measured.
+/// Requests a second for that measurement.
 const RATE: u32 = 50;
 
-/// Whether a pod of `app` is there that has a node, or has none.
+/// Returns `Some` if a pod of `app` exists that has a node, or has none.
 async fn has_pod(it: &Scenario, app: &str, with_node: bool) -> Option<()> {
     let has_node = |pod: &k8s_openapi::api::core::v1::Pod| {
         pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
@@ -54,7 +54,7 @@ async fn an_api_server_that_is_away_is_not_noticed_by_clients_and_takes_no_pod_a
         let load = Load::of(RATE, warm, "/?ms=5").start();
         let before: Vec<_> = it.pods("busy").await;
         let stopped = faults.stop("kube-apiserver");
-        // Longer than it takes the idle one to go.
+        // Longer than it takes the idle one to be removed.
         load.serves(away * RATE).await;
         served(idle_at, "/").await;
         drop(stopped);
@@ -64,7 +64,7 @@ async fn an_api_server_that_is_away_is_not_noticed_by_clients_and_takes_no_pod_a
         };
         assert_eq!(names(&it.pods("busy").await), names(&before));
         it.at_zero_within(&idle, LATE).await;
-        // Kubernetes' controllers may have taken the node for lost, and its pods with it.
+        // Kubernetes' controllers may have taken the node for lost, with its pods.
         load.stop().await.assert_nothing_lost();
         get_within(idle_at, "/", LATE).await.unwrap().assert_ok();
         it.annotate("busy", json!({"autoscaling.knative.dev/min-scale": "0"})).await;
@@ -105,7 +105,7 @@ async fn what_happened_while_kube_proxy_was_away_is_right_once_it_is_back() {
         served(address, "/").await;
         let load = Load::of(50, warm, "/?ms=5").start();
         let stopped = faults.stop("kube-proxy");
-        // The one goes to rest, the other wakes, and the nodes' rules stay what they were.
+        // One goes to zero, the other wakes, and the nodes' rules stay as they were.
         it.at_zero(&app).await;
         get(woken, "/").await.unwrap().assert_ok();
         drop(stopped);

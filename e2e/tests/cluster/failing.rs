@@ -5,15 +5,15 @@ use std::time::Duration;
 use e2e::{App, Front, Load, get_within, scenario, served};
 use http::StatusCode;
 
-/// What clients are kept waiting at most, where no pod comes.
+/// The longest time that clients wait if no pod comes.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Whoever asks is told within bounds, with a reason; the owner is told by an Event.
+/// Clients get an answer with a reason in time, and the owner gets an Event.
 async fn is_said(name: &str, app: App, event: &str) {
     scenario(name, async |it| {
         let front = Front::scaled(&app)
             .with("ebb.dev/activation-deadline", "10s")
-            // So long an app may run without listening.
+            // How long the app may run without listening.
             .with("serving.knative.dev/progress-deadline", "3s");
         let address = it.with(&app, &front).await;
         let start = tokio::time::Instant::now();
@@ -43,7 +43,7 @@ async fn an_app_that_never_listens_is_a_503_in_time_and_an_event() {
     is_said("never-listening", App::deployment("hello").never_listening().probed(), "NotListening").await;
 }
 
-/// Kubernetes calls it ready: only activators know.
+/// Kubernetes calls it ready: only activators notice.
 #[tokio::test]
 async fn an_app_without_a_probe_that_never_listens_is_a_503_in_time_and_an_event() {
     is_said("never-listening-unprobed", App::deployment("hello").never_listening(), "NotListening").await;

@@ -1,4 +1,4 @@
-//! What breaks of Ebb, and who must not notice.
+//! Faults of Ebb's parts, which clients must not notice.
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
@@ -9,7 +9,8 @@ use serde_json::json;
 
 const WEBHOOKS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
-/// A service that has a pod all along, and where its clients reach it, who must not notice.
+/// Creates a service that always has a pod, and returns the address for its clients, which must notice
+/// nothing.
 pub(crate) async fn busy(it: &Scenario) -> (App, SocketAddr) {
     let app = App::deployment("busy").probed();
     let front = Front::scaled(&app).with("autoscaling.knative.dev/min-scale", "1");
@@ -126,7 +127,7 @@ async fn without_its_webhooks_services_become_ebbs_all_the_same() {
         }
         answer.unwrap().assert_ok();
         it.at_zero(&app).await;
-        // What was made without a sidecar is gone with its pod, and the webhooks are back.
+        // Pods created without a sidecar are gone, and the webhooks are back.
         let address = it.address("hello").await;
         served(address, "/").await;
         let pods = it.pods("hello").await;
@@ -150,7 +151,7 @@ async fn requests_wait_for_an_autoscaler_while_there_is_none() {
         let back =
             PutBack(vec!["scale".into(), "deployment/ebb-autoscaler".into(), format!("--replicas={count}")]);
         in_ebb_system(&["scale", "deployment/ebb-autoscaler", "--replicas=0"]).await;
-        // One that ends still does what it was asked for.
+        // An autoscaler still does what it was asked for until it has ended.
         let all = ["--selector", "app.kubernetes.io/component=autoscaler"];
         in_ebb_system(&["wait", "pod", all[0], all[1], "--for=delete", "--timeout=60s"]).await;
         let held = tokio::spawn(get_within(cold, "/", LATE));
@@ -172,7 +173,7 @@ async fn requests_wait_for_an_autoscaler_while_there_is_none() {
     .await;
 }
 
-/// What `kubectl` is to do in Ebb's namespace when this is dropped, whatever becomes of the scenario.
+/// Arguments for `kubectl` in Ebb's namespace, run when this is dropped, however the scenario ends.
 struct PutBack(Vec<String>);
 
 impl Drop for PutBack {
@@ -195,7 +196,7 @@ async fn pods_that_cannot_announce_themselves_are_found_all_the_same() {
         if Faults::find().is_none() {
             return;
         }
-        // The Service's port leads nowhere for so long, as a policy of the network would have it.
+        // Meanwhile the Service's port leads nowhere, as with a network policy.
         let leading = |to: &str| {
             let port = json!({"name": "link", "port": 8080, "targetPort": to});
             let patch = json!({"spec": {"ports": [port]}}).to_string();

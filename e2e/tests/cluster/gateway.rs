@@ -1,4 +1,4 @@
-//! One address for many Services.
+//! Tests of the gateway: one address for many Services.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 
-/// Where the Service `ebb-gateway` takes connections to `port`.
+/// Returns the address of the Service `ebb-gateway` for `port`.
 async fn gateway(it: &Scenario, port: u16) -> SocketAddr {
     let services: Api<Service> = Api::namespaced(it.client(), "ebb-system");
     let spec = services.get("ebb-gateway").await.expect("there is a gateway").spec.unwrap_or_default();
@@ -19,7 +19,7 @@ async fn gateway(it: &Scenario, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
-/// A host of this scenario alone.
+/// Returns a host that only this scenario uses.
 fn host(it: &Scenario, name: &str) -> String {
     format!("{name}.{}.test", it.namespace)
 }
@@ -70,7 +70,7 @@ async fn a_host_moves_from_one_service_to_another_under_load_and_loses_nothing()
         it.make(Front::scaled(&apps[0]).with("ebb.dev/hosts", &name).manifest()).await;
         let place = Place::named(gateway(it, HTTP).await, &name);
         until_known(&place).await;
-        // Names that come first are older among those of one second.
+        // Of Services created within the same second, the first by name counts as older.
         it.make(Front::scaled(&apps[1]).with("ebb.dev/hosts", &name).manifest()).await;
         let why = it.event("v2", "HostTaken").await;
         assert!(why.starts_with(&format!("host {name} belongs to Service {}/v1", it.namespace)), "{why}");
@@ -113,7 +113,7 @@ async fn a_route_has_a_host_and_divides_what_comes_by_it() {
     .await;
 }
 
-/// A Secret with a new certificate for `host`, and that certificate.
+/// Returns a Secret with a new certificate for `host`, and that certificate.
 fn secret(host: &str) -> (Value, String) {
     let made = rcgen::generate_simple_self_signed([host.to_owned()]).expect("a certificate");
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -124,7 +124,7 @@ fn secret(host: &str) -> (Value, String) {
     (manifest, certificate)
 }
 
-/// The right to read that Secret, and no other.
+/// Grants Ebb the right to read that Secret, and no other.
 async fn let_ebb_read(it: &Scenario) {
     let (role, kind) = ("ebb-hello-tls", "rbac.authorization.k8s.io");
     it.make(json!({

@@ -1,4 +1,4 @@
-//! A Gateway of the cluster's takes the requests: HTTPRoutes, as the API server takes them.
+//! Tests with a Gateway of the cluster: the API server must accept Ebb's HTTPRoutes.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
@@ -22,7 +22,7 @@ fn http_routes(it: &Scenario) -> Api<DynamicObject> {
     Api::namespaced_with(it.client(), &it.namespace, &resource)
 }
 
-/// The cluster has the kind from now on.
+/// Installs the kind in the cluster.
 async fn install_kind(it: &Scenario) {
     let text = include_str!("../../../kubernetes/tests/fixtures/httproutes.crd.yaml");
     let kind: Value = serde_saphyr::from_str(text).expect("it is YAML");
@@ -32,13 +32,13 @@ async fn install_kind(it: &Scenario) {
 
 async fn remove_kind(it: &Scenario) {
     let kinds: Api<CustomResourceDefinition> = Api::all(it.client());
-    // What is not there need not be removed.
+    // A kind that does not exist need not be deleted.
     let _ = kinds.delete(KIND, &DeleteParams::default()).await;
     eventually("the kind is gone", SOON, async || kinds.get_opt(KIND).await.ok()?.is_none().then_some(()))
         .await;
 }
 
-/// Names the Gateway, or none.
+/// Names the Gateway in the settings, or removes it.
 async fn set_gateway(it: &Scenario, parent: Option<&str>) {
     let settings: Api<ConfigMap> = Api::namespaced(it.client(), "ebb-system");
     let patch = json!({"data": {"gateway-parent": parent}});
@@ -46,7 +46,7 @@ async fn set_gateway(it: &Scenario, parent: Option<&str>) {
     patched.expect("the setting is taken");
 }
 
-/// Waits until the HTTPRoutes of the namespace are those, and returns them.
+/// Waits until the namespace has HTTPRoutes of exactly these names, and returns them.
 async fn until_named(it: &Scenario, names: &[&str]) -> Vec<DynamicObject> {
     eventually(&format!("the HTTPRoutes are {names:?}"), SOON, async || {
         let all = http_routes(it).list(&ListParams::default()).await.ok()?.items;
@@ -59,7 +59,7 @@ async fn until_named(it: &Scenario, names: &[&str]) -> Vec<DynamicObject> {
 async fn a_gateway_of_the_clusters_has_http_routes_as_long_as_it_is_named() {
     alone("http-routes", async |it| {
         let played = AssertUnwindSafe(play(it)).catch_unwind().await;
-        // The other scenarios are about Ebb's own gateway.
+        // The other scenarios test Ebb's own gateway.
         set_gateway(it, None).await;
         remove_kind(it).await;
         played.unwrap_or_else(|panic| resume_unwind(panic));
@@ -74,7 +74,7 @@ async fn play(it: &Scenario) {
     let front = Front::scaled(&app).with("ebb.dev/hosts", &hosts.join(","));
     let address = it.with(&app, &front).await;
 
-    // Without the kind everything else goes on.
+    // Without the kind, everything else still works.
     set_gateway(it, Some("infra/web")).await;
     served(address, "/").await;
     install_kind(it).await;
@@ -86,7 +86,7 @@ async fn play(it: &Scenario) {
     assert_eq!((&backend["name"], &backend["port"]), (&json!("hello"), &json!(80)), "{spec}");
     assert_eq!(Some(&all[0].owner_references()[0].uid), it.service("hello").await.metadata.uid.as_ref());
 
-    // What others change is as it was.
+    // Changes by others are reverted.
     let patch = json!({"spec": {"hostnames": ["theirs.test"]}});
     let patched = http_routes(it).patch("hello-ebb", &PatchParams::default(), &Patch::Merge(&patch)).await;
     patched.expect("anybody may change it");
@@ -111,7 +111,7 @@ async fn play(it: &Scenario) {
     let why = it.event("hello", "TlsAtGateway").await;
     assert!(why.contains("Gateway infra/web/https takes the requests"), "{why}");
 
-    // Somebody else's is left alone.
+    // HTTPRoutes of others are left alone.
     let theirs = json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "other-ebb"},
         "spec": {"hostnames": ["theirs.test"]},

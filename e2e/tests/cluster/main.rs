@@ -1,4 +1,5 @@
-//! Ebb in a real Kubernetes. One program, because the scenarios that break something for all have to wait for the others.
+//! Tests of Ebb in a real Kubernetes. They are one program, because scenarios that break something for all
+//! must run alone.
 
 mod components;
 mod failing;

@@ -1,4 +1,4 @@
-//! Services that find one another by name, as in a cluster everybody does.
+//! Services that find each other by name, as is usual in a cluster.
 
 use e2e::{App, Front, scenario, served};
 
@@ -7,7 +7,7 @@ async fn a_pod_reaches_a_service_at_zero_by_its_name() {
     scenario("by-name", async |it| {
         let (caller, shop) = (App::deployment("caller").with_pods(1), App::deployment("shop"));
         it.with(&shop, &Front::scaled(&shop)).await;
-        // Nothing of Ebb is in the caller's way.
+        // The caller's own traffic does not pass through Ebb.
         let address = it.with(&caller, &Front::plain(&caller)).await;
         let answer = served(address, "/fetch?url=http://shop/").await;
         assert!(answer.body.starts_with("hello from shop-"), "{}", answer.body);

@@ -1,4 +1,4 @@
-//! What is not a short HTTP/1 request.
+//! Everything except short HTTP/1 requests.
 
 use e2e::{App, Front, HTTP_PORT, SOON, eventually, grpc, scenario, served, websocket};
 use serde_json::json;

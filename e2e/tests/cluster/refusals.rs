@@ -1,4 +1,4 @@
-//! Services that Ebb cannot serve as they ask.
+//! Services whose annotations Ebb must refuse.
 
 use e2e::{App, Front, SOON, eventually, scenario, served};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn all_that_is_wrong_with_annotations_is_said_at_once() {
     .await;
 }
 
-/// Where nobody judges a Service when it is made, or did not yet, its status says what is wrong with it.
+/// A Service that was not judged at admission gets a status that says what is wrong with it.
 async fn is_said_of(name: &str, because: &str, change: impl Fn(Front) -> Front) {
     scenario(name, async |it| {
         it.is_not_judged().await;

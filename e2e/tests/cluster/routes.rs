@@ -1,4 +1,4 @@
-//! Services that divide their requests between others.
+//! Services that split their requests between others.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,10 +12,10 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
 
-/// Whoever has had no weight for so long answers nothing more.
+/// The time within which a target without weight stops getting requests.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Two apps at zero, and a route between them. Returns its address.
+/// Creates two apps at zero, and a route between them. Returns its address.
 async fn two_apps(it: &Scenario, split: &str) -> (SocketAddr, [App; 2]) {
     let apps = ["v1", "v2"].map(App::deployment);
     for app in &apps {
@@ -67,7 +67,7 @@ async fn weights_change_under_load_at_once_and_lose_nothing() {
         served(address, "/").await;
         let begin = Instant::now();
         let load = Load::of(50, address, "/").start();
-        // From when until when v2 has no weight; it is at zero when it first gets one.
+        // The times without weight for v2; it is at zero when it first gets one.
         let mut without = vec![(Duration::ZERO, Duration::ZERO)];
         for round in 0..12 {
             load.serves(50).await;
@@ -96,7 +96,7 @@ async fn weights_change_under_load_at_once_and_lose_nothing() {
     .await;
 }
 
-/// Waits until how far a route is on its way is written on it as `wanted` says.
+/// Waits until the progress written on a route is as `wanted` says.
 async fn written(it: &Scenario, what: &str, wanted: impl Fn(&str) -> bool) {
     eventually(what, SOON, async || {
         it.annotation("hello", "ebb.dev/rollout").await.filter(|text| wanted(text)).map(drop)
@@ -114,7 +114,7 @@ async fn a_changed_split_is_reached_step_by_step_stops_where_it_cannot_and_is_un
         let load = Load::of(50, address, "/").start();
         load.serves(100).await;
         let begin = Instant::now();
-        // v2 is at zero: its first requests wake it, and no other step is taken before it is there.
+        // v2 is at zero: its first requests wake it, and no further step is taken before its pod is ready.
         it.annotate("hello", json!({"ebb.dev/split": "v2=100"})).await;
         assert_eq!(it.event("hello", "RolloutStarted").await, "from v1=100 to v2=100 in 20s");
         written(it, "v2 gets everything", |text| text == r#"{"to":"v2=100"}"#).await;
@@ -222,7 +222,7 @@ async fn a_route_becomes_a_plain_service_under_load_and_loses_nothing() {
     scenario("plain-again", async |it| {
         let (address, apps) = two_apps(it, "v1=1, v2=1").await;
         served(address, "/").await;
-        // Somebody is there to take it over.
+        // A ready pod can take it over.
         it.annotate("v1", json!({"autoscaling.knative.dev/min-scale": "1"})).await;
         it.has_ready(&apps[0], 1).await;
         let load = Load::of(20, address, "/").start();

@@ -1,9 +1,9 @@
-//! What owners do to a service while it has traffic.
+//! Changes by a service's owner while it has traffic.
 
 use e2e::{App, Front, Load, Running, SOON, Scenario, eventually, kubectl, scenario};
 use serde_json::json;
 
-/// From outside, by clients of both kinds.
+/// Starts loads from outside, with both kinds of clients.
 fn both(address: std::net::SocketAddr) -> [Running; 2] {
     let load = Load::of(25, address, "/?ms=20");
     [load.clone().start(), load.keeping_connections().start()]
@@ -15,8 +15,8 @@ async fn assert_nothing_lost(loads: [Running; 2]) {
     }
 }
 
-/// So many requests of each client that anything that flaps does so meanwhile: kube-proxy writes once a second, deciders run
-/// every two.
+/// Enough requests of each client for any flapping to show: kube-proxy writes once a second, and decisions
+/// are made every two.
 const A_WHILE: u32 = 100;
 
 async fn all_serve(loads: &[Running; 2], more: u32) {
@@ -45,7 +45,7 @@ async fn a_rolling_update_under_load_loses_nothing() {
         let loads = both(address);
         for version in ["2", "3"] {
             let mut manifest = app.clone().with_variable("VERSION", version).manifest();
-            // As GitOps tools are told to: replicas are Ebb's.
+            // As GitOps tools are configured: replicas are Ebb's.
             manifest["spec"].as_object_mut().unwrap().remove("replicas");
             it.apply(manifest).await;
             eventually("all pods are of the new version", SOON, async || {

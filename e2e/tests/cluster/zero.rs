@@ -1,4 +1,4 @@
-//! To zero and back, and as far up as is needed.
+//! Scaling to zero and back, and as far up as needed.
 
 use e2e::{ACTIVATOR_PORTS, App, Front, Load, SERVING_PORT, SOON, Scenario, eventually, scenario, served};
 
@@ -46,7 +46,7 @@ async fn a_burst_is_spread_over_several_pods_and_they_all_go_again() {
             .with("autoscaling.knative.dev/max-scale", "4")
             .with("autoscaling.knative.dev/target-burst-capacity", "20");
         let address = it.with(&app, &front).await;
-        // 15 in flight, where a pod is to have 3 and a half.
+        // 15 requests in flight; the target per pod is 3.5.
         let load = Load::of(30, address, "/?ms=500").start();
         it.has_ready(&app, 3).await;
         let report = load.stop().await;
@@ -64,7 +64,8 @@ async fn a_scale_down_under_load_loses_nothing() {
         let address = it.with(&app, &front).await;
         let fresh = Load::of(20, address, "/?ms=20").start();
         let kept = Load::of(20, address, "/?ms=20").keeping_connections().start();
-        // 10 in flight, where a pod is to have 3 and a half, until the pods for them are there: however long they take.
+        // 10 requests in flight with a target per pod of 3.5, until all pods for them are ready, however long
+        // that takes.
         let burst = Load::of(20, address, "/?ms=500").start();
         it.has_ready(&app, 2).await;
         burst.stop().await.assert_nothing_lost();

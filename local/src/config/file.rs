@@ -1,4 +1,4 @@
-//! `ebb.yaml`: several services, a port each, and a port for all of them.
+//! `ebb.yaml`: several services, each with a port, and a port for all of them.
 
 use std::{
     collections::BTreeMap,
@@ -19,12 +19,12 @@ struct File {
     gateway: Option<NonZeroU16>,
 }
 
-/// What an `ebb.yaml` says.
+/// The content of an `ebb.yaml`.
 #[derive(Clone, Debug)]
 pub struct Described {
-    /// The services, in the order of their names.
+    /// The services, sorted by name.
     pub services: Vec<Service>,
-    /// The port at which a service is reached by the host that a request names; `None`: there is no such port.
+    /// The port of the gateway; `None` if there is none.
     pub gateway: Option<NonZeroU16>,
 }
 
@@ -38,7 +38,7 @@ struct Entry {
     directory: Option<PathBuf>,
     #[serde(default)]
     environment: BTreeMap<String, String>,
-    /// A Service manifest whose annotations hold where `annotations` says nothing.
+    /// A Service manifest for annotations that `annotations` does not set.
     #[serde(default)]
     manifest: Option<PathBuf>,
     #[serde(default)]
@@ -49,7 +49,7 @@ struct Entry {
 ///
 /// # Errors
 ///
-/// If it cannot be read, or is not of this form.
+/// Returns an error if the file cannot be read, or has another form.
 pub fn read(path: &Path) -> Result<Described, ConfigError> {
     let text = super::text::read(path)?;
     let malformed = |problem| ConfigError::Malformed { path: path.to_owned(), problem };

@@ -1,4 +1,4 @@
-//! The annotations of a Kubernetes Service manifest, so that one file serves the laptop and the cluster.
+//! Annotations of a Kubernetes Service manifest, so that one file works on the laptop and in the cluster.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{ConfigError, yaml};
 
-/// What a manifest says of a service.
+/// What is read of a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// `metadata.name`.
@@ -30,11 +30,11 @@ struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
 }
 
-/// Reads the one Service of the manifest at `path`, which may hold other objects beside it.
+/// Reads the only Service of the manifest at `path`, which may contain other objects.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is no YAML, or has not exactly one `v1` Service.
+/// Returns an error if the file cannot be read, is not YAML, or does not contain exactly one `v1` Service.
 pub fn read(path: &Path) -> Result<Manifest, ConfigError> {
     let text = super::text::read(path)?;
     parse(&text).map_err(|problem| ConfigError::Malformed { path: path.to_owned(), problem })
@@ -56,7 +56,8 @@ fn parse(text: &str) -> Result<Manifest, String> {
 }
 
 impl Object {
-    /// Whether it is of `kind` in the API's `group`, of any version; `v1` is the group without a name.
+    /// Returns whether it is of `kind` in the API's `group`, of any version; `v1` is the group without a
+    /// name.
     fn is(&self, group: &str, kind: &str) -> bool {
         let version = self.api_version.as_deref().unwrap_or_default();
         let own_group = version.split_once('/').map_or(version, |(group, _)| group);
@@ -64,7 +65,7 @@ impl Object {
     }
 }
 
-/// What to do with a file of `objects`, none of them a Service, where it is nearly what is wanted.
+/// Returns a hint for a file of `objects`, none of them a Service, if it is nearly what is wanted.
 fn hint(objects: &[Object]) -> &'static str {
     if objects.iter().any(|object| object.is("serving.knative.dev", "Service")) {
         "; this one is Knative's: write a Service of `v1` with the annotations of its spec.template.metadata, \

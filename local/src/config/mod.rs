@@ -17,46 +17,46 @@ use thiserror::Error;
 pub use file::{Described, read as read_file};
 pub use manifest::read as read_manifest;
 
-/// One service to run.
+/// A service to run.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// Its name, an RFC 1123 label.
     pub name: String,
-    /// The port on which clients reach it; 0 takes any that is free.
+    /// The port for clients; 0 takes any free one.
     pub port: u16,
-    /// The program of its pods and its arguments; empty for a route, which has none.
+    /// The program of its pods and its arguments; empty for a route.
     pub command: Vec<String>,
-    /// Where its pods run; `None` is where we do.
+    /// The working directory of its pods; `None` means that of this process.
     pub directory: Option<PathBuf>,
-    /// What its pods have in their environment beside ours.
+    /// Environment variables of its pods, in addition to those of this process.
     pub environment: BTreeMap<String, String>,
     /// Its annotations, by their full keys.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A service whose annotations were understood.
+/// A service with its annotations parsed.
 #[derive(Clone, Debug)]
 pub struct Understood {
-    /// As it was given.
+    /// The service as it was given.
     pub service: Service,
-    /// What it is.
+    /// Whether it has pods or is a route.
     pub role: Role,
-    /// How it is reached through the gateway. There are no Secrets on one machine, and no TLS.
+    /// How the gateway exposes it. There are no Secrets on one machine, and so no TLS.
     pub exposure: Exposure,
-    /// What it says in vain.
+    /// Annotations that have no effect.
     pub warnings: Vec<Warning>,
 }
 
-/// What a service is.
+/// The role of a service.
 #[derive(Clone, Debug)]
 pub enum Role {
-    /// It has pods, and is scaled and served so.
+    /// It has pods, scaled and served by this spec.
     Pods(Box<ScalingSpec>),
-    /// It divides its requests so between others.
+    /// It splits its requests between other services.
     Route(RouteSpec),
 }
 
-/// Something that cannot be run as it was given. Nothing was started.
+/// An error in what was to be run. Nothing was started.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// A file could not be read.
@@ -64,31 +64,31 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has the wrong content.
     #[error("{path}: {problem}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where in it, and what would be right.
+        /// Where the problem is, and how to fix it.
         problem: String,
     },
-    /// Annotations of a service cannot be used.
+    /// Annotations of a service are invalid.
     #[error("service {service}: {}", lines(faults))]
     Annotations {
         /// The service.
         service: String,
-        /// All that is wrong with them.
+        /// All faults.
         faults: Vec<Fault>,
     },
-    /// Something else about a service cannot be.
+    /// Another problem of a service.
     #[error("service {service:?}: {problem}")]
     Service {
         /// The service.
         service: String,
-        /// What, and what would be right.
+        /// The problem, and how to fix it.
         problem: String,
     },
 }
@@ -97,28 +97,28 @@ fn lines(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
-/// Processes that one service may have if it does not say: a laptop has no scheduler that would refuse.
+/// The default for the most pods of a service: a laptop has no scheduler that would refuse.
 const MAX_SCALE: u32 = 100;
 
-/// The cluster-wide settings on one machine, where they are not the reference's.
+/// Returns the cluster's defaults for one machine, which differ in part from the reference's.
 pub fn local_defaults() -> ClusterDefaults {
     ClusterDefaults {
         allow_zero_initial_scale: true,
         max_scale: MAX_SCALE.try_into().ok(),
-        // There is no network here that would have to move.
+        // There is no network that would have to change.
         scale_to_zero_grace_period: Duration::from_secs(1),
-        // A process starts in seconds or never.
+        // A process starts within seconds or never.
         progress_deadline: Duration::from_secs(60),
         ..ClusterDefaults::default()
     }
 }
 
 impl Service {
-    /// Understands the annotations.
+    /// Parses the annotations.
     ///
     /// # Errors
     ///
-    /// All faults of the service at once.
+    /// Returns all faults of the service at once.
     pub fn understand(self, defaults: &ClusterDefaults) -> Result<Understood, ConfigError> {
         if !ebb_core::ServiceKey::is_valid_name(&self.name) {
             let problem =
@@ -152,11 +152,11 @@ impl Service {
     }
 }
 
-/// Understands all `services` of one machine, which may be routes to one another.
+/// Parses all `services` of one machine, which may be routes to one another.
 ///
 /// # Errors
 ///
-/// All faults of all services at once.
+/// Returns all faults of all services at once.
 pub fn understand(
     services: Vec<Service>,
     defaults: &ClusterDefaults,
@@ -178,7 +178,7 @@ pub fn understand(
     if faults.is_empty() { Ok(understood) } else { Err(faults) }
 }
 
-/// Which names of hosts `others` ask for already.
+/// Returns an error if a host is already used by one of `others`.
 fn taken(understood: &Understood, others: &[Understood]) -> Option<ConfigError> {
     let owner = |host: &Host| {
         let other = others.iter().find(|other| other.exposure.hosts.contains(host))?;
@@ -190,8 +190,8 @@ fn taken(understood: &Understood, others: &[Understood]) -> Option<ConfigError> 
     (!problems.is_empty()).then_some(ConfigError::Service { service, problem })
 }
 
-/// What is wrong with the services that a route names, where `names` are those that there are, and whether each is a
-/// route.
+/// Returns an error if a route names a service that does not exist or is a route. `names` are those that
+/// exist, and whether each is a route.
 fn strangers(understood: &Understood, names: &[(String, bool)]) -> Option<ConfigError> {
     let Role::Route(route) = &understood.role else { return None };
     let problem = |service: &str| match names.iter().find(|(name, _)| name == service) {

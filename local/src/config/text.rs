@@ -6,16 +6,16 @@ use std::{
 
 use super::ConfigError;
 
-/// A file of services has some KiB.
+/// The largest file that is read. A file of services has some KiB.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Reads a whole file, if it is one and not beyond all measure.
+/// Reads a whole file, if it is a regular file and not too large.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     read_bounded(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {
-    // Asked before it is opened: opening a pipe waits for who writes to it.
+    // Checked before it is opened: opening a pipe would wait for a writer.
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

@@ -1,10 +1,10 @@
-//! What is wrong with a file, in one line of our words.
+//! Formats YAML errors as one line in plain words.
 
 use std::borrow::Cow;
 
 use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter};
 
-/// The parser's words, but for those that speak to who programs with it.
+/// The parser's messages, except those addressed to programmers.
 struct Ours;
 
 impl MessageFormatter for Ours {
@@ -21,7 +21,7 @@ impl MessageFormatter for Ours {
     }
 }
 
-/// What and where; the lines after the first draw the place, and are left out.
+/// Returns the problem and its place; further lines, which draw the place, are left out.
 pub(super) fn problem(error: &Error) -> String {
     let message = error.render_with_formatter(&Ours);
     let first = message.lines().next().unwrap_or_default().trim_end_matches(':');

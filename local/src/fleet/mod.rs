@@ -1,4 +1,4 @@
-//! The pods of all services: the platform, as the autoscaler sees it.
+//! The pods of all services: the platform of the autoscaler.
 
 mod route;
 mod service;
@@ -28,11 +28,11 @@ use crate::{
 use route::Route;
 pub(crate) use service::ServicePods;
 
-/// Events that may wait for the autoscaler. Each tells all there is of its service, so that one that
-/// waits already makes another needless: see [`Fleet::tell`].
+/// Events that may wait for the autoscaler. Each describes its service completely, so that one that waits
+/// makes another needless: see [`Fleet::tell`].
 const CAPACITY: usize = 1024;
 
-/// What is to run.
+/// What to run.
 pub(crate) enum Plan {
     /// A service with pods.
     Pods { template: Box<Template>, spec: Box<ScalingSpec>, front: Front },
@@ -40,7 +40,7 @@ pub(crate) enum Plan {
     Route { key: ServiceKey, spec: RouteSpec, front: Front },
 }
 
-/// All services and their pods, and the routes between them.
+/// All services with their pods, and all routes.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     services: BTreeMap<ServiceKey, Entry>,
@@ -56,9 +56,9 @@ struct Entry {
     spec: Arc<ScalingSpec>,
     pods: Arc<ServicePods>,
     front: Mutex<Option<Front>>,
-    /// An event about it is on its way.
+    /// Whether an event about it is on its way.
     stale: AtomicBool,
-    /// Events leave in the order in which they were looked up.
+    /// Events are sent in the order in which they were created.
     telling: Mutex<()>,
 }
 
@@ -86,12 +86,12 @@ impl Fleet {
         Arc::new(Self { services, routes, exposed, events: Mutex::default(), tasks: TaskTracker::new() })
     }
 
-    /// Whether that is a service with pods.
+    /// Returns whether `key` is a service with pods.
     pub(crate) fn has_pods(&self, key: &ServiceKey) -> bool {
         self.services.contains_key(key)
     }
 
-    /// From now on the route of that key divides its requests so. Answers whether there is one.
+    /// Changes the split of a route. Returns whether the route exists.
     pub(crate) fn divide(self: &Arc<Self>, key: &ServiceKey, spec: &RouteSpec) -> bool {
         let Some(route) = self.routes.get(key) else { return false };
         route.divide(spec);
@@ -100,7 +100,7 @@ impl Fleet {
             // Ends as soon as the autoscaler takes the event.
             tokio::spawn(async move {
                 let Ok(place) = events.reserve().await else { return };
-                // What is told is what holds by then, whoever comes first.
+                // The event has the latest split, whatever the order of the tasks.
                 if let Some(route) = fleet.routes.get(&key) {
                     place.send(route.event(&key));
                 }
@@ -109,7 +109,7 @@ impl Fleet {
         true
     }
 
-    /// Starts the pods that each service has at its beginning.
+    /// Starts each service's initial pods.
     pub(crate) async fn begin(self: &Arc<Self>) {
         for (key, entry) in &self.services {
             let pods = bounded(&entry.spec, false, 0, entry.spec.initial_scale);
@@ -138,7 +138,7 @@ impl Fleet {
         scaled.map_err(|error| PlatformError(error.to_string()))
     }
 
-    /// Tells the autoscaler what there is of a service, unless it is about to be told anyway.
+    /// Sends the autoscaler an event about a service, unless one is already on its way.
     fn tell(self: &Arc<Self>, key: &ServiceKey) {
         let (Some(entry), Some(events)) = (self.services.get(key), self.events.lock().clone()) else {
             return;
@@ -152,28 +152,28 @@ impl Fleet {
             let Ok(place) = events.reserve().await else { return };
             let Some(entry) = fleet.services.get(&key) else { return };
             let _turn = entry.telling.lock();
-            // From here on a change is news again; what is told was looked up after that.
+            // From here on a change needs another event; the state is read after this.
             entry.stale.store(false, Ordering::Release);
             place.send(entry.pods.event());
         });
     }
 
-    /// What is seen of the pods of `key`.
+    /// Returns the visible state of the pods of `key`.
     pub(crate) fn pods(&self, key: &ServiceKey) -> Vec<PodStatus> {
         self.services.get(key).map(|entry| entry.pods.status()).unwrap_or_default()
     }
 
-    /// When the steps of a pod happened, also of one that is gone.
+    /// Returns the timeline of a pod, which may be gone.
     pub(crate) fn timeline(&self, key: &ServiceKey, pod: &str) -> Option<Timeline> {
         self.services.get(key)?.pods.timeline(pod)
     }
 
-    /// Seconds for which pods existed, all together, until now.
+    /// Returns the total seconds for which pods existed until now.
     pub(crate) fn pod_seconds(&self, key: &ServiceKey) -> f64 {
         self.services.get(key).map_or(0.0, |entry| entry.pods.pod_seconds())
     }
 
-    /// Accepts no more connections.
+    /// Stops accepting connections.
     pub(crate) fn close_fronts(&self) {
         for front in self.fronts() {
             if let Some(front) = &*front.lock() {
@@ -203,7 +203,7 @@ impl Fleet {
     }
 }
 
-/// What the autoscaler is given: it outlives no fleet.
+/// The platform for the autoscaler, which does not outlive the fleet.
 #[derive(Clone, Debug)]
 pub(crate) struct Platform(pub(crate) Arc<Fleet>);
 
@@ -241,7 +241,7 @@ impl ScaleTarget for Platform {
     }
 }
 
-/// The one activator is in this process.
+/// The only activator is in this process.
 impl Gate for Platform {
     async fn admit(&self, _: Option<&str>) -> Result<(), String> {
         Ok(())
@@ -253,7 +253,7 @@ impl EndpointSink for Platform {
         let of_service = self.0.services.get(service).map(|entry| &entry.front);
         let front = of_service.or_else(|| self.0.routes.get(service).map(|route| &route.front));
         let front = front.ok_or_else(|| PlatformError(format!("no service {service}")))?;
-        // Without a front the service is ending, and nobody comes any more.
+        // Without a front the service is ending, and no client comes any more.
         if let Some(front) = &*front.lock() {
             front.publish(endpoints);
         }

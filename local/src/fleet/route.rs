@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::front::Front;
 
-/// A route, as it is now.
+/// A route in its current state.
 #[derive(Debug)]
 pub(super) struct Route {
     split: Mutex<Arc<Split>>,
@@ -23,13 +23,13 @@ impl Route {
         *self.split.lock() = split(spec);
     }
 
-    /// All there is to know, for the autoscaler.
+    /// Returns the complete state for the autoscaler.
     pub(super) fn event(&self, key: &ServiceKey) -> FleetEvent {
         FleetEvent::Route { key: key.clone(), split: self.split.lock().clone(), port: 0 }
     }
 }
 
-/// All services of a machine are known before it starts, and none has trouble of its own kind.
+/// All services of a machine are known before it starts, so no target has trouble of that kind.
 fn split(spec: &RouteSpec) -> Arc<Split> {
     Arc::new(Split::new(spec, |_| String::new()))
 }

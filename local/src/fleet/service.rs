@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::victims;
 use crate::pod::{LocalPod, Machine, PodStatus, Template, Timeline};
 
-/// Pods that are gone and whose timeline is still known.
+/// The number of former pods whose timeline is kept.
 const REMEMBERED: usize = 1000;
 
 /// The pods of one service.
@@ -17,13 +17,13 @@ pub(crate) struct ServicePods {
     template: Template,
     machine: Machine,
     state: Mutex<State>,
-    /// One change at a time.
+    /// Allows one change at a time.
     scaling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those that drain among them.
+    /// Including those that drain.
     pods: Vec<Arc<LocalPod>>,
     wanted: u32,
     created: u64,
@@ -37,8 +37,8 @@ impl ServicePods {
         Self { template, machine, state: Mutex::default(), scaling: tokio::sync::Mutex::default() }
     }
 
-    /// Has `wanted` pods, those that drain apart. Where some must go, those named in `first_to_go` do before the
-    /// others. `changed` is called whenever one of them changes: it looks at all of them.
+    /// Scales to `wanted` pods, not counting those that drain. A scale-down removes the pods in `first_to_go`
+    /// first. `changed` is called whenever a pod changes: it looks at all of them.
     pub(super) async fn set_replicas(
         self: &Arc<Self>,
         wanted: u32,
@@ -59,7 +59,7 @@ impl ServicePods {
         Ok(())
     }
 
-    /// Lets go of those that are too many, and answers how many are too few.
+    /// Drains surplus pods, and returns how many are missing.
     fn want(&self, wanted: u32, first_to_go: &[String]) -> usize {
         let mut state = self.state.lock();
         let count = usize::try_from(wanted).unwrap_or(usize::MAX);
@@ -74,12 +74,12 @@ impl ServicePods {
         count.saturating_sub(staying.len())
     }
 
-    /// A new pod; `None` if no more are to come.
+    /// Creates a pod; returns `None` if no more are allowed.
     ///
     /// # Errors
     ///
-    /// If the machine has no port or descriptor left. What is wanted then is what there is: whoever wants more
-    /// finds that it is missing, and asks again.
+    /// Returns an error if the machine has no port or descriptor left. Then the wanted number is set to the
+    /// current one, so that a caller who wants more asks again.
     async fn create(&self, woken_at: Option<Tick>) -> io::Result<Option<Arc<LocalPod>>> {
         let name: Arc<str> = {
             let mut state = self.state.lock();
@@ -101,7 +101,7 @@ impl ServicePods {
         }
     }
 
-    /// Lives `pod`'s life in a task, and that of its successors where it had to go although it was wanted.
+    /// Runs `pod` in a task until it ends, and its successors if it ended although it was wanted.
     fn keep_alive(
         self: &Arc<Self>,
         mut pod: Arc<LocalPod>,
@@ -124,7 +124,7 @@ impl ServicePods {
         });
     }
 
-    /// A pod in the place of one that is gone, if it is missing.
+    /// Creates a replacement for a pod that is gone, if one is missing.
     async fn replace(&self) -> Option<Arc<LocalPod>> {
         let _turn = self.scaling.lock().await;
         {
@@ -143,7 +143,7 @@ impl ServicePods {
         }
     }
 
-    /// All there is to know, for the autoscaler.
+    /// Returns the complete state for the autoscaler.
     pub(super) fn event(&self) -> FleetEvent {
         let state = self.state.lock();
         let staying: Vec<&Arc<LocalPod>> = state.staying().collect();
@@ -188,7 +188,7 @@ impl ServicePods {
         living + state.gone_seconds
     }
 
-    /// All pods leave, and no more come.
+    /// Drains all pods, and allows no more.
     pub(super) fn end(&self) {
         let mut state = self.state.lock();
         state.ended = true;
@@ -200,7 +200,7 @@ impl ServicePods {
 }
 
 impl State {
-    /// The pods that do not drain.
+    /// Returns the pods that do not drain.
     fn staying(&self) -> impl Iterator<Item = &Arc<LocalPod>> {
         self.pods.iter().filter(|pod| !pod.is_leaving())
     }

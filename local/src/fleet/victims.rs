@@ -1,4 +1,4 @@
-//! Who goes when pods must go.
+//! Chooses the pods to remove.
 
 use std::sync::Arc;
 
@@ -6,8 +6,7 @@ use ebb_decide::idle_first::{Candidate, idle_first};
 
 use crate::pod::LocalPod;
 
-/// `pods` in the order in which they go: those that were named, as they were named, and then the idle before the
-/// busy.
+/// Sorts `pods` in the order in which they go: the named ones in their order, then the idle, then the busy.
 pub(super) fn choose<'a>(
     pods: &'a [Arc<LocalPod>],
     named: &[String],

@@ -1,4 +1,4 @@
-//! A service's address on this machine: what a cluster IP and kube-proxy are in a cluster. It knows
+//! A service's address on this machine: the counterpart of a cluster IP and kube-proxy. It handles
 //! connections, not requests: each goes to one of the endpoints that the autoscaler published.
 
 mod relay;
@@ -16,10 +16,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-/// A connection that finds no endpoint waits so long for one.
+/// How long a connection waits for an endpoint.
 const WAIT_FOR_ENDPOINT: Duration = Duration::from_secs(5);
 
-/// An endpoint is on this machine: it takes a connection at once, or its backlog is full.
+/// How long connecting may take. Endpoints are on this machine: they accept at once, or their backlog is
+/// full.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Accepts a service's connections.
@@ -32,7 +33,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Begins to accept on `listener`.
+    /// Starts accepting on `listener`.
     pub(crate) fn start(listener: TcpListener) -> Self {
         let front = Self {
             endpoints: watch::Sender::new(None),
@@ -50,17 +51,17 @@ impl Front {
         front
     }
 
-    /// New connections go to `endpoints`; those that are open stay where they are.
+    /// Sends new connections to `endpoints`; open connections stay where they are.
     pub(crate) fn publish(&self, endpoints: &Endpoints) {
         self.endpoints.send_replace(Some(endpoints.clone()));
     }
 
-    /// Accepts no more. What is open goes on.
+    /// Stops accepting. Open connections continue.
     pub(crate) fn close(&self) {
         self.closing.cancel();
     }
 
-    /// Cuts what is still open.
+    /// Cuts all open connections.
     pub(crate) async fn cut(self) {
         self.close();
         self.cutting.cancel();
@@ -70,7 +71,7 @@ impl Front {
 }
 
 impl Drop for Front {
-    /// Where a start failed halfway, nobody may go on accepting.
+    /// If a start failed halfway, nothing may continue to accept.
     fn drop(&mut self) {
         self.closing.cancel();
         self.cutting.cancel();
@@ -108,7 +109,7 @@ async fn accept(
 }
 
 async fn join(client: TcpStream, mut endpoints: watch::Receiver<Option<Endpoints>>) {
-    // In a place of its own, which a connection that waits for its answer no longer has.
+    // Boxed, so that it takes no room once the connection is relayed.
     let Ok(upstream) = Box::pin(timeout(WAIT_FOR_ENDPOINT, connect(&mut endpoints))).await else {
         return debug!("no endpoint took a connection");
     };
@@ -117,13 +118,13 @@ async fn join(client: TcpStream, mut endpoints: watch::Receiver<Option<Endpoints
     }
     if let Err(error) = relay::both_ways(&client, &upstream).await {
         debug!(%error, "connection ended");
-        // Who has gone is not taken for one that has closed its half and waits; where it fails, nobody is there to be told.
+        // The app must see a reset: it could take a FIN for a closed half. On failure, there is nobody to tell.
         let _ = upstream.set_zero_linger();
     }
 }
 
-/// A connection to any endpoint. One that does not answer has just gone: its successor is about to be
-/// published.
+/// Returns a connection to any endpoint. An endpoint that does not answer has just gone, and its successor is
+/// about to be published.
 async fn connect(endpoints: &mut watch::Receiver<Option<Endpoints>>) -> TcpStream {
     loop {
         let mut addresses: Vec<SocketAddr> = endpoints
@@ -138,7 +139,7 @@ async fn connect(endpoints: &mut watch::Receiver<Option<Endpoints>>) -> TcpStrea
                 Err(error) => debug!(%address, %error, "endpoint does not answer"),
             }
         }
-        // Not for ever: an endpoint may be back without anything being published.
+        // Not forever: an endpoint may be back without a new publication.
         let _ = timeout(Duration::from_millis(20), endpoints.changed()).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Bytes from one connection to another. Most connections are silent most of the time: what has no bytes has no buffer,
-//! and what waits is small.
+//! Relays bytes between two connections. Most connections are silent most of the time: they have no buffer
+//! then, and waiting data is small.
 
 use std::{
     future::poll_fn,
@@ -11,17 +11,17 @@ use std::{
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
 
-/// Bytes that are read at once.
+/// The size of a read, in bytes.
 const PIECE: usize = 16 * 1024;
 
-/// Carries bytes both ways until both sides have closed.
+/// Relays bytes both ways until both sides have closed.
 ///
 /// # Errors
 ///
-/// When either connection fails.
+/// Returns an error if either connection fails.
 pub(super) async fn both_ways(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
     let (mut up, mut down) = (Way::default(), Way::default());
-    // In a place of its own, where there is one: mostly the client is read, and that tells.
+    // Boxed, and only if needed: usually the client is being read, which shows that it is gone.
     let mut gone = None;
     poll_fn(|cx| {
         let said_all = up.poll(client, server, cx)?.is_ready();
@@ -39,25 +39,25 @@ pub(super) async fn both_ways(client: &TcpStream, server: &TcpStream) -> io::Res
     .await
 }
 
-/// Resolves when a connection has failed that is not read: because its other side has closed its half, or because what it
-/// said before cannot be written yet.
+/// Resolves when a connection fails that is not being read, because its peer has closed its half, or because
+/// earlier data cannot be written yet.
 async fn failed(connection: &TcpStream) -> io::Error {
     let ready = connection.ready(Interest::ERROR).await;
     let error = ready.err().or_else(|| connection.take_error().ok().flatten());
     error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
 }
 
-/// One direction.
+/// One direction of a relay.
 #[derive(Debug, Default)]
 struct Way {
-    /// What was read and could not be written yet, and how much of it has been since.
+    /// Data that was read but not completely written, and how much of it is written.
     rest: Vec<u8>,
     written: usize,
     ended: bool,
 }
 
 impl Way {
-    /// Carries what can be carried now; ready when there is no more to come.
+    /// Relays what is possible now; ready when no more will come.
     fn poll(&mut self, from: &TcpStream, to: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.ended {
             if self.rest.is_empty() {
@@ -71,7 +71,7 @@ impl Way {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once, and writes as much of it as is taken.
+    /// Reads once, and writes as much as is accepted.
     fn pass(&mut self, from: &TcpStream, to: &TcpStream) -> io::Result<()> {
         let mut piece = [0; PIECE];
         let read = from.try_read(&mut piece)?;
@@ -97,7 +97,7 @@ impl Way {
     }
 }
 
-/// What the runtime was told may be out of date: then it tells anew.
+/// The runtime's readiness may be out of date: then it is queried again.
 fn again(tried: io::Result<()>) -> io::Result<()> {
     tried.or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) })
 }

@@ -9,24 +9,24 @@ use super::restarts::Restarts;
 use super::{LocalPod, Machine, PodPhase, Template};
 use crate::process::{Output, Process, What};
 
-/// An app that does not answer for so long is worth a word.
+/// How long an app may take to answer before that is reported.
 const SLOW_AFTER: Duration = Duration::from_secs(5);
 
-/// Said of an app that ended well while its port is still listened on. Its pod is not replaced, because each
-/// successor would leave one more program behind.
+/// The message if an app exits successfully while its port is still listened on. Its pod is not replaced,
+/// because each successor would leave one more program behind.
 const IN_BACKGROUND: &str =
     " and left a program behind that listens on its port; an app must stay in the foreground";
 
-/// How a process ended that nobody told to.
+/// How a process ended by itself.
 struct End {
     why: String,
-    /// By its own account.
+    /// Whether its exit status is success.
     well: bool,
 }
 
 impl LocalPod {
-    /// Lives until it is told to leave, or has to, and has left: `changed` is called whenever others should
-    /// look.
+    /// Runs until the pod is told to leave, or must leave, and has drained. `changed` is called after each
+    /// change that others should see.
     pub(crate) async fn live(&self, template: &Template, machine: &Machine, changed: &(impl Fn() + Sync)) {
         let output = Output::new(self.name.clone(), machine.lines.clone());
         let mut restarts = Restarts::new();
@@ -34,7 +34,7 @@ impl LocalPod {
         loop {
             let began = Instant::now();
             let Err(end) = self.run(template, machine, &output, changed).await else { break };
-            // Whoever answers there, the queue-proxy takes it for the app.
+            // The queue-proxy would take any program on that port for the app.
             let taken = !self.port.is_free();
             in_background |= taken && end.well;
             self.process_gone(end.why + if in_background { IN_BACKGROUND } else { "" }, &output);
@@ -52,8 +52,8 @@ impl LocalPod {
         changed();
     }
 
-    /// Runs the process once. `Ok` if the pod was told to leave and the process was stopped, otherwise why it
-    /// is gone.
+    /// Runs the process once. Returns `Ok` if the pod was told to leave and the process was stopped,
+    /// otherwise why it ended.
     async fn run(
         &self,
         template: &Template,
@@ -65,7 +65,7 @@ impl LocalPod {
         let started = self.start(template, machine, output, changed).await;
         let mut process = started.map_err(|error| failed("cannot start", error))?;
         tokio::select! {
-            biased; // who has to leave does so, whatever else happened
+            biased; // leaving takes precedence
             () = self.leave.cancelled() => {}
             ended = process.ended() => {
                 let ended = ended.map_err(|error| failed("cannot be waited for", error))?;
@@ -96,10 +96,10 @@ impl LocalPod {
             let mut state = self.state.lock();
             state.enter(PodPhase::Starting);
             if state.trouble.is_empty() {
-                // No trouble yet, and the answer to those whose patience ends before the app is there.
+                // Not a failure yet, but the answer to clients that give up before the app is there.
                 state.trouble = self.not_answering(template);
             }
-            // As close to the start as can be: what comes before it is Ebb's own time.
+            // As close to the start as possible: what comes before is Ebb's own time.
             state.timeline.spawned_at.get_or_insert(machine.clock.now());
         }
         changed();
@@ -114,7 +114,7 @@ impl LocalPod {
         format!("pod {} runs and {what} on 127.0.0.1:{} (its PORT)", self.name, self.port.number())
     }
 
-    /// Notes whether the app is ready, for as long as the queue-proxy runs.
+    /// Tracks whether the app is ready, while the queue-proxy runs.
     async fn follow_readiness(&self, changed: &(impl Fn() + Sync)) {
         let Some(mut readiness) = self.sidecar.lock().as_ref().map(QueueProxy::readiness) else { return };
         let mut slow = std::pin::pin!(sleep(SLOW_AFTER));
@@ -151,7 +151,7 @@ impl LocalPod {
         }
     }
 
-    /// The process is gone, and not because we wanted it.
+    /// Records that the process ended by itself.
     fn process_gone(&self, why: String, output: &Output) {
         if let Some(sidecar) = &*self.sidecar.lock() {
             sidecar.app_gone();
@@ -166,12 +166,12 @@ impl LocalPod {
         state.trouble = trouble;
     }
 
-    /// Lets the queue-proxy finish what it has. Done once; later calls find nothing.
+    /// Drains the queue-proxy. Later calls do nothing.
     async fn drain(&self, template: &Template) {
         let timeline = self.timeline();
         let Some(sidecar) = self.sidecar.lock().take() else { return };
         self.state.lock().timeline = timeline;
-        // Nobody was ever told of a pod that was never ready: nobody can be on the way to it.
+        // A pod that was never ready was never published, so no request can be on its way to it.
         let known = timeline.ready_at.is_some() || sidecar.ready_at().is_some();
         let quiet = if known { template.drain.quiet } else { Duration::ZERO };
         match sidecar.drain(Quiet { quiet, ..template.drain }).await {

@@ -27,19 +27,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::{AppPort, Line, Ports, Spawner, What};
 
-/// Where a pod is in its life.
+/// The phase of a pod's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodPhase {
-    /// Its process runs and does not answer yet.
+    /// Its process runs, but does not answer yet.
     Starting,
     /// It takes requests.
     Ready,
-    /// Its process has ended, and is started again soon.
+    /// Its process has ended, and will be restarted soon.
     Waiting {
         /// How it ended.
         why: String,
     },
-    /// It finishes what it has.
+    /// It finishes the requests that it has.
     Draining,
 }
 
@@ -54,43 +54,43 @@ impl fmt::Display for PodPhase {
     }
 }
 
-/// What is seen of a pod.
+/// The visible state of a pod.
 #[derive(Clone, Debug)]
 pub struct PodStatus {
     /// Its name.
     pub name: Arc<str>,
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: PodPhase,
-    /// Requests that came to it and have not ended.
+    /// Requests in flight at the pod.
     pub in_flight: f64,
-    /// How often its process was started again.
+    /// How often its process was restarted.
     pub restarts: u32,
     /// Whether it was ever ready.
     pub was_ready: bool,
 }
 
-/// When a pod's steps happened: what a cold start is made of.
+/// The times of a pod's steps, of which a cold start consists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_field_names, reason = "all of them are times, and say so")]
 pub(crate) struct Timeline {
-    /// It was decided to have the pod, where the service had none before.
+    /// When it was decided to have the pod, if the service had none before.
     pub(crate) woken_at: Option<Tick>,
-    /// Its process was started.
+    /// When its process was started.
     pub(crate) spawned_at: Option<Tick>,
-    /// Its app was found to answer.
+    /// When its app was found to answer.
     pub(crate) ready_at: Option<Tick>,
-    /// Its first request was sent to the app.
+    /// When its first request was sent to the app.
     pub(crate) first_request_at: Option<Tick>,
 }
 
 impl Timeline {
-    /// Whether the pod has come as far as its first request.
+    /// Returns whether the pod has sent its first request to the app.
     pub(crate) const fn is_complete(&self) -> bool {
         self.spawned_at.is_some() && self.ready_at.is_some() && self.first_request_at.is_some()
     }
 }
 
-/// What all pods of a service are made from.
+/// The template of a service's pods.
 #[derive(Debug)]
 pub(crate) struct Template {
     pub(crate) key: ServiceKey,
@@ -109,13 +109,13 @@ pub(crate) struct Machine {
     pub(crate) lines: mpsc::Sender<Line>,
 }
 
-/// A pod that lives.
+/// A pod.
 #[derive(Debug)]
 pub(crate) struct LocalPod {
     pub(crate) name: Arc<str>,
-    /// Of its queue-proxy.
+    /// The queue-proxy's addresses.
     pub(crate) addresses: Addresses,
-    /// Of its app.
+    /// The app's port.
     port: AppPort,
     pub(crate) nonce: String,
     state: Mutex<State>,
@@ -135,14 +135,14 @@ struct State {
     restarts: u32,
     created_at: Tick,
     timeline: Timeline,
-    /// Why it is not ready, in words for those who wait.
+    /// Why it is not ready, phrased for waiting clients.
     trouble: String,
 }
 
 impl LocalPod {
-    /// A pod with its queue-proxy running, and no process yet.
+    /// Creates a pod with its queue-proxy running, but no process yet.
     ///
-    /// `woken_at` is when it was decided, where the service had no pod before.
+    /// `woken_at` is the time of the decision, if the service had no pod before.
     pub(crate) async fn create(
         name: Arc<str>,
         woken_at: Option<Tick>,
@@ -177,7 +177,7 @@ impl LocalPod {
         }))
     }
 
-    /// Begins to drain. Its task ends when it is gone.
+    /// Begins to drain. The pod's task ends when it is gone.
     pub(crate) fn leave(&self) {
         self.state.lock().phase = PodPhase::Draining;
         self.leave.cancel();
@@ -225,7 +225,7 @@ impl LocalPod {
 }
 
 impl State {
-    /// Goes on to `phase`; who drains does not come back.
+    /// Changes to `phase`, unless the pod drains already.
     fn enter(&mut self, phase: PodPhase) {
         if self.phase != PodPhase::Draining {
             self.phase = phase;

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use ebb_core::backoff::Backoff;
 
-/// How long a pod waits before its process is started again, as the kubelet does: longer after each end,
-/// from the beginning once one has run for a while.
+/// How long a pod waits before its process is restarted, as with the kubelet: longer after each end, and from
+/// the beginning again after a process that ran for a while.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Restarts(Backoff);
 
-/// The first pause, and the longest: a laptop's user is waiting.
+/// The first and the longest pause: a laptop's user is waiting.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
-/// A process that ran for so long was not broken from the start.
+/// A process that ran for this long was not broken from the start.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
 impl Restarts {
@@ -17,7 +17,7 @@ impl Restarts {
         Self(Backoff::new(PAUSES))
     }
 
-    /// The pause after a process that ran for `ran`.
+    /// Returns the pause after a process that ran for `ran`.
     #[must_use]
     pub(crate) fn pause_after(&mut self, ran: Duration) -> Duration {
         if ran >= HEALTHY_AFTER {

@@ -2,7 +2,7 @@ use std::{env, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::{cluster::StartError, config::Service};
 
-/// Finds out before anything starts whether a service's program can be run at all.
+/// Checks, before anything starts, whether a service's program can be run.
 pub(crate) fn check(service: &Service) -> Result<(), StartError> {
     let program = service.command.first().map_or("", String::as_str);
     let folder = service.directory.as_deref().unwrap_or(Path::new(""));

@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Launcher;
 
-/// The hidden command by which the guardian is run.
+/// The hidden command that runs the guardian.
 pub(super) const COMMAND: &str = "guard";
 
-/// Our end of the guardian: which process groups it is to kill when we are gone.
+/// Our end of the guardian's pipe, which tells it the process groups to kill when we are gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     pipe: Arc<Mutex<std::process::ChildStdin>>,
@@ -25,17 +25,17 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// If its process cannot be started.
+    /// Returns an error if its process cannot be started.
     pub(crate) fn start(launcher: &Launcher) -> io::Result<Self> {
         let mut child = Command::new(&launcher.0)
             .arg(COMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            // A group of its own: Ctrl-C is for us, and we stop the pods.
+            // In its own group, because Ctrl-C is for us, and we stop the pods.
             .process_group(0)
             .spawn()?;
         let pipe = child.stdin.take().ok_or_else(|| io::Error::other("the guardian has no input"))?;
-        // Ends with the pipe; reaped here, so that it is no zombie while we live on.
+        // Ends with the pipe; reaped here, so that it does not become a zombie.
         std::thread::Builder::new().name("guardian".into()).spawn(move || child.wait())?;
         Ok(Self { pipe: Arc::new(Mutex::new(pipe)) })
     }
@@ -49,18 +49,18 @@ impl Guard {
     }
 
     fn tell(&self, sign: char, group: Pid) {
-        // Without a guardian, pods are still killed by the kernel when we die.
+        // Without a guardian, the kernel still kills pods when we die.
         if let Err(error) = writeln!(self.pipe.lock(), "{sign}{}", group.as_raw_nonzero()) {
             tracing::warn!(%error, "the guardian is gone");
         }
     }
 }
 
-/// The guardian itself: reads which groups there are from `input`, and kills those that are left at its end.
+/// Runs the guardian: reads process groups from `input`, and kills those that are left at its end.
 ///
 /// # Errors
 ///
-/// If `input` cannot be read; the groups are killed before.
+/// Returns an error if `input` cannot be read; the groups are killed before.
 pub(super) fn guard(input: impl BufRead) -> io::Result<()> {
     let mut groups = BTreeSet::new();
     let mut failed = Ok(());
@@ -74,7 +74,7 @@ pub(super) fn guard(input: impl BufRead) -> io::Result<()> {
         }
     }
     for group in groups.into_iter().filter_map(Pid::from_raw) {
-        // One that has gone by itself is what we want.
+        // The group may have ended by itself.
         let _ = kill_process_group(group, Signal::KILL);
     }
     failed

@@ -1,9 +1,9 @@
 //! Processes: started, watched, stopped, and never left behind.
 //!
-//! Three things see to the last point. A pod's process asks the kernel to be killed when we die
-//! (`pod_exec`). Each has a process group of its own, which is what is signalled, so that what it started
-//! goes with it. And a guardian (`guard`), a small process that outlives us by a moment, kills the groups
-//! that are left when we were killed ourselves.
+//! Three things ensure that none is left behind. A pod's process asks the kernel to be killed when we die
+//! (`pod_exec`). Each pod has its own process group, which is signalled, so that its children end with it.
+//! And a guardian (`guard`), a small process that outlives us by a moment, kills the groups that are left if
+//! we were killed ourselves.
 
 mod command;
 mod guard;
@@ -34,8 +34,8 @@ pub(crate) use spawner::{Spawner, What};
 #[derive(Clone, Debug)]
 pub(crate) struct Launcher(pub(crate) PathBuf);
 
-/// Becomes a pod's command or the guardian, where the arguments of this program say so: to be called first
-/// thing in `main` of every program that is a launcher. Otherwise answers `None`.
+/// Becomes a pod's command or the guardian, if the arguments of this program say so; otherwise returns
+/// `None`. Every launcher must call it first in `main`.
 pub fn reexec(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let arguments: Vec<OsString> = arguments.into_iter().skip(1).collect();
     let (hidden, rest) = arguments.split_first()?;
@@ -54,7 +54,7 @@ pub fn reexec(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode>
 pub(crate) struct Ended(ExitStatus);
 
 impl Ended {
-    /// Whether it says that all went well.
+    /// Returns whether the exit status is success.
     pub(crate) fn is_well(self) -> bool {
         self.0.success()
     }
@@ -71,17 +71,17 @@ impl fmt::Display for Ended {
     }
 }
 
-/// What a process said last is waited for so long: something that left its group may hold its output open.
+/// How long the last output is awaited: a process that left its group may hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A running process and its group.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    /// `None` once all of it is gone.
+    /// `None` once the whole group is gone.
     group: Option<Pid>,
     guard: Guard,
-    /// Those who read its output; each ends with its pipe.
+    /// The tasks that read its output; each ends with its pipe.
     readers: JoinSet<()>,
 }
 
@@ -94,8 +94,8 @@ impl Process {
         Self { child, group, guard, readers }
     }
 
-    /// Resolves when it has ended by itself, what it started is gone too, and what it said was read.
-    /// May be dropped and called again.
+    /// Resolves when the process has ended by itself, its children are gone too, and its output was read. May
+    /// be dropped and called again.
     pub(crate) async fn ended(&mut self) -> io::Result<Ended> {
         let status = self.child.wait().await?;
         self.end_group();
@@ -103,8 +103,8 @@ impl Process {
         Ok(Ended(status))
     }
 
-    /// Asks it to end, and after `grace` makes it. Its whole group is gone afterwards, and what it said was
-    /// read.
+    /// Asks the process to end, and kills it after `grace`. Afterwards its whole group is gone, and its
+    /// output was read.
     pub(crate) async fn stop(mut self, grace: Duration) {
         self.signal(Signal::TERM);
         if timeout(grace, self.child.wait()).await.is_err() {
@@ -118,11 +118,11 @@ impl Process {
     }
 
     async fn last_words(&mut self) {
-        // Who is not through by then is stopped with the process.
+        // Readers that have not finished by then are stopped with the process.
         let _ = timeout(LAST_WORDS, async { while self.readers.join_next().await.is_some() {} }).await;
     }
 
-    /// Kills what is left of the group. Once only: its number may be another's later.
+    /// Kills the rest of the group. Only once, because its number may be reused later.
     fn end_group(&mut self) {
         self.signal(Signal::KILL);
         if let Some(group) = self.group.take() {
@@ -132,7 +132,7 @@ impl Process {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // A group that has gone by itself is what we want.
+            // The group may have ended by itself.
             let _ = kill_process_group(group, signal);
         }
     }

@@ -1,4 +1,4 @@
-//! What a pod prints, line by line.
+//! The output of pods, line by line.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -8,9 +8,9 @@ use tokio::{
     sync::mpsc,
 };
 
-/// A longer line is cut into pieces of this many bytes.
+/// Longer lines are cut into pieces of this many bytes.
 const MAX_LINE: usize = 8 * 1024;
-/// Lines kept to explain an end.
+/// The number of lines kept to explain an end.
 const KEPT: usize = 10;
 
 /// Where a line was printed.
@@ -29,11 +29,11 @@ pub struct Line {
     pub pod: Arc<str>,
     /// Where it was printed.
     pub stream: Stream,
-    /// Without its end; bytes that are not UTF-8 are replaced.
+    /// The text without its line ending; bytes that are not UTF-8 are replaced.
     pub text: String,
 }
 
-/// Takes a pod's lines: the last ones are kept, all are passed on.
+/// Receives a pod's lines: keeps the last ones, and passes all on.
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
     pod: Arc<str>,
@@ -46,12 +46,12 @@ impl Output {
         Self { pod, last: Arc::default(), sink }
     }
 
-    /// Another process begins: what the one before it said does not explain how this one ends.
+    /// Starts anew for another process: earlier output does not explain how this one ends.
     pub(crate) fn begin(&self) {
         self.last.lock().clear();
     }
 
-    /// The last lines, oldest first.
+    /// Returns the last lines, oldest first.
     pub(crate) fn last(&self) -> Vec<String> {
         self.last.lock().iter().cloned().collect()
     }
@@ -69,7 +69,7 @@ impl Output {
             }
             let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
             self.keep(text.clone());
-            // Where nobody wants the lines, they are read all the same: a full pipe would stop the pod.
+            // Lines are read even if nobody wants them: a full pipe would stop the pod.
             let _ = self.sink.send(Line { pod: self.pod.clone(), stream, text }).await;
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::process::{Pid, getppid};
 
-/// The hidden command by which a pod's process is started.
+/// The hidden command that starts a pod's process.
 pub(super) const COMMAND: &str = "pod-exec";
 /// A shell's exit status for a command that was not found.
 const NOT_FOUND: u8 = 127;
@@ -16,9 +16,9 @@ const NOT_RUNNABLE: u8 = 126;
 
 /// Asks the kernel to kill this process when its parent dies, then becomes the command.
 ///
-/// The arguments are the process number of who started us, and the command. If that process has died
-/// already, its death would kill nobody any more, and nothing is run. Returns only if it could not become
-/// the command; the status says why.
+/// The arguments are the process number of the parent, and the command. If the parent has already died, its
+/// death would no longer kill this process, so nothing is run. Returns only if it could not become the
+/// command; the status says why.
 pub(super) fn pod_exec(arguments: &[OsString]) -> ExitCode {
     let Some((parent, command)) = arguments.split_first() else {
         return failed(NOT_FOUND, "no command");
@@ -44,7 +44,7 @@ fn tie_to_parent(parent: i32) -> io::Result<()> {
     still_there(parent)
 }
 
-/// Elsewhere the guardian alone sees to it.
+/// On other systems only the guardian does this.
 #[cfg(not(target_os = "linux"))]
 fn tie_to_parent(parent: i32) -> io::Result<()> {
     still_there(parent)
@@ -55,7 +55,7 @@ fn still_there(parent: i32) -> io::Result<()> {
 }
 
 fn failed(status: u8, problem: &str) -> ExitCode {
-    // Its standard error is shown as the pod's; where it is closed there is nobody to tell.
+    // Its standard error is shown as the pod's; if it is closed, there is nobody to tell.
     let _ = writeln!(io::stderr(), "ebb: {problem}");
     status.into()
 }

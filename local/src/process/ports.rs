@@ -4,22 +4,22 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// Ports for apps: below those from which the kernel takes the near end of outgoing connections (32768 on
-/// Linux, 49152 elsewhere), so that none of our own connections sits on a port that an app is about to bind.
+/// The first port for apps. They are below the kernel's range for outgoing connections (32768 on Linux, 49152
+/// elsewhere), so that no connection of ours occupies a port that an app is about to bind.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// Hands out ports for apps.
+/// Allocates ports for apps.
 #[derive(Debug)]
 pub(crate) struct Ports {
     next: AtomicU16,
 }
 
-/// A port that is one app's for as long as this lives.
+/// A port that belongs to one app for as long as this lives.
 ///
-/// Between the moment at which a port is found free and that at which a slow app binds it, another Ebb on this
-/// machine could find it free too, and each would take the other's app for its own. So the port of the same
-/// number is held in the other protocol, UDP, where it is in no app's way and every Ebb looks.
+/// Between finding a port free and a slow app binding it, another Ebb on this machine could find it free too,
+/// and each would take the other's app for its own. So the UDP port of the same number is held: that disturbs
+/// no app, and every Ebb checks it.
 #[derive(Debug)]
 pub(crate) struct AppPort {
     number: u16,
@@ -28,11 +28,12 @@ pub(crate) struct AppPort {
 
 impl Ports {
     pub(crate) fn new() -> Self {
-        // Two of us on one machine should not try the same ports in the same order.
+        // Two instances on one machine should not try the same ports in the same order.
         Self { next: AtomicU16::new(rand::random_range(0..COUNT)) }
     }
 
-    /// A port on which nobody listens now. A program that is no Ebb's may still take it before the app does.
+    /// Allocates a port on which nobody listens now. A program other than Ebb may still take it before the
+    /// app does.
     pub(crate) fn take(&self) -> io::Result<AppPort> {
         (0..COUNT)
             .map(|_| FIRST + self.next.fetch_add(1, Ordering::Relaxed) % COUNT)
@@ -52,7 +53,7 @@ impl AppPort {
         self.number
     }
 
-    /// Whether nobody listens on it now.
+    /// Returns whether nobody listens on it now.
     pub(crate) fn is_free(&self) -> bool {
         TcpListener::bind((Ipv4Addr::LOCALHOST, self.number)).is_ok()
     }

@@ -12,7 +12,7 @@ use super::{Guard, Launcher, Output, Process, Stream, pod_exec};
 /// Starts that may wait: each takes about a millisecond.
 const CAPACITY: usize = 256;
 
-/// What is to be run.
+/// What to run.
 #[derive(Clone, Debug)]
 pub(crate) struct What {
     pub(crate) command: Vec<String>,
@@ -20,8 +20,8 @@ pub(crate) struct What {
     pub(crate) environment: BTreeMap<String, String>,
 }
 
-/// Starts processes, all from one thread that lives as long as we do: the kernel takes the *thread* that
-/// started a process for its parent, and would kill the process when that thread ended.
+/// Starts processes, all from one thread that lives as long as we do: for the kernel, the parent of a process
+/// is the *thread* that started it, and the process would be killed when that thread ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Spawner {
     starts: mpsc::Sender<Start>,
@@ -41,7 +41,7 @@ impl Spawner {
         std::thread::Builder::new().name("spawner".into()).spawn(move || {
             let _entered = runtime.enter();
             while let Some(Start { mut command, answer }) = wanted.blocking_recv() {
-                // Who no longer waits drops the child, which kills it.
+                // If the caller no longer waits, the child is dropped, which kills it.
                 drop(answer.send(command.spawn()));
             }
         })?;

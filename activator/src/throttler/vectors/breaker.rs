@@ -1,7 +1,7 @@
 use super::*;
 
-/// Requests of a service without a limit, before pods that come and go. The reference has a breaker of its own
-/// for it; in Ebb it is the throttler as always.
+/// Plays requests of a service without a limit while pods come and go. The reference has a separate breaker
+/// for it; Ebb uses the throttler.
 struct Player {
     throttler: Throttler<()>,
     waiting: VecDeque<Ticket>,

@@ -22,14 +22,14 @@ fn vectors_throttler_policy_selection() {
         assert_eq!(breaker, row[2], "{row}");
         assert_eq!(throttler.capacity(), u64::from(number(&row[3])), "{row}");
         assert_eq!(throttler.try_dispatch(LATER, &mut rng()), None, "{row}");
-        // The reference's sign for an activator that was not told its place: it counts as alone here.
+        // The reference's mark for an activator that does not know its place; here it counts as alone.
         assert_eq!(row[4], -1, "{row}");
         assert_eq!(Share::new(0, 0), throttler.limits.share);
     }
     println!("{} services compared", rows.len());
 }
 
-/// Pods with a capacity each, and a policy that chooses among them.
+/// Pods with capacities, and a policy that chooses among them.
 struct Balancer {
     policy: Policy,
     placement: Placement,
@@ -65,7 +65,7 @@ fn idle(capacities: &Value) -> Vec<Balanced> {
     list(capacities).iter().map(|value| Balanced { in_flight: 0, capacity: capacity_of(value) }).collect()
 }
 
-/// What a pod can take, where -1 is without a limit.
+/// Returns a pod's capacity, where -1 is unlimited.
 fn capacity_of(value: &Value) -> Option<u32> {
     u32::try_from(integer(value)).ok()
 }

@@ -1,8 +1,8 @@
-//! What `throttler.json` says of the reference's throttler, compared with Ebb's where it is asked to place
+//! Compares the reference's throttler in `throttler.json` with Ebb's, if Ebb's is configured to place
 //! requests as the reference does.
 //!
-//! Ebb addresses pods only. What the vectors say of a cluster IP in front of them is compared as far as it is
-//! the rule by which Ebb splits a pod among activators: an equal part, and at least one.
+//! Ebb addresses only pods. Vectors for a cluster IP are compared only for the rule by which Ebb splits a pod
+//! among activators: an equal portion, and at least one.
 
 mod breaker;
 mod choices;
@@ -27,7 +27,7 @@ fn vectors() -> Vectors {
     Vectors::load("throttler.json")
 }
 
-/// A number that is not negative.
+/// Returns a nonnegative number.
 fn number(value: &Value) -> u32 {
     u32::try_from(value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))).unwrap()
 }
@@ -63,27 +63,27 @@ impl Throttler<()> {
         self.limits.part_of(self.ready_pods())
     }
 
-    /// The pods that it uses while it is idle.
+    /// Returns the pods that it uses while idle.
     fn assigned(&self) -> Vec<&Member> {
         self.roomy(&self.part(), LATER).iter().map(|candidate| &self.pods[candidate.at]).collect()
     }
 
-    /// Requests that it may have at each of them; `None` is unlimited.
+    /// Returns the most requests at each of them; `None` is unlimited.
     fn limit(&self) -> Option<u32> {
         self.limits.at_each_of(&self.part())
     }
 
-    /// Requests that it may have in all; without a limit 1 or 0, as the reference's infinite breaker has it.
+    /// Returns the most requests in all; without a limit 1 or 0, like the reference's infinite breaker.
     fn capacity(&self) -> u64 {
         let pods = self.assigned().len() as u64;
         self.limit().map_or(pods.min(1), |limit| pods * u64::from(limit))
     }
 }
 
-/// What the reference lets pass where it does not address pods; `None` if it is beyond Ebb's numbers.
+/// Returns the reference's capacity for a cluster IP; `None` if it exceeds Ebb's range.
 fn capacity_of_cluster_ip(container_concurrency: u32, backends: u32, activators: u32) -> Option<u64> {
     let whole = container_concurrency.checked_mul(backends)?;
     let users = NonZeroU32::new(activators).unwrap_or(NonZeroU32::MIN);
-    // The last user has no more than the quotient, as have all of the reference's.
+    // The last user gets the quotient, as all of the reference's users do.
     Some(if whole == 0 { 0 } else { u64::from(portion(whole, users, users.get() - 1)) })
 }

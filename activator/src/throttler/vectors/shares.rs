@@ -8,7 +8,7 @@ fn vectors_throttler_pick_indices() {
         let [trackers, index, activators, begin, end, remnants] = numbers(row)[..] else { panic!("{row}") };
         let part_of = |index| Share::new(activators, index).part_of(trackers);
         assert_eq!((part_of(index).begin, part_of(index).end), (begin, end), "{row}");
-        // Of the remnants each activator knows only its own.
+        // Each activator knows only its own of the pods that remain.
         let extras = (0..activators).filter_map(|index| part_of(index).extra);
         assert!(extras.eq(trackers - remnants..trackers), "{row}");
     }
@@ -21,7 +21,7 @@ fn vectors_throttler_assign_slice() {
     let rows = vectors.rows("assign_slice");
     for row in rows {
         let share = match integer(&row[1]) {
-            -1 => Share::ALONE, // the reference's sign for an activator that was not told its place
+            -1 => Share::ALONE, // the reference's mark for an activator that does not know its place
             _ => Share::new(number(&row[2]), number(&row[1])),
         };
         let mut throttler = with_ready_pods(1, number(&row[0]));
@@ -37,7 +37,7 @@ fn vectors_throttler_assign_slice() {
 fn vectors_throttler_calculate_capacity() {
     let vectors = vectors();
     let rows = vectors.rows("calculate_capacity");
-    // The reference counts in 32 bits with a sign; so much stands for unlimited.
+    // The reference counts in signed 32 bits; this value stands for unlimited.
     let max_capacity = vectors.value("max_capacity").as_u64().unwrap();
     let mut left_out = 0;
     for row in rows {
@@ -60,21 +60,22 @@ fn vectors_throttler_calculate_capacity() {
     println!("{} capacities compared, {left_out} left out: beyond 32 bits", rows.len() - left_out);
 }
 
-/// The reference guards itself so against dividing by no activators; in Ebb there is always one.
+/// The reference avoids dividing by zero activators this way; in Ebb there is always one.
 #[test]
 fn vectors_throttler_min_one_or_value() {
     let vectors = vectors();
     let rows = vectors.rows("min_one_or_value");
     let mut compared = 0;
     for row in rows.iter().filter(|row| row[0].as_u64().is_some()) {
-        // So many pods are one for each of so many activators.
+        // One pod for each activator.
         assert_eq!(Share::new(number(&row[0]), 0).part_of(number(&row[1])).pods(), 1, "{row}");
         compared += 1;
     }
     println!("{compared} numbers compared, {} left out: negative", rows.len() - compared);
 }
 
-/// The reference's gate for services without a limit counts so; in Ebb it is whether a pod is ready.
+/// The reference computes its gate for services without a limit this way; in Ebb it is whether a pod is
+/// ready.
 #[test]
 fn vectors_throttler_zero_or_one() {
     let vectors = vectors();

@@ -4,7 +4,7 @@ use ebb_core::link::activator_index;
 
 use super::*;
 
-/// A throttler that is told, as by the table, which pods and which activators there are.
+/// A throttler that is told which pods and activators there are, as by the table.
 struct Told {
     throttler: Throttler<()>,
     known: HashMap<String, PodId>,
@@ -39,7 +39,7 @@ impl Told {
     }
 
     fn hears_of_activators(&mut self, addresses: &[&str], own: &str) {
-        // Who is not among them is told nothing new.
+        // An activator that is not among them is told nothing new.
         if let Some(index) = activator_index(addresses.iter().copied(), own) {
             (self.activators, self.index) = (addresses.len(), Some(index));
             let share = Share::new(u32::try_from(self.activators).unwrap(), index);

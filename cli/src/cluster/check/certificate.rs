@@ -1,5 +1,5 @@
-//! Until when a certificate is good. One date is all that is read of it; the crates that read all of X.509 are ten, so
-//! the few steps to it are taken here. What is not where it should be answers `None`.
+//! Reads when a certificate expires. Only one date is needed, and reading all of X.509 would take ten crates,
+//! so it is parsed here. Unexpected content gives `None`.
 
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -7,10 +7,10 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// `[0]`, which says the version where it is not the first.
+/// `[0]`, the tag of the version, which is left out for the first one.
 const VERSION: u8 = 0xa0;
 
-/// The moment after which the first certificate of `pem` is not good any more.
+/// Returns when the first certificate of `pem` expires.
 pub(crate) fn not_after(pem: &[u8]) -> Option<Timestamp> {
     let certificate = CertificateDer::from_pem_slice(pem).ok()?;
     let (certificate, _) = sequence(&certificate)?;
@@ -55,13 +55,13 @@ fn sequence(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     element(bytes).filter(|(tag, ..)| *tag == SEQUENCE).map(|(_, inside, rest)| (inside, rest))
 }
 
-/// Tag, content and what follows of the first element.
+/// Returns the tag and the content of the first element, and the rest.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)
     } else {
-        // As many bytes tell the length as the first one says; four are a longer certificate than there is.
+        // The first byte says how many bytes the length has; no certificate needs four.
         let (number, rest) =
             rest.split_at_checked(usize::from(first & 0x7f)).filter(|(number, _)| number.len() <= 4)?;
         (number.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte)), rest)

@@ -1,8 +1,8 @@
-//! Tools that put objects back to what a repository says: what they must leave alone, to be copied.
+//! Tools that reset objects to a repository's content, and the rules that make them leave Ebb's fields alone.
 
 use kube::core::ObjectMeta;
 
-/// Who puts an object back.
+/// A tool that resets objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tool {
     ArgoCd,
@@ -11,7 +11,7 @@ pub(super) enum Tool {
 }
 
 impl Tool {
-    /// The tool whose mark an object has.
+    /// Returns the tool whose mark an object has.
     pub(super) fn of(metadata: &ObjectMeta) -> Option<Self> {
         let marks = [&metadata.labels, &metadata.annotations];
         let has =
@@ -34,7 +34,8 @@ impl Tool {
         }
     }
 
-    /// What it must be told about the Service `service`, and the object of that `group`, `kind` and `name` that is scaled.
+    /// Returns the rule to copy, for the Service `service` and its scale target of that `group`, `kind` and
+    /// `name`.
     pub(super) fn rule(self, service: &str, group: &str, kind: &str, name: &str) -> String {
         match self {
             Self::ArgoCd => format!(

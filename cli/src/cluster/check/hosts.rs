@@ -1,4 +1,4 @@
-//! Whether the hosts that Services ask for lead anywhere.
+//! Checks the hosts of Services.
 
 use ebb_annotations::keys;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -13,10 +13,10 @@ use crate::cluster::{
 const CHECK: &str = "hosts";
 /// The Service of the gateway, in Ebb's own namespace.
 const GATEWAY: &str = "ebb-gateway";
-/// The key of the settings that names a Gateway that takes requests instead.
+/// The key of the settings that names another Gateway to use.
 const GATEWAY_PARENT: &str = "gateway-parent";
 
-/// Looks at the hosts of `services`, where Ebb is in the namespace `own`.
+/// Checks the hosts of `services`; `own` is Ebb's namespace.
 pub(super) async fn check(cluster: &Cluster, own: &str, services: &[Service], report: &mut Report) {
     let named: Vec<&Service> =
         services.iter().filter(|service| annotation(service, keys::HOSTS.name).is_some()).collect();
@@ -38,13 +38,14 @@ pub(super) async fn check(cluster: &Cluster, own: &str, services: &[Service], re
     }
 }
 
-/// Returns the Gateway that takes the requests instead of Ebb's own, as the settings name it.
+/// Returns the Gateway that takes requests instead of Ebb's own, from the settings.
 fn parent(settings: &ConfigMap) -> Option<&str> {
     let text = settings.data.as_ref()?.get(GATEWAY_PARENT)?.trim();
     (!text.is_empty()).then_some(text)
 }
 
-/// What is wrong with the `named` Services, all of which ask for hosts; `gateway` answers for these, if there is one.
+/// Returns what is wrong with the `named` Services, all of which have hosts; `gateway` serves these, if there
+/// is one.
 fn judge(named: &[&Service], gateway: Option<&str>) -> Vec<Finding> {
     let (served, idle): (Vec<&Service>, Vec<&Service>) =
         named.iter().copied().partition(|service| asks(service) || is_route(service));

@@ -1,4 +1,4 @@
-//! `ebb check`: everything that must hold for Ebb to work, each with what to do where it does not.
+//! `ebb check`: checks everything that Ebb needs, and says how to fix what is wrong.
 
 mod certificate;
 mod gitops;
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Looks, and says what it found.
+/// Runs the checks, and prints the findings.
 pub(crate) async fn check(args: &Args) -> anyhow::Result<ExitCode> {
     let cluster = args.connection.open().await?;
     let mut report = if args.json { Report::silent() } else { Report::default() };
@@ -70,7 +70,7 @@ pub(crate) async fn check(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if report.has_faults() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Everything, in the order in which one thing needs the other.
+/// Runs all checks, in the order in which they depend on each other.
 pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
     let version = version(cluster).await;
     let is_there = version.is_some();
@@ -104,7 +104,7 @@ pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
     services::check(cluster, &namespace, scope, report).await;
 }
 
-/// The namespace where the webhooks say that Ebb is.
+/// Returns Ebb's namespace, as the webhooks name it.
 pub(crate) async fn installed_in(cluster: &Cluster) -> String {
     let api: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
     let configuration = cluster.find("reading the webhooks", api.get("ebb")).await.ok().flatten();
@@ -113,7 +113,7 @@ pub(crate) async fn installed_in(cluster: &Cluster) -> String {
     service.map_or_else(|| manifests::NAMESPACE.to_owned(), |service| service.namespace)
 }
 
-/// Looks at each object of the installation; whether any of it is there.
+/// Checks each object of the installation; returns whether any of them exists.
 async fn installed(cluster: &Cluster, shipped: &[DynamicObject], report: &mut Report) -> bool {
     let found: Vec<Result<Option<DynamicObject>, Failure>> = stream::iter(shipped)
         .map(|object| async move {
@@ -148,7 +148,7 @@ async fn installed(cluster: &Cluster, shipped: &[DynamicObject], report: &mut Re
     true
 }
 
-/// How the autoscaler's log is read.
+/// Returns the command that prints the autoscaler's log.
 pub(crate) fn logs(namespace: &str) -> String {
     format!("kubectl --namespace {namespace} logs deployment/ebb-autoscaler")
 }

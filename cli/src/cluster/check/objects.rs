@@ -1,4 +1,4 @@
-//! Whether what is installed is there, and as it is shipped.
+//! Checks that the installed objects exist and are as shipped.
 
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::cluster::{
 
 const CHECK: &str = "objects";
 
-/// What an installation sets for itself, at the end of a path: how many pods, where, with how much, from where.
+/// Ends of paths that an installation may set itself: numbers of pods, their place, resources and images.
 const SETTINGS: [&str; 10] = [
     "spec.replicas",
     "resources",
@@ -23,10 +23,10 @@ const SETTINGS: [&str; 10] = [
     "terminationGracePeriodSeconds",
     "env[EBB_DRAIN_LIMIT_SECONDS].value",
 ];
-/// Objects that an installation may go without.
+/// Kinds of objects that an installation may leave out.
 const OPTIONAL: [&str; 2] = ["PodDisruptionBudget", "PriorityClass"];
 
-/// A field that is not as shipped.
+/// A field that differs from the shipped one.
 #[derive(Debug, PartialEq, Eq)]
 struct Difference {
     path: String,
@@ -34,7 +34,7 @@ struct Difference {
     found: String,
 }
 
-/// What is to be said of one object.
+/// Returns the findings about one object.
 pub(crate) fn judge(shipped: &DynamicObject, found: Option<&DynamicObject>) -> Vec<Finding> {
     let Some(found) = found else {
         if OPTIONAL.contains(&kind(shipped)) {
@@ -82,13 +82,14 @@ fn is_image(path: &str) -> bool {
     path.rsplit('.').next() == Some("image") || path.ends_with(&format!("env[{SIDECAR_IMAGE}].value"))
 }
 
-/// The tag of an image; `None` if a digest says which it is.
+/// Returns the tag of an image; `None` if it is given by digest.
 fn tag(image: &str) -> Option<&str> {
     let last = image.trim_matches('"').rsplit('/').next()?;
     if last.contains('@') { None } else { Some(last.split_once(':').map_or("latest", |(_, tag)| tag)) }
 }
 
-/// Where `found` does not say what `shipped` says. What it says besides is of no interest: defaults, other people's.
+/// Collects where `found` differs from `shipped`. Additional fields are ignored: defaults, and those of
+/// others.
 fn compare(shipped: &Value, found: &Value, path: String, differences: &mut Vec<Difference>) {
     match (shipped, found) {
         (Value::Object(shipped), Value::Object(found)) => {

@@ -1,4 +1,4 @@
-//! Whether the autoscaler may do what it must: each right that is shipped, asked of the API server itself.
+//! Checks the autoscaler's rights, by asking the API server about each right of the shipped roles.
 
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -13,12 +13,12 @@ use crate::cluster::{Cluster, Failure, finding::Finding, manifests::kind};
 
 const CHECK: &str = "rights";
 const ACCOUNT: &str = "ebb-autoscaler";
-/// Questions that are under way at once.
+/// The number of questions in parallel.
 const AT_ONCE: usize = 8;
-/// Rights that are named where many are missing.
+/// The most missing rights that are named.
 const NAMED: usize = 8;
 
-/// One right: may `verb` what `group`, `resource` and `name` say, in `namespace` or everywhere.
+/// A right to `verb` the given `group`, `resource` and `name`, in `namespace` or everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Right {
     namespace: Option<String>,
@@ -28,7 +28,7 @@ struct Right {
     verb: String,
 }
 
-/// All rights that the shipped roles give.
+/// Returns all rights of the shipped roles.
 fn of_roles(objects: &[DynamicObject]) -> Vec<Right> {
     let mut rights = Vec::new();
     for role in objects.iter().filter(|object| matches!(kind(object), "ClusterRole" | "Role")) {

@@ -1,4 +1,4 @@
-//! Others who write the replicas that Ebb writes: HPAs, and KEDA's `ScaledObject`s.
+//! Others that write the same replicas as Ebb: HPAs, and KEDA's `ScaledObject`s.
 
 use ebb_annotations::ScaleTarget;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Scope;
 use crate::cluster::{Cluster, Failure};
 
-/// Somebody who writes replicas.
+/// An object that scales.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rival {
     kind: &'static str,
@@ -22,7 +22,7 @@ pub(super) struct Rival {
 }
 
 impl Rival {
-    /// Whether it writes those of `target`.
+    /// Returns whether it scales `target`.
     pub(super) fn scales(&self, namespace: &str, target: &ScaleTarget) -> bool {
         self.namespace == namespace && self.target == *target
     }
@@ -31,14 +31,14 @@ impl Rival {
         format!("{} {}", self.kind, self.name)
     }
 
-    /// How to be rid of it.
+    /// Returns how to remove it.
     pub(super) fn removal(&self) -> String {
         let kind = self.kind.to_ascii_lowercase();
         format!("kubectl --namespace {} delete {kind} {}", self.namespace, self.name)
     }
 }
 
-/// Everybody who writes replicas.
+/// Returns all objects that scale.
 pub(super) async fn all(cluster: &Cluster, scope: &Scope) -> Result<Vec<Rival>, Failure> {
     let hpas: Api<HorizontalPodAutoscaler> = match scope.namespace() {
         Some(namespace) => cluster.within(namespace),
@@ -46,7 +46,7 @@ pub(super) async fn all(cluster: &Cluster, scope: &Scope) -> Result<Vec<Rival>, 
     };
     let mut rivals = Vec::new();
     for hpa in cluster.list("listing HPAs", &hpas, ListParams::default()).await? {
-        // KEDA's own are named by their ScaledObjects.
+        // HPAs of KEDA are reported as their ScaledObjects.
         let is_kedas = hpa.owner_references().iter().any(|owner| owner.kind == "ScaledObject");
         if let Some(spec) = hpa.spec.as_ref().filter(|_| !is_kedas) {
             rivals.push(Rival {
@@ -67,7 +67,7 @@ pub(super) async fn all(cluster: &Cluster, scope: &Scope) -> Result<Vec<Rival>, 
     };
     match cluster.list("listing ScaledObjects", &objects, ListParams::default()).await {
         Ok(objects) => rivals.extend(objects.iter().filter_map(of_keda)),
-        // Without KEDA there is no such kind.
+        // Without KEDA the kind does not exist.
         Err(failure) if failure.is_missing() => {}
         Err(failure) => return Err(failure),
     }

@@ -1,4 +1,4 @@
-//! Whether the requests of each route can go where they are to go.
+//! Checks the targets of routes.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::cluster::{
 
 const CHECK: &str = "route";
 
-/// Looks at `routes`, where `others` are the Services beside them.
+/// Checks `routes`; `others` are the other Services.
 pub(super) fn check(routes: &[Service], others: &[Service], report: &mut Report) {
     let mut well = Vec::new();
     for route in routes {
@@ -33,7 +33,7 @@ pub(super) fn check(routes: &[Service], others: &[Service], report: &mut Report)
     }
 }
 
-/// What is wrong with one route, where `services` are all that may be among its own.
+/// Returns what is wrong with a route; `services` are all Services that may be its targets.
 fn judge<'a>(route: &Service, services: impl Iterator<Item = &'a Service>) -> Vec<Finding> {
     let name = full_name(route);
     let empty = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Whether Ebb's programs run, answer, and know one another.
+//! Checks that Ebb's programs run, answer, and are connected to one another.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
@@ -23,12 +23,12 @@ const ACTIVATORS: &str = "activators";
 const AUTOSCALER: &str = "ebb-autoscaler";
 const ACTIVATOR: &str = "ebb-activator";
 const PORT: &str = "8080";
-/// As the autoscaler takes it, where the Lease does not say.
+/// The autoscaler's default, if the Lease does not say.
 const LEASE_SECONDS: i32 = 15;
-/// Clocks of leader and API server may differ by so much.
+/// The difference that the clocks of leader and API server may have.
 const SKEW: SignedDuration = SignedDuration::from_secs(10);
 
-/// All of it.
+/// Runs all of these checks.
 pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in [AUTOSCALER, ACTIVATOR] {
@@ -38,7 +38,7 @@ pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) ->
                 let pods = pods_of(cluster, namespace, name).await.unwrap_or_default();
                 judge_deployment(namespace, name, &deployment, &pods)
             }
-            // It was said already that it is missing.
+            // It was already reported as missing.
             Ok(None) => continue,
             Err(failure) => Finding::unseen(PODS, &failure),
         });
@@ -53,7 +53,7 @@ pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) ->
     findings
 }
 
-/// The pods of one of Ebb's programs.
+/// Returns the pods of one of Ebb's programs.
 pub(crate) async fn pods_of(
     cluster: &Cluster,
     namespace: &str,
@@ -91,14 +91,14 @@ fn judge_deployment(namespace: &str, name: &str, deployment: &Deployment, pods: 
     if ready == 0 { Finding::fault(PODS, what, todo) } else { Finding::warning(PODS, what, todo) }
 }
 
-/// What the autoscaler's link answers at `path`, through the API server and the Service.
+/// Returns the answer of the autoscaler's link at `path`, through the API server and the Service.
 pub(crate) async fn ask(cluster: &Cluster, namespace: &str, path: &str) -> Result<String, Failure> {
     let path = format!("/api/v1/namespaces/{namespace}/services/{AUTOSCALER}:link/proxy{path}");
     cluster.text("asking the autoscaler", &path).await
 }
 
-/// What the leading autoscaler answers at `path`: the others decide nothing, and have little to say. Where nobody
-/// leads, or the leader cannot be asked, any of them is.
+/// Returns the answer of the leading autoscaler at `path`; the others decide nothing. If there is no leader,
+/// or it cannot be asked, any of them is asked.
 pub(crate) async fn ask_leader(cluster: &Cluster, namespace: &str, path: &str) -> Result<String, Failure> {
     let leases: Api<Lease> = cluster.within(namespace);
     let lease = cluster.find("reading the Lease ebb-autoscaler", leases.get(AUTOSCALER)).await.ok().flatten();
@@ -148,7 +148,7 @@ fn judge_lease(lease: Option<&LeaseSpec>, now: Timestamp, namespace: &str) -> Fi
     Finding::ok(LEADER, format!("{holder} leads, and renewed its lease {seconds} s ago"))
 }
 
-/// Whether every autoscaler hears every activator.
+/// Checks that every autoscaler is connected to every activator.
 async fn activators(cluster: &Cluster, namespace: &str) -> Finding {
     let pods = async {
         let autoscalers = pods_of(cluster, namespace, AUTOSCALER).await?;
@@ -205,7 +205,7 @@ fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &s
     }
 }
 
-/// The value of a metric without labels.
+/// Returns the value of a metric without labels.
 pub(crate) fn gauge(metrics: &str, name: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }

@@ -1,4 +1,4 @@
-//! Whether each Service that asks for Ebb can have what it asks for.
+//! Checks each Service that asks for Ebb.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ const RIVAL: &str = "rival";
 const SHAPE: &str = "cold-start";
 const AT_ONCE: usize = 8;
 
-/// Which Services are looked at.
+/// The Services to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     All,
@@ -39,7 +39,7 @@ impl Scope {
     }
 }
 
-/// Looks at the Services of `scope`, one after the other.
+/// Checks the Services of `scope`, one after the other.
 pub(super) async fn check(cluster: &Cluster, own: &str, scope: &Scope, report: &mut Report) {
     let api: Api<Service> = match scope.namespace() {
         Some(namespace) => cluster.within(namespace),
@@ -92,7 +92,7 @@ pub(super) async fn check(cluster: &Cluster, own: &str, scope: &Scope, report: &
     report.extend(costs.findings());
 }
 
-/// What costs cold starts their time, and whose: most costs are those of many.
+/// What slows down cold starts, and of which Services: most Services share the same costs.
 #[derive(Debug, Default)]
 struct Costs(Vec<(Cost, Vec<String>)>);
 
@@ -116,7 +116,7 @@ impl Costs {
     }
 }
 
-/// What is wrong with one Service.
+/// Returns what is wrong with one Service.
 fn judge(bound: &Bound, rivals: &[Rival]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(unread(bound));
@@ -138,7 +138,7 @@ fn unread(bound: &Bound) -> Vec<Finding> {
         .collect()
 }
 
-/// What the annotations say.
+/// Returns the findings about its annotations.
 fn asked(bound: &Bound) -> Vec<Finding> {
     let name = bound.name();
     if !asks(&bound.service) {
@@ -170,7 +170,7 @@ fn asked(bound: &Bound) -> Vec<Finding> {
     }
 }
 
-/// What Ebb wrote on it.
+/// Returns the status that Ebb wrote on it.
 fn status(bound: &Bound) -> Option<Finding> {
     let status = annotation(&bound.service, keys::STATUS.name)?;
     let said = bound

@@ -1,4 +1,4 @@
-//! Whether the cluster is new enough.
+//! Checks that the cluster is new enough.
 
 use k8s_openapi::apimachinery::pkg::version::Info;
 
@@ -8,7 +8,7 @@ const CHECK: &str = "api";
 /// The first version whose webhooks may have conditions without a feature gate.
 const OLDEST: (u32, u32) = (1, 30);
 
-/// What is to be said of the API server's version; `None` if there is no answer.
+/// Returns the finding about the API server's version; `None` if there is no answer.
 pub(crate) async fn check(cluster: &Cluster) -> Option<Finding> {
     let answer = cluster.call("asking for the version", cluster.client.apiserver_version()).await;
     match answer {

@@ -1,5 +1,5 @@
-//! Whether the API server can ask Ebb about pods and Services: it knows the authority, the certificate is good, and a
-//! question really arrives.
+//! Checks that the API server can ask Ebb about pods and Services: it knows the authority, the certificate is
+//! valid, and a request really arrives.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -25,16 +25,16 @@ const CERTIFICATE: &str = "certificate";
 const REACH: &str = "webhook";
 const NAME: &str = "ebb";
 const SECRET: &str = "ebb-webhook";
-/// The autoscaler renews long before.
+/// The autoscaler renews the certificate long before.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
-/// Namespaces that the webhooks leave out.
+/// Namespaces that the webhooks exclude.
 const LEFT_OUT: [&str; 2] = ["kube-system", "kube-node-lease"];
 const IGNORE: &str = "ebb.dev/ignore";
 
-/// A webhook, and the authority by which the API server is to know its server.
+/// A webhook, and the authority that the API server has for its server.
 type Bundle = (String, Option<ByteString>);
 
-/// What the API server knows of the webhooks' server, and its certificate.
+/// Checks what the API server knows of the webhooks' server, and its certificate.
 pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec<Finding> {
     let bundles = match bundles(cluster).await {
         Ok(bundles) => bundles,
@@ -55,7 +55,7 @@ pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) ->
     ]
 }
 
-/// The webhooks' authorities; without configurations, none.
+/// Returns the webhooks' authorities; empty if there are no configurations.
 pub(crate) async fn bundles(cluster: &Cluster) -> Result<Vec<Bundle>, Failure> {
     let mutating: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
     let validating: Api<ValidatingWebhookConfiguration> = Api::all(cluster.client.clone());
@@ -104,7 +104,7 @@ fn judge_bundles(bundles: &[Bundle], authority: Option<&[u8]>, namespace: &str) 
         );
     };
     let authority = authority.trim_ascii();
-    // While an authority is replaced, the API server knows the old one and the new one.
+    // While an authority is being replaced, the API server knows both.
     let knows = |bundle: &ByteString| {
         !authority.is_empty() && bundle.0.windows(authority.len()).any(|part| part == authority)
     };
@@ -150,7 +150,8 @@ fn judge_certificate(pem: Option<&[u8]>, now: Timestamp, namespace: &str) -> Fin
     }
 }
 
-/// Has the API server ask Ebb about a Service that Ebb must refuse; the Service is never made.
+/// Has the API server ask Ebb about a Service that Ebb must refuse; a dry run, so the Service is never
+/// created.
 pub(crate) async fn reach(cluster: &Cluster, own: &str) -> Finding {
     let asked_in = match namespace_to_ask_in(cluster, own).await {
         Ok(Some(namespace)) => namespace,
@@ -193,7 +194,7 @@ async fn namespace_to_ask_in(cluster: &Cluster, own: &str) -> Result<Option<Stri
     let all = cluster.list("listing namespaces", &api, ListParams::default()).await;
     let all = match all {
         Ok(all) => all,
-        // Whoever may not see them all knows one of their own.
+        // A user who may not list them all uses their own namespace.
         Err(failure) if failure.is_forbidden() => return Ok(Some(cluster.namespace.clone())),
         Err(failure) => return Err(failure),
     };
@@ -212,7 +213,7 @@ async fn namespace_to_ask_in(cluster: &Cluster, own: &str) -> Result<Option<Stri
     Ok(own_choice.or(names.first()).map(|name| (*name).to_owned()))
 }
 
-/// What the answer to a question says that Ebb must deny; `None`: nobody asked Ebb.
+/// Judges the answer to a request that Ebb must deny; `None` means that Ebb was not asked.
 fn judge_reach(asked_in: &str, answer: Result<(), Failure>) -> Option<Finding> {
     match answer {
         Err(failure) if failure.text.contains("admission webhook") && failure.text.contains(".ebb.dev") => {
@@ -223,7 +224,7 @@ fn judge_reach(asked_in: &str, answer: Result<(), Failure>) -> Option<Finding> {
     }
 }
 
-/// The API server went on without Ebb's answer, as it is told to; whether it could reach Ebb tells why.
+/// The API server went on without Ebb's answer, as it is configured to; finds out whether it could reach Ebb.
 async fn unreached(cluster: &Cluster, own: &str) -> Finding {
     let path = format!("/api/v1/namespaces/{own}/services/https:ebb-autoscaler:webhook/proxy/");
     let answer = cluster.text("asking the webhooks' port", &path).await.map(drop);
@@ -235,9 +236,10 @@ async fn unreached(cluster: &Cluster, own: &str) -> Finding {
     )
 }
 
-/// What to do where the webhooks' port, asked itself, answers with that failure.
+/// Returns what to do if the webhooks' port, asked directly, answers with that failure.
 fn why_unreached(failure: Option<&Failure>) -> String {
-    // Any answer of Ebb's will do, be it that there is nothing to get; not the API server's, that there is no Service.
+    // Any answer from Ebb proves that it is reachable, even a 404; the API server's 404 for a missing Service
+    // does not.
     let is_ebbs = |failure: &&Failure| {
         matches!(failure.code, Some(400..=499))
             && !failure.is_forbidden()

@@ -1,4 +1,4 @@
-//! Why a request to a service waits, or will: what stands between it and a pod.
+//! Why requests to a service wait, or would: what is missing between them and a pod.
 
 use crate::cluster::{
     bound::{Bound, TargetState, asks},
@@ -6,17 +6,17 @@ use crate::cluster::{
     trouble::{self, Trouble},
 };
 
-/// What there is of Ebb around a service.
+/// The parts of Ebb around a service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Around {
     pub(super) is_autoscaler_away: bool,
-    /// Activators that are connected; `None` if nobody says.
+    /// Connected activators; `None` if unknown.
     pub(super) activators: Option<f64>,
-    /// Whether the API server knows Ebb's webhooks' authority.
+    /// Whether the API server knows the authority of Ebb's webhooks.
     pub(super) is_webhook_known: bool,
 }
 
-/// All reasons, the one that most stands in the way first.
+/// Returns all reasons, the most important first.
 pub(super) fn reasons(bound: &Bound, around: &Around) -> Vec<Trouble> {
     let mut reasons = Vec::new();
     if !asks(&bound.service) {

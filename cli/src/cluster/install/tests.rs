@@ -1,4 +1,4 @@
-//! What is asked of an API server, and in which order.
+//! Tests what is asked of an API server, and in which order.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Until what was applied works, or what keeps it from that.
+//! Waits until what was applied works, and reports what prevents it.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::cluster::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const DEPLOYMENTS: [&str; 2] = ["ebb-autoscaler", "ebb-activator"];
 
-/// Nodes follow a new Service once a second, and who found nobody tries again after some seconds.
+/// Nodes apply a new Service within a second, and a connection that failed is tried again after some seconds.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
-/// Waits for the Deployments' pods, for the webhooks' authority, and until all of them have found each other.
+/// Waits for the Deployments' pods, for the webhooks' authority, and until all programs are connected.
 pub(super) async fn until_it_works(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + limit;
     for name in DEPLOYMENTS {
@@ -47,7 +47,7 @@ pub(super) async fn until_it_works(cluster: &Cluster, limit: Duration) -> anyhow
     }
     println!("waiting for activators to connect and for the webhooks to be called …");
     let end = end.min(Instant::now() + SETTLES_WITHIN);
-    // The check that follows says what is still amiss.
+    // The check that follows reports what is still wrong.
     while !has_settled(cluster).await && Instant::now() < end {
         sleep(LOOK_EVERY).await;
     }

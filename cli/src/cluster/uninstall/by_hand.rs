@@ -1,5 +1,5 @@
-//! Giving a Service back without the autoscaler, in the order in which it does that itself: somebody to serve, the
-//! selector, the cluster's own endpoints, and only then without Ebb's.
+//! Gives a Service back without the autoscaler, in the autoscaler's order: wake the scale target, restore the
+//! selector, wait for the cluster's own endpoints, and only then delete Ebb's.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,23 +16,23 @@ use tokio::time::Instant;
 use super::left::{Left, to_give_back};
 use crate::cluster::{Cluster, FIELD_MANAGER, Failure, bound::annotation, kinds};
 
-/// How long every node's kube-proxy may take to follow a changed slice.
+/// The time within which every node's kube-proxy applies a changed slice.
 const NETWORK: Duration = Duration::from_secs(3);
 
-/// What is next for a Service.
+/// The next step for a Service.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// This merge patch of the Service; before it, what it scales is woken if it has no pod.
+    /// Apply this merge patch to the Service; before it, wake the scale target if it has no pod.
     GiveBack(Value),
-    /// The cluster's endpoints come, or every node learns of them.
+    /// Wait for the cluster's endpoints, or for every node to learn of them.
     Wait,
-    /// Ebb's slices go.
+    /// Delete Ebb's slices.
     DeleteSlices,
-    /// Nobody can.
+    /// Nothing can be done.
     Stuck(&'static str),
 }
 
-/// What is next, where the cluster's own endpoints have been ready for `ready_for`.
+/// Returns the next step, if the cluster's own endpoints have been ready for `ready_for`.
 fn next(left: &Left, ready_for: Option<Duration>, is_target_missing: bool) -> Step {
     let Some(service) = &left.object else { return Step::DeleteSlices };
     if left.is_held() {
@@ -43,7 +43,7 @@ fn next(left: &Left, ready_for: Option<Duration>, is_target_missing: bool) -> St
             }
         };
     }
-    // Where nobody will ever serve, Ebb's endpoints only keep clients waiting.
+    // If nothing will ever serve, Ebb's endpoints only keep clients waiting.
     if is_target_missing || ready_for.is_some_and(|ready_for| ready_for >= NETWORK) {
         Step::DeleteSlices
     } else {
@@ -51,7 +51,7 @@ fn next(left: &Left, ready_for: Option<Duration>, is_target_missing: bool) -> St
     }
 }
 
-/// The Service as if Ebb had never been there, for this version of it.
+/// Returns the patch that removes all traces of Ebb, for this version of the Service.
 fn give_back(service: &Service) -> Option<Value> {
     let selector = to_give_back(service)?;
     Some(json!({
@@ -71,7 +71,7 @@ fn give_back(service: &Service) -> Option<Value> {
 ///
 /// # Errors
 ///
-/// Why there is none, in words.
+/// Returns the reason, in words, if there is none.
 pub(super) async fn advance(
     cluster: &Cluster,
     left: &Left,
@@ -103,7 +103,7 @@ pub(super) async fn advance(
                     println!("{name}: has its selector back");
                     Ok(())
                 }
-                // Somebody changed it; it is read again before the next step.
+                // The object was changed; it is read again before the next step.
                 Err(failure) if failure.is_conflict() || failure.is_missing() => Ok(()),
                 Err(failure) => Err(failure.to_string()),
             }
@@ -122,9 +122,9 @@ pub(super) async fn advance(
     }
 }
 
-/// What a Service's annotation names.
+/// The scale target of a Service.
 enum Target {
-    /// It has pods, or asks for some, or nobody knows.
+    /// It has pods, or wants some, or its state is unknown.
     Awake,
     /// It wants no pods.
     Asleep(Box<Api<DynamicObject>>, String),

@@ -1,4 +1,4 @@
-//! Which Services are not their own yet.
+//! Finds the Services that are not given back yet.
 
 use std::collections::BTreeMap;
 
@@ -17,31 +17,31 @@ const OURS: &str = "ebb.dev";
 const CLUSTERS: &str = "endpointslice-controller.k8s.io";
 const OF: &str = "kubernetes.io/service-name";
 
-/// A Service that has something of Ebb's.
+/// A Service with something of Ebb's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Left {
     pub(super) namespace: String,
     pub(super) service: String,
-    /// The object; `None` if it is gone, and its slices are about to.
+    /// The object; `None` if it is deleted, and its slices are about to be.
     pub(super) object: Option<Service>,
-    /// Names of the slices that Ebb made.
+    /// Names of Ebb's slices.
     pub(super) slices: Vec<String>,
-    /// Whether the cluster's own slices name somebody who takes requests.
+    /// Whether the cluster's own slices have a ready endpoint.
     pub(super) is_taken_over: bool,
 }
 
 impl Left {
-    /// The Service as people name it.
+    /// Returns the Service's namespace and name.
     pub(super) fn name(&self) -> String {
         format!("{}/{}", self.namespace, self.service)
     }
 
-    /// Whether Ebb has its selector.
+    /// Returns whether Ebb keeps its selector.
     pub(super) fn is_held(&self) -> bool {
         self.object.as_ref().is_some_and(is_held)
     }
 
-    /// Why it still has something of Ebb's.
+    /// Returns why it still has something of Ebb's.
     pub(super) async fn why(&self, cluster: &Cluster) -> String {
         let Some(service) = &self.object else { return "it was deleted, but its slices are left".to_owned() };
         if self.is_held() && selector(service).is_none() {
@@ -63,7 +63,7 @@ impl Left {
     }
 }
 
-/// All of them.
+/// Returns all of them.
 pub(super) async fn all(cluster: &Cluster) -> Result<Vec<Left>, Failure> {
     let services: Api<Service> = Api::all(cluster.client.clone());
     let slices: Api<EndpointSlice> = Api::all(cluster.client.clone());
@@ -102,7 +102,7 @@ fn among(services: Vec<Service>, slices: &[EndpointSlice]) -> Vec<Left> {
     left.into_values().collect()
 }
 
-/// The selector that the Service is to have again; `None` if nobody knows it.
+/// Returns the selector to restore; `None` if it is unknown.
 pub(super) fn to_give_back(service: &Service) -> Option<BTreeMap<String, String>> {
     let own = service.spec.as_ref().and_then(|spec| spec.selector.clone()).filter(|own| !own.is_empty());
     own.or_else(|| kept_selector(service))

@@ -13,12 +13,12 @@ use ratatui::{
 
 use super::Look;
 
-/// Lines that the dashboard takes.
+/// The height of the dashboard, in lines.
 const HEIGHT: u16 = 9;
-/// Values that a plot remembers: more than any terminal is wide.
+/// The number of values in a plot: more than any terminal is wide.
 const HISTORY: usize = 500;
 
-/// The dashboard and what its plots remember.
+/// The dashboard and the data of its plots.
 pub(super) struct Dashboard {
     terminal: DefaultTerminal,
     in_flight: VecDeque<u64>,
@@ -29,7 +29,7 @@ pub(super) struct Dashboard {
 impl Dashboard {
     pub(super) fn new() -> io::Result<Self> {
         let options = TerminalOptions { viewport: Viewport::Inline(HEIGHT) };
-        // No raw mode: keys are not ours, and Ctrl-C must stay a signal.
+        // No raw mode: the dashboard reads no keys, and Ctrl-C must stay a signal.
         let terminal =
             ratatui::Terminal::with_options(ratatui::backend::CrosstermBackend::new(io::stdout()), options)?;
         Ok(Self { terminal, in_flight: VecDeque::new(), pods: VecDeque::new(), rate: VecDeque::new() })
@@ -45,7 +45,7 @@ impl Dashboard {
         remember(&mut self.pods, look.status.pods.len() as u64);
         remember(&mut self.rate, look.recent.answered_per_second as u64);
         let plots = [("in flight", &self.in_flight), ("pods", &self.pods), ("answers/s", &self.rate)];
-        // A terminal that is gone shows nothing; the demo goes on.
+        // If the terminal is gone, the demo goes on without it.
         let _ = self.terminal.draw(|frame| render(frame, look, plots));
     }
 

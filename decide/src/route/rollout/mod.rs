@@ -1,8 +1,9 @@
-//! A split that has changed and is approached step by step, so that nobody is flooded who has no pods yet.
+//! Rollouts: a changed split is reached step by step, so that services without enough pods are not flooded.
 //!
-//! A step waits until every service that grows has the pods for what it gets *now*, and none is taken while one of them is
-//! in trouble: what the next step brings is little beside that, and autoscaling follows it. While there are any requests, one
-//! pod is the least: a small share of few requests may not have met the service yet.
+//! A step waits until every growing service has the pods for its *current* share, and no step is taken while
+//! one of them is failing. The next step adds little to that, and autoscaling follows it. If there are any
+//! requests, at least one pod is required: a small share of few requests may not have reached the service
+//! yet.
 
 mod progress;
 #[cfg(test)]
@@ -19,83 +20,84 @@ pub use progress::{Progress, UnderWay};
 pub use weights::{WHOLE, rollout};
 use weights::{divides_alike, growing, rounded};
 
-/// The first step is taken at once: what a service at zero gets by it wakes it.
+/// The first step is taken at once: it wakes a service at zero.
 const FIRST: u16 = 10;
-/// Most steps after it, which share the rest of the way.
+/// The most further steps, which share the rest of the way.
 const MOST_STEPS: u16 = 99;
-/// A step under way is looked at so often.
+/// How often a step under way is checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How a changed split is approached.
+/// How a changed split is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// In so long, if nobody has to be waited for; `None`: it holds at once.
+    /// The duration without waits; `None` applies the split at once.
     pub over: Option<Duration>,
-    /// It is to stay where it is.
+    /// Whether the rollout is paused.
     pub paused: bool,
-    /// How far it is, as was written down.
+    /// The progress that was written down.
     pub kept: Option<Progress>,
 }
 
-/// What is seen of a service that has a part in a rollout.
+/// The state of a service that takes part in a rollout.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
-    /// It serves, or rests.
+    /// It serves, or is scaled to zero.
     Well {
-        /// Its pods that are ready.
+        /// Its ready pods.
         ready: u32,
-        /// Those that what it gets now asks for.
+        /// The pods that its current share requires.
         wanted: u32,
         /// Requests per second.
         rate: f64,
     },
-    /// Its pods cannot start, or it cannot be served, and why.
+    /// Its pods cannot start, or it cannot be served; with the reason.
     Failed(String),
     /// It is not known yet.
     Unknown,
-    /// It is not there.
+    /// It does not exist.
     Gone,
 }
 
-/// Why a rollout stays where it is.
+/// Why a rollout does not advance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// Somebody wishes so.
+    /// It is paused.
     Paused,
-    /// For pods, and whose.
+    /// It waits for pods of this service.
     Waiting(String),
-    /// A service that is to get more is not known yet, and which.
+    /// This growing service is not known yet.
     Unseen(String),
-    /// A service that is to get more has failed, and why.
+    /// A growing service has failed, for this reason.
     Stopped(String),
 }
 
-/// A route's way to its split.
+/// A route's rollout to its split.
 #[derive(Clone, Debug)]
 pub struct Rollout {
     progress: Progress,
-    /// Since when the step that is under way counts.
+    /// When the current step began.
     since: Tick,
     hold: Option<Hold>,
 }
 
 impl Rollout {
-    /// One that is as far as `progress` says.
+    /// Creates a rollout with `progress`.
     pub fn new(progress: Progress, now: Tick) -> Self {
         Self { progress, since: now, hold: None }
     }
 
-    /// How far it is.
+    /// Returns its progress.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Why it stays where it is, if it does.
+    /// Returns why it does not advance, if it does not.
     pub fn hold(&self) -> Option<&Hold> {
         self.hold.as_ref()
     }
 
-    /// From now on `to` is to be reached: at once if it takes no time, or if it leads back to the split that held before.
+    /// Sets a new target split: it applies at once if `over` is `None`, or if it is the split that held
+    /// before.
     pub fn head_for(&mut self, to: Vec<Share>, over: Option<Duration>, now: Tick) {
         let Progress { to: last, under_way } = &self.progress;
         let same = divides_alike(last, &to);
@@ -115,14 +117,15 @@ impl Rollout {
         }
     }
 
-    /// Takes the next step of `pace`, if it is time for it at `now` and every service that grows has what it takes; `look`
-    /// knows how each is.
+    /// Takes the next step of `pace` if it is due at `now` and all growing services have what they need;
+    /// `look` returns the state of each.
     pub fn advance(&mut self, pace: &Pace, now: Tick, look: impl Fn(&str) -> Standing) {
         self.hold = None;
         let weights = self.progress.weights();
         let Progress { to, under_way } = &mut self.progress;
         let Some(way) = under_way else { return };
-        // What a service got that is gone, and is to get nothing, the others get. With it, it would be refused.
+        // The share of a service that is gone and has no weight goes to the others; its requests would be
+        // refused.
         let stays = |share: &Share| {
             to.iter().any(|one| one.service == share.service) || look(&share.service) != Standing::Gone
         };
@@ -133,9 +136,9 @@ impl Rollout {
         };
         self.hold = if pace.paused { Some(Hold::Paused) } else { hold(way, to, &weights, look) };
         match &self.hold {
-            // Whether it has failed is not known either.
+            // Whether it has failed is not known, either.
             Some(Hold::Unseen(_)) => {}
-            // What has elapsed of the step still counts.
+            // The time elapsed in the step still counts.
             Some(Hold::Waiting(_)) => way.stopped.clear(),
             Some(Hold::Paused) => (self.since, way.stopped) = (now, String::new()),
             Some(Hold::Stopped(why)) => (self.since, way.stopped) = (now, why.clone()),
@@ -151,19 +154,20 @@ impl Rollout {
         }
     }
 
-    /// When to look again, whatever happens; `None` if nothing is under way.
+    /// Returns when to check again, at the latest; `None` if no rollout is under way.
     pub fn again(&self, now: Tick) -> Option<Tick> {
         self.progress.under_way.as_ref().map(|_| now.after(LOOK_EVERY))
     }
 
-    /// How long the rest takes at `now` if nobody has to be waited for.
+    /// Returns how long the rest takes from `now`, without waits.
     fn rest(&self, over: Duration, now: Tick) -> Duration {
         let Some(way) = &self.progress.under_way else { return Duration::ZERO };
         let left = u32::from(steps(over).saturating_sub(taken(way.done, over)));
         (step(over) * left).saturating_sub(now.since(self.since).min(step(over)))
     }
 
-    /// For programs: splits as they are written, times in seconds, `null` where nothing is under way.
+    /// Formats the rollout for programs: splits as annotations, times in seconds, `null` if none is under
+    /// way.
     pub fn to_json(&self, pace: &Pace, now: Tick) -> Value {
         let Some(way) = &self.progress.under_way else { return Value::Null };
         let (state, why) = match &self.hold {
@@ -186,8 +190,7 @@ impl Rollout {
     }
 }
 
-/// Why a rollout goes no further, where requests are divided by `weights` now. A failure comes before what is only waited
-/// for.
+/// Returns why a rollout with the current `weights` does not advance. Failures come before waits.
 fn hold(way: &UnderWay, to: &[Share], weights: &[Share], look: impl Fn(&str) -> Standing) -> Option<Hold> {
     let has_requests =
         |share: &Share| matches!(look(&share.service), Standing::Well { rate, .. } if rate > 0.0);
@@ -210,23 +213,23 @@ fn hold(way: &UnderWay, to: &[Share], weights: &[Share], look: impl Fn(&str) -> 
     waits
 }
 
-/// Steps after the first: one a second, unless they are too many.
+/// Returns the number of steps after the first: one a second, up to the maximum.
 fn steps(over: Duration) -> u16 {
     u16::try_from(over.as_secs()).unwrap_or(MOST_STEPS).clamp(1, MOST_STEPS)
 }
 
-/// How long each takes.
+/// Returns the duration of a step.
 fn step(over: Duration) -> Duration {
     over / u32::from(steps(over))
 }
 
-/// How many of them are taken when so much of the way is done, those of another pace counted as of this.
+/// Returns how many steps are taken when `done` of the way is done; steps of another pace are converted.
 fn taken(done: u16, over: Duration) -> u16 {
     let (done, rest) = (u32::from(done.saturating_sub(FIRST)), u32::from(WHOLE - FIRST));
     u16::try_from(done * u32::from(steps(over)) / rest).unwrap_or(MOST_STEPS)
 }
 
-/// How much of the way is done after the next step.
+/// Returns how much of the way is done after the next step.
 fn next(done: u16, over: Duration) -> u16 {
     if done < FIRST {
         return FIRST;

@@ -1,37 +1,37 @@
-//! How far a route is on its way to its split, as it is written down: whoever leads next goes on from there.
+//! The progress of a rollout, as it is written down for the next leader to continue.
 
 use ebb_annotations::{Share, read_split, split_text};
 use serde_json::{Value, json};
 
 use super::weights::{WHOLE, rollout};
 
-/// Why a rollout stopped is kept to so many characters.
+/// The most characters kept of the reason why a rollout stopped.
 const MOST_OF_WHY: usize = 300;
 
-/// Which split holds, or is approached.
+/// The current split, or the target of the rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The split.
     pub to: Vec<Share>,
-    /// How far it is approached; `None`: it holds.
+    /// The rollout under way; `None` if the split holds.
     pub under_way: Option<UnderWay>,
 }
 
-/// A split that is approached.
+/// A rollout under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnderWay {
-    /// How requests were divided when this began.
+    /// The split when it began.
     pub from: Vec<Share>,
-    /// The last split that held. The way began there, or led elsewhere before it led here.
+    /// The last split that held. The rollout began there, or had another target before this one.
     pub before: Vec<Share>,
     /// How much of the way is done: less than [`WHOLE`].
     pub done: u16,
-    /// Why it goes no further; empty unless a service that is to get more has failed.
+    /// Why it stopped; empty unless a growing service has failed.
     pub stopped: String,
 }
 
 impl Progress {
-    /// How requests are divided now.
+    /// Returns the current split.
     pub fn weights(&self) -> Vec<Share> {
         match &self.under_way {
             Some(way) => rollout(&way.from, &self.to, way.done),
@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// The same in words, for an annotation. [`Self::read`] reads them.
+    /// Formats it for an annotation, to be read by [`Self::read`].
     pub fn text(&self) -> String {
         let to = split_text(&self.to);
         let value = match &self.under_way {
@@ -60,7 +60,7 @@ impl Progress {
         value.to_string()
     }
 
-    /// Reads what [`Self::text`] wrote; `None` if that is nothing of ours.
+    /// Reads what [`Self::text`] wrote; returns `None` if the text has another format.
     pub fn read(text: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(text).ok()?;
         let split = |name: &str| value.get(name).and_then(Value::as_str).and_then(read_split);
@@ -79,7 +79,7 @@ impl Progress {
         Some(Self { to, under_way: Some(way) })
     }
 
-    /// Whether it is the same way as `other`, wherever on it either is.
+    /// Returns whether it is the same rollout as `other`, at any progress.
     pub(in crate::route) fn is_same_way(&self, other: &Self) -> bool {
         let (Some(own), Some(others)) = (&self.under_way, &other.under_way) else { return false };
         (&self.to, &own.from, &own.before) == (&other.to, &others.from, &others.before)

@@ -22,7 +22,7 @@ fn is_about(duration: Duration, length: u64) -> bool {
     duration.abs_diff(seconds(length)) < Duration::from_micros(1)
 }
 
-/// On the way from one split to another.
+/// Returns a rollout under way from one split to another.
 fn begun(from: &str, to: &str, pace: &Pace) -> Rollout {
     let mut rollout = Rollout::new(Progress { to: split(from), under_way: None }, NOW);
     rollout.head_for(split(to), pace.over, NOW);
@@ -33,14 +33,14 @@ fn done(rollout: &Rollout) -> Option<u16> {
     rollout.progress().under_way.as_ref().map(|way| way.done)
 }
 
-/// Nobody calls, and nobody has any pods.
+/// There are no requests and no pods.
 const AT_REST: Standing = Standing::Well { ready: 0, wanted: 0, rate: 0.0 };
 
 fn ready(_: &str) -> Standing {
     AT_REST
 }
 
-/// `standing` of v2, while everybody else is well.
+/// Returns `standing` for v2, and a healthy state for all others.
 fn of_v2(standing: Standing) -> impl Fn(&str) -> Standing {
     move |service| if service == "v2" { standing.clone() } else { AT_REST }
 }
@@ -271,7 +271,7 @@ fn a_rollout_tells_programs_all_of_itself() {
 }
 
 proptest! {
-    /// Whatever happens, no service that grows ever loses, and no step is taken while one lacks something.
+    /// Whatever happens, no growing service ever loses weight, and no step is taken while one lacks pods.
     #[test]
     fn it_never_goes_back_by_itself(events in proptest::collection::vec((0..4_u8, 0..3_000_u64, 1..20_u64), 1..200)) {
         let mut rollout = begun("v1=3, v2=1", "v2=1, v3=2", &over(20));

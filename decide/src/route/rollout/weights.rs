@@ -4,18 +4,18 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use ebb_annotations::{MOST_TARGETS, Share};
 
-/// The whole way from one split to another, in the unit in which it is measured.
+/// The whole way from one split to another, as the unit of progress.
 pub const WHOLE: u16 = 1000;
-/// What the weights of a split come to before it is mixed with another: finer than anybody could measure, and so coarse
-/// that the sum of a mixture, this many times [`WHOLE`], stays within 32 bits.
+/// The sum of a split's weights before it is mixed with another. It is finer than anybody could measure, yet
+/// the sum of a mixture, [`WHOLE`] times as large, fits in 32 bits.
 const RESOLUTION: u32 = 100_000;
 
-/// How requests are divided when `done` of [`WHOLE`] is done of the way from one split to another: first the services of
-/// `from`, then those that only `to` names. The share of each service grows or falls evenly, and the weights have the
-/// same sum all the way; at its end they are those of `to`.
+/// Returns the split when `done` of [`WHOLE`] is done on the way from one split to another: first the
+/// services of `from`, then those that only `to` names. Each share grows or falls linearly, and the weights
+/// have the same sum all the way; at its end they are those of `to`.
 ///
-/// The way is measured, and not the time: so a rollout that waits stays where it is, and one that another autoscaler
-/// takes over goes on from there.
+/// Progress is measured by this and not by time, so a rollout that waits stays where it is, and another
+/// autoscaler continues from there.
 pub fn rollout(from: &[Share], to: &[Share], done: u16) -> Vec<Share> {
     if done >= WHOLE {
         return to.to_vec();
@@ -32,13 +32,13 @@ pub fn rollout(from: &[Share], to: &[Share], done: u16) -> Vec<Share> {
     .collect()
 }
 
-/// Whether two splits give every service the same part.
+/// Returns whether two splits give every service the same share.
 pub(super) fn divides_alike(one: &[Share], other: &[Share]) -> bool {
     let given = |split| parts(split).into_iter().filter(|(_, part)| *part > 0).collect::<BTreeMap<_, _>>();
     given(one) == given(other)
 }
 
-/// The services that get a larger part in `to` than in `from`.
+/// Returns the services that have a larger share in `to` than in `from`.
 pub(super) fn growing<'a>(from: &[Share], to: &'a [Share]) -> impl Iterator<Item = &'a str> {
     let (before, after) = (parts(from), parts(to));
     let grown: Vec<&str> = to
@@ -49,9 +49,9 @@ pub(super) fn growing<'a>(from: &[Share], to: &'a [Share]) -> impl Iterator<Item
     grown.into_iter()
 }
 
-/// The same weights as a split that could be written: each as its part of [`RESOLUTION`], of no more services than a route
-/// may name. There are more only where one rollout follows another before it is at its end; those that get least lose
-/// theirs then.
+/// Rounds the weights to those of a valid split: each a part of [`RESOLUTION`], of no more services than a
+/// route may name. There are more only if one rollout replaces another before its end; then the services with
+/// the least weights are dropped.
 pub(super) fn rounded(split: &[Share]) -> Vec<Share> {
     let parts = parts(split);
     let share = |share: &Share| Share {
@@ -66,7 +66,8 @@ pub(super) fn rounded(split: &[Share]) -> Vec<Share> {
     rounded
 }
 
-/// What each service gets of [`RESOLUTION`]; who gets anything gets 1 at least. Together they get all of it.
+/// Returns each service's part of [`RESOLUTION`], at least 1 unless its weight is 0. The parts add up to all
+/// of it.
 fn parts(split: &[Share]) -> BTreeMap<&str, u32> {
     let sum: u64 = split.iter().map(|share| u64::from(share.weight)).sum::<u64>().max(1);
     let exact = |share: &Share| u64::from(share.weight) * u64::from(RESOLUTION);
@@ -74,7 +75,7 @@ fn parts(split: &[Share]) -> BTreeMap<&str, u32> {
     let mut parts: Vec<(&Share, u32)> =
         split.iter().map(|share| (share, whole(share).max(u32::from(share.weight > 0)))).collect();
     let given: u32 = parts.iter().map(|(_, part)| part).sum();
-    // What rounding left goes to those from whom it took most, and what it gave too much comes from the largest.
+    // What rounding left over goes to the parts that lost most; what it gave too much comes from the largest.
     parts.sort_by_key(|(share, _)| Reverse(exact(share) % sum));
     let missing = usize::try_from(RESOLUTION.saturating_sub(given)).unwrap_or(0);
     for (_, part) in parts.iter_mut().filter(|(share, _)| share.weight > 0).take(missing) {
