@@ -49,7 +49,7 @@ impl Config {
     /// Reads the environment through `lookup`: `POD_NAME`, `POD_IP`, `EBB_AUTOSCALER` (`ip:port`; by default
     /// the Service `ebb-autoscaler`, from the variables that the kubelet sets), `EBB_TOKEN_FILE`,
     /// `EBB_REQUEST_MEMORY_BYTES` (default half of the container's limit), `EBB_METRICS_PORT` (default 9090),
-    /// `EBB_GATEWAY_PORT` (unset: no gateway), `EBB_GATEWAY_TLS_PORT` (unset: no TLS),
+    /// `EBB_GATEWAY_HTTP_PORT` (unset: no gateway), `EBB_GATEWAY_HTTPS_PORT` (unset: no TLS),
     /// `EBB_GATEWAY_TRUSTED_PROXIES` (comma-separated addresses and networks; default none),
     /// `EBB_DRAIN_QUIET_SECONDS` (default 10) and `EBB_DRAIN_LIMIT_SECONDS` (default 300).
     ///
@@ -80,10 +80,11 @@ impl Config {
 }
 
 fn gateway(env: &mut Environment<impl Fn(&str) -> Option<String>>) -> Option<GatewayConfig> {
-    env.text("EBB_GATEWAY_PORT")?;
+    // Not EBB_GATEWAY_PORT: the kubelet sets that for the Service `ebb-gateway`.
+    env.text("EBB_GATEWAY_HTTP_PORT")?;
     let at = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-    let http = at(env.port("EBB_GATEWAY_PORT", None));
-    let https = env.text("EBB_GATEWAY_TLS_PORT").map(|_| at(env.port("EBB_GATEWAY_TLS_PORT", None)));
+    let http = at(env.port("EBB_GATEWAY_HTTP_PORT", None));
+    let https = env.text("EBB_GATEWAY_HTTPS_PORT").map(|_| at(env.port("EBB_GATEWAY_HTTPS_PORT", None)));
     let trusted = env.read(
         "EBB_GATEWAY_TRUSTED_PROXIES",
         Trusted::default(),
@@ -157,15 +158,18 @@ mod tests {
     fn there_is_a_gateway_where_its_port_is_said() {
         let own = [("POD_NAME", "a"), ("POD_IP", "10.0.0.1"), ("EBB_AUTOSCALER", "10.0.0.2:8080")];
         assert!(from(&own).unwrap().gateway.is_none());
+        // The kubelet's word for the Service `ebb-gateway`, in whose namespace this runs.
+        let link = ("EBB_GATEWAY_PORT", "tcp://10.96.0.9:80");
+        assert!(from(&[&own[..], &[link]].concat()).unwrap().gateway.is_none());
         let with = |more: &[(&'static str, &'static str)]| from(&[&own[..], more].concat());
-        let gateway = with(&[("EBB_GATEWAY_PORT", "8080")]).unwrap().gateway.unwrap();
+        let gateway = with(&[("EBB_GATEWAY_HTTP_PORT", "8080")]).unwrap().gateway.unwrap();
         assert_eq!((gateway.http.port(), gateway.trusted), (8080, Trusted::default()));
-        let trusted = [("EBB_GATEWAY_PORT", "8080"), ("EBB_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8")];
+        let trusted = [("EBB_GATEWAY_HTTP_PORT", "8080"), ("EBB_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8")];
         assert_ne!(with(&trusted).unwrap().gateway.unwrap().trusted, Trusted::default());
         let faults =
-            with(&[("EBB_GATEWAY_PORT", "http"), ("EBB_GATEWAY_TRUSTED_PROXIES", "here")]).unwrap_err();
+            with(&[("EBB_GATEWAY_HTTP_PORT", "http"), ("EBB_GATEWAY_TRUSTED_PROXIES", "here")]).unwrap_err();
         let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
-        assert_eq!(names, ["EBB_GATEWAY_PORT", "EBB_GATEWAY_TRUSTED_PROXIES"]);
+        assert_eq!(names, ["EBB_GATEWAY_HTTP_PORT", "EBB_GATEWAY_TRUSTED_PROXIES"]);
     }
 
     #[test]
