@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ahash::RandomState;
 use ebb_core::Host;
 
 /// The longest name that is looked up, in bytes. The table holds no longer one.
@@ -10,29 +11,30 @@ const MAX_NAME: usize = 253;
 /// Host names and their owners.
 #[derive(Clone, Debug)]
 pub struct HostTable<T> {
-    exact: HashMap<Box<str>, T>,
+    exact: HashMap<Box<str>, T, RandomState>,
     /// Keyed by what follows the `*.`.
-    wildcards: HashMap<Box<str>, T>,
-    /// The label counts of `wildcards`, one bit for each, so that other depths are not looked up.
-    depths: u128,
+    wildcards: HashMap<Box<str>, T, RandomState>,
+    /// The label counts of both, one bit for each, so that names of other depths are not looked up.
+    exact_depths: u128,
+    wildcard_depths: u128,
 }
 
 impl<T> Default for HostTable<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcards: HashMap::new(), depths: 0 }
+        Self { exact: HashMap::default(), wildcards: HashMap::default(), exact_depths: 0, wildcard_depths: 0 }
     }
 }
 
 impl<T> HostTable<T> {
     /// Makes `owner` the owner of `host`.
     pub fn insert(&mut self, host: &Host, owner: T) {
-        match host.parent() {
-            Some(parent) => {
-                self.depths |= depth(labels(parent));
-                self.wildcards.insert(parent.into(), owner)
-            }
-            None => self.exact.insert(host.as_str().into(), owner),
-        };
+        if let Some(parent) = host.parent() {
+            self.wildcard_depths |= depth(labels(parent));
+            self.wildcards.insert(parent.into(), owner);
+        } else {
+            self.exact_depths |= depth(labels(host.as_str()));
+            self.exact.insert(host.as_str().into(), owner);
+        }
     }
 
     /// Returns the number of names.
@@ -45,16 +47,18 @@ impl<T> HostTable<T> {
     pub fn find(&self, authority: &[u8]) -> Option<&T> {
         let mut buffer = [0; MAX_NAME];
         let name = name(authority, &mut buffer)?;
-        if let Some(owner) = self.exact.get(name) {
+        let mut left = labels(name);
+        if self.exact_depths & depth(left) != 0
+            && let Some(owner) = self.exact.get(name)
+        {
             return Some(owner);
         }
-        if self.depths == 0 {
+        if self.wildcard_depths == 0 {
             return None;
         }
-        let mut left = labels(name);
         memchr::memchr_iter(b'.', name.as_bytes()).find_map(|dot| {
             left -= 1;
-            if self.depths & depth(left) == 0 { None } else { self.wildcards.get(&name[dot + 1..]) }
+            if self.wildcard_depths & depth(left) == 0 { None } else { self.wildcards.get(&name[dot + 1..]) }
         })
     }
 }
