@@ -22,6 +22,9 @@ use tokio::task::JoinSet;
 /// Of a held request with its connection: its tasks, its head as it came and as it is read, its place in the queue.
 const MOST_BYTES: usize = 10 * 1024;
 const REQUESTS: usize = 2000;
+/// What the first requests of a program take once: code that is read from its file, an allocator's arena for each
+/// thread. It differs between machines.
+const ONCE: usize = 1024 * 1024;
 
 /// Ends with its test.
 struct Program {
@@ -121,7 +124,7 @@ async fn held_bodies_in_chunks_of_a_byte_take_no_more_than_their_bytes() {
     let grown = program.resident().saturating_sub(before);
     eprintln!("{BODIES} held bodies of {CHUNKS} chunks: {} KiB", grown / 1024);
     // What is counted of each.
-    assert!(grown <= BODIES * (8 + 64) * 1024, "{} KiB", grown / 1024);
+    assert!(grown <= ONCE + BODIES * (8 + 64) * 1024, "{} KiB", grown / 1024);
     assert!(is_refused(address, head), "they are held");
 }
 
@@ -196,8 +199,9 @@ async fn frames_of_a_byte_are_counted_and_whoever_sends_too_many_is_cut_off() {
     until("all of it is read", || unread(address.port()) == 0).await;
     let grown = program.resident().saturating_sub(before);
     eprintln!("{CLIENTS} bodies of {} KiB in frames of a byte: {} KiB", posted.len() / 1024, grown / 1024);
-    // A quarter of it is for what is not complete; and what connections and bodies cost that are read ahead, generously.
-    assert!(grown <= MEMORY / 4 + CLIENTS * 256 * 1024, "{} KiB", grown / 1024);
+    // A quarter of it is for what is not complete; the rest is what bodies that are read ahead and connections cost, and
+    // what the allocator keeps of those that were cut off. Uncounted, it is eight times as much.
+    assert!(grown <= MEMORY, "{} KiB", grown / 1024);
     drop(clients);
 }
 
