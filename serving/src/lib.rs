@@ -1,6 +1,4 @@
 //! Knative Serving's API as a translator to annotated Services. So far: its kinds, and the schemas that the API server
 //! checks them by.
 
-#![forbid(unsafe_code)]
-
 pub mod api;

@@ -86,6 +86,36 @@ fn schemas_are_structural() {
     }
 }
 
+/// A default is written into every object: there may be none but those of the API.
+#[test]
+fn defaults_are_those_of_the_api() {
+    let mut defaults = std::collections::BTreeSet::new();
+    for crd in crds() {
+        each(&schema(&crd.spec.names.kind), "", &mut |path, schema| {
+            if let Some(default) = schema.get("default") {
+                let (parent, field) = path.rsplit_once('.').expect("a field");
+                let of = parent.rsplit('.').next().expect("its parent");
+                defaults.insert(format!("{of}.{field}={default}"));
+            }
+        });
+    }
+    let all: Vec<String> = defaults.into_iter().collect();
+    assert_eq!(
+        all,
+        [
+            r#"configMap.name="""#,
+            r#"configMapKeyRef.name="""#,
+            r#"configMapRef.name="""#,
+            r#"grpc.service="""#,
+            r#"imagePullSecrets[].name="""#,
+            r#"ports[].protocol="TCP""#,
+            r#"secret.name="""#,
+            r#"secretKeyRef.name="""#,
+            r#"secretRef.name="""#,
+        ]
+    );
+}
+
 #[test]
 fn fields_that_are_not_of_the_api_are_dropped_and_those_behind_flags_are_kept() {
     let schema = schema("Service");
@@ -116,6 +146,7 @@ fn fields_that_are_not_of_the_api_are_dropped_and_those_behind_flags_are_kept() 
             "volumes": [
                 { "name": "a", "hostPath": { "path": "/", "odd": true } },
                 { "name": "b", "nfs": { "server": "a" } },
+                { "name": "c", "projected": { "sources": [{ "secret": { "name": "s", "defaultMode": 1 } }] } },
             ],
             "containers": [{
                 "image": "hello",
@@ -141,7 +172,8 @@ fn fields_that_are_not_of_the_api_are_dropped_and_those_behind_flags_are_kept() 
                 "volumes": [
                     { "name": "a", "hostPath": { "path": "/", "odd": true } },
                     { "name": "b" },
-                ],
+                { "name": "c", "projected": { "sources": [{ "secret": { "name": "s" } }] } },
+                    ],
                 "containers": [{
                     "image": "hello",
                     "ports": [{}],

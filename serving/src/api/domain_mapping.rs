@@ -1,12 +1,10 @@
 //! Names of the user's own for what takes requests.
 
-use std::collections::BTreeMap;
-
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Addressable, Condition};
+use super::{Addresses, Observed};
 
 /// A domain, which is its name, and what takes its requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, CustomResource, Deserialize, Serialize, JsonSchema)]
@@ -69,21 +67,12 @@ pub struct MappingTls {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DomainMappingStatus {
-    /// The generation that the status is of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `CertificateProvisioned`, `DomainClaimed`, `IngressReady`, `Ready` and `ReferenceResolved`, in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-    /// More that is known.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// Where it takes requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Where it takes requests, as for others that refer to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<Addressable>,
+    /// What every status has.
+    #[serde(flatten)]
+    pub observed: Observed,
+    /// Its addresses.
+    #[serde(flatten)]
+    pub addresses: Addresses,
 }
 
 /// The namespace that may map a domain, which is the object's name.

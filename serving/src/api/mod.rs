@@ -4,7 +4,6 @@
 //! server without an error. A field that needs a flag (`config-features`) is kept whatever it holds, because only the
 //! webhook knows the flags; it goes into the pod as it is.
 
-mod condition;
 mod configuration;
 mod container;
 mod crds;
@@ -15,10 +14,10 @@ mod revision;
 mod route;
 mod schema;
 mod service;
+mod status;
 mod template;
 mod volume;
 
-pub use condition::{Addressable, Condition};
 pub use configuration::{Configuration, ConfigurationSpec, ConfigurationStatus};
 pub use container::{
     Capabilities, Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, KeySelector, NamedSource,
@@ -34,8 +33,9 @@ pub use probe::{Exec, Grpc, Header, HttpGet, Probe, TcpSocket};
 pub use revision::{ContainerStatus, RevisionStatus};
 pub use route::{Route, RouteSpec, RouteStatus, TrafficTarget};
 pub use service::{Service, ServiceSpec, ServiceStatus};
+pub use status::{Addressable, Addresses, Condition, LatestRevisions, Observed};
 pub use template::{RevisionTemplate, TemplateMetadata};
 pub use volume::{
-    ConfigMapVolume, Downward, DownwardItem, EmptyDir, KeyToPath, ProjectedSource, ProjectedVolume,
-    SecretVolume, TokenProjection, Volume, VolumeClaim,
+    ConfigMapVolume, Downward, DownwardItem, EmptyDir, KeyToPath, Keys, ObjectProjection, ProjectedSource,
+    ProjectedVolume, SecretVolume, TokenProjection, Volume, VolumeClaim,
 };

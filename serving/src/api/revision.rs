@@ -1,25 +1,17 @@
 //! The kind that runs.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Condition;
+use super::Observed;
 
 /// What is known of a Revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionStatus {
-    /// The generation that the status is of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `Active`, `ContainerHealthy`, `Ready` and `ResourcesAvailable`, in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-    /// More that is known.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
+    /// What every status has.
+    #[serde(flatten)]
+    pub observed: Observed,
     /// Where its logs can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_url: Option<String>,

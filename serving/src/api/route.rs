@@ -1,12 +1,10 @@
 //! The kind that divides requests between revisions.
 
-use std::collections::BTreeMap;
-
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Addressable, Condition};
+use super::{Addresses, Observed};
 
 /// Where the requests of one name go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, CustomResource, Deserialize, Serialize, JsonSchema)]
@@ -61,21 +59,12 @@ pub struct TrafficTarget {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteStatus {
-    /// The generation that the status is of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `AllTrafficAssigned`, `CertificateProvisioned`, `IngressReady` and `Ready`, in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-    /// More that is known.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// Where it takes requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Where it takes requests within the cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<Addressable>,
+    /// What every status has.
+    #[serde(flatten)]
+    pub observed: Observed,
+    /// Its addresses.
+    #[serde(flatten)]
+    pub addresses: Addresses,
     /// Where requests go now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<TrafficTarget>,

@@ -1,12 +1,10 @@
 //! The kind that users write.
 
-use std::collections::BTreeMap;
-
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Addressable, Condition, RevisionTemplate, TrafficTarget};
+use super::{Addresses, LatestRevisions, Observed, RevisionTemplate, TrafficTarget};
 
 /// One app: its template makes a Configuration, its traffic a Route, each of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, CustomResource, Deserialize, Serialize, JsonSchema)]
@@ -33,8 +31,8 @@ use super::{Addressable, Condition, RevisionTemplate, TrafficTarget};
 #[kube(derive = "PartialEq")]
 pub struct ServiceSpec {
     /// What revisions are made of.
-    #[serde(default)]
-    pub template: RevisionTemplate,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<RevisionTemplate>,
     /// Where requests go; by default to the latest revision that is ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<TrafficTarget>,
@@ -44,27 +42,15 @@ pub struct ServiceSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
-    /// The generation that the status is of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `ConfigurationsReady`, `Ready` and `RoutesReady`, in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-    /// More that is known.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// The newest revision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latest_created_revision_name: Option<String>,
-    /// The newest revision that became ready.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latest_ready_revision_name: Option<String>,
-    /// Where it takes requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Where it takes requests within the cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<Addressable>,
+    /// What every status has.
+    #[serde(flatten)]
+    pub observed: Observed,
+    /// Its revisions.
+    #[serde(flatten)]
+    pub latest: LatestRevisions,
+    /// Its addresses.
+    #[serde(flatten)]
+    pub addresses: Addresses,
     /// Where requests go now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<TrafficTarget>,

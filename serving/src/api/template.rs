@@ -12,10 +12,11 @@ use super::RevisionSpec;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct RevisionTemplate {
     /// Its name, labels and annotations.
-    #[serde(default)]
-    pub metadata: TemplateMetadata,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<TemplateMetadata>,
     /// What it runs.
-    pub spec: RevisionSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<RevisionSpec>,
 }
 
 /// Metadata of a template. Fields that are not named here are kept.

@@ -57,6 +57,17 @@ pub struct KeyToPath {
     pub mode: Option<i32>,
 }
 
+/// Keys of an object as files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct Keys {
+    /// Some of the keys; by default all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<KeyToPath>,
+    /// Whether it may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
 /// A Secret's keys as files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -67,30 +78,24 @@ pub struct SecretVolume {
     /// The files' mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_mode: Option<i32>,
-    /// Some of the keys; by default all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<KeyToPath>,
-    /// Whether it may be missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub optional: Option<bool>,
+    /// Which keys.
+    #[serde(flatten)]
+    pub keys: Keys,
 }
 
-/// A `ConfigMap`'s, or within a projected volume a Secret's, keys as files.
+/// A `ConfigMap`'s keys as files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapVolume {
-    /// The object.
+    /// The `ConfigMap`.
     #[serde(default)]
     pub name: String,
     /// The files' mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_mode: Option<i32>,
-    /// Some of the keys; by default all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<KeyToPath>,
-    /// Whether it may be missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub optional: Option<bool>,
+    /// Which keys.
+    #[serde(flatten)]
+    pub keys: Keys,
 }
 
 /// Several sources in one folder.
@@ -111,16 +116,27 @@ pub struct ProjectedVolume {
 pub struct ProjectedSource {
     /// A Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<ConfigMapVolume>,
+    pub secret: Option<ObjectProjection>,
     /// A `ConfigMap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map: Option<ConfigMapVolume>,
+    pub config_map: Option<ObjectProjection>,
     /// A token of the pod's `ServiceAccount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_token: Option<TokenProjection>,
     /// Fields of the pod.
     #[serde(rename = "downwardAPI", default, skip_serializing_if = "Option::is_none")]
     pub downward_api: Option<Downward>,
+}
+
+/// A Secret or a `ConfigMap` in a projected volume, whose files all have the volume's mode.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct ObjectProjection {
+    /// The object.
+    #[serde(default)]
+    pub name: String,
+    /// Which keys.
+    #[serde(flatten)]
+    pub keys: Keys,
 }
 
 /// A token of the pod's `ServiceAccount` as a file.
