@@ -1,11 +1,15 @@
 //! An app that handles each request as its script says, and records what it received.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::AsyncWriteExt,
     net::{
-        TcpListener, TcpStream,
+        TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
@@ -99,6 +103,10 @@ pub const UNREAD: &str = "not read to its end";
 pub struct App {
     /// Its address.
     pub address: SocketAddr,
+    /// Keeps the port while the app is down: otherwise another test's server gets it, and answers in its place. Bound
+    /// without listening, it refuses connections.
+    #[expect(dead_code, reason = "held for its drop alone")]
+    port: TcpSocket,
     shared: Arc<Shared>,
     serving: JoinSet<()>,
 }
@@ -116,8 +124,11 @@ struct Shared {
 impl App {
     /// Starts to serve.
     pub async fn start(script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let port = TcpSocket::new_v4().expect("a socket");
+        // So that the listener, which reuses addresses as well, can have the same one.
+        port.set_reuseaddr(true).expect("an option");
+        port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let address = port.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             script,
             seen: watch::Sender::default(),
@@ -126,8 +137,8 @@ impl App {
             busy: watch::Sender::default(),
             died: watch::Sender::default(),
         });
-        let mut app = Self { address, shared, serving: JoinSet::new() };
-        app.serve(listener);
+        let mut app = Self { address, port, shared, serving: JoinSet::new() };
+        app.restart().await;
         app
     }
 
@@ -140,7 +151,7 @@ impl App {
 
     /// Accepts connections again, at the same address.
     pub async fn restart(&mut self) {
-        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
+        let listener = TcpListener::bind(self.address).await.expect("the port is the app's");
         self.serve(listener);
     }
 
