@@ -1,6 +1,10 @@
 //! A pod whose every answer the test gives by hand.
 
-use std::{convert::Infallible, io, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use bytes::Bytes;
 use ebb_core::{fate::Fate, headers, link::PodEntry};
@@ -14,7 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
@@ -31,6 +35,9 @@ pub(crate) struct Pod {
     asks: [mpsc::Sender<Asked>; 2],
     probes: mpsc::Receiver<Asked>,
     requests: mpsc::Receiver<Asked>,
+    /// Keeps the port while the pod is away: otherwise another test's server gets it, and answers in its place.
+    #[expect(dead_code, reason = "held for its drop alone")]
+    port: TcpSocket,
     serving: Option<AbortOnDropHandle<()>>,
 }
 
@@ -46,11 +53,15 @@ impl Pod {
     pub(crate) async fn start(name: &str) -> Self {
         let (probe, probes) = mpsc::channel(10_000);
         let (request, requests) = mpsc::channel(10_000);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let port = TcpSocket::new_v4().expect("a socket");
+        // So that the listener, which reuses addresses as well, can have the same one.
+        port.set_reuseaddr(true).expect("an option");
+        port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let address = port.local_addr().expect("an address");
         let asks = [probe, request];
-        let serving = Some(serving(listener, asks.clone()));
-        Self { address, name: name.into(), asks, probes, requests, serving }
+        let mut pod = Self { address, name: name.into(), asks, probes, requests, port, serving: None };
+        pod.comes_back().await;
+        pod
     }
 
     pub(crate) fn entry(&self) -> PodEntry {
@@ -121,7 +132,7 @@ impl Pod {
 
     /// Takes connections again, at the same address.
     pub(crate) async fn comes_back(&mut self) {
-        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
+        let listener = TcpListener::bind(self.address).await.expect("the port is the pod's");
         self.serving = Some(serving(listener, self.asks.clone()));
     }
 }
