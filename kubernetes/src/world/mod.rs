@@ -466,6 +466,8 @@ impl World {
         // Check these first: until they are known, not all services need to be examined.
         if always.into_iter().chain(kinds).all(|listing| is_known(&listing)) {
             self.complete = true;
+            // Nothing was written so far, whatever was wanted.
+            self.touched.extend(self.services.keys().cloned());
             // On the event that everything is known, its receiver forgets what it was not told before.
             let news = self.host_news();
             self.events.extend(news);

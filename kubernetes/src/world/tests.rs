@@ -475,6 +475,23 @@ fn nothing_is_told_of_pods_before_it_is_known_how_many_are_wanted() {
     assert!(matches!(cluster.told().last(), Some(FleetEvent::Complete)));
 }
 
+/// Nothing is written before everything is known, even by a leader: whatever was wanted until then is written afterwards.
+#[test]
+fn all_services_are_examined_when_everything_is_known() {
+    let mut cluster = Cluster::new();
+    cluster.world = World::new(Arc::new(ClusterDefaults::default()));
+    cluster.show_service();
+    cluster.world.lead(cluster.now);
+    let targets = Listing::Targets("Deployment".to_owned());
+    for listing in [Listing::Services, Listing::Pods, Listing::Slices, Listing::Namespaces, targets] {
+        cluster.world.listed(&listing);
+    }
+    cluster.world.want(&key(), to_activators());
+    assert!(cluster.world.take_touched().contains(&key()) && !cluster.world.is_complete());
+    cluster.world.listed(&Listing::Settings);
+    assert!(cluster.world.take_touched().contains(&key()) && cluster.world.is_complete());
+}
+
 #[test]
 fn no_two_services_share_a_port_of_the_activators() {
     let mut cluster = Cluster::new();
