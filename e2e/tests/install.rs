@@ -22,7 +22,11 @@ async fn ebb_comes_and_goes_by_its_tool_and_by_helm_and_nobody_notices() {
             return;
         }
         let ebb = async |arguments: &[&str]| match run(&tool, arguments).await {
-            Ok(said) => said,
+            Ok(said) => {
+                // Shown if the test fails.
+                println!("$ ebb {}\n{said}", arguments.join(" "));
+                said
+            }
             Err(said) => panic!("ebb {}: {said}", arguments.join(" ")),
         };
         // Of other scenarios there may still be Services that are at fault on purpose.
