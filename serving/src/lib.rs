@@ -1,4 +1,19 @@
-//! Knative Serving's API as a translator to annotated Services. So far: its kinds, and the schemas that the API server
-//! checks them by.
+//! Knative Serving's API as a translator to annotated Services.
+//!
+//! [`api`] has the kinds. What was [`seen`] of the cluster is read by one module for each kind, which returns an
+//! [`outcome`]: the status that an object should have, and what to write. Nothing of that waits, or reads a clock.
 
+pub mod admission;
 pub mod api;
+pub mod conditions;
+pub mod config;
+pub mod configuration;
+pub mod domain_mapping;
+pub mod gc;
+pub mod keys;
+pub mod names;
+pub mod outcome;
+pub mod revision;
+pub mod route;
+pub mod seen;
+pub mod service;

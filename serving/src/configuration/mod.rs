@@ -1,0 +1,1 @@
+//! From a Configuration to its Revisions.

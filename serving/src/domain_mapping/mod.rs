@@ -1,0 +1,1 @@
+//! From a `DomainMapping` to the host of a Route.

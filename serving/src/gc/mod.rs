@@ -1,0 +1,1 @@
+//! Which Revisions of a Configuration are deleted.

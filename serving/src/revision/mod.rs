@@ -1,0 +1,1 @@
+//! From a Revision to the Deployment and the Service that run it.

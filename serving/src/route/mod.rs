@@ -1,0 +1,1 @@
+//! From a Route to the Services that divide its requests.

@@ -1,0 +1,1 @@
+//! From a ksvc to its Configuration and its Route.
