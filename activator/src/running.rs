@@ -83,7 +83,7 @@ impl Activator {
             ));
         }
         let (name, address) = (config.name.clone(), config.advertised.to_string());
-        let hello = Hello { name, address, heartbeats: true };
+        let hello = Hello { name, address, heartbeats: true, confirms: true };
         let (seed, token_file) = (config.autoscaler, config.token_file.clone());
         tasks.spawn(Links::new(seed, token_file, hello, services.clone(), shared, pokes).run());
         Ok(Self { services, gateway, beside, tasks })

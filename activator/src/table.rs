@@ -163,6 +163,11 @@ impl ServiceTable {
         !table.leaving && table.served.values().any(|served| served.accepting.is_err())
     }
 
+    /// Returns whether the activator is draining, so that it takes no new services.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.table.lock().leaving
+    }
+
     /// Returns all services that are served now.
     pub(crate) fn listening(&self) -> Vec<Listening> {
         self.table.lock().served.values().map(|served| served.listening.clone()).collect()

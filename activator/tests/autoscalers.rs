@@ -127,6 +127,23 @@ async fn tables_of_one_that_does_not_lead_are_not_obeyed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_autoscaler_hears_of_its_own_numbers_and_a_later_stream_begins_anew() {
+    let (_world, mut others) = with_two_more().await;
+    let numbered = |number| Down { number, leads: Some(true), ..Down::default() };
+    others[0].tell(numbered(7)).await;
+    assert_eq!(others[0].applied().await, 7);
+    others[1].tell(numbered(3)).await;
+    assert_eq!(others[1].applied().await, 3);
+    others[0].leave();
+    others[0].come_back().await;
+    others[0].tell(Down { number: 1, ..table(true, &service()) }).await;
+    assert_eq!(others[0].applied().await, 1);
+    assert_eq!(others[0].listening().await.name, "hello", "that was said before");
+    assert_eq!(others[1].listening().await.name, "hello");
+    assert!(others[1].has_no_confirmation());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_takes_over_the_lead_is_obeyed_from_then_on() {
     let (world, mut others) = with_two_more().await;
     others[0].tell(table(true, &service())).await;

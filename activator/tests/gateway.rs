@@ -419,3 +419,37 @@ async fn a_complete_table_of_somebody_who_knows_no_hosts_takes_none_away() {
     world.listening().await;
     ask(gateway, to("one.test")).hears("one").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_is_in_use_on_the_gateway_and_on_the_port_of_its_own() {
+    let (mut world, gateway) = world().await;
+    let (one, mut pod_one, _one) = answering("one").await;
+    let (two, mut pod_two, _two) = answering("two").await;
+    tell_all(&world, &[one, two], vec![]).await;
+    for _ in 0..2 {
+        world.listening().await;
+    }
+    pod_one.becomes_ready().await;
+    pod_two.becomes_ready().await;
+    let mut own = None;
+    for (number, target) in (1..).zip(["one", "two", "one", "two", "one", "two"]) {
+        let targets = vec![SplitTarget { service: target.into(), weight: 1, trouble: String::new() }];
+        let route = RouteEntry {
+            namespace: "default".into(),
+            name: "route".into(),
+            targets,
+            ..RouteEntry::default()
+        };
+        world.autoscaler.tell(Down { routes: vec![route], ..Down::default() }).await;
+        let host = format!("{target}-{number}.test");
+        tell(&world, vec![hosts("route", &[&host])]).await;
+        world.autoscaler.tell(Down { number, ..Down::default() }).await;
+        assert_eq!(world.autoscaler.applied().await, number);
+        assert_eq!(asked(gateway, &host).await.body, target, "by the gateway");
+        if own.is_none() {
+            let listening = world.listening().await;
+            own = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(listening.port).unwrap())));
+        }
+        assert_eq!(ask(own.unwrap(), get("/")).answer().await.body, target, "by its own port");
+    }
+}

@@ -64,7 +64,7 @@ async fn services_that_are_named_with_the_introduction_get_their_traffic_there()
     let mut world = world().await;
     let mut activator = Activator::connect(world.address).await;
     activator.until(|entry| entry.name == "web").await;
-    let hello = Hello { name: "a".into(), address: "10.0.1.1".into(), heartbeats: true };
+    let hello = Hello { name: "a".into(), address: "10.0.1.1".into(), heartbeats: true, confirms: false };
     activator.say(&Up { hello: Some(hello), listening: vec![listening(30_001, "")], ..Up::default() }).await;
     world.until_published("10.0.1.1:30001").await;
 }

@@ -341,7 +341,7 @@ impl Running {
         let (up, body) = ChannelBody::new(64);
         let request = Request::post(format!("http://{address}{PATH}")).body(body)?;
         let mut down = open(address, request, SOON).await?.into_body();
-        let hello = Hello { name: "bench".into(), address: "10.0.0.1".into(), heartbeats: false };
+        let hello = Hello { name: "bench".into(), address: "10.0.0.1".into(), ..Hello::default() };
         up.send(frame(&Up { hello: Some(hello), ..Up::default() })).await?;
         // The tables have arrived once the last service is known.
         while autoscaler.view(&key(count - 1)).is_none() {

@@ -41,6 +41,10 @@ pub struct Up {
     /// The services whose requests gave up since the last report because no pod answered, each at most once.
     #[prost(message, repeated, tag = "4")]
     pub unanswered: Vec<Unanswered>,
+    /// The highest [`number`](Down::number) of this stream up to which everything is applied: from then on, new
+    /// requests follow it on every port. 0 says nothing.
+    #[prost(uint64, tag = "5")]
+    pub applied: u64,
 }
 
 /// Introduces an activator.
@@ -55,6 +59,9 @@ pub struct Hello {
     /// Whether it is never silent for longer than [`HEARTBEAT_EVERY`]. If not, its silence has no meaning.
     #[prost(bool, tag = "3")]
     pub heartbeats: bool,
+    /// Whether it tells which messages it has applied ([`Up::applied`]). If not, nobody knows.
+    #[prost(bool, tag = "4")]
+    pub confirms: bool,
 }
 
 /// Whether an activator answers for a service.
@@ -128,6 +135,10 @@ pub struct Down {
     /// Whether the table continues in the next message; only the last one states whether it is complete.
     #[prost(bool, tag = "11")]
     pub continues: bool,
+    /// A number that the activator repeats ([`Up::applied`]) once it has applied this message and all before it on
+    /// this stream. Numbers of a stream increase; 0 asks for no answer.
+    #[prost(uint64, tag = "12")]
+    pub number: u64,
 }
 
 /// The hosts of a service or a route at the gateway; each host belongs to at most one.
@@ -369,7 +380,7 @@ impl Down {
         self.certificates.extend(next.certificates);
         self.replicas = next.replicas;
         (self.complete, self.leads, self.hosts_unknown) = (next.complete, next.leads, next.hosts_unknown);
-        self.continues = next.continues;
+        (self.continues, self.number) = (next.continues, next.number);
     }
 
     /// Returns whether its tables are valid.
@@ -493,7 +504,7 @@ mod tests {
 
     fn hello(name: &str) -> Up {
         let (name, address) = (name.into(), "10.0.0.1".into());
-        Up { hello: Some(Hello { name, address, heartbeats: false }), ..Up::default() }
+        Up { hello: Some(Hello { name, address, ..Hello::default() }), ..Up::default() }
     }
 
     /// The relevant part of a [`ServiceEntry`] from before activators shared services.
@@ -543,6 +554,17 @@ mod tests {
         assert_eq!(Up::decode(&*new.encode_to_vec()).unwrap(), new);
     }
 
+    #[test]
+    fn an_older_peer_asks_for_no_confirmation_and_a_confirmation_says_nothing_to_it() {
+        let down = OldDown { gone: vec!["a/b".into()], complete: false };
+        assert_eq!(Down::decode(&*down.encode_to_vec()).unwrap().number, 0);
+        let numbered = Down { gone: vec!["a/b".into()], number: 7, ..Down::default() };
+        assert_eq!(OldDown::decode(&*numbered.encode_to_vec()).unwrap(), down);
+        let up = OldUp { listening: vec![] };
+        assert_eq!(Up::decode(&*up.encode_to_vec()).unwrap().applied, 0);
+        assert_eq!(OldUp::decode(&*Up { applied: 7, ..Up::default() }.encode_to_vec()).unwrap(), up);
+    }
+
     /// A [`Hello`] from before there were heartbeats.
     #[derive(Clone, PartialEq, Message)]
     struct OldHello {
@@ -556,8 +578,9 @@ mod tests {
     fn an_older_activator_promises_no_heartbeats_and_those_of_a_newer_one_say_nothing_to_an_older_peer() {
         let old = OldHello { name: "a".into(), address: "10.0.0.1".into() };
         let read = Hello::decode(&*old.encode_to_vec()).unwrap();
-        assert_eq!(read, Hello { name: "a".into(), address: "10.0.0.1".into(), heartbeats: false });
-        assert_eq!(OldHello::decode(&*Hello { heartbeats: true, ..read }.encode_to_vec()).unwrap(), old);
+        assert_eq!(read, Hello { name: "a".into(), address: "10.0.0.1".into(), ..Hello::default() });
+        let new = Hello { heartbeats: true, confirms: true, ..read };
+        assert_eq!(OldHello::decode(&*new.encode_to_vec()).unwrap(), old);
         let heartbeat = frame(&Up::default());
         assert_eq!(&*heartbeat, [0; 4]);
         let mut frames = Frames::default();
@@ -659,6 +682,7 @@ mod tests {
             certificates: (0..200).map(certificates).collect(),
             complete: true,
             leads: Some(true),
+            number: 7,
             ..Down::default()
         };
         let pieces = table.clone().pieces();
@@ -668,6 +692,7 @@ mod tests {
             assert!(piece.encoded_len() <= PIECE_BYTES);
             assert!(piece.is_of_the_leader());
             assert_eq!(piece.complete, !piece.continues, "only the last one is complete");
+            assert_eq!(piece.number > 0, !piece.continues, "only the last one is numbered");
             match &mut whole {
                 Some(whole) => whole.append(piece.clone()),
                 None => whole = Some(piece.clone()),

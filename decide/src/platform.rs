@@ -56,6 +56,14 @@ pub enum FleetEvent {
         /// Why there are fewer pods than wanted, phrased for waiting clients; empty if nothing is wrong.
         trouble: String,
     },
+    /// Whether activators have applied everything that was reported of a service or a route so far is to be reported
+    /// from now on ([`EndpointSink::confirmed`]).
+    Confirm {
+        /// The service or the route.
+        key: ServiceKey,
+        /// A number that the reports repeat; it replaces an earlier one. `None` wants no more reports.
+        ask: Option<u64>,
+    },
     /// All services and routes are known, with the pods of each. Before this event more may follow, so
     /// activators keep what they have.
     Complete,
@@ -141,6 +149,26 @@ pub trait EndpointSink: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), PlatformError>> + Send {
         async { Ok(()) }
     }
+
+    /// Called when it is known, or changes, how far activators have applied what [`FleetEvent::Confirm`] with
+    /// the number `ask` asked for; after [`Applied::Everywhere`] no more. Must not block. A platform that never
+    /// asks does nothing.
+    fn confirmed(&self, _service: &ServiceKey, _ask: u64, _applied: Applied) {}
+}
+
+/// How far activators have applied what they were told about a service or a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Every connected activator has applied it, and at least one takes its requests.
+    Everywhere,
+    /// This activator has not applied it yet.
+    Pending(String),
+    /// This activator is of an older version and does not tell what it has applied.
+    Untold(String),
+    /// Every activator has applied it, but none could bind the port.
+    Unbound,
+    /// No activator is connected.
+    Nowhere,
 }
 
 /// Decides who may open an activator's stream: what comes up is trusted, and what goes down contains the

@@ -71,6 +71,23 @@ struct Kept {
     task: AbortHandle,
     /// The pieces of an incomplete table, and their number.
     begun: Option<(Down, usize)>,
+    confirming: Confirming,
+}
+
+/// The numbers of a stream's messages that are applied.
+#[derive(Debug, Default)]
+struct Confirming {
+    /// The highest; 0 before the first.
+    applied: u64,
+    /// The highest that the autoscaler was told.
+    told: u64,
+}
+
+impl Confirming {
+    /// Returns the number to tell, unless it was told.
+    fn news(&mut self) -> Option<u64> {
+        (self.applied > std::mem::replace(&mut self.told, self.applied)).then_some(self.applied)
+    }
 }
 
 impl Kept {
@@ -93,6 +110,20 @@ impl Kept {
             warn!(autoscaler = %self.autoscaler, pieces, "a table does not come to its end");
         }
         None
+    }
+
+    /// Sends to the autoscaler, if the stream is open. A stream that does not keep up is closed and opened anew.
+    fn send(&mut self, bytes: &Bytes) {
+        let Some(open) = &self.open else { return };
+        match open.up.try_send(bytes.clone()) {
+            Ok(()) => return,
+            // The stream reports its end itself.
+            Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                warn!(autoscaler = %self.autoscaler, "autoscaler does not keep up; opening its stream anew");
+            }
+        }
+        self.open = None;
     }
 }
 
@@ -136,7 +167,7 @@ impl Links {
     /// Runs forever.
     pub(crate) async fn run(mut self) {
         let mut reports = report_interval();
-        let mut spoke = true;
+        let (mut spoke, mut unconfirmed) = (true, 0);
         loop {
             self.keep_wanted();
             let speaks = self.open() > 0 && !self.shared.speaking.lock().is_empty();
@@ -147,11 +178,19 @@ impl Links {
             spoke = speaks;
             let retry_ports = self.retry_ports;
             tokio::select! {
-                Some((id, event)) = self.events.recv() => match event {
-                    StreamEvent::Opened(open) => self.on_opened(id, open),
-                    StreamEvent::Said(down) => self.on_said(id, *down).await,
-                    StreamEvent::Ended => self.on_ended(id),
-                },
+                Some((id, event)) = self.events.recv() => {
+                    match event {
+                        StreamEvent::Opened(open) => self.on_opened(id, open),
+                        StreamEvent::Said(down) => self.on_said(id, *down).await,
+                        StreamEvent::Ended => self.on_ended(id),
+                    }
+                    unconfirmed += 1;
+                    // What has arrived together is confirmed together.
+                    if self.events.is_empty() || unconfirmed == EVENT_CAPACITY {
+                        self.confirm();
+                        unconfirmed = 0;
+                    }
+                }
                 Some(first) = self.pokes.recv() => self.tell_pokes(Some(first)),
                 // A closed stream ends here, too. A panic is a bug and is propagated, so that it is noticed.
                 Some(Err(ended)) = self.tasks.join_next() => {
@@ -189,7 +228,8 @@ impl Links {
             self.next += 1;
             let (token_file, events) = (self.token_file.clone(), self.event.clone());
             let task = self.tasks.spawn(Stream { id, autoscaler, token_file, events }.run());
-            let kept = Kept { autoscaler, open: None, task, begun: None };
+            let confirming = Confirming::default();
+            let kept = Kept { autoscaler, open: None, task, begun: None, confirming };
             self.streams.insert(id, kept);
         }
         self.show_open();
@@ -217,7 +257,8 @@ impl Links {
 
     fn on_ended(&mut self, id: StreamId) {
         if let Some(kept) = self.streams.get_mut(&id) {
-            (kept.open, kept.begun) = (None, None);
+            // The numbers of the next stream are its own.
+            (kept.open, kept.begun, kept.confirming) = (None, None, Confirming::default());
         }
     }
 
@@ -230,6 +271,7 @@ impl Links {
             info!(?replicas, "autoscalers have changed");
             self.replicas = replicas;
         }
+        let number = down.number;
         let listening: Vec<Listening> = self.services.apply(down).await;
         if listening.iter().any(|news| !news.error.is_empty()) {
             self.pauses.reset();
@@ -238,6 +280,19 @@ impl Links {
             self.retry_ports = Some(self.retry_ports.map_or(soon, |at| at.min(soon)));
         }
         self.tell(&Up { listening, ..Up::default() });
+        // While the activator drains, it takes nothing new, so it has not applied everything.
+        if let Some(kept) = self.streams.get_mut(&id).filter(|_| !self.services.is_leaving()) {
+            kept.confirming.applied = kept.confirming.applied.max(number);
+        }
+    }
+
+    /// Tells each autoscaler which of its messages are applied by now. Each has numbers of its own.
+    fn confirm(&mut self) {
+        for kept in self.streams.values_mut() {
+            if let Some(applied) = kept.confirming.news() {
+                kept.send(&frame(&Up { applied, ..Up::default() }));
+            }
+        }
     }
 
     /// Tries again to bind the ports that could not be bound, and reports those that now are.
@@ -264,21 +319,10 @@ impl Links {
         }
     }
 
-    /// Sends to all autoscalers. A stream that does not keep up is closed and opened anew.
+    /// Sends to all autoscalers.
     fn send(&mut self, bytes: &Bytes) {
         self.told_at = Instant::now();
-        for kept in self.streams.values_mut() {
-            let Some(open) = &kept.open else { continue };
-            match open.up.try_send(bytes.clone()) {
-                Ok(()) => continue,
-                // The stream reports its end itself.
-                Err(TrySendError::Closed(_)) => {}
-                Err(TrySendError::Full(_)) => {
-                    warn!(autoscaler = %kept.autoscaler, "autoscaler does not keep up; opening its stream anew");
-                }
-            }
-            kept.open = None;
-        }
+        self.streams.values_mut().for_each(|kept| kept.send(bytes));
     }
 
     /// Returns the reports of the last second. A service with nothing more to report leaves the list.
@@ -367,7 +411,8 @@ mod tests {
             let (up, other) = mpsc::channel(*room);
             others.push(other);
             let task = links.tasks.spawn(std::future::pending());
-            let kept = Kept { autoscaler: nowhere, open: Some(OpenStream::of(up)), task, begun: None };
+            let (open, confirming) = (Some(OpenStream::of(up)), Confirming::default());
+            let kept = Kept { autoscaler: nowhere, open, task, begun: None, confirming };
             links.streams.insert(id, kept);
         }
         (links, others)
@@ -470,6 +515,42 @@ mod tests {
         }
         assert_eq!(said, [(0, false), (2, true), (4, true), (6, true)]);
         assert_eq!(others[0].len(), 4, "each of them hears it");
+    }
+
+    #[tokio::test]
+    async fn what_arrives_together_is_confirmed_once_on_its_own_stream_and_anew_on_the_next() {
+        let (mut links, mut others) = links(&[8, 8]);
+        let confirmed = |other: &mut mpsc::Receiver<Bytes>| {
+            let mut frames = Frames::default();
+            while let Ok(bytes) = other.try_recv() {
+                frames.push(&bytes);
+            }
+            let next = || frames.next_message::<Up>().unwrap().map(|up| up.applied);
+            std::iter::from_fn(next).collect::<Vec<u64>>()
+        };
+        let numbered = |number, continues| Down { number, continues, ..Down::default() };
+        for down in [numbered(3, false), numbered(4, false), numbered(0, false), numbered(0, true)] {
+            links.on_said(StreamId(0), down).await;
+        }
+        links.confirm();
+        assert_eq!((confirmed(&mut others[0]), confirmed(&mut others[1])), (vec![4], vec![]));
+        links.confirm();
+        assert_eq!(confirmed(&mut others[0]), [0; 0], "it was told");
+        links.on_said(StreamId(0), numbered(5, false)).await;
+        links.confirm();
+        assert_eq!(confirmed(&mut others[0]), [5], "its table is whole now");
+
+        links.on_ended(StreamId(0));
+        let (up, mut other) = mpsc::channel(8);
+        links.on_opened(StreamId(0), OpenStream::of(up));
+        links.on_said(StreamId(0), numbered(1, false)).await;
+        links.confirm();
+        assert_eq!(confirmed(&mut other), [0, 1], "after its introduction");
+
+        links.services.abort();
+        links.on_said(StreamId(0), numbered(2, false)).await;
+        links.confirm();
+        assert_eq!(confirmed(&mut other), [0; 0], "while it drains, it takes nothing new");
     }
 
     #[tokio::test]

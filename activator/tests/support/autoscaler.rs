@@ -29,6 +29,7 @@ pub(crate) struct Autoscaler {
     listening: mpsc::Receiver<Listening>,
     stats: mpsc::Receiver<Vec<WireStatMessage>>,
     unanswered: mpsc::Receiver<Unanswered>,
+    applied: mpsc::Receiver<u64>,
     tokens: mpsc::Receiver<Option<String>>,
     down: Option<mpsc::Sender<Bytes>>,
     _serving: AbortOnDropHandle<()>,
@@ -43,12 +44,25 @@ impl Autoscaler {
         let (listens, listening) = mpsc::channel(1_000);
         let (stat, stats) = mpsc::channel(1_000);
         let (gave_up, unanswered) = mpsc::channel(1_000);
+        let (confirms, applied) = mpsc::channel(1_000);
         let (token, tokens) = mpsc::channel(1_000);
-        let handler = Arc::new(Streams { away: away.clone(), session, listens, stat, gave_up, token });
+        let handler =
+            Arc::new(Streams { away: away.clone(), session, listens, stat, gave_up, confirms, token });
         let serving = tokio::spawn(serve(listener, handler, Drain::default(), Limits::default()));
         let serving = AbortOnDropHandle::new(serving);
         let down = None;
-        Self { address, away, sessions, listening, stats, unanswered, tokens, down, _serving: serving }
+        Self {
+            address,
+            away,
+            sessions,
+            listening,
+            stats,
+            unanswered,
+            applied,
+            tokens,
+            down,
+            _serving: serving,
+        }
     }
 
     /// The next stream that an activator opens: from now on it is the one that is spoken to.
@@ -113,6 +127,16 @@ impl Autoscaler {
         self.unanswered.is_empty()
     }
 
+    /// The number up to which it next says that everything is applied.
+    pub(crate) async fn applied(&mut self) -> u64 {
+        soon("a confirmation", self.applied.recv()).await.expect("the handler lives")
+    }
+
+    /// Whether nothing more was confirmed.
+    pub(crate) fn has_no_confirmation(&self) -> bool {
+        self.applied.is_empty()
+    }
+
     /// Ends the stream and refuses others.
     pub(crate) fn leave(&mut self) {
         self.away.store(true, Ordering::SeqCst);
@@ -138,6 +162,7 @@ struct Streams {
     listens: mpsc::Sender<Listening>,
     stat: mpsc::Sender<Vec<WireStatMessage>>,
     gave_up: mpsc::Sender<Unanswered>,
+    confirms: mpsc::Sender<u64>,
     token: mpsc::Sender<Option<String>>,
 }
 
@@ -157,7 +182,7 @@ impl Handler for Streams {
         }
         let (down, body) = ChannelBody::new(64);
         let (session, listens, stat) = (self.session.clone(), self.listens.clone(), self.stat.clone());
-        let gave_up = self.gave_up.clone();
+        let (gave_up, confirms) = (self.gave_up.clone(), self.confirms.clone());
         let mut up = request.into_body();
         // Ends with the stream; it holds no sender of the stream down, so that dropping that ends it.
         tokio::spawn(async move {
@@ -174,6 +199,9 @@ impl Handler for Streams {
                     }
                     for news in message.unanswered {
                         gave_up.try_send(news).expect("the test takes the news");
+                    }
+                    if message.applied > 0 {
+                        confirms.try_send(message.applied).expect("the test takes the confirmations");
                     }
                     if let Some(stats) = message.stats {
                         stat.try_send(stats.messages).expect("the test takes the reports");

@@ -4,6 +4,7 @@
 //! pod ([`pods`]), and on whether others are available ([`answering`](ebb_decide::endpoints::answering)): an apparent
 //! loss of all activators is more likely this autoscaler's own, and changes nothing.
 
+mod applied;
 mod departed;
 mod handler;
 mod hearing;
@@ -61,6 +62,8 @@ pub(crate) struct Activators {
     leads: bool,
     /// The addresses of all autoscalers; empty if unknown.
     replicas: Vec<String>,
+    /// The number of the last message whose application is to be confirmed; 0 before the first.
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,18 @@ struct Activator {
     down: Option<mpsc::Sender<Bytes>>,
     /// The port on which it answers for each service.
     ports: HashMap<Arc<ServiceKey>, u16>,
+    confirms: Confirms,
+}
+
+/// What an activator tells of the messages that it has applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confirms {
+    /// It has not introduced itself.
+    Unknown,
+    /// Nothing: it is of an older version.
+    Nothing,
+    /// Everything up to this number.
+    UpTo(u64),
 }
 
 impl Activators {
@@ -90,10 +105,11 @@ impl Activators {
 
     /// Adds a stream, whose first message is `first`: the tables, or recent announcements.
     pub(crate) fn join(&mut self, id: LinkId, down: mpsc::Sender<Bytes>, first: Down) {
-        let activator =
-            Activator { name: String::new(), address: None, down: Some(down), ports: HashMap::new() };
-        self.links.insert(id, activator);
-        let first = self.signed(Down { replicas: self.replicas.clone(), ..first });
+        let (name, ports, confirms) = (String::new(), HashMap::new(), Confirms::Unknown);
+        self.links.insert(id, Activator { name, address: None, down: Some(down), ports, confirms });
+        // Once it has applied the tables, it has applied all that others were told before.
+        let number = if self.leads { self.number } else { 0 };
+        let first = self.signed(Down { replicas: self.replicas.clone(), number, ..first });
         for piece in first.pieces() {
             self.send_to(id, frame(&piece));
         }
@@ -127,6 +143,7 @@ impl Activators {
             info!(activator = hello.name, address = hello.address, "activator joined");
             activator.name.clone_from(&hello.name);
             activator.address = hello.address.parse().ok();
+            activator.confirms = if hello.confirms { Confirms::UpTo(0) } else { Confirms::Nothing };
         }
     }
 

@@ -36,6 +36,11 @@ impl ActivatorPods {
         !self.has_left(address) && self.ready.get(&address).copied().unwrap_or(true)
     }
 
+    /// Returns the addresses of the ready pods.
+    pub(super) fn ready(&self) -> impl Iterator<Item = IpAddr> {
+        self.ready.iter().filter(|(_, ready)| **ready).map(|(address, _)| *address)
+    }
+
     /// Returns whether its pod existed and no longer does.
     pub(super) fn has_left(&self, address: IpAddr) -> bool {
         self.left.contains(&address)

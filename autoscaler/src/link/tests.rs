@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use ebb_core::link::Frames;
+use ebb_decide::platform::Applied;
+
 use super::*;
 
 /// Activators at 10.0.0.1, 10.0.0.2 and so on, which all answer for one service.
@@ -36,7 +39,8 @@ impl World {
         let (down, read) = mpsc::channel(8);
         self.unread.push(read);
         self.activators.join(id, down, Down::default());
-        let hello = Hello { name: format!("activator-{n}"), address: ip(n).to_string(), heartbeats };
+        let hello =
+            Hello { name: format!("activator-{n}"), address: ip(n).to_string(), heartbeats, confirms: true };
         self.activators.hello(id, &hello, self.now);
         self.activators.listening(id, service(), &listening(80, ""));
     }
@@ -151,4 +155,144 @@ fn an_activator_with_a_stream_left_over_is_heard_on_its_later_one() {
     world.pass(60, &[2, 3]);
     assert_eq!(world.answering(), (vec![1, 2], Standing::Heard));
     assert_eq!((world.activators.len(), world.activators.doubtful()), (2, 0));
+}
+
+/// What is known of one activator when another asks how far a number was applied.
+enum One {
+    /// It has applied everything up to this number.
+    Has(u64),
+    /// It has too, but its port is in use.
+    Deaf(u64),
+    /// It has not introduced itself.
+    New,
+    /// It is of an older version.
+    Older,
+    /// It is silent, and has applied nothing.
+    Silent,
+    /// Its pod is not ready, and it has applied nothing.
+    Unready,
+    /// It left.
+    Gone,
+    /// It has a second stream, on which it has applied everything up to this number.
+    Twice(u64),
+}
+use One::{Deaf, Gone, Has, New, Older, Silent, Twice, Unready};
+
+/// Returns how far activators 1, 2 and so on have applied what number 5 asks for.
+fn applied(all: &[One]) -> Applied {
+    let mut world = World::with(&[]);
+    world.activators.lead(true);
+    for _ in 0..5 {
+        world.activators.number();
+    }
+    let mut pods = Vec::new();
+    for (n, one) in (1..).zip(all) {
+        let id = LinkId(n);
+        if matches!(one, New) {
+            let (down, read) = mpsc::channel(8);
+            world.unread.push(read);
+            world.activators.join(id, down, Down::default());
+            continue;
+        }
+        world.joins(id, n, true);
+        match one {
+            Has(number) => world.activators.applied(id, *number),
+            Deaf(number) => {
+                world.activators.applied(id, *number);
+                world.activators.listening(id, service(), &listening(80, "in use"));
+            }
+            Older => {
+                let hello =
+                    Hello { name: format!("activator-{n}"), address: ip(n).to_string(), ..Hello::default() };
+                world.activators.hello(id, &hello, world.now);
+                // What it says all the same means nothing.
+                world.activators.applied(id, 5);
+            }
+            Unready => pods.push((ip(n), false)),
+            Gone => drop(world.activators.leave(id, LinkEnd::BrokeOff, world.now)),
+            Twice(number) => {
+                world.joins(LinkId(n + 100), n, true);
+                world.activators.applied(LinkId(n + 100), *number);
+            }
+            New | Silent => {}
+        }
+    }
+    world.activators.set_pods(&pods);
+    let speaks = |(n, one): (u64, &One)| (!matches!(one, Silent)).then_some([n, n + 100]);
+    let speaking: Vec<u64> = (1..).zip(all).filter_map(speaks).flatten().collect();
+    world.pass(6, &speaking);
+    world.activators.have_applied(&service(), 5)
+}
+
+#[test]
+fn something_is_applied_once_every_activator_that_takes_requests_has_applied_it() {
+    let pending = |n: u64| Applied::Pending(format!("activator-{n}"));
+    for (n, (all, wanted)) in [
+        (vec![], Applied::Nowhere),
+        (vec![Gone], Applied::Nowhere),
+        (vec![Has(5)], Applied::Everywhere),
+        (vec![Has(4)], pending(1)),
+        (vec![Has(5), Has(5), Has(5)], Applied::Everywhere),
+        (vec![Has(5), Has(4), Has(0)], pending(2)),
+        (vec![Has(5), New], Applied::Pending(String::new())),
+        (vec![Has(5), Gone], Applied::Everywhere),
+        (vec![Has(5), Silent, Unready], Applied::Everywhere),
+        (vec![Silent, Unready], pending(1)),
+        (vec![Older], Applied::Untold("activator-1".into())),
+        (vec![Has(4), Older, Has(5)], Applied::Untold("activator-2".into())),
+        (vec![Has(5), Deaf(5)], Applied::Everywhere),
+        (vec![Has(5), Deaf(4)], pending(2)),
+        (vec![Deaf(5), Deaf(5)], Applied::Unbound),
+        (vec![Twice(5), Has(5)], Applied::Everywhere),
+        (vec![Twice(4), Has(5)], pending(1)),
+        // It cannot have applied what it was not told.
+        (vec![Has(u64::MAX)], Applied::Everywhere),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(applied(&all), wanted, "row {n}");
+    }
+}
+
+#[test]
+fn numbers_of_a_stream_rise_and_a_new_stream_begins_with_the_last_one() {
+    let mut activators = Activators::default();
+    let join = |activators: &mut Activators, id| {
+        let (down, read) = mpsc::channel(8);
+        activators.join(LinkId(id), down, Down::default());
+        read
+    };
+    let numbers = |read: &mut mpsc::Receiver<Bytes>| {
+        let mut frames = Frames::default();
+        while let Ok(bytes) = read.try_recv() {
+            frames.push(&bytes);
+        }
+        let next = || frames.next_message::<Down>().unwrap().map(|down| down.number);
+        std::iter::from_fn(next).collect::<Vec<u64>>()
+    };
+    let mut follows = join(&mut activators, 1);
+    activators.lead(true);
+    let mut first = join(&mut activators, 2);
+    assert_eq!((activators.number(), activators.number()), (1, 2));
+    let mut late = join(&mut activators, 3);
+    activators.tell_replicas(&[]);
+    activators.number();
+    assert_eq!(numbers(&mut follows), [0, 1, 2, 0, 3]);
+    assert_eq!(numbers(&mut first), [0, 1, 2, 0, 3], "nothing else asks for an answer");
+    assert_eq!(numbers(&mut late), [2, 0, 3]);
+    activators.lead(false);
+    assert_eq!(numbers(&mut join(&mut activators, 4)), [0], "it sent no tables");
+}
+
+#[test]
+fn a_ready_activator_without_a_stream_is_missing() {
+    let mut world = World::with(&[true, true]);
+    assert_eq!(world.activators.missing(), None);
+    world.activators.set_pods(&[(ip(1), true), (ip(2), false), (ip(3), true), (ip(4), false)]);
+    assert_eq!(world.activators.missing(), Some(ip(3)));
+    world.joins(LinkId(3), 3, true);
+    assert_eq!(world.activators.missing(), None);
+    world.activators.leave(LinkId(1), LinkEnd::Closed, world.now);
+    assert_eq!(world.activators.missing(), Some(ip(1)));
 }

@@ -24,6 +24,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             self.routes.forget_published(self.clock.now());
             // Tell activators first: held requests should not wait for the decision below.
             self.tell_tables();
+            self.number_all();
             let all: Vec<Arc<ServiceKey>> = self.services.iter().map(|service| service.key.clone()).collect();
             for key in all {
                 self.evaluate(&key, Cause::Change);
@@ -37,6 +38,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             // for one of the next term.
             self.work = JoinSet::new();
             self.services.stand_by();
+            self.confirmations.stand_by();
             self.routes.forget_published(self.clock.now());
             self.views.clear();
             self.route_views.clear();

@@ -5,6 +5,7 @@
 //! ([`announcements`]) is passed on by every autoscaler that hears it.
 
 mod announcements;
+mod confirmations;
 mod hosts;
 mod leadership;
 mod routes;
@@ -34,6 +35,7 @@ use crate::{
     metrics::{Metrics, Views},
     route_views::RouteViews,
 };
+use confirmations::Confirmations;
 use ebb_decide::platform::{EndpointSink, Exposed, FleetEvent, Gate, PodSource, ScaleTarget};
 use ebb_decide::{
     Pod,
@@ -107,6 +109,7 @@ impl Autoscaler {
             complete: false,
             leads: false,
             activators: Activators::default(),
+            confirmations: Confirmations::default(),
             work: JoinSet::new(),
         };
         let mut tasks = JoinSet::new();
@@ -167,6 +170,7 @@ struct Runtime<P> {
     /// Whether this autoscaler leads, and thus decides and writes.
     leads: bool,
     activators: Activators,
+    confirmations: Confirmations,
     work: JoinSet<Done>,
 }
 
@@ -181,7 +185,12 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
     async fn run(mut self, inputs: Inputs, mut fleet: impl Stream<Item = FleetEvent> + Unpin) {
         let Inputs { mut said, mut announced, mut asked } = inputs;
         loop {
-            let due = [self.services.next_due(), self.routes.next_due(), self.activators.next_look()];
+            let due = [
+                self.services.next_due(),
+                self.routes.next_due(),
+                self.activators.next_look(),
+                self.confirmations.next_due(),
+            ];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 Some(event) = said.recv() => self.on_link(event),
@@ -226,6 +235,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
                 self.activators.join(id, down, first);
                 // It does not listen for any service yet.
                 self.count_activators();
+                self.confirm_all();
             }
             LinkEvent::Said(id, up) => self.on_up(id, &up),
             LinkEvent::Left(id, end) => {
@@ -259,6 +269,12 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
         for key in changed {
             self.activators_of_changed(&key);
+        }
+        if up.applied > 0 {
+            self.activators.applied(id, up.applied);
+        }
+        if up.hello.is_some() || up.applied > 0 {
+            self.confirm_all();
         }
         if self.activators.is_superseded(id) {
             // It sends the same on its newer stream.
@@ -301,6 +317,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         for key in services {
             self.activators_of_changed(&key);
         }
+        self.confirm_all();
     }
 
     fn activators_of_changed(&mut self, key: &ServiceKey) {
@@ -346,6 +363,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             FleetEvent::Hosts(changed) => return self.on_hosts(changed),
             FleetEvent::Certificate(certificate) => return self.on_certificate(certificate),
             FleetEvent::Gone(key) => return self.on_gone(&key),
+            FleetEvent::Confirm { key, ask } => return self.on_confirm(&key, ask),
             FleetEvent::Leadership { leads } => return self.on_leadership(leads),
             FleetEvent::Replicas(replicas) => return self.activators.tell_replicas(&replicas),
             FleetEvent::ActivatorPods(pods) => {
@@ -368,10 +386,12 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
             && service.state.replicas().is_some()
         {
             self.activators.tell(service);
+            self.number_if_told(key);
         }
     }
 
     fn on_gone(&mut self, key: &ServiceKey) {
+        self.confirmations.forget(key);
         self.forget_service(key);
         self.forget_route(key);
         // Evaluate before activators refuse its share: a rollout may be about to leave it.
@@ -391,6 +411,7 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         while let Some(key) = self.routes.due(now) {
             self.evaluate_route(&key);
         }
+        self.confirm_due();
         while let Some(key) = self.services.due(now) {
             if self.leads {
                 self.evaluate(&key, Cause::Tick);
@@ -403,7 +424,10 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         }
         if self.activators.next_look().is_some_and(|at| at <= now) {
             let changed = self.activators.look(now);
-            if !changed.is_empty() {
+            if changed.is_empty() {
+                // One that is silent may answer for nothing.
+                self.confirm_all();
+            } else {
                 self.answering_changed(changed);
             }
         }

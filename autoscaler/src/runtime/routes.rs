@@ -60,13 +60,16 @@ impl<P: ScaleTarget + EndpointSink> Runtime<P> {
         if let Some(route) = self.routes.get_mut(key) {
             route.told = true;
             self.activators.tell_route(route);
+            self.number_if_told(key);
         }
     }
 
     fn is_tellable(&self, route: &Route) -> bool {
-        if route.told {
-            return true;
-        }
+        route.told || self.knows_targets(route)
+    }
+
+    /// Returns whether all services that can take requests of the route are known.
+    pub(super) fn knows_targets(&self, route: &Route) -> bool {
         let targets = route.targets().zip(&route.state.split().targets);
         targets
             .filter(|(_, target)| target.trouble.is_empty())

@@ -16,7 +16,7 @@ use ebb_core::{
     link::{Down, Frames, Hello, Listening, PATH, ServiceEntry, Up, frame},
     stat::{Stat, WireStatMessage, WireStatMessages},
 };
-use ebb_decide::platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
+use ebb_decide::platform::{Applied, EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget};
 use ebb_decide::{Periods, Pod, PodAddress, endpoints::Endpoints, route::rollout::Progress};
 use ebb_proxy::Incoming;
 use ebb_proxy::{
@@ -73,6 +73,8 @@ pub(crate) enum Told {
     Unanswered(ServiceKey),
     /// The progress of a route's rollout.
     Keep(Option<Progress>),
+    /// The answer to the question with this number.
+    Confirmed(ServiceKey, u64, Applied),
 }
 
 impl PodSource for Scripted {
@@ -111,6 +113,11 @@ impl EndpointSink for Scripted {
         self.called(Call::Keep);
         let told = Told::Keep(progress.cloned());
         self.told.send(told).await.map_err(|_| PlatformError("the test is over".into()))
+    }
+
+    fn confirmed(&self, service: &ServiceKey, ask: u64, applied: Applied) {
+        let told = Told::Confirmed(service.clone(), ask, applied);
+        self.told.try_send(told).expect("the test takes what is told");
     }
 }
 
@@ -294,7 +301,8 @@ impl Activator {
     }
 
     pub(crate) async fn introduce(&self, name: &str, ip: &str) {
-        let hello = Hello { name: name.to_owned(), address: ip.to_owned(), heartbeats: true };
+        let (name, address) = (name.to_owned(), ip.to_owned());
+        let hello = Hello { name, address, heartbeats: true, confirms: true };
         self.say(&Up { hello: Some(hello), ..Up::default() }).await;
     }
 
