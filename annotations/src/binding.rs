@@ -93,6 +93,20 @@ impl Syntax for ScaleTarget {
     }
 }
 
+/// Returns the number that the owner gave the state of a Service; `None` if it gave none, or an invalid one.
+pub fn read_generation(annotations: &Texts) -> Option<i64> {
+    generation(annotations, &mut Vec::new())
+}
+
+/// Reads that number, and adds its fault to `faults`.
+pub(super) fn generation(annotations: &Texts, faults: &mut Vec<Fault>) -> Option<i64> {
+    let reading: Reading<'_, i64> = Reading::find(annotations, &keys::GENERATION)?;
+    let fault = reading.below(0);
+    let value = reading.value.ok().filter(|_| fault.is_none());
+    faults.extend(fault);
+    value
+}
+
 /// Reads the binding, and adds its faults to `faults`.
 pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Binding {
     let scale_target: Option<Reading<'_, ScaleTarget>> = Reading::find(texts, &keys::SCALE_TARGET);
@@ -110,6 +124,8 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> Binding {
     faults.extend(sidecar.as_ref().and_then(|sidecar| {
         sidecar.value.as_ref().err().map(|why| sidecar.unreadable(*why, "ordinary, native or none"))
     }));
+    // Its value is read by those who confirm it.
+    generation(texts, faults);
     let own_port: Option<Reading<'_, String>> = Reading::find(texts, &keys::PORT);
     faults.extend(own_port.as_ref().filter(|port| port.text.is_empty()).map(|port| {
         port.fault(FaultKind::Invalid, "names no port", "the name or the number of a port of the Service")

@@ -124,6 +124,9 @@ pub const SIDECAR: Key = Key::new("ebb.dev/sidecar");
 pub const MOUNT_TOKEN: Key = Key::new("ebb.dev/mount-token");
 /// Whether pods older than the annotation are replaced, by a rollout.
 pub const RESTART: Key = Key::new("ebb.dev/restart");
+/// A number that the owner raises with each change, so that the condition `ebb.dev/InEffect` can name it: an integer of
+/// at least 0; if absent, there is no such condition.
+pub const GENERATION: Key = Key::new("ebb.dev/generation");
 /// The last valid split, used while the current one is invalid. Written by Ebb.
 pub const VALID_SPLIT: Key = Key::new("ebb.dev/valid-split");
 /// What is wrong and how to fix it. Written by Ebb.
@@ -149,7 +152,7 @@ pub const TLS_SECRET: Key = Key::new("ebb.dev/tls-secret");
 pub const HTTPS_REDIRECT: Key = Key::new("ebb.dev/https-redirect");
 
 /// Every known key.
-pub const KNOWN: [Key; 50] = [
+pub const KNOWN: [Key; 51] = [
     CLASS,
     METRIC,
     TARGET,
@@ -190,6 +193,7 @@ pub const KNOWN: [Key; 50] = [
     SIDECAR,
     MOUNT_TOKEN,
     RESTART,
+    GENERATION,
     SPLIT,
     SPLIT_BY,
     SPLIT_DURATION,

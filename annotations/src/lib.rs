@@ -33,7 +33,7 @@ mod spec;
 mod strict;
 mod syntax;
 
-pub use binding::{Binding, ScaleTarget, Sidecar};
+pub use binding::{Binding, ScaleTarget, Sidecar, read_generation};
 pub use defaults::ClusterDefaults;
 pub use duration::GoDuration;
 pub use effective::{Effective, Reachability};

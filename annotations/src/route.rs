@@ -7,6 +7,7 @@ use ebb_core::ServiceKey;
 use http::HeaderName;
 
 use super::{
+    binding,
     duration::GoDuration,
     exposure::{self, Exposure},
     fault::{Fault, FaultKind, Hint, Warning},
@@ -29,7 +30,7 @@ const FORM: &str = "NAME=WEIGHT, NAME=WEIGHT, or one NAME alone";
 /// The bounds of a rollout's duration.
 const DURATIONS: (GoDuration, GoDuration) = (GoDuration::from_secs(1), GoDuration::from_secs(24 * 3600));
 /// The annotations that have a meaning on a route.
-const OF_ROUTES: [Key; 15] = [
+const OF_ROUTES: [Key; 16] = [
     keys::SPLIT,
     keys::SPLIT_BY,
     keys::HOSTS,
@@ -42,6 +43,7 @@ const OF_ROUTES: [Key; 15] = [
     keys::TUNNEL_IDLE_TIMEOUT,
     keys::PORT,
     keys::ACTIVATOR_PORT,
+    keys::GENERATION,
     keys::VALID_SPLIT,
     // Left from a Service that was scaled before; Ebb removes it.
     keys::SELECTOR,
@@ -160,6 +162,8 @@ pub fn parse_route(name: &str, annotations: &Texts) -> Result<ParsedRoute, Vec<F
     let activator_port: Option<Reading<'_, i32>> = Reading::find(annotations, &keys::ACTIVATOR_PORT);
     faults.extend(activator_port.as_ref().and_then(|port| port.outside(1, i32::from(u16::MAX))));
     let exposure = exposure::read(annotations, &mut faults);
+    // Its value is read by those who confirm it.
+    binding::generation(annotations, &mut faults);
     let paused: Option<Reading<'_, bool>> = Reading::find(annotations, &keys::ROLLOUT_PAUSED);
     faults.extend(paused.as_ref().and_then(Reading::no_value));
     let spec = RouteSpec {
@@ -305,6 +309,7 @@ fn warnings(annotations: &Texts) -> Vec<Warning> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read_generation;
 
     fn texts(pairs: &[(&str, &str)]) -> Texts {
         pairs.iter().map(|(key, value)| (keys::full_key(key), (*value).to_owned())).collect()
@@ -370,6 +375,29 @@ mod tests {
             assert!(faults[0].contains(wanted), "{faults:?}");
             assert_eq!(faults.len(), 1, "{faults:?}");
         }
+    }
+
+    #[test]
+    fn an_owner_numbers_its_changes() {
+        let read =
+            |text: &str| read_generation(&[(keys::GENERATION.name.to_owned(), text.to_owned())].into());
+        for (text, number) in
+            [("0", Some(0)), ("7", Some(7)), ("9223372036854775807", Some(i64::MAX)), ("+7", Some(7))]
+        {
+            assert_eq!(read(text), number);
+            assert!(parsed(&[("split", "v1"), ("generation", text)]).is_ok(), "{text}");
+        }
+        for (text, problem) in [
+            ("-1", "\"-1\" is too small"),
+            ("9223372036854775808", "\"9223372036854775808\" does not fit"),
+            ("", "\"\" is not an integer"),
+            ("v7", "\"v7\" is not an integer"),
+        ] {
+            assert_eq!(read(text), None);
+            let fault = format!("ebb.dev/generation: {problem}; want an integer of at least 0");
+            assert_eq!(parsed(&[("split", "v1"), ("generation", text)]), Err(vec![fault]));
+        }
+        assert_eq!(read_generation(&Texts::new()), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 50] = [
+const VALUES: [(&str, &[&str]); 51] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),
@@ -57,6 +57,7 @@ const VALUES: [(&str, &[&str]); 50] = [
     ("sidecar", &["ordinary", "native", "none"]),
     ("mount-token", &["true", "false"]),
     ("restart", &["true", "false"]),
+    ("generation", &["0", "7", "9223372036854775807"]),
     ("split", &["v1=90, v2=10", "v1", "v1=0,v2=1000000"]),
     ("split-by", &["cookie session", "header x-user"]),
     ("split-duration", &["0s", "1s", "10m", "24h"]),

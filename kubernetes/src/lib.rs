@@ -6,6 +6,8 @@
 
 mod allocation;
 mod claim;
+mod condition;
+mod confirmed;
 mod demands;
 mod directory;
 mod facts;
@@ -30,7 +32,7 @@ use ebb_cluster::{ApiMetrics, Calls, TokenGate, Wanted};
 use ebb_core::ServiceKey;
 use ebb_decide::{
     endpoints::Endpoints,
-    platform::{EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
+    platform::{Applied, EndpointSink, FleetEvent, Gate, PlatformError, PodSource, ScaleTarget},
     route::rollout::Progress,
 };
 use ebb_proxy::WallClock;
@@ -46,6 +48,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::warn;
 
 pub use claim::Claims;
+use confirmed::Confirmed;
 use directory::{Directory, Known, Scale};
 use shell::{Command, Outlets, Shell};
 use write::Writer;
@@ -79,6 +82,7 @@ pub struct Kubernetes {
     directory: Arc<Directory>,
     clock: WallClock,
     commands: mpsc::Sender<Command>,
+    confirmed: Arc<Confirmed>,
     fleet: Mutex<Option<mpsc::Receiver<FleetEvent>>>,
     metrics: Arc<ApiMetrics>,
     /// Whether everything was listed.
@@ -107,17 +111,19 @@ impl Kubernetes {
         let (fleet, told) = mpsc::channel(FLEET_CAPACITY);
         let (syncing, synced) = observed::channel(false);
         let defaults = Arc::new(ArcSwap::from_pointee(ClusterDefaults::default()));
+        let confirmed = Arc::new(Confirmed::default());
         let mut tasks = JoinSet::new();
         let outlets =
             Outlets { directory: directory.clone(), claims, fleet, syncing, defaults: defaults.clone() };
         let shell = Shell::new(writer.clone(), clock, identity.clone(), outlets);
-        tasks.spawn(shell.run(commanded, leads));
+        tasks.spawn(shell.run(commanded, confirmed.clone(), leads));
         Arc::new(Self {
             gate: TokenGate::new(calls, activators(&identity.namespace)),
             writer,
             directory,
             clock,
             commands,
+            confirmed,
             fleet: Mutex::new(Some(told)),
             metrics,
             synced,
@@ -202,6 +208,10 @@ impl EndpointSink for Kubernetes {
     async fn keep(&self, route: &ServiceKey, progress: Option<&Progress>) -> Result<(), PlatformError> {
         let command = Command::Keep(route.clone(), progress.cloned());
         self.commands.send(command).await.map_err(|_| PlatformError("ending".to_owned()))
+    }
+
+    fn confirmed(&self, service: &ServiceKey, ask: u64, applied: Applied) {
+        self.confirmed.put(service, ask, applied);
     }
 }
 

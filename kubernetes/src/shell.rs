@@ -1,5 +1,7 @@
 //! The task that feeds the [`World`] and carries out its decisions, one write at a time for each service.
 
+mod conditions;
+
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
@@ -16,7 +18,7 @@ use ebb_cluster::{
 };
 use ebb_core::ServiceKey;
 use ebb_proxy::{WallClock, program::caught};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::{Client, core::ApiResource};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch as observed},
@@ -26,13 +28,14 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    Directory, Identity, Known, http_routes, kinds, secrets,
+    Confirmed, Directory, Identity, Known, http_routes, kinds, secrets,
     settings::{self, Refused},
     watch::{self, Fact},
     world::{Listing, Plan, Step, World},
     write::{Writer, Written},
 };
 use crate::Claims;
+use conditions::Conditions;
 use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::FleetEvent;
 use ebb_decide::route::rollout::Progress;
@@ -97,6 +100,7 @@ pub(super) struct Shell {
     /// Services for which a write failed.
     retries: Retries<ServiceKey>,
     publishing: HashMap<ServiceKey, oneshot::Sender<Result<(), String>>>,
+    conditions: Conditions,
     places: Arc<Semaphore>,
     writes: JoinSet<Done>,
     work: JoinSet<Done>,
@@ -115,6 +119,7 @@ pub(super) struct Shell {
 /// The result of a piece of work.
 enum Done {
     Wrote(ServiceKey, bool, Result<Written, CallError>),
+    Showed(ServiceKey, Result<Box<Service>, CallError>),
     Resolved(String, Result<ApiResource, String>),
 }
 
@@ -147,6 +152,7 @@ impl Shell {
             agenda: Agenda::default(),
             retries: Retries::new(RETRY),
             publishing: HashMap::new(),
+            conditions: Conditions::default(),
             places: Arc::new(Semaphore::new(WRITTEN_AT_ONCE)),
             writes: JoinSet::new(),
             work: JoinSet::new(),
@@ -162,12 +168,13 @@ impl Shell {
     pub(super) async fn run(
         mut self,
         mut commanded: mpsc::Receiver<Command>,
+        confirmed: Arc<Confirmed>,
         mut leads: observed::Receiver<bool>,
     ) {
         let Some(mut incoming) = self.incoming.take() else { return };
         self.follow();
         loop {
-            let due = self.agenda.next();
+            let due = [self.agenda.next(), self.conditions.next_due()].into_iter().flatten().min();
             tokio::select! {
                 Some(fact) = incoming.recv() => {
                     self.on_fact(fact);
@@ -180,6 +187,11 @@ impl Shell {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
+                news = confirmed.take() => {
+                    for (key, (ask, applied)) in news {
+                        self.world.confirmed(&key, ask, applied);
+                    }
+                }
                 // A task that panics reports it in its result; the result of a stopped one is not needed.
                 Some(Ok(done)) = self.writes.join_next() => self.on_done(done),
                 Some(Ok(done)) = self.work.join_next() => self.on_done(done),
@@ -202,6 +214,7 @@ impl Shell {
                         }
                         self.publishing.clear();
                         self.retries.clear();
+                        self.conditions.stand_by();
                     }
                 }
                 () = sleep_until(self.clock.instant(due.unwrap_or_default())), if due.is_some() => self.on_due(),
@@ -370,6 +383,7 @@ impl Shell {
         while let Some(key) = self.agenda.pop(now) {
             self.advance(key);
         }
+        self.show_due_conditions();
     }
 
     fn on_done(&mut self, done: Done) {
@@ -388,6 +402,7 @@ impl Shell {
                     Err(error) => self.on_failed(key, is_slices, &error),
                 }
             }
+            Done::Showed(key, result) => self.on_showed(&key, result),
             Done::Resolved(kind, Ok(resource)) => {
                 self.outlets.directory.kinds.write().insert(kind.clone(), resource.clone());
                 self.keep_watching(move |client, seen| {
@@ -452,6 +467,8 @@ impl Shell {
             .send_if_modified(|synced| !std::mem::replace(synced, is_complete) && is_complete);
         for key in self.world.take_touched() {
             self.know(&key);
+            // First, because somebody may be waiting for it.
+            self.show_condition(&key);
             self.advance(key);
         }
         for notice in self.world.take_notices() {

@@ -82,6 +82,15 @@ impl Writer {
         }
     }
 
+    /// Applies a strategic merge patch to a Service's status.
+    pub(crate) async fn show(&self, key: &ServiceKey, patch: &Value) -> Result<Service, CallError> {
+        let api: Api<Service> = Api::namespaced(self.calls.client.clone(), &key.namespace);
+        let params = signed();
+        self.calls
+            .call("service status", api.patch_status(&key.name, &params, &Patch::Strategic(patch)))
+            .await
+    }
+
     async fn slices(
         &self,
         key: &ServiceKey,

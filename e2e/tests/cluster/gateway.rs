@@ -1,6 +1,9 @@
 //! Tests of the gateway: one address for many Services.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use e2e::{App, Front, Load, Place, SOON, Scenario, eventually, get, grpc, scenario, served, websocket};
 use http::StatusCode;
@@ -55,6 +58,51 @@ async fn hosts_lead_to_services_at_zero_whatever_is_spoken() {
         assert_eq!(said, "hello");
         drop(socket);
         it.at_zero(&app).await;
+    })
+    .await;
+}
+
+/// Waits until the condition `ebb.dev/InEffect` of a Service is about that number. Returns its status.
+async fn in_effect(it: &Scenario, service: &str, generation: i64) -> String {
+    eventually("the condition is about the number", Duration::from_secs(10), async || {
+        let status = it.service(service).await.status?;
+        let all = status.conditions.unwrap_or_default();
+        let own = all.into_iter().find(|condition| condition.type_ == "ebb.dev/InEffect")?;
+        (own.observed_generation == Some(generation)).then_some(own.status)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn once_it_is_in_effect_a_host_is_known_to_every_activator() {
+    scenario("in-effect", async |it| {
+        let apps = ["v1", "v2"].map(App::deployment);
+        for app in &apps {
+            it.make(app.clone().with_pods(1).manifest()).await;
+            it.make(Front::scaled(app).with("autoscaling.knative.dev/min-scale", "1").manifest()).await;
+            it.has_ready(app, 1).await;
+        }
+        let (gateway, name) = (gateway(it, HTTP).await, host(it, "hello"));
+        let route = Front::route("hello", "v1").with("ebb.dev/hosts", &name).with("ebb.dev/generation", "1");
+        it.make(route.manifest()).await;
+        assert_eq!(in_effect(it, "hello", 1).await, "True");
+        // Each connection may reach another activator.
+        for _ in 0..20 {
+            let answer = get(Place::named(gateway, &name), "/").await.unwrap();
+            assert!(answer.body.starts_with("hello from v1-"), "{answer:?}");
+        }
+        it.annotate("hello", json!({"ebb.dev/split": "v2", "ebb.dev/generation": "2"})).await;
+        assert_eq!(in_effect(it, "hello", 2).await, "True");
+        for _ in 0..20 {
+            let answer = get(Place::named(gateway, &name), "/").await.unwrap();
+            assert!(answer.body.starts_with("hello from v2-"), "{answer:?}");
+        }
+        it.annotate("hello", json!({"ebb.dev/generation": null})).await;
+        eventually("there is no condition any more", SOON, async || {
+            let status = it.service("hello").await.status?;
+            status.conditions.unwrap_or_default().is_empty().then_some(())
+        })
+        .await;
     })
     .await;
 }

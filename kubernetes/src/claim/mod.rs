@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
 use ebb_annotations::{
     ClusterDefaults, Exposure, Fault, Parsed, Reachability, ScaleTarget, ScalingSpec, Sidecar, is_route,
-    keys, parse, usable_hosts,
+    keys, parse, read_generation, usable_hosts,
 };
 use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::{
@@ -22,7 +22,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::facts;
+use crate::{condition, facts};
 
 pub(crate) use change::Change;
 pub(crate) use ports::{Port, Target};
@@ -207,12 +207,19 @@ impl Frontend {
     }
 }
 
+/// Returns the owner's number for the state of a Service that asks to be a route or to be scaled; `None` if there is none.
+pub(crate) fn generation(service: &Service) -> Option<i64> {
+    let annotations = service.metadata.annotations.as_ref()?;
+    let is_asked = is_route(annotations) || annotations.contains_key(keys::SCALE_TARGET.name);
+    read_generation(annotations).filter(|_| is_asked)
+}
+
 /// Reduces a Service to what matters here; there may be many, most of them not Ebb's.
 pub(crate) fn strip(service: &mut Service) {
     let annotations = service.metadata.annotations.take().unwrap_or_default();
     let kept: Labels = annotations.into_iter().filter(|(key, _)| is_of_interest(key)).collect();
     let spec = service.spec.take();
-    service.status = None;
+    service.status = service.status.take().and_then(condition::alone);
     service.metadata = ObjectMeta {
         name: service.metadata.name.take(),
         namespace: service.metadata.namespace.take(),

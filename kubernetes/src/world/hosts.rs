@@ -69,6 +69,7 @@ impl World {
         }
         let trouble = read.as_ref().err().cloned();
         if let Ok(certificate) = read {
+            self.secrets_read.insert(secret.clone());
             self.events.push(FleetEvent::Certificate(certificate));
         }
         match trouble {
@@ -178,6 +179,7 @@ impl World {
     /// Records that no Service names that Secret any more.
     fn leave_secret(&mut self, secret: &ServiceKey) -> FleetEvent {
         self.secret_troubles.remove(secret);
+        self.secrets_read.remove(secret);
         if self.secrets_named.remove(secret).is_some() {
             // There is room for a Secret beyond the limit.
             let unread = self.by_secret.iter().filter(|(other, _)| !self.secrets_named.contains_key(*other));

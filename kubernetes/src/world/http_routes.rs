@@ -5,6 +5,9 @@ use ebb_core::{Host, ServiceKey};
 use super::World;
 use crate::http_routes::{Backend, Parent, Trouble, Wanted};
 
+/// The reason of the warning that the Gateway has the certificates.
+pub(super) const TLS_AT_GATEWAY: &str = "TlsAtGateway";
+
 impl World {
     /// Sets the Gateway that takes the requests for hosts; `None` if `ebb-gateway` does.
     pub(crate) fn set_gateway(&mut self, gateway: Option<Parent>) {
@@ -49,7 +52,7 @@ impl World {
                 "ebb.dev/tls-secret and ebb.dev/https-redirect have no effect: Gateway {parent} takes the requests, \
                  and its listeners have the certificates"
             );
-            warnings.push(("TlsAtGateway", text));
+            warnings.push((TLS_AT_GATEWAY, text));
         }
         warnings.extend(self.http_route_troubles.get(key).cloned());
         let (uid, port) = (front.uid.clone(), front.port.number);

@@ -63,8 +63,18 @@ impl Ledger {
 
     /// Records that no port is left for it.
     pub(super) fn no_port(&mut self) -> Option<Warning> {
+        (!replace(&mut self.no_port, true)).then(Self::no_port_is_left)
+    }
+
+    /// Returns whether it was told that no port is left for it.
+    pub(super) const fn is_told_of_no_port(&self) -> bool {
+        self.no_port
+    }
+
+    /// Returns the warning that no port is left.
+    pub(super) fn no_port_is_left() -> Warning {
         let text = "every port of the activators is taken; remove services, or annotations that name ports";
-        (!replace(&mut self.no_port, true)).then(|| ("NoActivatorPort", text.to_owned()))
+        ("NoActivatorPort", text.to_owned())
     }
 
     /// Records that its scale target is missing, for the reason in `text`, or exists: `None`. Returns what to tell,

@@ -6,6 +6,7 @@
 
 mod hosts;
 mod http_routes;
+mod in_effect;
 mod ledger;
 mod plan;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use ebb_decide::endpoints::Endpoints;
 use ebb_decide::platform::{Exposed, FleetEvent};
 
 pub(crate) use hosts::ALLOWED_HOSTS;
+pub(crate) use in_effect::Showing;
 #[cfg(test)]
 use plan::NETWORK;
 pub(crate) use plan::{Plan, Step};
@@ -108,6 +110,8 @@ pub(crate) struct World {
     last_named: u64,
     /// What is wrong with each Secret.
     secret_troubles: HashMap<ServiceKey, String>,
+    /// The Secrets whose certificates the autoscaler was told.
+    secrets_read: HashSet<ServiceKey>,
     /// What was told about Namespaces.
     told_namespaces: HashMap<String, String>,
     ports: Allocation,
@@ -123,6 +127,8 @@ pub(crate) struct World {
     touched: BTreeSet<ServiceKey>,
     /// When this autoscaler began to lead.
     leads_since: Tick,
+    /// The number of the last question to activators.
+    last_ask: u64,
 }
 
 impl World {
@@ -147,6 +153,7 @@ impl World {
             secrets_named: HashMap::new(),
             last_named: 0,
             secret_troubles: HashMap::new(),
+            secrets_read: HashSet::new(),
             told_namespaces: HashMap::new(),
             ports: Allocation::default(),
             listed: HashSet::new(),
@@ -157,6 +164,7 @@ impl World {
             notices: Vec::new(),
             touched: BTreeSet::new(),
             leads_since: Tick::ZERO,
+            last_ask: 0,
         }
     }
 
@@ -164,6 +172,9 @@ impl World {
     pub(crate) fn take_events(&mut self) -> Vec<FleetEvent> {
         let news = self.host_news();
         self.events.extend(news);
+        // Activators have applied what they are asked about once they have applied all that comes before.
+        let questions = self.questions();
+        self.events.extend(questions);
         mem::take(&mut self.events)
     }
 

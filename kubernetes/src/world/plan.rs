@@ -214,6 +214,8 @@ impl World {
             Ok(None) => Plan::Rest,
             Ok(Some(notice)) => {
                 self.notices.push(notice);
+                // Its condition may say the same from now on.
+                self.touched.insert(key.clone());
                 // The status must be written on the Service as well.
                 Plan::Wait(Duration::ZERO)
             }

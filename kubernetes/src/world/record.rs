@@ -12,6 +12,8 @@ use ebb_core::{ServiceKey, Tick};
 use k8s_openapi::api::core::v1::Service;
 
 use super::{
+    http_routes::TLS_AT_GATEWAY,
+    in_effect::InEffect,
     ledger::{Ledger, MISSING_FOR, Warning},
     rollout,
 };
@@ -87,6 +89,8 @@ pub(super) struct Record {
     told_route: Option<(Arc<Split>, u16)>,
     /// The digest of what was told about its pods.
     told_pods: Option<u64>,
+    /// Whether activators have applied what it asks for.
+    pub(super) in_effect: InEffect,
     /// What its owner was told.
     ledger: Ledger,
 }
@@ -118,6 +122,7 @@ impl Record {
             told_service: None,
             told_route: None,
             told_pods: None,
+            in_effect: InEffect::default(),
             ledger: Ledger::default(),
         }
     }
@@ -184,6 +189,30 @@ impl Record {
         let all = of_others.chain(self.ledger.missing()).chain(&stopped);
         let all: Vec<&str> = all.map(String::as_str).collect();
         (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// Returns why what it asks for is not in effect, with the reason of the first cause, in the words of its status
+    /// annotation.
+    pub(super) fn wrong(&self) -> Option<Warning> {
+        let no_port = (self.port.is_none() && self.ledger.is_told_of_no_port()).then(Ledger::no_port_is_left);
+        let refused = self.reasons.iter().map(|text| ("Refused", text));
+        let troubles = self.told_troubles.iter().map(|text| ("SplitTarget", text));
+        // The Gateway, which has the hosts, has their certificate.
+        let hosts = self.refused_hosts.iter().filter(|(reason, _)| *reason != TLS_AT_GATEWAY);
+        let hosts = hosts.map(|(reason, text)| (*reason, text));
+        let no_ports = no_port.iter().map(|(reason, text)| (*reason, text));
+        let (reasons, texts): (Vec<&str>, Vec<&str>) = refused
+            .chain(no_ports)
+            .chain(troubles)
+            .chain(hosts)
+            .map(|(reason, text)| (reason, &**text))
+            .unzip();
+        Some((*reasons.first()?, texts.join("; ")))
+    }
+
+    /// Returns what is wrong with the services of its split, whether told or not.
+    pub(super) fn troubles(&self) -> Option<String> {
+        (!self.troubles.is_empty()).then(|| self.troubles.join("; "))
     }
 
     /// Returns the progress of its rollout; `None` if it is not a route, or none is known.

@@ -12,6 +12,7 @@ use ebb_decide::{Pod, endpoints::Endpoints, zero::Path};
 
 mod hosts;
 mod http_routes;
+mod in_effect;
 mod rollouts;
 mod routes;
 
