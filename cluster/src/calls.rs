@@ -62,6 +62,12 @@ impl CallError {
         self.has_code(403)
     }
 
+    /// Returns whether the API server refuses the request as it is, and would refuse it again: an invalid object, or
+    /// one that a policy, a quota or a missing right forbids.
+    pub fn is_refusal(&self) -> bool {
+        self.has_code(400) || self.has_code(403) || self.has_code(422)
+    }
+
     fn has_code(&self, code: u16) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == code)
     }

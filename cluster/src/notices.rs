@@ -22,7 +22,9 @@ const MAX_TEXT: usize = 1024;
 /// A notice for the owner of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The object's kind, in the core API.
+    /// The group and version of the object's kind, as `v1` or `serving.knative.dev/v1`.
+    pub api_version: &'static str,
+    /// The object's kind.
     pub kind: &'static str,
     /// The object's namespace.
     pub namespace: String,
@@ -81,7 +83,7 @@ async fn write(recorder: Recorder, action: &'static str, mut noticed: mpsc::Rece
         let mut text = notice.text;
         text.truncate(text.floor_char_boundary(MAX_TEXT));
         let about = ObjectReference {
-            api_version: Some("v1".to_owned()),
+            api_version: Some(notice.api_version.to_owned()),
             kind: Some(notice.kind.to_owned()),
             namespace: Some(notice.namespace),
             name: Some(notice.name),

@@ -353,6 +353,7 @@ impl Shell {
     /// Reports a problem with the cluster's settings.
     fn tell_of_settings(&self, reason: &'static str, text: String) {
         let notice = Notice {
+            api_version: "v1",
             kind: "ConfigMap",
             namespace: self.identity.namespace.clone(),
             name: settings::NAME.to_owned(),

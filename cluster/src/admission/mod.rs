@@ -18,7 +18,7 @@ use tracing::{error, warn};
 use certificate::Keeper;
 pub use metrics::{AdmissionMetrics, Outcome};
 use review::Reviewer;
-pub use review::{Admission, Answer, Hook, Unreadable, hook_at, read, review};
+pub use review::{Admission, Answer, Hook, Refusal, Unreadable, hook_at, read, review};
 use served::Served;
 
 /// When no request has arrived for this long, the API server knows that we shut down. Requests are answered until

@@ -4,7 +4,7 @@
 //! warning: a pod without a sidecar serves, a pod that was not created does not.
 
 use std::{
-    fmt::{Debug, Display},
+    fmt::{self, Debug, Display},
     net::SocketAddr,
     time::Duration,
 };
@@ -69,15 +69,44 @@ pub struct Answer {
     pub patch: Patch,
     /// Warnings for the author of the object.
     pub warnings: Vec<String>,
-    /// Why the object is refused, if it is.
-    pub refused: Option<String>,
+    /// The refusal of the object, if it is refused.
+    pub refused: Option<Refusal>,
     /// Whether a change that was needed was not made.
     pub undone: bool,
+}
+
+/// A refusal, as the author of the object sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status code of the API server's answer.
+    pub code: StatusCode,
+    /// The reason that Kubernetes gives with this code, in one word.
+    pub reason: &'static str,
+    /// Why the object is refused. The API server puts the name of the webhook before it.
+    pub message: String,
+}
+
+impl Refusal {
+    /// Refuses an object whose fields are wrong (422).
+    pub fn invalid(message: String) -> Self {
+        Self { code: StatusCode::UNPROCESSABLE_ENTITY, reason: "Invalid", message }
+    }
+
+    /// Refuses a request that is wrong as a whole (400).
+    pub fn bad_request(message: String) -> Self {
+        Self { code: StatusCode::BAD_REQUEST, reason: "BadRequest", message }
+    }
 }
 
 /// An object that cannot be parsed, and why.
 #[derive(Debug)]
 pub struct Unreadable(String);
+
+impl Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Answers admission reviews.
 #[derive(Debug)]
@@ -167,10 +196,9 @@ fn answered(
         (None, false) => Outcome::Changed,
     };
     let mut response = json!({ "uid": request.uid, "allowed": refused.is_none() });
-    if let Some(reason) = refused {
-        let code = StatusCode::UNPROCESSABLE_ENTITY.as_u16();
+    if let Some(Refusal { code, reason, message }) = refused {
         response["status"] =
-            json!({ "status": "Failure", "reason": "Invalid", "code": code, "message": reason });
+            json!({ "status": "Failure", "reason": reason, "code": code.as_u16(), "message": message });
     } else if !patch.is_empty() {
         response["patchType"] = json!("JSONPatch");
         response["patch"] = json!(ByteString(json!(patch).to_string().into_bytes()));

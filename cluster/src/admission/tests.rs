@@ -54,8 +54,14 @@ impl Admission for Labels {
         request: &AdmissionRequest<DynamicObject>,
     ) -> Result<Answer, Unreadable> {
         let Some(pod) = read::<Pod>(request.object.as_ref())? else { return Ok(Answer::default()) };
+        let refuse = |refusal: fn(String) -> Refusal, why: &str| {
+            Ok(Answer { refused: Some(refusal(why.to_owned())), ..Answer::default() })
+        };
         if pod.metadata.labels.is_some() {
-            return Ok(Answer { refused: Some("it has labels".to_owned()), ..Answer::default() });
+            return refuse(Refusal::invalid, "it has labels");
+        }
+        if pod.metadata.annotations.is_some() {
+            return refuse(Refusal::bad_request, "it has annotations");
         }
         let path = PointerBuf::from_tokens(["metadata", "labels"]);
         let add = PatchOperation::Add(AddOperation { path, value: json!({}) });
@@ -188,14 +194,18 @@ async fn a_question_is_answered_over_tls() {
     );
     let ask = question("CREATE", &Value::Null, &pod(&json!({"labels": {}})));
     let answer = server.ask(&material, "/label/pods", &ask).await;
+    let refusal = json!({"status": "Failure", "reason": "Invalid", "code": 422, "message": "it has labels"});
+    assert_eq!((&answer["allowed"], &answer["status"]), (&json!(false), &refusal));
+    let ask = question("CREATE", &Value::Null, &pod(&json!({"annotations": {}})));
+    let answer = server.ask(&material, "/label/pods", &ask).await;
     assert_eq!(
-        (&answer["allowed"], &answer["status"]["code"], &answer["status"]["message"]),
-        (&json!(false), &json!(422), &json!("it has labels"))
+        answer["status"],
+        json!({"status": "Failure", "reason": "BadRequest", "code": 400, "message": "it has annotations"})
     );
     let ask = question("DELETE", &pod(&json!({"name": "hello"})), &Value::Null);
     assert_eq!(server.ask(&material, "/label/pods", &ask).await["allowed"], true);
     let counts = ["changed", "refused", "allowed"].map(|outcome| server.count("label-pods", outcome));
-    assert_eq!(counts, [1, 1, 1]);
+    assert_eq!(counts, [1, 2, 1]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ebb_annotations::ClusterDefaults;
-use ebb_cluster::admission::{Admission, Answer, Hook, Unreadable, read};
+use ebb_cluster::admission::{Admission, Answer, Hook, Refusal, Unreadable, read};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::core::{
     DynamicObject,
@@ -123,7 +123,8 @@ impl Injector {
         let defaults = self.defaults.load();
         if hook == Question::ValidateServices {
             let judgement = judge(old, new, &defaults, |key| self.claims.is_route(key));
-            return Answer { warnings: judgement.warnings, refused: judgement.refused, ..Answer::default() };
+            let refused = judgement.refused.map(Refusal::invalid);
+            return Answer { warnings: judgement.warnings, refused, ..Answer::default() };
         }
         let Some(wanted) = admitted(old, new, &defaults) else { return Answer::default() };
         // Both contain only the known fields, so that unknown ones never differ.

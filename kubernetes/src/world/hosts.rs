@@ -33,6 +33,7 @@ impl World {
         };
         if !text.is_empty() && before.as_ref() != Some(&text) {
             self.notices.push(Notice {
+                api_version: "v1",
                 kind: "Namespace",
                 // The Event of an object without a namespace is in `default`.
                 namespace: "default".to_owned(),

@@ -158,7 +158,7 @@ impl Record {
     pub(super) fn notice(&self, is_warning: bool, reason: &'static str, text: String) -> Notice {
         let ServiceKey { namespace, name } = claim::key(&self.object);
         let uid = self.object.metadata.uid.clone().unwrap_or_default();
-        Notice { kind: "Service", namespace, name, uid, is_warning, reason, text }
+        Notice { api_version: "v1", kind: "Service", namespace, name, uid, is_warning, reason, text }
     }
 
     /// Sets what is wrong with it now.
