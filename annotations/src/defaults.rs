@@ -123,6 +123,31 @@ impl Default for ClusterDefaults {
 }
 
 impl ClusterDefaults {
+    /// The keys that [`from_map`](Self::from_map) reads.
+    pub const KEYS: [&str; 21] = [
+        ENABLE_SCALE_TO_ZERO.name,
+        CLASS.name,
+        UTILIZATION.name,
+        TOTAL.name,
+        RPS_TOTAL.name,
+        TARGET_BURST_CAPACITY.name,
+        ACTIVATOR_CAPACITY.name,
+        ALLOW_ZERO_INITIAL_SCALE.name,
+        INITIAL_SCALE.name,
+        MIN_SCALE.name,
+        MAX_SCALE.name,
+        MAX_SCALE_LIMIT.name,
+        MAX_SCALE_UP_RATE.name,
+        MAX_SCALE_DOWN_RATE.name,
+        STABLE_WINDOW.name,
+        PANIC_WINDOW.name,
+        PANIC_THRESHOLD.name,
+        GRACE_PERIOD.name,
+        POD_RETENTION.name,
+        SCALE_DOWN_DELAY.name,
+        PROGRESS_DEADLINE.name,
+    ];
+
     /// Reads the cluster's settings. Absent keys have their defaults. Unknown keys are ignored, because the
     /// map comes with an `_example`.
     ///

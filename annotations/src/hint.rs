@@ -12,15 +12,24 @@ const NEAR: f64 = 0.85;
 /// Returns what `key` is probably a misspelling of, ignoring its prefix and case, for a service scaled by
 /// `metric`.
 pub(super) fn hint(key: &str, metric: Metric) -> Option<Hint> {
+    let annotations = keys::KNOWN.iter().flat_map(|known| {
+        let hint = Hint::Annotation(usable(known, metric).name);
+        known.spellings().map(move |name| (name, hint))
+    });
+    let settings = CLUSTER_ONLY.iter().map(|known| (known.name, Hint::Cluster(known.name)));
+    closest(key, annotations.chain(settings))
+}
+
+/// Returns what belongs to the one of the `known` names that `key` is probably a misspelling of; `None` if no name
+/// is close. Prefixes that end in `/`, case and separators do not count.
+pub fn closest<'a, T>(key: &str, known: impl IntoIterator<Item = (&'a str, T)>) -> Option<T> {
     let wanted = plain(key);
-    let annotations = keys::KNOWN.iter().map(|known| (known, Hint::Annotation(usable(known, metric).name)));
-    let settings = CLUSTER_ONLY.iter().map(|known| (known, Hint::Cluster(known.name)));
-    annotations
-        .chain(settings)
-        .map(|(known, hint)| (likeness(known, &wanted), hint))
+    known
+        .into_iter()
+        .map(|(name, meaning)| (strsim::jaro_winkler(&plain(name), &wanted), meaning))
         .filter(|(likeness, _)| *likeness >= NEAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, hint)| hint)
+        .map(|(_, meaning)| meaning)
 }
 
 /// Returns `known`, or an equivalent if it would be refused: a second target of the service's own metric
@@ -32,10 +41,6 @@ fn usable(known: &Key, metric: Metric) -> Key {
         (keys::ROLLOUT, _) => keys::SPLIT_DURATION,
         (other, _) => other,
     }
-}
-
-fn likeness(known: &Key, wanted: &str) -> f64 {
-    known.spellings().map(|name| strsim::jaro_winkler(&plain(name), wanted)).fold(0.0, f64::max)
 }
 
 /// Returns a key's name in lower case without separators: `minScale` and `min_scale` are `minscale`.
@@ -86,6 +91,21 @@ mod tests {
             ("ebb.dev/zebra", None),
         ] {
             assert_eq!(hint(slip, Metric::Concurrency), meant, "{slip}");
+        }
+    }
+
+    #[test]
+    fn the_closest_name_wins() {
+        let known =
+            [("domain-template", 1), ("domainTemplate", 1), ("tag-template", 2), ("http-protocol", 3)];
+        for (slip, meant) in [
+            ("domain-templates", Some(1)),
+            ("tagTemplate", Some(2)),
+            ("http_protocol", Some(3)),
+            ("zebra", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(slip, known), meant, "{slip}");
         }
     }
 

@@ -39,6 +39,7 @@ pub use duration::GoDuration;
 pub use effective::{Effective, Reachability};
 pub use exposure::{Exposure, parse_allowed_hosts, usable_hosts};
 pub use fault::{Fault, FaultKind, Hint, Warning};
+pub use hint::closest;
 pub use keys::full_key;
 pub use parse::{Parsed, parse};
 pub use route::{
@@ -46,4 +47,4 @@ pub use route::{
 };
 pub use schedule::{Schedule, Scheduled};
 pub use spec::{Aggregation, Metric, Rules, ScalingSpec, ServingSpec, Signal, TargetBurstCapacity};
-pub use syntax::Unreadable;
+pub use syntax::{Unreadable, boolean};

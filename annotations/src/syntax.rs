@@ -32,11 +32,21 @@ impl Syntax for bool {
     const NOUN: &'static str = "true or false";
 
     fn read(text: &str) -> Result<Self, Unreadable> {
-        match text {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-            _ => Err(Unreadable::Malformed),
-        }
+        boolean(text)
+    }
+}
+
+/// Reads a boolean in the reference's notation: `true` and `false`, all in lower case, all in upper case or
+/// capitalized, their first letters, `1` and `0`.
+///
+/// # Errors
+///
+/// Returns [`Unreadable::Malformed`] for every other text.
+pub fn boolean(text: &str) -> Result<bool, Unreadable> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(Unreadable::Malformed),
     }
 }
 

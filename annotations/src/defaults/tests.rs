@@ -57,3 +57,11 @@ fn what_the_reference_forgets_to_check_is_refused() {
     let contradiction = map(&[("initial-scale", "5"), ("max-scale", "4")]);
     assert!(compat::defaults(&contradiction).is_ok() && ClusterDefaults::from_map(&contradiction).is_err());
 }
+
+#[test]
+fn each_known_key_is_read() {
+    for key in ClusterDefaults::KEYS {
+        let faults = ClusterDefaults::from_map(&map(&[(key, "some")])).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.key == key), "{key}: {faults:?}");
+    }
+}
