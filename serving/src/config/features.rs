@@ -2,6 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use super::{Fault, Map, reader::Reader, setting::Setting};
+
+const SECURE_DEFAULTS: Setting = Setting::new("secure-pod-defaults");
+/// Features of the reference's own sidecar.
+const SIDECAR: [Setting; 2] = [
+    Setting::new("queueproxy.mount-podinfo").idle("Disabled"),
+    Setting::new("queueproxy.resource-defaults").idle("Disabled"),
+];
+
+/// Returns the keys of the map.
+pub(super) fn settings() -> Vec<Setting> {
+    let features = Feature::ALL.iter().map(|feature| Setting::new(feature.key()));
+    features.chain([SECURE_DEFAULTS]).chain(SIDECAR).collect()
+}
+
 /// Whether a feature may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flag {
@@ -106,5 +121,103 @@ impl Features {
     /// Sets a feature.
     pub fn set(&mut self, feature: Feature, flag: Flag) {
         self.set.insert(feature, flag);
+    }
+}
+
+impl Features {
+    /// Reads the map; absent keys have their defaults, and unknown ones are ignored. A value that is not known is a
+    /// mistake: a feature that is not in effect although it seems to be is hard to find.
+    ///
+    /// # Errors
+    ///
+    /// Returns everything that is wrong with it.
+    pub fn read(data: &BTreeMap<String, String>) -> Result<Self, Vec<Fault>> {
+        let mut read = Self::default();
+        let mut from = Reader::new(Map::Features, data);
+        let flags = [("Enabled", Flag::Enabled), ("Allowed", Flag::Allowed), ("Disabled", Flag::Disabled)];
+        for feature in Feature::ALL {
+            let mut flag = feature.default_flag();
+            from.word(&Setting::new(feature.key()), &mut flag, &flags);
+            if flag != feature.default_flag() {
+                read.set(*feature, flag);
+            }
+        }
+        for setting in SIDECAR {
+            from.word(&setting, &mut Flag::default(), &flags);
+        }
+        let modes = [
+            ("Disabled", SecureDefaults::Disabled),
+            ("AllowRootBounded", SecureDefaults::AllowRootBounded),
+            ("Enabled", SecureDefaults::Enabled),
+        ];
+        from.word(&SECURE_DEFAULTS, &mut read.secure_defaults, &modes);
+        from.finish(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixtures::{data, faults},
+        *,
+    };
+
+    #[test]
+    fn two_features_are_enabled_by_default() {
+        let read = Features::read(&data(&[("_example", "x")])).unwrap();
+        assert_eq!(read, Features::default());
+        for feature in Feature::ALL {
+            let is_enabled = [Feature::MultiContainer, Feature::EmptyDir].contains(feature);
+            let want = if is_enabled { Flag::Enabled } else { Flag::Disabled };
+            assert_eq!(read.of(*feature), want, "{feature:?}");
+        }
+    }
+
+    #[test]
+    fn each_feature_has_three_flags_in_any_case() {
+        for feature in Feature::ALL {
+            for (value, want) in [
+                ("Enabled", Flag::Enabled),
+                ("allowed", Flag::Allowed),
+                ("DISABLED", Flag::Disabled),
+                ("", feature.default_flag()),
+            ] {
+                let read = Features::read(&data(&[(feature.key(), value)])).unwrap();
+                assert_eq!(read.of(*feature), want, "{}: {value}", feature.key());
+                assert_eq!(read.is_enabled(*feature), want == Flag::Enabled);
+            }
+            let text =
+                format!("{}: \"Enable\" is not supported; want Enabled, Allowed or Disabled", feature.key());
+            assert_eq!(faults(Features::read(&data(&[(feature.key(), "Enable")]))), [text]);
+        }
+    }
+
+    #[test]
+    fn a_flag_that_says_the_default_changes_nothing() {
+        assert_eq!(Features::read(&data(&[("multi-container", "enabled")])), Ok(Features::default()));
+    }
+
+    #[test]
+    fn secure_defaults_have_modes_of_their_own() {
+        for (value, want) in [
+            ("disabled", SecureDefaults::Disabled),
+            ("allowrootbounded", SecureDefaults::AllowRootBounded),
+            ("Enabled", SecureDefaults::Enabled),
+        ] {
+            let read = Features::read(&data(&[("secure-pod-defaults", value)])).unwrap();
+            assert_eq!(read.secure_defaults, want, "{value}");
+        }
+        let text =
+            "secure-pod-defaults: \"Allowed\" is not supported; want Disabled, AllowRootBounded or Enabled";
+        assert_eq!(faults(Features::read(&data(&[("secure-pod-defaults", "Allowed")]))), [text]);
+    }
+
+    #[test]
+    fn flags_of_the_sidecar_are_accepted_if_they_are_flags() {
+        for key in ["queueproxy.mount-podinfo", "queueproxy.resource-defaults"] {
+            assert_eq!(Features::read(&data(&[(key, "Allowed")])), Ok(Features::default()));
+            let text = format!("{key}: \"on\" is not supported; want Enabled, Allowed or Disabled");
+            assert_eq!(faults(Features::read(&data(&[(key, "on")]))), [text]);
+        }
     }
 }
