@@ -10,6 +10,7 @@ pub mod config;
 pub mod configuration;
 pub mod domain_mapping;
 pub mod gc;
+pub mod image;
 pub mod keys;
 pub mod names;
 pub mod outcome;

@@ -1,1 +1,20 @@
-//! What the API server asks before it stores an object: defaults, and what is wrong with it.
+//! What happens to objects before they are stored: [`defaults`], and refusals.
+//!
+//! The [`webhook`] reads an object, and answers the API server. Each kind has a module that finds its [`fault`]s.
+
+pub mod configuration;
+pub mod defaults;
+pub mod diff;
+pub mod domain_mapping;
+pub mod fault;
+mod hosts;
+mod metadata;
+pub mod names;
+pub mod revision;
+pub mod revision_object;
+pub mod route;
+pub mod service;
+mod template;
+mod traffic;
+mod warnings;
+pub mod webhook;

@@ -1,0 +1,57 @@
+//! What objects get that they do not say themselves.
+//!
+//! The functions for kinds ([`service`], [`configuration`], …) fill in a whole object. They run in memory before each
+//! decision, because an object may have been stored before a default existed. When an object is written, [`written`]
+//! does more: it also signs the object with its authors, and leaves alone what must not change.
+
+mod containers;
+mod probe;
+mod security;
+mod signature;
+mod spec;
+mod traffic;
+pub mod written;
+
+use crate::{
+    api::{Configuration, DomainMapping, Revision, Route, Service},
+    config::Config,
+};
+
+pub use spec::{default_spec, default_template};
+pub use traffic::default_targets;
+
+/// Fills in a ksvc.
+pub fn service(service: &mut Service, config: &Config) {
+    if let Some(template) = &mut service.spec.template {
+        default_template(template, &service.metadata, config);
+    }
+    traffic::default_service_traffic(&mut service.spec.traffic);
+}
+
+/// Fills in a Configuration.
+pub fn configuration(configuration: &mut Configuration, config: &Config) {
+    if let Some(template) = &mut configuration.spec.template {
+        default_template(template, &configuration.metadata, config);
+    }
+}
+
+/// Fills in a Route.
+pub fn route(route: &mut Route) {
+    default_targets(&mut route.spec.traffic);
+}
+
+/// Fills in a Revision.
+pub fn revision(revision: &mut Revision, config: &Config) {
+    default_spec(&mut revision.spec, &revision.metadata, config);
+}
+
+/// Fills in a `DomainMapping`.
+pub fn domain_mapping(mapping: &mut DomainMapping) {
+    let namespace = &mut mapping.spec.reference.namespace;
+    if namespace.as_deref().unwrap_or_default().is_empty() {
+        namespace.clone_from(&mapping.metadata.namespace);
+    }
+}
+
+#[cfg(test)]
+mod tests;
