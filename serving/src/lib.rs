@@ -14,6 +14,7 @@ pub mod image;
 pub mod keys;
 pub mod names;
 pub mod outcome;
+pub mod owned;
 pub mod revision;
 pub mod route;
 pub mod seen;

@@ -9,6 +9,8 @@ use crate::keys;
 /// What is known of a pod of a Revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
+    /// Its uid.
+    pub uid: String,
     /// Its version.
     pub resource_version: String,
     /// The Revision that it runs.
@@ -76,6 +78,7 @@ impl Pod {
         let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
         let before = status.and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
         Some(Self {
+            uid: pod.uid().unwrap_or_default(),
             resource_version: pod.resource_version().unwrap_or_default(),
             revision,
             created: pod.creation_timestamp().map(|time| time.0),

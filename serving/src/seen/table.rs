@@ -24,6 +24,13 @@ impl<K> Table<K> {
         self.0.range(first..).take_while(move |((of, _), _)| of == namespace).map(|(_, object)| object)
     }
 
+    /// Returns the objects of a namespace with their names, sorted by them.
+    pub fn named_of_namespace(&self, namespace: &str) -> impl Iterator<Item = (&str, &Arc<K>)> {
+        let first = (namespace.to_owned(), String::new());
+        let all = self.0.range(first..).take_while(move |((of, _), _)| of == namespace);
+        all.map(|((_, name), object)| (name.as_str(), object))
+    }
+
     /// Returns all objects, with their namespaces and names.
     pub fn iter(&self) -> impl Iterator<Item = (&(String, String), &Arc<K>)> {
         self.0.iter()
