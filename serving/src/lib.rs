@@ -15,6 +15,7 @@ pub mod keys;
 pub mod names;
 pub mod outcome;
 pub mod owned;
+pub mod registry;
 pub mod revision;
 pub mod route;
 pub mod seen;
