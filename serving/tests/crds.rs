@@ -3,8 +3,8 @@
 use ebb_serving::api::{Service, crds};
 use serde_json::{Value, from_value, json, to_value};
 
-const CHECKED_IN: &str = include_str!("../crds.yaml");
-const HEAD: &str = "# The kinds of Knative's Serving API. Written by the test `checked_in`, from src/api/:\n\
+const CHECKED_IN: &str = include_str!("../../deploy/components/serving/crds.yaml");
+const HEAD: &str = "# The kinds of Knative's Serving API. Written by the test `checked_in`, from serving/src/api/:\n\
                     # EBB_WRITE=1 cargo test -p ebb-serving --test crds\n";
 
 fn written() -> String {
@@ -16,11 +16,12 @@ fn written() -> String {
 fn checked_in() {
     let written = written();
     if std::env::var_os("EBB_WRITE").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/crds.yaml"), &written).expect("a writable tree");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/components/serving/crds.yaml");
+        std::fs::write(file, &written).expect("a writable tree");
     } else {
         assert!(
             written == CHECKED_IN,
-            "serving/crds.yaml is not what the types say; its head says how to write it"
+            "deploy/components/serving/crds.yaml is not what the types say; its head says how to write it"
         );
     }
     // What an API server reads is what was meant.

@@ -5,7 +5,7 @@ use kube::CustomResourceExt;
 
 use super::{ClusterDomainClaim, Configuration, DomainMapping, Revision, Route, Service};
 
-/// Returns the definitions of all kinds. `crds.yaml` beside this crate's manifest has them.
+/// Returns the definitions of all kinds. `deploy/components/serving/crds.yaml` has them.
 pub fn crds() -> [CustomResourceDefinition; 6] {
     let mut all = [
         Service::crd(),

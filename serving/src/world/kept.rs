@@ -1,0 +1,194 @@
+//! What is kept of each kind, and who must be examined when an object of it changes.
+
+use kube::ResourceExt;
+
+use super::{Index, Touched};
+use crate::{
+    api, keys,
+    outcome::{Kind, Reference},
+    seen::{Deployed, Front, Pod, Seen, Table},
+};
+
+/// An object that is kept in a [`Table`].
+pub(super) trait Kept: Sized {
+    /// Its kind.
+    const KIND: Kind;
+
+    /// Returns the table of its kind.
+    fn table(seen: &mut Seen) -> &mut Table<Self>;
+
+    /// Returns its uid.
+    fn uid(&self) -> String;
+
+    /// Returns its version.
+    fn version(&self) -> String;
+
+    /// Returns what must be found by the names in it.
+    fn refers(&self, _: &Reference) -> Vec<Reference> {
+        Vec::new()
+    }
+
+    /// Adds who must be examined when it changes, comes or goes.
+    fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched);
+}
+
+fn beside(me: &Reference, kind: Kind, name: &str) -> Reference {
+    Reference::new(kind, &me.namespace, name)
+}
+
+macro_rules! object {
+    ($table:ident) => {
+        fn table(seen: &mut Seen) -> &mut Table<Self> {
+            &mut seen.$table
+        }
+
+        fn uid(&self) -> String {
+            ResourceExt::uid(self).unwrap_or_default()
+        }
+
+        fn version(&self) -> String {
+            self.resource_version().unwrap_or_default()
+        }
+    };
+}
+
+macro_rules! facts {
+    ($table:ident) => {
+        fn table(seen: &mut Seen) -> &mut Table<Self> {
+            &mut seen.$table
+        }
+
+        fn uid(&self) -> String {
+            self.uid.clone()
+        }
+
+        fn version(&self) -> String {
+            self.resource_version.clone()
+        }
+    };
+}
+
+impl Kept for api::Service {
+    const KIND: Kind = Kind::Service;
+    object!(services);
+
+    fn touch(&self, me: &Reference, _: &Index, touched: &mut Touched) {
+        touched.add(me.clone());
+    }
+}
+
+impl Kept for api::Configuration {
+    const KIND: Kind = Kind::Configuration;
+    object!(configurations);
+
+    fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
+        touched.add(me.clone());
+        touched.add(beside(me, Kind::Service, &me.name));
+        touched.extend(index.of(me));
+    }
+}
+
+impl Kept for api::Revision {
+    const KIND: Kind = Kind::Revision;
+    object!(revisions);
+
+    fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
+        touched.add(me.clone());
+        touched.extend(index.of(me));
+        if let Some(configuration) = self.labels().get(keys::CONFIGURATION) {
+            let configuration = beside(me, Kind::Configuration, configuration);
+            touched.extend(index.of(&configuration));
+            touched.add(beside(me, Kind::Service, &configuration.name));
+            touched.add(configuration);
+        }
+    }
+}
+
+impl Kept for api::Route {
+    const KIND: Kind = Kind::Route;
+    object!(routes);
+
+    fn refers(&self, me: &Reference) -> Vec<Reference> {
+        let status = self.status.iter().flat_map(|status| &status.traffic);
+        let traffic = || self.spec.traffic.iter().chain(status.clone());
+        let configurations = traffic().filter_map(|target| target.configuration_name.as_deref());
+        let revisions = traffic().filter_map(|target| target.revision_name.as_deref());
+        let configurations = configurations.map(|name| beside(me, Kind::Configuration, name));
+        let mut all: Vec<_> =
+            configurations.chain(revisions.map(|name| beside(me, Kind::Revision, name))).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
+        touched.add(me.clone());
+        touched.add(beside(me, Kind::Service, &me.name));
+        touched.extend(index.of(me));
+        // They say which Routes name them.
+        touched.extend(index.from(me));
+    }
+}
+
+impl Kept for api::DomainMapping {
+    const KIND: Kind = Kind::DomainMapping;
+    object!(mappings);
+
+    fn refers(&self, me: &Reference) -> Vec<Reference> {
+        let name = &self.spec.reference.name;
+        let claim = Reference::new(Kind::Claim, "", &me.name);
+        vec![beside(me, Kind::Route, name), beside(me, Kind::Front, name), claim]
+    }
+
+    fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
+        touched.add(me.clone());
+        // Mappings of the same name wait for each other.
+        let claim = Reference::new(Kind::Claim, "", &me.name);
+        touched.extend(index.of(&claim));
+        touched.add(claim);
+    }
+}
+
+impl Kept for api::ClusterDomainClaim {
+    const KIND: Kind = Kind::Claim;
+    object!(claims);
+
+    fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
+        touched.add(me.clone());
+        touched.extend(index.of(me));
+    }
+}
+
+impl Kept for Deployed {
+    const KIND: Kind = Kind::Deployment;
+    facts!(deployments);
+
+    fn touch(&self, _: &Reference, index: &Index, touched: &mut Touched) {
+        touched.extend(self.owner.iter().filter_map(|owner| index.owner(owner)));
+    }
+}
+
+impl Kept for Front {
+    const KIND: Kind = Kind::Front;
+    facts!(fronts);
+
+    fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
+        // One that is somebody else's may be in the way of these.
+        touched.add(beside(me, Kind::Route, &me.name));
+        touched.add(beside(me, Kind::Revision, &me.name));
+        touched.extend(index.of(me));
+        if let Some(owner) = self.owner.as_ref().and_then(|owner| index.owner(owner)) {
+            touched.extend(index.of(owner).filter(|of| of.kind == Kind::DomainMapping));
+            touched.add(owner.clone());
+        }
+    }
+}
+
+impl Kept for Pod {
+    const KIND: Kind = Kind::Pod;
+    facts!(pods);
+
+    fn touch(&self, me: &Reference, _: &Index, touched: &mut Touched) {
+        touched.add(beside(me, Kind::Revision, &self.revision));
+    }
+}
