@@ -15,7 +15,7 @@ const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 
 /// Returns the address of the Service `ebb-gateway` for `port`.
-async fn gateway(it: &Scenario, port: u16) -> SocketAddr {
+pub(crate) async fn gateway(it: &Scenario, port: u16) -> SocketAddr {
     let services: Api<Service> = Api::namespaced(it.client(), "ebb-system");
     let spec = services.get("ebb-gateway").await.expect("there is a gateway").spec.unwrap_or_default();
     let ip: IpAddr = spec.cluster_ip.unwrap_or_default().parse().expect("it has an address");

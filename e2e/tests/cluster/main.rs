@@ -10,5 +10,6 @@ mod names;
 mod protocols;
 mod refusals;
 mod routes;
+mod serving;
 mod updates;
 mod zero;
