@@ -129,7 +129,7 @@ fn after(steps: &[Step], choices: &[usize]) -> Cluster {
         match step {
             Step::Image(image) => {
                 service["spec"]["template"]["spec"]["containers"][0]["image"] =
-                    json!(format!("dev.local/{image}"))
+                    json!(format!("dev.local/{image}"));
             }
             Step::Label(label) => service["metadata"]["labels"]["juicy"] = json!(label.to_string()),
             Step::Pin(revision)

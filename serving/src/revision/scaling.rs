@@ -5,6 +5,7 @@ use ebb_annotations::{
     keys::{self as ebb, Key, SCALING_PREFIX},
     parse,
 };
+use ebb_core::LateResponse;
 use kube::ResourceExt;
 
 use super::{cluster, labels::Texts};
@@ -16,12 +17,13 @@ const DEPLOYMENT: &str = "-deployment";
 const RESERVE: &str = "reserve";
 
 /// Annotations of a template that its Service gets as they are, beside all for scaling.
-const PASSED: [Key; 17] = [
+const PASSED: [Key; 18] = [
     ebb::PROGRESS_DEADLINE,
     ebb::QUEUE_DEPTH,
     ebb::ACTIVATION_DEADLINE,
     ebb::MAX_CONNECTION_AGE,
     ebb::TUNNEL_IDLE_TIMEOUT,
+    ebb::LATE_RESPONSE,
     ebb::READINESS_PATH,
     ebb::APP_PROTOCOL,
     ebb::COMPATIBILITY,
@@ -97,12 +99,15 @@ fn from_fields(revision: &Revision, config: &Config) -> impl Iterator<Item = (Ke
     let within = |seconds: Option<i64>| seconds.filter(|seconds| (1..timeout).contains(seconds));
     let limit = spec.container_concurrency.filter(|limit| *limit > 0);
     let seconds = |seconds: i64| format!("{seconds}s");
+    // The API promises that a response that has begun ends with 200 when its time is over.
+    let is_said = revision.annotations().contains_key(ebb::LATE_RESPONSE.name);
     [
         (ebb::SCALE_TARGET, Some(format!("Deployment/{}", deployment_name(revision)))),
         (ebb::CONTAINER_CONCURRENCY, limit.map(|limit| limit.to_string())),
         (ebb::REQUEST_TIMEOUT, Some(seconds(timeout))),
         (ebb::RESPONSE_START_TIMEOUT, within(spec.response_start_timeout_seconds).map(seconds)),
         (ebb::IDLE_TIMEOUT, within(spec.idle_timeout_seconds).map(seconds)),
+        (ebb::LATE_RESPONSE, (!is_said).then(|| LateResponse::End.word().to_owned())),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))

@@ -50,7 +50,7 @@ impl Writer {
             if written.facts.iter().any(|fact| fact.is_about(&of)) {
                 return written;
             }
-            match self.put(&of, object, true).await {
+            match self.status(&of, object).await {
                 Ok(fact) => written.facts.extend(fact),
                 Err(error) => {
                     written.failed.get_or_insert((None, error));
@@ -76,7 +76,7 @@ impl Writer {
                 }
             }
             Write::Replace(object) => {
-                facts.extend(self.put(&object.reference(), object.to_value(), false).await?)
+                facts.extend(self.replace(&object.reference(), object.to_value()).await?);
             }
             Write::Apply(object) => {
                 let params = PatchParams::apply(MANAGER).force();
@@ -104,16 +104,18 @@ impl Writer {
         Ok(fact(of, created))
     }
 
-    async fn put(&self, of: &Reference, object: Value, is_status: bool) -> Result<Option<Fact>, CallError> {
+    async fn replace(&self, of: &Reference, object: Value) -> Result<Option<Fact>, CallError> {
         let Some(object) = dynamic(object) else { return Ok(None) };
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let replaced =
+            self.calls.call("replace", self.api(of).replace(&of.name, &replacing(), &object)).await?;
+        Ok(fact(of, replaced))
+    }
+
+    async fn status(&self, of: &Reference, object: Value) -> Result<Option<Fact>, CallError> {
+        let Some(object) = dynamic(object) else { return Ok(None) };
         let api = self.api(of);
-        let put = if is_status {
-            self.calls.call("status", api.replace_status(&of.name, &params, &object)).await?
-        } else {
-            self.calls.call("replace", api.replace(&of.name, &params, &object)).await?
-        };
-        Ok(fact(of, put))
+        let written = self.calls.call("status", api.replace_status(&of.name, &replacing(), &object)).await?;
+        Ok(fact(of, written))
     }
 
     async fn patch(
@@ -149,6 +151,10 @@ impl Writer {
             Api::namespaced_with(client, &of.namespace, &resource)
         }
     }
+}
+
+fn replacing() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// Returns an object as the client takes it.

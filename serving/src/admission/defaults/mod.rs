@@ -11,6 +11,7 @@ mod signature;
 mod spec;
 mod traffic;
 pub mod written;
+mod zeros;
 
 use crate::{
     api::{Configuration, DomainMapping, Revision, Route, Service},

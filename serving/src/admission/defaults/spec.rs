@@ -7,10 +7,11 @@ use crate::{
     config::Config,
 };
 
-use super::{containers, security};
+use super::{containers, security, zeros};
 
 /// Fills in the template of `parent`.
 pub fn default_template(template: &mut RevisionTemplate, parent: &ObjectMeta, config: &Config) {
+    template.metadata.get_or_insert_default();
     if let Some(spec) = &mut template.spec {
         default_spec(spec, parent, config);
     }
@@ -32,6 +33,7 @@ pub fn default_spec(spec: &mut RevisionSpec, parent: &ObjectMeta, config: &Confi
     containers::name(spec, parent, defaults);
     containers::fill(spec, defaults);
     security::secure(spec, config.features.secure_defaults);
+    zeros::fill(spec);
 }
 
 /// Fills in whether variables name the namespace's Services. Only a new object gets it, so that an old one, which got
@@ -56,7 +58,7 @@ mod tests {
     }
 
     fn container(name: &str) -> Value {
-        json!({"name": name, "readinessProbe": {"tcpSocket": {}, "successThreshold": 1}})
+        json!({"name": name, "readinessProbe": {"tcpSocket": {"port": 0}, "successThreshold": 1}, "resources": {}})
     }
 
     #[test]
