@@ -3,7 +3,7 @@
 
 use std::{borrow::Borrow, net::SocketAddr, sync::Arc, time::Duration};
 
-use ebb_core::{AppProtocol, fate::Fate, headers};
+use ebb_core::{AppProtocol, LateResponse, fate::Fate, headers};
 use ebb_proxy::{
     Attempts, ConnectionLimits, ForwardError, Forwarded, Handler, Hop, Reply, RequestBody, Reserved,
     ResponseBody, Speaks, Timeouts, forward, speak,
@@ -292,7 +292,7 @@ fn speak_to(head: &mut request::Parts, came: Version, settings: &Settings, undec
 fn timeouts(settings: &Settings, direct: bool) -> Timeouts {
     let after = if direct { Duration::ZERO } else { AFTER_THE_POD };
     let deadline = Instant::now() + settings.request_timeout + after;
-    Timeouts { deadline, response_start: None, idle: None }
+    Timeouts { deadline, response_start: None, idle: None, late: LateResponse::Cut }
 }
 
 /// Prepares a request on a service's or a route's own port: answers probes, and removes headers that only Ebb

@@ -93,6 +93,8 @@ pub const REQUEST_TIMEOUT: Key = Key::new("ebb.dev/request-timeout");
 pub const RESPONSE_START_TIMEOUT: Key = Key::new("ebb.dev/response-start-timeout");
 /// The longest gap within a response: 0s (off, the default) to the request timeout.
 pub const IDLE_TIMEOUT: Key = Key::new("ebb.dev/idle-timeout");
+/// What becomes of a response that has begun when its time is over: `cut` (the default) or `end`.
+pub const LATE_RESPONSE: Key = Key::new("ebb.dev/late-response");
 /// The longest age of a client's connection: 0s (off, the default), or at least 1s.
 pub const MAX_CONNECTION_AGE: Key = Key::new("ebb.dev/max-connection-age");
 /// How long an upgraded connection may be idle: 0s (off, the default), or at least 1s.
@@ -152,7 +154,7 @@ pub const TLS_SECRET: Key = Key::new("ebb.dev/tls-secret");
 pub const HTTPS_REDIRECT: Key = Key::new("ebb.dev/https-redirect");
 
 /// Every known key.
-pub const KNOWN: [Key; 51] = [
+pub const KNOWN: [Key; 52] = [
     CLASS,
     METRIC,
     TARGET,
@@ -178,6 +180,7 @@ pub const KNOWN: [Key; 51] = [
     REQUEST_TIMEOUT,
     RESPONSE_START_TIMEOUT,
     IDLE_TIMEOUT,
+    LATE_RESPONSE,
     MAX_CONNECTION_AGE,
     TUNNEL_IDLE_TIMEOUT,
     READINESS_PATH,

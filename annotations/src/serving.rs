@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use ebb_core::AppProtocol;
+use ebb_core::{AppProtocol, LateResponse};
 use http::uri::PathAndQuery;
 
 use super::{
@@ -39,6 +39,7 @@ impl Default for ServingSpec {
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             response_start_timeout: None,
             idle_timeout: None,
+            late_response: LateResponse::Cut,
             max_connection_age: None,
             tunnel_idle_timeout: None,
             readiness_path: None,
@@ -70,10 +71,27 @@ pub(super) fn read(texts: &Texts, faults: &mut Vec<Fault>) -> ServingSpec {
             faults,
         ),
         idle_timeout: partial_timeout(texts, &keys::IDLE_TIMEOUT, request_timeout, faults),
+        late_response: late_response(texts, faults),
         max_connection_age: connection_limit(texts, &keys::MAX_CONNECTION_AGE, faults),
         tunnel_idle_timeout: connection_limit(texts, &keys::TUNNEL_IDLE_TIMEOUT, faults),
         readiness_path: readiness_path(texts, faults),
         app_protocol: app_protocol(texts, faults),
+    }
+}
+
+fn late_response(texts: &Texts, faults: &mut Vec<Fault>) -> LateResponse {
+    let Some(reading) = Reading::<'_, LateResponse>::find(texts, &keys::LATE_RESPONSE) else {
+        return LateResponse::default();
+    };
+    faults.extend(reading.value.as_ref().err().map(|why| reading.unreadable(*why, "cut or end")));
+    reading.value.unwrap_or_default()
+}
+
+impl Syntax for LateResponse {
+    const NOUN: &'static str = "a fate of late responses";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        text.parse().map_err(|_| Unreadable::Malformed)
     }
 }
 

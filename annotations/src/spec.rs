@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use ebb_core::AppProtocol;
+use ebb_core::{AppProtocol, LateResponse};
 
 use super::Schedule;
 
@@ -106,6 +106,8 @@ pub struct ServingSpec {
     pub response_start_timeout: Option<Duration>,
     /// The longest gap between two frames of a response; `None` is off.
     pub idle_timeout: Option<Duration>,
+    /// What becomes of a response that has begun when its time is over.
+    pub late_response: LateResponse,
     /// The longest age of a client's connection, and of an upgraded one; `None` is off.
     pub max_connection_age: Option<Duration>,
     /// How long an upgraded connection may be idle; `None` is off.

@@ -12,6 +12,7 @@ pub mod environment;
 pub mod fate;
 pub mod headers;
 mod host;
+mod late_response;
 pub mod link;
 pub mod probe;
 pub mod request_stats;
@@ -21,5 +22,6 @@ mod tick;
 
 pub use app_protocol::{AppProtocol, UnknownProtocol};
 pub use host::{Host, NotAHost};
+pub use late_response::{LateResponse, UnknownFate};
 pub use service_key::{InvalidServiceKey, ServiceKey};
 pub use tick::Tick;

@@ -6,7 +6,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
+use ebb_core::LateResponse;
+
 use crate::{
+    Timeouts,
     body::{Relay, RequestBody, ResponseBody},
     upstream::{Answered, SendError, Upstream},
 };
@@ -42,14 +45,19 @@ pub async fn fetch<B: Into<RequestBody>>(
     max_bytes: usize,
     within: Duration,
 ) -> Result<Response<Bytes>, FetchError> {
-    let due = Instant::now() + within;
+    let timeouts = Timeouts {
+        deadline: Instant::now() + within,
+        response_start: None,
+        idle: None,
+        late: LateResponse::Cut,
+    };
     timeout(within, async {
         let (head, body) = request.into_parts();
         let Answered::Whole(answer, borrowed) = upstream.send(&head, body.into()).await? else {
             return Err(FetchError::Switched);
         };
         let (head, body) = answer.into_parts();
-        let body: ResponseBody<()> = ResponseBody::relayed(Relay::new(body, due, None, borrowed), ());
+        let body: ResponseBody<()> = ResponseBody::relayed(Relay::new(body, &timeouts, borrowed), ());
         let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 FetchError::TooLong(max_bytes)

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ebb_core::{fate::Fate, headers};
+use ebb_core::{LateResponse, fate::Fate, headers};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +23,8 @@ pub struct Timeouts {
     pub response_start: Option<Instant>,
     /// Longest allowed gap between two frames of the response.
     pub idle: Option<Duration>,
+    /// What becomes of a response that has begun when its time is over.
+    pub late: LateResponse,
 }
 
 /// A request that is ready to be sent, as often as that is allowed.
@@ -175,9 +177,7 @@ impl Forwarded {
                     *answer.version_mut() = Version::HTTP_11;
                 }
                 strip_hop_by_hop(answer.headers_mut());
-                answer.map(|body| {
-                    ResponseBody::relayed(Relay::new(body, timeouts.deadline, timeouts.idle, borrowed), guard)
-                })
+                answer.map(|body| ResponseBody::relayed(Relay::new(body, &timeouts, borrowed), guard))
             }
             Answered::Switched(mut answer, upstream) if may_switch => {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

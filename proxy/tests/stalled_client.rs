@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use ebb_core::LateResponse;
 use ebb_proxy::{
     Drain, Handler, Hop, Limits, RequestBody, ResponseBody, Timeouts, Upstream, UpstreamLimits, forward,
     net::Liveness, serve,
@@ -45,6 +46,7 @@ impl Handler for Forwarder {
             deadline: Instant::now() + Duration::from_secs(600),
             response_start: None,
             idle: None,
+            late: LateResponse::Cut,
         };
         let forwarded = forward(&self.upstream, &head, body, timeouts).await.expect("the app answers");
         forwarded.into_response(Slot(self.ended.clone()))

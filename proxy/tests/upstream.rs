@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ebb_core::fate::Fate;
+use ebb_core::{LateResponse, fate::Fate};
 use ebb_proxy::{
     Drain, FetchError, ForwardError, Handler, Limits, RequestBody, ResponseBody, Timeouts, Upstream,
     UpstreamLimits, fetch, forward, serve,
@@ -27,7 +27,12 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn timeouts() -> Timeouts {
-    Timeouts { deadline: Instant::now() + GENEROUS, response_start: None, idle: None }
+    Timeouts {
+        deadline: Instant::now() + GENEROUS,
+        response_start: None,
+        idle: None,
+        late: LateResponse::Cut,
+    }
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {

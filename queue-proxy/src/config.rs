@@ -8,7 +8,7 @@ use std::{
 };
 
 use ebb_core::{
-    AppProtocol,
+    AppProtocol, LateResponse,
     announce::Announcement,
     environment::{Environment, Fault},
 };
@@ -45,6 +45,8 @@ pub struct Config {
     pub app_protocol: Option<AppProtocol>,
     /// Longest gap between two frames of a response; `None` is off.
     pub idle_timeout: Option<Duration>,
+    /// What becomes of a response that has begun when its time is over.
+    pub late_response: LateResponse,
     /// How long clients' connections may last.
     pub connections: ConnectionLimits,
     /// The probes that find out whether the app is ready.
@@ -79,6 +81,10 @@ impl Config {
         let idle: u64 = env.read("REVISION_IDLE_TIMEOUT_SECONDS", 0, seconds);
         let max_age: u64 = env.read("EBB_MAX_CONNECTION_AGE_SECONDS", 0, seconds);
         let tunnel_idle: u64 = env.read("EBB_TUNNEL_IDLE_TIMEOUT_SECONDS", 0, seconds);
+        let nonce = env.text("EBB_POD_NONCE");
+        // Without a nonce, somebody else injected this sidecar and expects what the reference does.
+        let late = if nonce.is_some() { LateResponse::Cut } else { LateResponse::End };
+        let late_response = env.read("EBB_LATE_RESPONSE", late, "cut or end");
         let app = env.port("USER_PORT", None);
         let app_protocol = env
             .text("EBB_APP_PROTOCOL")
@@ -98,13 +104,14 @@ impl Config {
             response_start_timeout: limit_of(response_start),
             app_protocol,
             idle_timeout: limit_of(idle),
+            late_response,
             connections: ConnectionLimits {
                 max_age: limit_of(max_age),
                 tunnel_idle: limit_of(tunnel_idle),
                 renewed_at: None,
             },
             probes: probes(&mut env),
-            nonce: env.text("EBB_POD_NONCE"),
+            nonce,
             announce: announcing(&mut env, serving, stats),
             drain: Quiet { quiet: Duration::from_secs(quiet), limit: Duration::from_secs(limit) },
         };

@@ -243,6 +243,7 @@ impl RequestHandler {
             deadline: arrived + config.request_timeout,
             response_start: config.response_start_timeout.map(|limit| arrived + limit),
             idle: config.idle_timeout,
+            late: config.late_response,
         }
     }
 }

@@ -253,6 +253,7 @@ fn sidecar_config(
         response_start_timeout: serving.response_start_timeout,
         app_protocol: serving.app_protocol,
         idle_timeout: serving.idle_timeout,
+        late_response: serving.late_response,
         connections: ConnectionLimits {
             max_age: serving.max_connection_age,
             tunnel_idle: serving.tunnel_idle_timeout,

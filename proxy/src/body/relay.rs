@@ -10,8 +10,11 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use ebb_core::LateResponse;
+
 use super::BodyError;
 use crate::{
+    Timeouts,
     http1::{self, Spelling},
     http2,
     upstream::Borrowed,
@@ -71,21 +74,21 @@ pin_project! {
         deadline: Sleep,
         idle: Option<(Duration, Pin<Box<Sleep>>)>,
         borrowed: Option<Borrowed>,
+        // Whether it ends as if it were whole when its time is over.
+        may_end: bool,
     }
 }
 
 impl Relay {
-    pub(crate) fn new(
-        inner: AnswerBody,
-        deadline: Instant,
-        idle: Option<Duration>,
-        borrowed: Borrowed,
-    ) -> Self {
+    pub(crate) fn new(inner: AnswerBody, timeouts: &Timeouts, borrowed: Borrowed) -> Self {
+        // A body that is shorter than its head says is broken in any case.
+        let may_end = timeouts.late == LateResponse::End && inner.size_hint().exact().is_none();
         Self {
             inner,
-            deadline: sleep_until(deadline),
-            idle: idle.map(|gap| (gap, Box::pin(sleep_until(Instant::now() + gap)))),
+            deadline: sleep_until(timeouts.deadline),
+            idle: timeouts.idle.map(|gap| (gap, Box::pin(sleep_until(Instant::now() + gap)))),
             borrowed: Some(borrowed),
+            may_end,
         }
     }
 
@@ -113,6 +116,16 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// Returns the end of a body whose time is over. Its connection is not used again.
+fn late(
+    may_end: bool,
+    borrowed: &mut Option<Borrowed>,
+    error: BodyError,
+) -> Option<Result<Frame<Bytes>, BodyError>> {
+    borrowed.take();
+    if may_end { None } else { Some(Err(error)) }
 }
 
 /// Returns the connection, once: all of the body has been read.
@@ -143,7 +156,7 @@ impl Body for Relay {
                     give_back(this.borrowed, this.inner);
                 } else if Instant::now() >= this.deadline.deadline() {
                     // If the upstream never pauses, the timer below is never polled.
-                    return Poll::Ready(Some(Err(BodyError::RequestTimeout)));
+                    return Poll::Ready(late(*this.may_end, this.borrowed, BodyError::RequestTimeout));
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -157,12 +170,13 @@ impl Body for Relay {
             }
             Poll::Pending => {
                 if this.deadline.poll(cx).is_ready() {
-                    return Poll::Ready(Some(Err(BodyError::RequestTimeout)));
+                    return Poll::Ready(late(*this.may_end, this.borrowed, BodyError::RequestTimeout));
                 }
                 if let Some((gap, sleep)) = this.idle
                     && sleep.as_mut().poll(cx).is_ready()
                 {
-                    return Poll::Ready(Some(Err(BodyError::IdleTimeout(*gap))));
+                    let gap = *gap;
+                    return Poll::Ready(late(*this.may_end, this.borrowed, BodyError::IdleTimeout(gap)));
                 }
                 Poll::Pending
             }

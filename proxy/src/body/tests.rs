@@ -16,6 +16,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    Timeouts,
     drain::Drain,
     http1::{self, Connection, Exchange, server::Server},
     net::{Liveness, Stream},
@@ -23,6 +24,7 @@ use crate::{
     stream::ChannelBody,
     upstream::{Borrowed, Upstream, UpstreamLimits},
 };
+use ebb_core::LateResponse;
 
 /// Returns the body of a request that starts with `bytes` (head and body), and the client that can send more.
 async fn request_body(bytes: &str) -> (RequestBody, DuplexStream) {
@@ -181,6 +183,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns a relayed response of which the app has sent `bytes`.
 async fn answer(bytes: &str) -> Answer {
+    answer_that_ends(bytes, LateResponse::Cut).await
+}
+
+/// Returns such a response, which becomes what `late` says when its time is over.
+async fn answer_that_ends(bytes: &str, late: LateResponse) -> Answer {
     let (mut app, hop) = duplex(4096);
     let connection = Connection::new(Stream::wrapped(hop), Liveness::CLIENT);
     let (head, ()) = Request::new(()).into_parts();
@@ -194,7 +201,13 @@ async fn answer(bytes: &str) -> Answer {
     let body = AnswerBody::Http1(http1::Answer::new(exchange, &head, &mut response).unwrap());
     let upstream = Upstream::new((Ipv4Addr::LOCALHOST, 9).into(), UpstreamLimits::default());
     let borrowed = Borrowed::Connection { upstream: upstream.clone() };
-    let relay = Relay::new(body, Instant::now() + REQUEST_TIMEOUT, Some(IDLE_TIMEOUT), borrowed);
+    let timeouts = Timeouts {
+        deadline: Instant::now() + REQUEST_TIMEOUT,
+        response_start: None,
+        idle: Some(IDLE_TIMEOUT),
+        late,
+    };
+    let relay = Relay::new(body, &timeouts, borrowed);
     let guard = Arc::new(());
     let watched = Arc::downgrade(&guard);
     Answer { body: Box::pin(ResponseBody::relayed(relay, guard)), guard: watched, upstream, app }
@@ -234,6 +247,25 @@ async fn the_last_byte_of_a_known_length_ends_the_request() {
     assert_eq!(next(&mut answer.body).await.unwrap().unwrap(), "half");
     assert!(!answer.in_flight() && answer.upstream.idle() == 1, "nobody asks once more");
     assert!(answer.body.is_end_stream());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_ends_as_if_it_were_whole_if_it_shall_and_its_connection_is_left() {
+    let mut ended = answer_that_ends(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        LateResponse::End,
+    )
+    .await;
+    assert_eq!(next(&mut ended.body).await.unwrap().unwrap(), "half");
+    let begun = Instant::now();
+    assert!(next(&mut ended.body).await.is_none());
+    assert_eq!(begun.elapsed(), IDLE_TIMEOUT);
+    assert_eq!(ended.upstream.idle(), 0);
+    // Its head says that more would come.
+    let mut cut =
+        answer_that_ends("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf", LateResponse::End).await;
+    assert_eq!(next(&mut cut.body).await.unwrap().unwrap(), "half");
+    assert!(matches!(next(&mut cut.body).await, Some(Err(BodyError::IdleTimeout(IDLE_TIMEOUT)))));
 }
 
 #[tokio::test(start_paused = true)]

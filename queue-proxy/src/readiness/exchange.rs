@@ -1,5 +1,6 @@
 use std::{future::poll_fn, net::SocketAddr, pin::pin};
 
+use ebb_core::LateResponse;
 use ebb_proxy::{RequestBody, Timeouts, Upstream, UpstreamLimits, forward};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Body;
@@ -32,7 +33,7 @@ pub(super) async fn exchange(
     let left = deadline.saturating_duration_since(Instant::now());
     let limits = UpstreamLimits { connect_timeout: left, max_idle: 0, ..UpstreamLimits::default() };
     let upstream = Upstream::new(address, limits);
-    let timeouts = Timeouts { deadline, response_start: None, idle: None };
+    let timeouts = Timeouts { deadline, response_start: None, idle: None, late: LateResponse::Cut };
     let (head, body) = request.into_parts();
     let forwarded = forward(&upstream, &head, body, timeouts).await?;
     let (status, headers) = (forwarded.status(), forwarded.headers().clone());

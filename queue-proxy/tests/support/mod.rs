@@ -140,6 +140,7 @@ impl Pod {
             response_start_timeout: None,
             app_protocol: None,
             idle_timeout: None,
+            late_response: ebb_core::LateResponse::Cut,
             connections: ConnectionLimits::default(),
             probes: Vec::new(),
             nonce: None,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, str::FromStr};
 
 use ebb_annotations::ServingSpec;
-use ebb_core::headers;
+use ebb_core::{LateResponse, headers};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, HTTPHeader, Lifecycle,
@@ -165,6 +165,10 @@ fn environment(plan: &Plan<'_>, settings: &Settings, nonce: &str) -> Vec<EnvVar>
         ("REVISION_RESPONSE_START_TIMEOUT_SECONDS", serving.response_start_timeout.map(seconds)),
         ("EBB_APP_PROTOCOL", serving.app_protocol.map(|protocol| protocol.word().to_owned())),
         ("REVISION_IDLE_TIMEOUT_SECONDS", serving.idle_timeout.map(seconds)),
+        (
+            "EBB_LATE_RESPONSE",
+            (serving.late_response == LateResponse::End).then(|| serving.late_response.word().to_owned()),
+        ),
         ("EBB_MAX_CONNECTION_AGE_SECONDS", serving.max_connection_age.map(seconds)),
         ("EBB_TUNNEL_IDLE_TIMEOUT_SECONDS", serving.tunnel_idle_timeout.map(seconds)),
         ("EBB_DRAIN_QUIET_SECONDS", Some(plan.stopping.quiet.to_string())),
