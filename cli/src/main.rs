@@ -130,6 +130,9 @@ mod tests {
         for line in [
             "ebb install --single --image-registry r.example/team --queue-proxy-image q:1 --no-wait --dry-run",
             "ebb install --wait --timeout 90s --context kind",
+            "ebb install --gateway --serving",
+            "ebb uninstall --serving --keep-pods --dry-run",
+            "ebb uninstall --delete-ksvcs",
             "ebb uninstall --keep-namespace --kubeconfig /k --timeout 5m",
             "ebb check --json -n shop",
             "ebb explain shop/hello",
@@ -150,6 +153,8 @@ mod tests {
             ("ebb rollout hello --pause --undo", "cannot be used with"),
             ("ebb rollout hello --resume --json", "cannot be used with"),
             ("ebb install --timeout 0s", "want a duration above 0"),
+            ("ebb uninstall --keep-pods --delete-ksvcs", "cannot be used with"),
+            ("ebb uninstall --serving --keep-namespace", "cannot be used with"),
             ("ebb uninstall --timeout soon", "want a duration above 0"),
             ("ebb run --host everywhere -- x", "invalid IP address"),
         ] {

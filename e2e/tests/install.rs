@@ -43,7 +43,8 @@ async fn ebb_comes_and_goes_by_its_tool_and_by_helm_and_nobody_notices() {
         // Everything is uninstalled, under load.
         let load = Load::of(50, address, "/?ms=5").start();
         // Deleting the namespace would take minutes: the cluster waits for half of its pods' grace period.
-        let said = ebb(&["uninstall", "--keep-namespace"]).await;
+        // Ksvcs that other scenarios left would be in its way.
+        let said = ebb(&["uninstall", "--keep-namespace", "--delete-ksvcs"]).await;
         assert!(said.contains("Ebb is removed"), "{said}");
         is_the_clusters(it, "hello").await;
         is_the_clusters(it, "idle").await;
@@ -60,8 +61,8 @@ async fn ebb_comes_and_goes_by_its_tool_and_by_helm_and_nobody_notices() {
         is_the_clusters(it, "hello").await;
         run("helm", &["uninstall", "ebb", "--namespace", NAMESPACE, "--wait"]).await.unwrap();
 
-        // And so does the tool.
-        let said = ebb(&["install"]).await;
+        // And so does the tool, with everything that the other scenarios need.
+        let said = ebb(&["install", "--gateway", "--serving"]).await;
         assert!(said.contains("no faults"), "{said}");
         it.at_zero(&idle).await;
         get_within(idle_at, "/", SOON).await.unwrap().assert_ok();

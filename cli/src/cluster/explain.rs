@@ -166,7 +166,7 @@ async fn around(cluster: &Cluster, own: &str, failure: Option<&Failure>) -> Arou
         Ok(metrics) => running::gauge(&metrics, "ebb_autoscaler_activators"),
         Err(_) => None,
     };
-    let bundles = webhooks::bundles(cluster).await.ok();
+    let bundles = webhooks::bundles(cluster, &webhooks::EBB).await.ok();
     Around {
         is_autoscaler_away: failure.is_some_and(|failure| !failure.is_missing() && !failure.is_forbidden()),
         activators,

@@ -1,5 +1,6 @@
 //! `ebb install`: applies the built-in manifests to the cluster, waits until Ebb works, and checks it.
 
+mod choices;
 mod wait;
 
 use std::{process::ExitCode, time::Duration};
@@ -15,7 +16,8 @@ use kube::{
 
 use super::{
     Cluster, Connection, FIELD_MANAGER,
-    check::{self, Scope},
+    check::{self, Scope, knative},
+    components::Components,
     finding::{Level, Report},
     manifests::{self, Images, NAMESPACE, api, kind, name},
     settings,
@@ -27,19 +29,22 @@ const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const HELP: &str = "\
 Applies the objects in the deploy/install.yaml of this version (server-side, as field manager `ebb`) and prints each one. \
 Then waits until the Deployments are ready and the API server knows the webhooks' authority, and runs `ebb check`. If Ebb \
-is already installed, only objects that are not as shipped are changed; a newer ebb upgrades. No Service is changed until \
+is already installed, only objects that are not as shipped are changed; a newer ebb upgrades, with the components that \
+are there: the gateway keeps its type, and nothing is removed by leaving out a flag. No Service is changed until \
 it is annotated. This undoes an earlier `ebb uninstall --keep-namespace`: Services that are still annotated are scaled \
 again.";
 
-/// `ebb install [--single] [--image-registry R] [--queue-proxy-image I] [--no-wait] [--dry-run]`
+/// `ebb install [--single] [--gateway] [--serving] [--image-registry R] [--queue-proxy-image I] [--no-wait] [--dry-run]`
 #[derive(ClapArgs, Debug)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     #[command(flatten)]
     connection: Connection,
-    /// One autoscaler and one activator, for a cluster of one node
+    /// One pod of each program, for a cluster of one node
     #[arg(long)]
     single: bool,
+    #[command(flatten)]
+    components: Components,
     #[command(flatten)]
     images: Images,
     #[command(flatten)]
@@ -77,8 +82,14 @@ enum Outcome {
 pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
     let cluster = args.connection.open().await?;
     println!("{cluster}{}", if args.dry_run { "; dry run, nothing is changed" } else { "" });
-    let objects = manifests::objects(args.single, &args.images)?;
     fits(&cluster).await?;
+    // A program of an older version beside this one's would be of no version that was tested.
+    let components = args.components.and(Components::installed(&cluster, NAMESPACE).await?);
+    if components.serving {
+        serves_alone(&cluster).await?;
+    }
+    let mut objects = manifests::objects(args.single, components, &args.images)?;
+    choices::keep(&cluster, &mut objects).await?;
     if !args.dry_run && settings::set_release(&cluster, NAMESPACE, false).await? {
         println!("ConfigMap {NAMESPACE}/ebb-config: release is unset; annotated Services are scaled again");
     }
@@ -90,7 +101,7 @@ pub(crate) async fn install(args: &Args) -> anyhow::Result<ExitCode> {
         println!("applied; run `ebb check` to see whether it works");
         return Ok(ExitCode::SUCCESS);
     }
-    wait::until_it_works(&cluster, args.patience.timeout).await?;
+    wait::until_it_works(&cluster, &objects, args.patience.timeout).await?;
     let mut report = Report::default();
     check::run(&cluster, &Scope::All, &mut report).await;
     println!("{}", report.summary());
@@ -137,6 +148,15 @@ async fn fits(cluster: &Cluster) -> anyhow::Result<()> {
         bail!(
             "Helm installed this Ebb and would not notice changes; use: helm upgrade ebb … --namespace {NAMESPACE}"
         );
+    }
+    Ok(())
+}
+
+/// Checks that nobody else answers for the objects of Knative's API.
+async fn serves_alone(cluster: &Cluster) -> anyhow::Result<()> {
+    let beside = knative::beside(cluster).await?;
+    if !beside.is_empty() {
+        bail!("{}; {}", knative::in_words(&beside), knative::TODO);
     }
     Ok(())
 }

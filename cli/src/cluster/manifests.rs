@@ -1,4 +1,4 @@
-//! What is installed: the objects of `deploy/install.yaml`, compiled into this program.
+//! What is installed: the objects of `deploy/install.yaml` and those of components, compiled into this program.
 
 use clap::Args as ClapArgs;
 use kube::{
@@ -7,11 +7,28 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::Cluster;
+use super::{Cluster, components::Components};
 
-/// `deploy/check` verifies that these are the base and the overlay for one node.
-const INSTALL: &str = include_str!("../../../deploy/install.yaml");
-const SINGLE: &str = include_str!("../../../deploy/install-single.yaml");
+/// What one size of an installation has. `deploy/check` verifies that these are the base and the overlay for one node,
+/// and what the components add to each.
+struct Rendered {
+    ebb: &'static str,
+    gateway: &'static str,
+    serving: &'static str,
+}
+
+const BASE: Rendered = Rendered {
+    ebb: include_str!("../../../deploy/install.yaml"),
+    gateway: include_str!("../../../deploy/rendered/gateway.yaml"),
+    serving: include_str!("../../../deploy/rendered/serving.yaml"),
+};
+const SINGLE: Rendered = Rendered {
+    ebb: include_str!("../../../deploy/install-single.yaml"),
+    gateway: include_str!("../../../deploy/rendered/gateway-single.yaml"),
+    serving: include_str!("../../../deploy/rendered/serving-single.yaml"),
+};
+/// The kinds of Knative's API, without the labels of what is installed.
+const KINDS: &str = include_str!("../../../deploy/components/serving/crds.yaml");
 
 /// Ebb's default namespace.
 pub(crate) const NAMESPACE: &str = "ebb-system";
@@ -43,16 +60,73 @@ impl Images {
 /// # Errors
 ///
 /// Returns an error if the built-in text is not YAML of objects, which the tests exclude.
-pub(crate) fn objects(single: bool, images: &Images) -> anyhow::Result<Vec<DynamicObject>> {
-    let text = if single { SINGLE } else { INSTALL };
-    let values: Vec<Value> = serde_saphyr::from_multiple(text)?;
-    let mut objects = Vec::with_capacity(values.len());
-    for value in values.into_iter().filter(|value| !value.is_null()) {
-        let mut object: DynamicObject = serde_json::from_value(value)?;
-        set_images(&mut object, images);
-        objects.push(object);
+pub(crate) fn objects(
+    single: bool,
+    components: Components,
+    images: &Images,
+) -> anyhow::Result<Vec<DynamicObject>> {
+    let rendered = if single { SINGLE } else { BASE };
+    let mut objects = read(rendered.ebb)?;
+    if components.has_gateway() {
+        add(&mut objects, read(rendered.gateway)?);
+    }
+    if components.serving {
+        add(&mut objects, kinds()?);
+        add(&mut objects, read(rendered.serving)?);
+    }
+    // A webhook that exists before its server could only fail.
+    objects.sort_by_key(is_webhook);
+    for object in &mut objects {
+        set_images(object, images);
     }
     Ok(objects)
+}
+
+/// Returns the objects of the component that serves Knative's API alone, in the order in which to apply them.
+///
+/// # Errors
+///
+/// Returns an error in the same case as [`objects`].
+pub(crate) fn of_serving() -> anyhow::Result<Vec<DynamicObject>> {
+    let mut objects = kinds()?;
+    objects.extend(read(BASE.serving)?);
+    Ok(objects)
+}
+
+/// Returns the kinds of Knative's API, labelled as the component's other objects are.
+///
+/// # Errors
+///
+/// Returns an error in the same case as [`objects`].
+pub(crate) fn kinds() -> anyhow::Result<Vec<DynamicObject>> {
+    let mut kinds = read(KINDS)?;
+    let labels =
+        read(BASE.serving)?.into_iter().find_map(|object| object.metadata.labels).unwrap_or_default();
+    for kind in &mut kinds {
+        kind.labels_mut().extend(labels.clone());
+    }
+    Ok(kinds)
+}
+
+fn read(text: &str) -> anyhow::Result<Vec<DynamicObject>> {
+    let values: Vec<Value> = serde_saphyr::from_multiple(text)?;
+    let objects = values.into_iter().filter(|value| !value.is_null()).map(serde_json::from_value);
+    Ok(objects.collect::<Result<_, _>>()?)
+}
+
+/// Adds what a component has: an object that is there already is replaced.
+fn add(objects: &mut Vec<DynamicObject>, component: Vec<DynamicObject>) {
+    for object in component {
+        match objects.iter_mut().find(|there| name(there) == name(&object)) {
+            Some(there) => *there = object,
+            None => objects.push(object),
+        }
+    }
+}
+
+/// Returns whether the object says which webhooks there are.
+pub(crate) fn is_webhook(object: &DynamicObject) -> bool {
+    kind(object).ends_with("WebhookConfiguration")
 }
 
 fn set_images(object: &mut DynamicObject, images: &Images) {
@@ -87,6 +161,8 @@ pub(crate) fn move_to(object: &mut DynamicObject, namespace: &str) {
 fn rename(value: &mut Value, namespace: &str) {
     match value {
         Value::String(text) if text == NAMESPACE => namespace.clone_into(text),
+        // The name of a ServiceAccount as a user, in an expression.
+        Value::String(text) => *text = text.replace(&format!(":{NAMESPACE}:"), &format!(":{namespace}:")),
         Value::Array(values) => values.iter_mut().for_each(|value| rename(value, namespace)),
         Value::Object(fields) => fields.values_mut().for_each(|value| rename(value, namespace)),
         _ => {}
@@ -121,8 +197,15 @@ pub(crate) fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObjec
 mod tests {
     use super::*;
 
+    const NONE: Components = Components { gateway: false, serving: false };
+    const ALL: Components = Components { gateway: true, serving: true };
+
     fn shipped(images: &Images) -> Vec<DynamicObject> {
-        objects(false, images).unwrap()
+        objects(false, ALL, images).unwrap()
+    }
+
+    fn deployments(objects: &[DynamicObject]) -> Vec<&DynamicObject> {
+        objects.iter().filter(|object| kind(object) == "Deployment").collect()
     }
 
     fn image_lines(objects: &[DynamicObject]) -> Vec<String> {
@@ -141,37 +224,67 @@ mod tests {
         let objects = shipped(&Images::default());
         let at = |wanted: &str| objects.iter().position(|object| kind(object) == wanted).unwrap();
         assert_eq!(at("Namespace"), 0);
-        for before in
-            ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Secret", "Service", "PriorityClass"]
-        {
+        for before in ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Secret", "PriorityClass"] {
             assert!(at(before) < at("Deployment"), "{before}");
         }
-        // A webhook that exists before its server could only fail.
-        assert_eq!(at("MutatingWebhookConfiguration"), objects.len() - 2);
-        assert_eq!(at("ValidatingWebhookConfiguration"), objects.len() - 1);
+        let (program, kinds) = ("Deployment ebb-system/ebb-serving", "CustomResourceDefinition");
+        let names: Vec<String> = objects.iter().map(name).collect();
+        let last_kind = names.iter().rposition(|name| name.starts_with(kinds));
+        assert!(last_kind < names.iter().position(|name| name == program));
+        assert!(objects[objects.len() - 4..].iter().all(is_webhook));
+        assert!(!objects[..objects.len() - 4].iter().any(is_webhook));
+    }
+
+    #[test]
+    fn a_component_adds_to_what_is_there_or_replaces_it() {
+        let names = |components| -> Vec<String> {
+            objects(false, components, &Images::default()).unwrap().iter().map(name).collect()
+        };
+        let (none, gateway) = (names(NONE), names(Components { gateway: true, ..NONE }));
+        let added: Vec<&String> = gateway.iter().filter(|name| !none.contains(name)).collect();
+        assert_eq!(added, ["Service ebb-system/ebb-gateway"]);
+        assert_eq!(gateway.len(), none.len() + 1);
+        let all = shipped(&Images::default());
+        let activator = deployments(&all)[0];
+        assert!(name(activator).ends_with("ebb-activator") && activator.data.to_string().contains("GATEWAY"));
+        assert_eq!(names(Components { serving: true, ..NONE }), names(ALL));
+        assert_eq!(all.len(), gateway.len() + of_serving().unwrap().len());
+    }
+
+    #[test]
+    fn kinds_are_labelled_as_all_else_is() {
+        let kinds = kinds().unwrap();
+        assert_eq!(kinds.len(), 6);
+        assert_eq!(kinds[0].name_any(), "services.serving.knative.dev");
+        for kind in kinds {
+            let labels = kind.labels();
+            assert_eq!(labels["app.kubernetes.io/component"], "serving", "{}", kind.name_any());
+            assert!(labels.keys().any(|key| key.starts_with("knative.dev/")), "{}", kind.name_any());
+        }
     }
 
     #[test]
     fn on_one_node_there_is_one_of_each_and_no_budget() {
-        let single = objects(true, &Images::default()).unwrap();
-        let deployments: Vec<_> = single.iter().filter(|object| kind(object) == "Deployment").collect();
-        assert_eq!(deployments.len(), 2);
+        let single = objects(true, ALL, &Images::default()).unwrap();
+        let deployments = deployments(&single);
+        assert_eq!(deployments.len(), 3);
         assert!(deployments.iter().all(|object| object.data["spec"]["replicas"] == 1));
         assert!(single.iter().all(|object| kind(object) != "PodDisruptionBudget"));
-        assert_eq!(single.len() + 2, shipped(&Images::default()).len(), "all else is there");
+        assert_eq!(single.len() + 3, shipped(&Images::default()).len(), "all else is there");
     }
 
     #[test]
     fn images_come_from_a_registry_of_ones_own_the_sidecar_too() {
         let version = env!("CARGO_PKG_VERSION");
         let of = |prefix: &str| {
-            ["activator", "autoscaler", "queue-proxy"].map(|name| format!("{prefix}ebb/{name}:{version}"))
+            ["activator", "autoscaler", "queue-proxy", "serving"]
+                .map(|name| format!("{prefix}ebb/{name}:{version}"))
         };
         assert_eq!(image_lines(&shipped(&Images::default())), of(""));
         let own = Images { image_registry: Some("r.example/team/".to_owned()), ..Images::default() };
         assert_eq!(image_lines(&shipped(&own)), of("r.example/team/"));
         let sidecar = Images { queue_proxy_image: Some("x/ebb/q:1".to_owned()), ..own };
-        assert_eq!(image_lines(&shipped(&sidecar))[2], "x/ebb/q:1");
+        assert_eq!(image_lines(&shipped(&sidecar))[3], "x/ebb/q:1");
     }
 
     #[test]
@@ -180,7 +293,7 @@ mod tests {
             let before = name(&object);
             move_to(&mut object, "scaling");
             let text = serde_json::to_string(&object).unwrap();
-            assert!(!text.contains("\"ebb-system\""), "{before}: {text}");
+            assert!(!text.contains("ebb-system"), "{before}: {text}");
         }
     }
 }

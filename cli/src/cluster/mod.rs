@@ -7,6 +7,7 @@
 mod bound;
 pub(crate) mod check;
 mod clock;
+mod components;
 mod connection;
 mod explain;
 mod finding;

@@ -1,7 +1,9 @@
 //! `ebb uninstall`: gives every Service its selector back without an outage, then removes the installation.
 
 mod by_hand;
+mod ksvcs;
 mod left;
+mod serving;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
@@ -18,16 +20,18 @@ use tokio::time::{Instant, sleep};
 use super::{
     Cluster, Connection,
     check::{installed_in, running},
+    components::Components,
     count,
     install::is_helms,
     manifests::{self, Images, kind, name},
     settings,
 };
 use left::Left;
+use serving::{Fate, Serving};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The time within which an autoscaler ends, as its grace period says.
-const AUTOSCALER_ENDS_WITHIN: Duration = Duration::from_secs(40);
+/// The time within which a program other than an activator ends, as its grace period says.
+const PROGRAM_ENDS_WITHIN: Duration = Duration::from_secs(40);
 const AUTOSCALER: &str = "ebb-autoscaler";
 
 const HELP: &str = "\
@@ -38,16 +42,27 @@ runs, ebb does the same itself. Nothing is removed before the last Service is gi
 
 Then the webhooks, the Deployments and the rest are deleted, in the reverse order of the installation. Activators finish \
 their requests, for up to five minutes. Your annotations stay (a later `ebb install` scales the Services again), and so \
-do the sidecars, which pass requests on until their pods are replaced.";
+do the sidecars, which pass requests on until their pods are replaced.
 
-/// `ebb uninstall [--keep-namespace] [--timeout 3m]`
+Knative's API (`ebb install --serving`) is removed before all that; with --serving, nothing else is. Its objects cannot be \
+without it, and their Deployments, Services and pods belong to them. If there are any, ebb refuses to go on unless it is \
+told to delete them all (--delete-ksvcs), or to keep the Deployments and Services as plain ones with their annotations \
+(--keep-pods): Ebb goes on scaling those. Removing all of Ebb gives them back as it does others, but a Route's Service \
+has no pods of its own, and serves nobody without Ebb.";
+
+/// `ebb uninstall [--serving] [--keep-pods | --delete-ksvcs] [--keep-namespace] [--timeout 3m]`
 #[derive(ClapArgs, Debug)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     #[command(flatten)]
     connection: Connection,
-    /// Keep the namespace, and what else is in it
+    /// Uninstall only what `ebb install --serving` installed for Knative's API; the gateway stays
     #[arg(long)]
+    serving: bool,
+    #[command(flatten)]
+    fate: Fate,
+    /// Keep the namespace, and what else is in it
+    #[arg(long, conflicts_with = "serving")]
     keep_namespace: bool,
     /// How long it may take to give back all Services
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = super::duration)]
@@ -62,7 +77,19 @@ pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     let cluster = args.connection.open().await?;
     println!("{cluster}{}", if args.dry_run { "; dry run, nothing is changed" } else { "" });
     let own = installed_in(&cluster).await;
-    let mut objects = manifests::objects(false, &Images::default())?;
+    let serving = Serving::find(&cluster, &own).await?;
+    if args.dry_run {
+        serving.plan(args.fate).iter().for_each(|line| println!("{line}"));
+    } else if !serving.is_absent() {
+        serving.remove(&cluster, &own, args.fate, args.timeout).await?;
+    }
+    if args.serving {
+        println!("{}", serving_removed(&serving, args.dry_run, &own));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let gateway = Components::installed(&cluster, &own).await?.gateway;
+    let components = Components { gateway, serving: false };
+    let mut objects = manifests::objects(false, components, &Images::default())?;
     for object in &mut objects {
         manifests::move_to(object, &own);
     }
@@ -90,7 +117,7 @@ pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    remove_all(&cluster, &objects, args.keep_namespace).await?;
+    remove_all(&cluster, to_remove(&objects, args.keep_namespace)).await?;
     if args.keep_namespace && has_namespace {
         take_release_back(&cluster, &own).await?;
     }
@@ -100,6 +127,24 @@ pub(crate) async fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
          Pods keep their sidecars, which pass requests on, until they are replaced."
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what to say when only Knative's API was to be removed.
+fn serving_removed(serving: &Serving, dry_run: bool, own: &str) -> String {
+    if serving.is_absent() {
+        return "Knative's API is not installed by Ebb here".to_owned();
+    }
+    if serving.is_helms() {
+        return format!(
+            "Helm installed this; remove it with:\n  helm upgrade ebb … --namespace {own} --reuse-values --set serving.enabled=false"
+        );
+    }
+    if dry_run {
+        return "the rest of Ebb would stay".to_owned();
+    }
+    "\nKnative's API is removed. The rest of Ebb stays, and so do the gateway and your \
+     ConfigMaps with Knative's settings."
+        .to_owned()
 }
 
 fn dry_run(left: &[Left], runs: bool, objects: &[DynamicObject], keep_namespace: bool) {
@@ -182,12 +227,12 @@ fn to_remove(objects: &[DynamicObject], keep_namespace: bool) -> impl Iterator<I
     objects.iter().rev().filter(move |object| !(keep_namespace && kind(object) == "Namespace"))
 }
 
+/// Deletes these objects, in this order.
 async fn remove_all(
     cluster: &Cluster,
-    objects: &[DynamicObject],
-    keep_namespace: bool,
+    objects: impl IntoIterator<Item = &DynamicObject>,
 ) -> anyhow::Result<()> {
-    for object in to_remove(objects, keep_namespace) {
+    for object in objects {
         let api = manifests::api(cluster, object);
         // The cluster deletes its dependents later.
         let deleted =
@@ -202,22 +247,30 @@ async fn remove_all(
 
 /// If the namespace stays, removes what a later installation would stumble over.
 async fn take_release_back(cluster: &Cluster, own: &str) -> anyhow::Result<()> {
-    let end = Instant::now() + AUTOSCALER_ENDS_WITHIN;
     // An autoscaler that still runs would take the Services again.
-    while !running::pods_of(cluster, own, AUTOSCALER).await?.iter().all(is_over) {
-        if Instant::now() >= end {
-            println!(
-                "an autoscaler's pod is still terminating, so `release: \"true\"` stays in ConfigMap {own}/ebb-config; a \
-                 later `ebb install` unsets it"
-            );
-            return Ok(());
-        }
-        sleep(LOOK_EVERY).await;
+    if !has_ended(cluster, own, AUTOSCALER).await? {
+        println!(
+            "an autoscaler's pod is still terminating, so `release: \"true\"` stays in ConfigMap {own}/ebb-config; a \
+             later `ebb install` unsets it"
+        );
+        return Ok(());
     }
     settings::set_release(cluster, own, false).await?;
     let leases: Api<Lease> = cluster.within(own);
     cluster.find("deleting the lease", leases.delete(AUTOSCALER, &DeleteParams::default())).await?;
     Ok(())
+}
+
+/// Waits until no pod of a program runs; returns whether that was so in time.
+async fn has_ended(cluster: &Cluster, own: &str, program: &str) -> anyhow::Result<bool> {
+    let end = Instant::now() + PROGRAM_ENDS_WITHIN;
+    while !running::pods_of(cluster, own, program).await?.iter().all(is_over) {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(true)
 }
 
 fn is_over(pod: &Pod) -> bool {
@@ -230,7 +283,8 @@ mod tests {
 
     #[test]
     fn webhooks_go_first_and_the_namespace_last_if_at_all() {
-        let objects = manifests::objects(false, &Images::default()).unwrap();
+        let gateway = Components { gateway: true, serving: false };
+        let objects = manifests::objects(false, gateway, &Images::default()).unwrap();
         let removed: Vec<&str> = to_remove(&objects, false).map(kind).collect();
         assert!(removed[0].contains("WebhookConfiguration") && removed[1].contains("WebhookConfiguration"));
         assert_eq!(removed.last(), Some(&"Namespace"));

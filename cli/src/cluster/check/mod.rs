@@ -3,7 +3,9 @@
 mod certificate;
 mod gitops;
 mod hosts;
+pub(super) mod knative;
 mod objects;
+pub(super) mod reach;
 mod rights;
 mod rivals;
 mod routes;
@@ -25,6 +27,7 @@ pub(crate) use version::check as version;
 use super::{
     Cluster, Connection, Failure,
     clock::now,
+    components::{Components, SERVING},
     finding::{Finding, Report},
     manifests::{self, Images},
 };
@@ -32,10 +35,10 @@ use super::{
 const AT_ONCE: usize = 8;
 
 const HELP: &str = "\
-Checks the API server's version, every object of the installation, the autoscaler's rights, the pods, the leader, the \
-activators, the webhooks (authority, certificate, and a request through them), and then every annotated Service: its \
-annotations, its scale target, its pods, rivals that write replicas, and what in the pods' spec slows down cold starts. \
-Each fault, warning and hint says what to do. Nothing is changed.
+Checks the API server's version, every object of the installation, the rights, the pods, the leader, the activators, the \
+webhooks (authority, certificate, and a request through them), the same of Knative's API if that is installed, and then \
+every annotated Service: its annotations, its scale target, its pods, rivals that write replicas, and what in the pods' \
+spec slows down cold starts. Each fault, warning and hint says what to do. Nothing is changed.
 
 Exits with 1 if there is a fault, and with 0 if there are only warnings and hints.";
 
@@ -84,7 +87,11 @@ pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
         ));
     }
     let namespace = installed_in(cluster).await;
-    let shipped = match manifests::objects(false, &Images::default()) {
+    let components = Components::installed(cluster, &namespace).await.unwrap_or_else(|failure| {
+        report.add(Finding::unseen("objects", &failure));
+        Components::default()
+    });
+    let shipped = match manifests::objects(false, components, &Images::default()) {
         Ok(mut shipped) => {
             for object in &mut shipped {
                 manifests::move_to(object, &namespace);
@@ -97,10 +104,16 @@ pub(crate) async fn run(cluster: &Cluster, scope: &Scope, report: &mut Report) {
     if !installed(cluster, &shipped, report).await {
         return;
     }
-    report.add(rights::check(cluster, &shipped, &namespace).await);
+    report.extend(rights::check(cluster, &shipped, &namespace).await);
     report.extend(running::check(cluster, &namespace, now).await);
-    report.extend(webhooks::check(cluster, &namespace, now).await);
-    report.add(webhooks::reach(cluster, &namespace).await);
+    report.extend(webhooks::check(cluster, &webhooks::EBB, &namespace, now).await);
+    report.add(reach::check(cluster, &webhooks::EBB, &namespace).await);
+    if components.serving {
+        report.add(running::leader(cluster, SERVING, &namespace, now).await);
+        report.extend(webhooks::check(cluster, &webhooks::SERVING, &namespace, now).await);
+        report.add(reach::check(cluster, &webhooks::SERVING, &namespace).await);
+        report.extend(knative::check(cluster).await);
+    }
     services::check(cluster, &namespace, scope, report).await;
 }
 
@@ -148,11 +161,11 @@ async fn installed(cluster: &Cluster, shipped: &[DynamicObject], report: &mut Re
     true
 }
 
-/// Returns the command that prints the autoscaler's log.
-pub(crate) fn logs(namespace: &str) -> String {
-    format!("kubectl --namespace {namespace} logs deployment/ebb-autoscaler")
+/// Returns the command that prints the log of a program.
+pub(crate) fn logs(namespace: &str, program: &str) -> String {
+    format!("kubectl --namespace {namespace} logs deployment/{program}")
 }
 
-fn restart(namespace: &str) -> String {
-    format!("kubectl --namespace {namespace} rollout restart deployment/ebb-autoscaler")
+fn restart(namespace: &str, program: &str) -> String {
+    format!("kubectl --namespace {namespace} rollout restart deployment/{program}")
 }

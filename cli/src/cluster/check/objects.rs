@@ -10,8 +10,9 @@ use crate::cluster::{
 
 const CHECK: &str = "objects";
 
-/// Ends of paths that an installation may set itself: numbers of pods, their place, resources and images.
-const SETTINGS: [&str; 10] = [
+/// Ends of paths that an installation may set itself: numbers of pods, their place, resources
+/// and images, and how the gateway is reached.
+const SETTINGS: [&str; 12] = [
     "spec.replicas",
     "resources",
     "affinity",
@@ -21,6 +22,8 @@ const SETTINGS: [&str; 10] = [
     "priorityClassName",
     "imagePullPolicy",
     "terminationGracePeriodSeconds",
+    "spec.type",
+    "externalTrafficPolicy",
     "env[EBB_DRAIN_LIMIT_SECONDS].value",
 ];
 /// Kinds of objects that an installation may leave out.
@@ -139,13 +142,17 @@ mod tests {
 
     use super::*;
     use crate::cluster::{
+        components::Components,
         finding::Level,
-        manifests::{Images, objects},
+        manifests::{self, Images},
     };
 
+    fn objects() -> Vec<DynamicObject> {
+        manifests::objects(false, Components { gateway: true, serving: true }, &Images::default()).unwrap()
+    }
+
     fn shipped(wanted: &str) -> DynamicObject {
-        let mut objects = objects(false, &Images::default()).unwrap().into_iter();
-        objects.find(|object| name(object) == wanted).unwrap()
+        objects().into_iter().find(|object| name(object) == wanted).unwrap()
     }
 
     fn judged(name: &str, change: impl FnOnce(&mut Value)) -> Vec<(Level, String)> {
@@ -160,7 +167,7 @@ mod tests {
 
     #[test]
     fn everything_is_as_shipped_in_its_own_image() {
-        for object in objects(false, &Images::default()).unwrap() {
+        for object in objects() {
             assert_eq!(judge(&object, Some(&object)), [], "{}", name(&object));
         }
     }
@@ -188,6 +195,11 @@ mod tests {
             pod["dnsPolicy"] = json!("ClusterFirst");
         });
         assert_eq!(settings, []);
+        let gateway = judged("Service ebb-system/ebb-gateway", |data| {
+            data["spec"]["type"] = json!("ClusterIP");
+            data["spec"]["externalTrafficPolicy"] = Value::Null;
+        });
+        assert_eq!(gateway, []);
     }
 
     #[test]

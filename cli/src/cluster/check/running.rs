@@ -10,7 +10,9 @@ use kube::{Api, ResourceExt, api::ListParams};
 
 use super::logs;
 use crate::cluster::{
-    Cluster, Failure, count,
+    Cluster, Failure,
+    components::SERVING,
+    count,
     finding::Finding,
     rollout::Rollout,
     trouble::{self, Trouble},
@@ -31,26 +33,31 @@ const SKEW: SignedDuration = SignedDuration::from_secs(10);
 /// Runs all of these checks.
 pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for name in [AUTOSCALER, ACTIVATOR] {
+    for name in [AUTOSCALER, ACTIVATOR, SERVING] {
         let api: Api<Deployment> = cluster.within(namespace);
         findings.push(match cluster.find(format!("reading Deployment {name}"), api.get(name)).await {
             Ok(Some(deployment)) => {
                 let pods = pods_of(cluster, namespace, name).await.unwrap_or_default();
                 judge_deployment(namespace, name, &deployment, &pods)
             }
-            // It was already reported as missing.
+            // It was already reported as missing, or it is a component that is not installed.
             Ok(None) => continue,
             Err(failure) => Finding::unseen(PODS, &failure),
         });
     }
     findings.push(answers(cluster, namespace).await);
-    let leases: Api<Lease> = cluster.within(namespace);
-    findings.push(match cluster.find("reading the Lease ebb-autoscaler", leases.get(AUTOSCALER)).await {
-        Ok(lease) => judge_lease(lease.and_then(|lease| lease.spec).as_ref(), now, namespace),
-        Err(failure) => Finding::unseen(LEADER, &failure),
-    });
+    findings.push(leader(cluster, AUTOSCALER, namespace, now).await);
     findings.push(activators(cluster, namespace).await);
     findings
+}
+
+/// Checks that one of the pods of `program` leads.
+pub(crate) async fn leader(cluster: &Cluster, program: &str, namespace: &str, now: Timestamp) -> Finding {
+    let leases: Api<Lease> = cluster.within(namespace);
+    match cluster.find(format!("reading the Lease {program}"), leases.get(program)).await {
+        Ok(lease) => judge_lease(program, lease.and_then(|lease| lease.spec).as_ref(), now, namespace),
+        Err(failure) => Finding::unseen(LEADER, &failure),
+    }
 }
 
 /// Returns the pods of one of Ebb's programs.
@@ -121,17 +128,18 @@ async fn answers(cluster: &Cluster, namespace: &str) -> Finding {
             format!("the autoscaler does not answer through its Service: {}", failure.text.trim()),
             format!(
                 "check that its pods are ready, and that the API server can reach their port {PORT}: {}",
-                logs(namespace)
+                logs(namespace, AUTOSCALER)
             ),
         ),
     }
 }
 
-fn judge_lease(lease: Option<&LeaseSpec>, now: Timestamp, namespace: &str) -> Finding {
-    let todo = format!("the autoscalers' logs say why: {}", logs(namespace));
+fn judge_lease(program: &str, lease: Option<&LeaseSpec>, now: Timestamp, namespace: &str) -> Finding {
+    let todo = format!("the logs say why: {}", logs(namespace, program));
+    let idle = if program == SERVING { "ksvcs stay as they are" } else { "nothing is scaled" };
     let holder = lease.and_then(|lease| lease.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
     let (Some(lease), Some(holder)) = (lease, holder) else {
-        return Finding::fault(LEADER, "no autoscaler leads: nothing is scaled", todo);
+        return Finding::fault(LEADER, format!("no {program} leads: {idle}"), todo);
     };
     let Some(renewed) = lease.renew_time.as_ref().map(|time| time.0) else {
         return Finding::fault(LEADER, format!("{holder} has the lease and never renewed it"), todo);
@@ -140,9 +148,8 @@ fn judge_lease(lease: Option<&LeaseSpec>, now: Timestamp, namespace: &str) -> Fi
     let good = SignedDuration::from_secs(lease.lease_duration_seconds.unwrap_or(LEASE_SECONDS).into());
     let seconds = age.as_secs().max(0);
     if age > good.saturating_add(SKEW) {
-        let what = format!(
-            "no autoscaler leads: {holder} held the lease and renewed it {seconds} s ago; nothing is scaled"
-        );
+        let what =
+            format!("no {program} leads: {holder} held the lease and renewed it {seconds} s ago; {idle}");
         return Finding::fault(LEADER, what, todo);
     }
     Finding::ok(LEADER, format!("{holder} leads, and renewed its lease {seconds} s ago"))
@@ -181,7 +188,7 @@ fn judge_activators(ready: usize, heard: &[(String, Option<f64>)], namespace: &s
         return Finding::fault(
             ACTIVATORS,
             "no autoscaler is ready, so activators cannot connect",
-            format!("see above, and {}", logs(namespace)),
+            format!("see above, and {}", logs(namespace, AUTOSCALER)),
         );
     }
     let deaf: Vec<String> = heard
@@ -224,7 +231,7 @@ mod tests {
             serde_json::from_value(spec).unwrap()
         };
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        let judged = |lease: Option<&LeaseSpec>| judge_lease(lease, now, "ebb-system").level;
+        let judged = |lease: Option<&LeaseSpec>| judge_lease(AUTOSCALER, lease, now, "ebb-system").level;
         assert_eq!(judged(Some(&lease("a", Some("2026-01-01T00:00:51.000000Z")))), Level::Ok);
         assert_eq!(
             judged(Some(&lease("a", Some("2026-01-01T00:01:05.000000Z")))),

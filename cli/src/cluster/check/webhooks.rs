@@ -1,5 +1,4 @@
-//! Checks that the API server can ask Ebb about pods and Services: it knows the authority, the certificate is
-//! valid, and a request really arrives.
+//! Checks what the API server needs to ask Ebb's webhooks: it knows their authority, and their certificate is valid.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -8,59 +7,89 @@ use k8s_openapi::{
         admissionregistration::v1::{
             MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
         },
-        core::v1::{Namespace, Secret, Service},
+        core::v1::Secret,
     },
 };
-use kube::{
-    Api,
-    api::{ListParams, PostParams},
-};
-use serde_json::json;
+use kube::Api;
 
 use super::{certificate, logs, restart};
-use crate::cluster::{Cluster, Failure, finding::Finding};
+use crate::cluster::{Cluster, Failure, components, finding::Finding};
 
 const BUNDLE: &str = "ca-bundle";
 const CERTIFICATE: &str = "certificate";
-const REACH: &str = "webhook";
-const NAME: &str = "ebb";
-const SECRET: &str = "ebb-webhook";
 /// The autoscaler renews the certificate long before.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
-/// Namespaces that the webhooks exclude.
-const LEFT_OUT: [&str; 2] = ["kube-system", "kube-node-lease"];
-const IGNORE: &str = "ebb.dev/ignore";
+
+/// The webhooks of one of Ebb's programs.
+#[derive(Debug)]
+pub(crate) struct Hooks {
+    /// The name of their configurations.
+    pub(crate) name: &'static str,
+    /// The name of the program's Deployment and Service.
+    pub(crate) program: &'static str,
+    /// The Secret with their certificate.
+    secret: &'static str,
+    /// The end of their names.
+    pub(super) domain: &'static str,
+    /// What they are asked about, among others.
+    pub(super) object: &'static str,
+    /// What is the matter when they are not called.
+    pub(super) without: &'static str,
+}
+
+/// Those for pods and annotated Services.
+pub(crate) const EBB: Hooks = Hooks {
+    name: "ebb",
+    program: "ebb-autoscaler",
+    secret: "ebb-webhook",
+    domain: ".ebb.dev",
+    object: "Service",
+    without: "no pod gets a sidecar, and mistakes are not refused",
+};
+/// Those for the objects of Knative's API.
+pub(crate) const SERVING: Hooks = Hooks {
+    name: components::SERVING,
+    program: components::SERVING,
+    secret: "ebb-serving-webhook",
+    domain: "webhook.serving.knative.dev",
+    object: "ksvc",
+    without: "no ksvc can be created or changed",
+};
 
 /// A webhook, and the authority that the API server has for its server.
 type Bundle = (String, Option<ByteString>);
 
 /// Checks what the API server knows of the webhooks' server, and its certificate.
-pub(crate) async fn check(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec<Finding> {
-    let bundles = match bundles(cluster).await {
+pub(crate) async fn check(cluster: &Cluster, hooks: &Hooks, namespace: &str, now: Timestamp) -> Vec<Finding> {
+    let bundles = match bundles(cluster, hooks).await {
         Ok(bundles) => bundles,
         Err(failure) => return vec![Finding::unseen(BUNDLE, &failure)],
     };
     let secrets: Api<Secret> = cluster.within(namespace);
-    let secret = match cluster.find("reading the Secret ebb-webhook", secrets.get(SECRET)).await {
-        Ok(secret) => secret,
-        Err(failure) => {
-            return vec![judge_bundles(&bundles, None, namespace), Finding::unseen(CERTIFICATE, &failure)];
-        }
-    };
+    let secret =
+        match cluster.find(format!("reading the Secret {}", hooks.secret), secrets.get(hooks.secret)).await {
+            Ok(secret) => secret,
+            Err(failure) => {
+                return vec![
+                    judge_bundles(&bundles, None, hooks, namespace),
+                    Finding::unseen(CERTIFICATE, &failure),
+                ];
+            }
+        };
     let data = secret.and_then(|secret| secret.data).unwrap_or_default();
     let entry = |key: &str| data.get(key).map(|entry| entry.0.as_slice());
     vec![
-        judge_bundles(&bundles, entry("ca.crt"), namespace),
-        judge_certificate(entry("tls.crt"), now, namespace),
+        judge_bundles(&bundles, entry("ca.crt"), hooks, namespace),
+        judge_certificate(entry("tls.crt"), now, hooks, namespace),
     ]
 }
 
 /// Returns the webhooks' authorities; empty if there are no configurations.
-pub(crate) async fn bundles(cluster: &Cluster) -> Result<Vec<Bundle>, Failure> {
+pub(crate) async fn bundles(cluster: &Cluster, hooks: &Hooks) -> Result<Vec<Bundle>, Failure> {
     let mutating: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
     let validating: Api<ValidatingWebhookConfiguration> = Api::all(cluster.client.clone());
-    let mutating = cluster.find("reading the mutating webhooks", mutating.get(NAME)).await?;
-    let validating = cluster.find("reading the validating webhooks", validating.get(NAME)).await?;
+    let mutating = cluster.find("reading the mutating webhooks", mutating.get(hooks.name)).await?;
+    let validating = cluster.find("reading the validating webhooks", validating.get(hooks.name)).await?;
     let bundle = |kind: &str, name: &str, config: &WebhookClientConfig| {
         (format!("{kind} {name}"), config.ca_bundle.clone().filter(|bundle| !bundle.0.is_empty()))
     };
@@ -73,7 +102,8 @@ pub(crate) async fn bundles(cluster: &Cluster) -> Result<Vec<Bundle>, Failure> {
         .collect())
 }
 
-fn judge_bundles(bundles: &[Bundle], authority: Option<&[u8]>, namespace: &str) -> Finding {
+fn judge_bundles(bundles: &[Bundle], authority: Option<&[u8]>, hooks: &Hooks, namespace: &str) -> Finding {
+    let Hooks { name, program, secret, without: consequence, .. } = hooks;
     let names = |wanted: &dyn Fn(&Option<ByteString>) -> bool| {
         let names: Vec<&str> =
             bundles.iter().filter(|(_, bundle)| wanted(bundle)).map(|(name, _)| &**name).collect();
@@ -84,22 +114,24 @@ fn judge_bundles(bundles: &[Bundle], authority: Option<&[u8]>, namespace: &str) 
         return Finding::fault(
             BUNDLE,
             format!(
-                "the API server does not know the authority of Ebb's webhooks ({}): no pod gets a sidecar",
+                "the API server does not know the authority of the webhooks {name} ({}): {consequence}",
                 if without.is_empty() { "there are none" } else { &without }
             ),
             format!(
-                "the leading autoscaler writes it as soon as it leads; its log says why not: {}",
-                logs(namespace)
+                "the leading {program} writes it as soon as it leads; its log says why not: {}",
+                logs(namespace, program)
             ),
         );
     }
     let Some(authority) = authority else {
         return Finding::warning(
             BUNDLE,
-            "the webhooks have an authority, but it cannot be compared with ca.crt of the Secret ebb-webhook",
             format!(
-                "if the Secret was emptied, the autoscaler makes a new authority when it is restarted: {}",
-                restart(namespace)
+                "the webhooks {name} have an authority, but it cannot be compared with ca.crt of the Secret {secret}"
+            ),
+            format!(
+                "if the Secret was emptied, {program} makes a new authority when it is restarted: {}",
+                restart(namespace, program)
             ),
         );
     };
@@ -113,25 +145,29 @@ fn judge_bundles(bundles: &[Bundle], authority: Option<&[u8]>, namespace: &str) 
         return Finding::fault(
             BUNDLE,
             format!(
-                "the API server knows a different authority from the one in the Secret ebb-webhook ({strangers})"
+                "the API server knows a different authority from the one in the Secret {secret} ({strangers})"
             ),
             format!(
                 "another program writes caBundle (a GitOps tool, cert-manager's injector): configure it to ignore \
                  that field, then: {}",
-                restart(namespace)
+                restart(namespace, program)
             ),
         );
     }
-    Finding::ok(BUNDLE, format!("the API server knows the authority of {} webhooks", bundles.len()))
+    Finding::ok(
+        BUNDLE,
+        format!("the API server knows the authority of {} webhooks of {program}", bundles.len()),
+    )
 }
 
-fn judge_certificate(pem: Option<&[u8]>, now: Timestamp, namespace: &str) -> Finding {
-    let renew =
-        format!("the autoscaler should have renewed it; its log says why it did not: {}", logs(namespace));
+fn judge_certificate(pem: Option<&[u8]>, now: Timestamp, hooks: &Hooks, namespace: &str) -> Finding {
+    let Hooks { name, program, secret, without, .. } = hooks;
+    let log = logs(namespace, program);
+    let renew = format!("{program} should have renewed it; its log says why it did not: {log}");
     let Some(end) = pem.and_then(certificate::not_after) else {
         return Finding::fault(
             CERTIFICATE,
-            "there is no certificate for the webhooks in the Secret ebb-webhook",
+            format!("there is no certificate for the webhooks {name} in the Secret {secret}"),
             renew,
         );
     };
@@ -140,121 +176,17 @@ fn judge_certificate(pem: Option<&[u8]>, now: Timestamp, namespace: &str) -> Fin
     if left <= SignedDuration::ZERO {
         Finding::fault(
             CERTIFICATE,
-            format!("the webhooks' certificate expired on {day}: no pod gets a sidecar"),
+            format!("the certificate of the webhooks {name} expired on {day}: {without}"),
             renew,
         )
     } else if left < SOON {
-        Finding::warning(CERTIFICATE, format!("the webhooks' certificate expires soon, on {day}"), renew)
+        Finding::warning(
+            CERTIFICATE,
+            format!("the certificate of the webhooks {name} expires soon, on {day}"),
+            renew,
+        )
     } else {
-        Finding::ok(CERTIFICATE, format!("the webhooks' certificate is valid until {day}"))
-    }
-}
-
-/// Has the API server ask Ebb about a Service that Ebb must refuse; a dry run, so the Service is never
-/// created.
-pub(crate) async fn reach(cluster: &Cluster, own: &str) -> Finding {
-    let asked_in = match namespace_to_ask_in(cluster, own).await {
-        Ok(Some(namespace)) => namespace,
-        Ok(None) => {
-            return Finding::warning(
-                REACH,
-                "every namespace is excluded from Ebb's webhooks",
-                format!("remove the label {IGNORE} from a namespace that Ebb should serve"),
-            );
-        }
-        Err(failure) => return Finding::unseen(REACH, &failure),
-    };
-    let service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {
-            "generateName": "ebb-check-",
-            "annotations": {
-                "ebb.dev/scale-target": "Deployment/ebb-check",
-                "autoscaling.knative.dev/target": "this-is-no-number",
-            },
-        },
-        "spec": {"selector": {"app": "ebb-check"}, "ports": [{"port": 80}]},
-    });
-    let service: Service = match serde_json::from_value(service) {
-        Ok(service) => service,
-        Err(error) => return Finding::warning(REACH, format!("cannot make a test Service: {error}"), ""),
-    };
-    let api: Api<Service> = cluster.within(&asked_in);
-    let params = PostParams { dry_run: true, field_manager: Some("ebb".to_owned()) };
-    let answer = cluster.call("testing the webhook with a dry run", api.create(&params, &service)).await;
-    match judge_reach(&asked_in, answer.map(drop)) {
-        Some(finding) => finding,
-        None => unreached(cluster, own).await,
-    }
-}
-
-async fn namespace_to_ask_in(cluster: &Cluster, own: &str) -> Result<Option<String>, Failure> {
-    let api: Api<Namespace> = Api::all(cluster.client.clone());
-    let all = cluster.list("listing namespaces", &api, ListParams::default()).await;
-    let all = match all {
-        Ok(all) => all,
-        // A user who may not list them all uses their own namespace.
-        Err(failure) if failure.is_forbidden() => return Ok(Some(cluster.namespace.clone())),
-        Err(failure) => return Err(failure),
-    };
-    let is_asked = |namespace: &&Namespace| {
-        let name = namespace.metadata.name.as_deref().unwrap_or_default();
-        let ignore = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(IGNORE));
-        let is_ending = namespace.metadata.deletion_timestamp.is_some();
-        !LEFT_OUT.contains(&name)
-            && name != own
-            && !is_ending
-            && !ignore.is_some_and(|value| matches!(&**value, "" | "true"))
-    };
-    let names: Vec<&str> =
-        all.iter().filter(is_asked).filter_map(|namespace| namespace.metadata.name.as_deref()).collect();
-    let own_choice = names.iter().find(|name| **name == cluster.namespace);
-    Ok(own_choice.or(names.first()).map(|name| (*name).to_owned()))
-}
-
-/// Judges the answer to a request that Ebb must deny; `None` means that Ebb was not asked.
-fn judge_reach(asked_in: &str, answer: Result<(), Failure>) -> Option<Finding> {
-    match answer {
-        Err(failure) if failure.text.contains("admission webhook") && failure.text.contains(".ebb.dev") => {
-            Some(Finding::ok(REACH, format!("an invalid Service is refused (dry run in {asked_in})")))
-        }
-        Ok(()) => None,
-        Err(failure) => Some(Finding::unseen(REACH, &failure)),
-    }
-}
-
-/// The API server went on without Ebb's answer, as it is configured to; finds out whether it could reach Ebb.
-async fn unreached(cluster: &Cluster, own: &str) -> Finding {
-    let path = format!("/api/v1/namespaces/{own}/services/https:ebb-autoscaler:webhook/proxy/");
-    let answer = cluster.text("asking the webhooks' port", &path).await.map(drop);
-    let todo = why_unreached(answer.as_ref().err());
-    Finding::fault(
-        REACH,
-        "the API server does not call Ebb's webhooks: no pod gets a sidecar, and mistakes are not refused",
-        todo,
-    )
-}
-
-/// Returns what to do if the webhooks' port, asked directly, answers with that failure.
-fn why_unreached(failure: Option<&Failure>) -> String {
-    // Any answer from Ebb proves that it is reachable, even a 404; the API server's 404 for a missing Service
-    // does not.
-    let is_ebbs = |failure: &&Failure| {
-        matches!(failure.code, Some(400..=499))
-            && !failure.is_forbidden()
-            && !failure.text.contains("services \"")
-    };
-    match failure.filter(|failure| !is_ebbs(failure)) {
-        None => "the port answers, so check the authority and the certificate above, and then the webhooks' rules, \
-                 which `ebb install` resets"
-            .to_owned(),
-        Some(failure) => format!(
-            "the API server cannot reach port 9443 of the autoscaler's pods ({}): check that they are ready; on a \
-             private cluster, open the port from the control plane to the nodes (GKE: a firewall rule; EKS: a rule of the node \
-             security group), and in network policies",
-            failure.text.trim()
-        ),
+        Finding::ok(CERTIFICATE, format!("the certificate of the webhooks {name} is valid until {day}"))
     }
 }
 
@@ -279,7 +211,7 @@ mod tests {
             (vec![Some("CA")], Some(""), Level::Fault),
             (vec![Some("CA")], None, Level::Warning),
         ] {
-            let finding = judge_bundles(&bundles(&known), authority.map(str::as_bytes), "ebb-system");
+            let finding = judge_bundles(&bundles(&known), authority.map(str::as_bytes), &EBB, "ebb-system");
             assert_eq!(finding.level, level, "{known:?} {authority:?}: {finding:?}");
         }
     }
@@ -295,33 +227,11 @@ mod tests {
             ("2030-01-10T00:00:00Z", Level::Fault),
         ] {
             assert_eq!(
-                judge_certificate(Some(pem.as_bytes()), now.parse().unwrap(), "ebb-system").level,
+                judge_certificate(Some(pem.as_bytes()), now.parse().unwrap(), &EBB, "ebb-system").level,
                 level,
                 "{now}"
             );
         }
-        assert_eq!(judge_certificate(None, Timestamp::UNIX_EPOCH, "ebb-system").level, Level::Fault);
-    }
-
-    #[test]
-    fn whoever_answers_at_the_port_tells_why_it_was_not_asked() {
-        let answer = |code, text: &str| {
-            why_unreached(Some(&Failure { what: String::new(), code: Some(code), text: text.to_owned() }))
-        };
-        assert!(why_unreached(None).starts_with("the port answers"));
-        assert!(answer(404, "only POST is served here").starts_with("the port answers"));
-        assert!(answer(404, "services \"ebb-autoscaler\" not found").contains("cannot reach port 9443"));
-        assert!(answer(503, "no endpoints available").contains("cannot reach port 9443"));
-    }
-
-    #[test]
-    fn only_ebbs_own_refusal_proves_that_it_was_asked() {
-        let refused =
-            |text: &str| Err(Failure { what: "asking".to_owned(), code: Some(403), text: text.to_owned() });
-        let ebb =
-            r#"admission webhook "services.ebb.dev" denied the request: autoscaling.knative.dev/target: …"#;
-        assert_eq!(judge_reach("default", refused(ebb)).unwrap().level, Level::Ok);
-        assert_eq!(judge_reach("default", refused("services is forbidden")).unwrap().level, Level::Warning);
-        assert_eq!(judge_reach("default", Ok(())), None);
+        assert_eq!(judge_certificate(None, Timestamp::UNIX_EPOCH, &EBB, "ebb-system").level, Level::Fault);
     }
 }

@@ -6,7 +6,8 @@ use super::*;
 use crate::cluster::test_api::{Asked, cluster, missing};
 
 fn objects() -> Vec<DynamicObject> {
-    manifests::objects(false, &Images::default()).unwrap()
+    let all = Components { gateway: true, serving: true };
+    manifests::objects(false, all, &Images::default()).unwrap()
 }
 
 fn patches(asked: &[Asked]) -> Vec<&Asked> {
@@ -28,7 +29,7 @@ async fn everything_is_applied_by_the_server_in_the_order_of_the_file() {
         assert!(!one.path.contains("dryRun"), "{one:?}");
     }
     assert!(patches[0].path.starts_with("/api/v1/namespaces/ebb-system?"), "{:?}", patches[0]);
-    let last = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/ebb?";
+    let last = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/ebb-serving?";
     assert!(patches.last().unwrap().path.starts_with(last));
 }
 
