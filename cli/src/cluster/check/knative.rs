@@ -18,7 +18,8 @@ const VALIDATING: [&str; 2] =
 
 /// What to do about it.
 pub(crate) const TODO: &str = "keep one of the two. To keep Ebb's: scale Knative's Deployments in knative-serving to 0, \
-and delete its webhook configurations (…webhook.serving.knative.dev); ksvcs stay. To keep Knative's: `ebb uninstall --serving`";
+and delete its webhook configurations (…webhook.serving.knative.dev); ksvcs stay. To keep Knative's: apply \
+its CustomResourceDefinitions again, so that ksvcs stay, then `ebb uninstall --serving`";
 
 /// Returns what there is of Knative's own, in words; empty if it does not run.
 pub(crate) async fn beside(cluster: &Cluster) -> Result<Vec<String>, Failure> {
