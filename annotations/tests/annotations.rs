@@ -35,6 +35,7 @@ const VALUES: [(&str, &[&str]); 51] = [
     ("request-timeout", &["1s", "5m", "1h"]),
     ("response-start-timeout", &["0s", "1s", "5m"]),
     ("idle-timeout", &["0s", "30s", "5m"]),
+    ("late-response", &["cut", "end"]),
     ("max-connection-age", &["0s", "1s", "24h", "2562047h"]),
     ("tunnel-idle-timeout", &["0", "1s", "10m"]),
     ("readiness-path", &["/", "/healthz?full=1"]),

@@ -197,6 +197,7 @@ mod tests {
             ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
             node: Some("node".to_owned()),
             ready: true,
+            has_lost_readiness: false,
             runs_since: None,
             started_at: Tick::ZERO,
             sidecar: None,

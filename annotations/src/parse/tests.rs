@@ -1,5 +1,7 @@
 use std::{num::NonZeroU16, time::Duration};
 
+use ebb_core::LateResponse;
+
 use super::*;
 use crate::{
     Aggregation, TargetBurstCapacity,

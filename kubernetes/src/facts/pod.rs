@@ -100,6 +100,8 @@ pub(crate) struct PodFacts {
     pub(crate) node: Option<String>,
     /// Whether it is ready by its condition.
     pub(crate) ready: bool,
+    /// Whether it was ready since its containers started, and is not any more: its readiness probe fails.
+    pub(crate) has_lost_readiness: bool,
     /// Since when all its containers run and its readiness has not changed.
     pub(crate) runs_since: Option<Tick>,
     pub(crate) started_at: Tick,
@@ -149,6 +151,7 @@ impl PodFacts {
             ips,
             node: spec.node_name.clone(),
             ready,
+            has_lost_readiness: has_lost_readiness(spec, status),
             runs_since: runs_since(spec, status),
             started_at: since.map_or(Tick::ZERO, tick),
             sidecar: all.clone().find(|container| container.name == SIDECAR).and_then(sidecar),
@@ -215,13 +218,29 @@ pub(crate) fn tick(at: &Time) -> Tick {
 
 /// Returns since when all containers run and the pod's readiness is as it is now.
 fn runs_since(spec: &PodSpec, status: &PodStatus) -> Option<Tick> {
+    let changed = readiness(status).and_then(|ready| ready.last_transition_time.as_ref()).map(tick);
+    Some(run_since(spec, status)?.max(changed.unwrap_or(Tick::ZERO)))
+}
+
+/// Returns whether readiness ended after all containers had started. One that starts anew has to become ready first,
+/// which its sidecar tells sooner than the kubelet.
+fn has_lost_readiness(spec: &PodSpec, status: &PodStatus) -> bool {
+    let Some(ready) = readiness(status).filter(|ready| ready.status == "False") else { return false };
+    let changed = ready.last_transition_time.as_ref().map(tick);
+    run_since(spec, status).is_some_and(|since| changed.is_some_and(|changed| changed > since))
+}
+
+fn readiness(status: &PodStatus) -> Option<&PodCondition> {
+    status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready")
+}
+
+/// Returns since when all containers run; `None` if not all of them do.
+fn run_since(spec: &PodSpec, status: &PodStatus) -> Option<Tick> {
     let statuses = status.container_statuses.as_deref().unwrap_or_default();
     if statuses.is_empty() || statuses.len() < spec.containers.len() {
         return None;
     }
-    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready");
-    let changed = ready.and_then(|condition| condition.last_transition_time.as_ref()).map(tick);
-    let running = statuses.iter().map(|container| {
+    let mut running = statuses.iter().map(|container| {
         container
             .state
             .as_ref()?
@@ -229,7 +248,7 @@ fn runs_since(spec: &PodSpec, status: &PodStatus) -> Option<Tick> {
             .as_ref()
             .map(|running| running.started_at.as_ref().map_or(Tick::ZERO, tick))
     });
-    running.chain(changed.map(Some)).try_fold(Tick::ZERO, |latest, at| at.map(|at| latest.max(at)))
+    running.try_fold(Tick::ZERO, |latest, at| at.map(|at| latest.max(at)))
 }
 
 /// Returns what keeps a pod from starting, in words for users.
@@ -320,18 +339,19 @@ mod tests {
         };
         let waiting = container(json!({"waiting": {"reason": "ContainerCreating"}}));
         let ready = |is: &str, second: u32| json!([{"type": "Ready", "status": is, "lastTransitionTime": format!("2026-01-01T00:00:{second:02}Z")}]);
-        for (conditions, containers, since) in [
-            (json!([]), vec![], None),
-            (ready("False", 1), vec![running(3)], None),
-            (ready("False", 1), vec![running(3), waiting], None),
-            (ready("False", 1), vec![running(3), running(2)], Some(3)),
-            (json!([]), vec![running(2), running(3)], Some(3)),
-            (ready("True", 4), vec![running(3), running(2)], Some(4)),
-            (ready("False", 9), vec![running(3), running(2)], Some(9)),
+        for (conditions, containers, since, lost) in [
+            (json!([]), vec![], None, false),
+            (ready("False", 1), vec![running(3)], None, false),
+            (ready("False", 9), vec![running(3), waiting], None, false),
+            (ready("False", 1), vec![running(3), running(2)], Some(3), false),
+            (json!([]), vec![running(2), running(3)], Some(3), false),
+            (ready("True", 4), vec![running(3), running(2)], Some(4), false),
+            (ready("False", 9), vec![running(3), running(2)], Some(9), true),
         ] {
             let status = json!({"conditions": conditions, "containerStatuses": containers});
             let since = since.map(|second| Tick::from_secs(1_767_225_600 + second));
-            assert_eq!(pod(&with_sidecar(), &status).unwrap().runs_since, since, "{status}");
+            let facts = pod(&with_sidecar(), &status).unwrap();
+            assert_eq!((facts.runs_since, facts.has_lost_readiness), (since, lost), "{status}");
         }
     }
 

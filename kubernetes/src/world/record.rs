@@ -470,6 +470,8 @@ fn pod(name: &str, facts: &PodFacts, claim: &Claim) -> Option<Pod> {
     let (address, nonce, direct) = match facts.sidecar.as_ref().filter(|sidecar| !leads_elsewhere(sidecar)) {
         // The sidecar would report that the app listens, not that it is ready.
         Some(sidecar) if sidecar.ready_by_kubelet && !facts.ready => return None,
+        // The sidecar looked until the app was ready, and then no more.
+        Some(_) if facts.has_lost_readiness => return None,
         Some(sidecar) => {
             let address = at(sidecar.serving).zip(at(sidecar.stats));
             (address.map(|(serving, stats)| PodAddress { serving, stats }), sidecar.nonce.clone(), false)

@@ -47,6 +47,7 @@ fn bare(ip: &str, ready: bool) -> PodFacts {
         node: None,
         ready,
         runs_since: None,
+        has_lost_readiness: false,
         started_at: Tick::ZERO,
         sidecar: None,
         ports: vec![],
@@ -437,6 +438,21 @@ fn a_pod_whose_readiness_is_a_command_takes_requests_once_the_kubelet_says_so() 
     assert!(cluster.told_pods().is_none());
     cluster.world.pod("shop", "new", Some(by_kubelet(true)));
     assert_eq!(cluster.told_pods().unwrap().0.len(), 2);
+}
+
+#[test]
+fn a_pod_that_is_not_ready_any_more_takes_no_requests_until_it_is_again() {
+    let mut cluster = Cluster::new();
+    let pod = |ready, lost| PodFacts { has_lost_readiness: lost, ..with_sidecar("10.1.0.2", ready) };
+    cluster.told();
+    for (ready, lost, known) in [(false, false, 2), (true, false, 2), (false, true, 1), (true, false, 2)] {
+        cluster.world.pod("shop", "new", Some(pod(ready, lost)));
+        if let Some(told) = cluster.told_pods() {
+            assert_eq!(told.0.len(), known, "{ready} {lost}");
+        }
+    }
+    cluster.world.pod("shop", "new", Some(pod(false, true)));
+    assert_eq!(cluster.told_pods().unwrap().0.len(), 1);
 }
 
 #[test]
