@@ -1,6 +1,6 @@
 //! Requests to registries: connections, redirects, and who gets credentials.
 
-use std::{net::IpAddr, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -16,7 +16,10 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
-use super::error::{ResolveError, innermost};
+use super::{
+    error::{ResolveError, innermost},
+    lookup::Lookup,
+};
 
 /// Time limit for opening a connection to one address.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -33,7 +36,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
 /// A client of registries.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    http: Http<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    http: Http<HttpsConnector<HttpConnector<Lookup>>, Empty<Bytes>>,
 }
 
 impl Client {
@@ -41,13 +44,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no version of TLS to speak.
-    pub(super) fn new(roots: RootCertStore) -> Result<Self, rustls::Error> {
+    /// Returns an error if there is no version of TLS to speak, or names cannot be looked up.
+    pub(super) fn new(roots: RootCertStore) -> io::Result<Self> {
         let tls = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-            .with_safe_default_protocol_versions()?
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Lookup::new()?);
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT_WITHIN));
         let https = HttpsConnectorBuilder::new()

@@ -4,6 +4,7 @@ mod challenge;
 mod client;
 mod error;
 mod keyring;
+mod lookup;
 #[cfg(test)]
 mod tests;
 
@@ -40,7 +41,7 @@ pub struct Resolver {
 
 impl Resolver {
     /// Creates a resolver that asks for one image at most `within` long. It trusts the certificate authorities of the
-    /// system (`SSL_CERT_FILE`, `SSL_CERT_DIR`), and `more`, such as the cluster's own.
+    /// system (`SSL_CERT_FILE`, `SSL_CERT_DIR`), or those of Mozilla where the system has none, and `more`, such as the cluster's own.
     ///
     /// # Errors
     ///
@@ -49,9 +50,13 @@ impl Resolver {
         let mut roots = RootCertStore::empty();
         // What cannot be read is missing when a registry is asked, which says so.
         let system = rustls_native_certs::load_native_certs().certs;
+        let has_own = !system.is_empty();
         roots.add_parsable_certificates(system.into_iter().chain(more));
-        let client = Client::new(roots).map_err(io::Error::other)?;
-        Ok(Self { client, within })
+        if !has_own {
+            // The program's image has none; these are the ones that browsers believe.
+            roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+        }
+        Ok(Self { client: Client::new(roots)?, within })
     }
 
     /// Returns the same resolver with another time limit; both share their connections.
