@@ -1,6 +1,7 @@
 //! What happens to objects before they are stored: [`defaults`], and refusals.
 //!
-//! The [`webhook`] reads an object, and answers the API server. Each kind has a module that finds its [`fault`]s.
+//! The webhook (`webhook`, of the feature `program`) reads an object, and answers the API server. Each kind has a module
+//! that finds its [`fault`]s.
 
 pub mod configuration;
 pub mod defaults;
@@ -17,4 +18,5 @@ pub mod service;
 mod template;
 mod traffic;
 mod warnings;
+#[cfg(feature = "program")]
 pub mod webhook;

@@ -37,6 +37,8 @@ use crate::{
 };
 
 pub use images::{Images, images_of};
+pub use pod::{port, protocol, serving};
+pub use scaling::annotations;
 
 const DEPENDENTS: &[&str] = &[CONTAINER_HEALTHY, RESOURCES_AVAILABLE];
 

@@ -21,7 +21,7 @@ const NOT_OF_PODS: [&str; 4] =
     ["containerConcurrency", "timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds"];
 
 /// Returns the container that takes requests: the one with a port, or else the first. `None` if there is none.
-pub(super) fn serving(spec: &RevisionSpec) -> Option<&Container> {
+pub fn serving(spec: &RevisionSpec) -> Option<&Container> {
     spec.containers.get(serving_index(spec))
 }
 
@@ -30,13 +30,13 @@ fn serving_index(spec: &RevisionSpec) -> usize {
 }
 
 /// Returns the number of the port that takes requests.
-pub(super) fn port(spec: &RevisionSpec) -> i32 {
+pub fn port(spec: &RevisionSpec) -> i32 {
     let port = serving(spec).and_then(|container| container.ports.first()?.container_port);
     port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT)
 }
 
 /// Returns the name of the port that takes requests, which tells its protocol.
-pub(super) fn protocol(spec: &RevisionSpec) -> Option<&str> {
+pub fn protocol(spec: &RevisionSpec) -> Option<&str> {
     serving(spec)?.ports.first()?.name.as_deref()
 }
 

@@ -1,5 +1,7 @@
 //! How a Revision is scaled and served, as annotations of its Service.
 
+use std::collections::BTreeMap;
+
 use ebb_annotations::{
     Reachability,
     keys::{self as ebb, Key, SCALING_PREFIX},
@@ -59,7 +61,7 @@ pub(super) fn is_in_reserve(revision: &Revision) -> bool {
 }
 
 /// Returns the annotations of the Revision's Service. A Revision to which no Route sends requests has no minimum.
-pub(super) fn annotations(revision: &Revision, config: &Config) -> Texts {
+pub fn annotations(revision: &Revision, config: &Config) -> BTreeMap<String, String> {
     let mut annotations = while_reached(revision, config);
     if is_in_reserve(revision) {
         annotations.retain(|key, _| !is_one_of(&MINIMUMS, key));

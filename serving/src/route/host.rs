@@ -17,15 +17,15 @@ const CLUSTER_LOCAL: &str = "cluster-local";
 
 /// How a Route, or one of its tags, is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub struct Address {
     /// The name of its Service.
-    pub(super) service: String,
+    pub service: String,
     /// The host at the gateway; `None` if it is reached only within the cluster.
-    pub(super) public: Option<String>,
+    pub public: Option<String>,
     /// Its URL.
-    pub(super) url: String,
+    pub url: String,
     /// Its URL within the cluster.
-    pub(super) local_url: String,
+    pub local_url: String,
 }
 
 /// Returns the address of a Route's tag; the empty tag is the Route itself.
@@ -33,7 +33,7 @@ pub(super) struct Address {
 /// # Errors
 ///
 /// Returns why there is none: a template fails, or what it makes is no name.
-pub(super) fn address(route: &Route, tag: &str, seen: &Seen, config: &Config) -> Result<Address, String> {
+pub fn address(route: &Route, tag: &str, seen: &Seen, config: &Config) -> Result<Address, String> {
     let none = BTreeMap::new();
     let (name, namespace) = (route.metadata.name.as_deref().unwrap_or_default(), super::namespace(route));
     let labels = route.metadata.labels.as_ref().unwrap_or(&none);

@@ -33,10 +33,10 @@ use crate::{
     seen::Seen,
 };
 use front::{State, Wanted};
-use host::Address;
 use split::{Division, Pace};
 use target::{Fault, Target};
 
+pub use host::{Address, address};
 pub use labels::without_gone;
 
 /// The condition that all targets mean Revisions that are ready.
