@@ -37,7 +37,7 @@ enum Command {
     Demo(demo::Args),
     /// Run a command as a service that scales from zero to N and back
     Run(run::Args),
-    /// Run the services of an ebb.yaml
+    /// Run the services of an ebb.yaml, or Services of Knative Serving
     Up(run::UpArgs),
     /// Install Ebb on a Kubernetes cluster
     Install(cluster::InstallArgs),
@@ -143,6 +143,7 @@ mod tests {
             "ebb rollout hello -n shop --undo",
             "ebb run --host 0.0.0.0 --port 80 -- python3 app.py --port 5",
             "ebb up --host ::1",
+            "ebb up -f a.yaml -f b.yaml --gateway 8080 --port 9000 --domain localhost --images",
         ] {
             assert_eq!(takes(line), Ok(()), "{line}");
         }

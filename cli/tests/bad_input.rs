@@ -84,7 +84,11 @@ fn a_manifest_of_knatives_is_refused_with_what_to_do() {
     assert_refused(
         &ended,
         1,
-        &["no object with `apiVersion: v1`", "this one is Knative's", "docs/migration.md"],
+        &[
+            "no object with `apiVersion: v1`",
+            "this one is Knative's, which `ebb up -f FILE` runs",
+            "docs/migration.md",
+        ],
     );
 }
 

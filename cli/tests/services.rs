@@ -5,23 +5,17 @@ mod support;
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use rustix::process::Signal;
-use support::{Ebb, assert_ok, ends, get, get_from};
+use support::{Ebb, assert_ok, ends, free_ports, get, get_from};
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples")
-}
-
-/// Ports that were free just now.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn end_well(ebb: Ebb) {

@@ -9,7 +9,7 @@ use std::{
 
 use activator::{Activator, GatewayConfig, HeldDispatch, Load, Trusted};
 use autoscaler::Autoscaler;
-use ebb_annotations::RouteSpec;
+use ebb_annotations::{RouteSpec, ScalingSpec};
 use ebb_core::{ServiceKey, Tick};
 use ebb_decide::{Periods, platform::Exposed, service::View};
 use ebb_proxy::{Quiet, WallClock, listen};
@@ -22,8 +22,8 @@ use crate::{
     config::{Role, Understood},
     fleet::{Fleet, Plan, Platform},
     front::Front,
-    pod::{Machine, PodStatus, Template},
-    process::{Guard, Launcher, Line, Ports, Spawner, What},
+    pod::{App, Machine, PodStatus, Template},
+    process::{Guard, Launcher, Line, Ports, Spawner},
 };
 
 /// The namespace of all services on one machine.
@@ -112,6 +112,17 @@ pub enum StartError {
         /// What may have been meant.
         hint: &'static str,
     },
+    /// A service's image needs an engine, and there is none.
+    #[error(
+        "service {service}: its image {image} needs podman or docker, and neither is in PATH; install one, or give \
+         the container a `command` that runs on this machine"
+    )]
+    NoEngine {
+        /// The service.
+        service: String,
+        /// The image.
+        image: String,
+    },
     /// The autoscaler's port is taken or not permitted.
     #[error("the autoscaler")]
     Api {
@@ -127,6 +138,12 @@ pub enum StartError {
     /// Another part of Ebb failed.
     #[error("cannot start")]
     Io(#[from] io::Error),
+}
+
+/// What a service needs on this machine, which is there.
+enum Found {
+    Route(RouteSpec),
+    Pods(App, Box<ScalingSpec>),
 }
 
 /// Running services on this machine, until they are shut down.
@@ -179,36 +196,36 @@ impl Cluster {
         services: Vec<Understood>,
         options: Options,
     ) -> Result<(Self, mpsc::Receiver<Line>), StartError> {
-        for Understood { service, .. } in services.iter().filter(|one| matches!(one.role, Role::Pods(_))) {
-            crate::process::check_command(service)?;
-        }
-        let mut plans = Vec::with_capacity(services.len());
-        let mut addresses = Vec::with_capacity(services.len());
-        let mut exposed = Vec::new();
+        let mut found = Vec::with_capacity(services.len());
         for Understood { service, role, exposure, .. } in services {
-            let address = SocketAddr::new(options.host, service.port);
-            let key = ServiceKey::new(NAMESPACE, service.name.clone());
-            let listener = listen(address)
-                .await
-                .map_err(|source| StartError::Port { service: service.name.clone(), source })?;
+            let (name, port) = (service.name.clone(), service.port);
+            let app = match role {
+                Role::Route(spec) => Found::Route(spec),
+                Role::Pods(spec) => Found::Pods(App::of(service)?, spec),
+            };
+            found.push((name, port, exposure.hosts, app));
+        }
+        let mut plans = Vec::with_capacity(found.len());
+        let mut addresses = Vec::with_capacity(found.len());
+        let mut exposed = Vec::new();
+        for (name, port, hosts, app) in found {
+            let address = SocketAddr::new(options.host, port);
+            let key = ServiceKey::new(NAMESPACE, name.clone());
+            let listener =
+                listen(address).await.map_err(|source| StartError::Port { service: name, source })?;
             addresses.push((key.clone(), listener.local_addr()?));
-            if !exposure.hosts.is_empty() {
+            if !hosts.is_empty() {
                 // There are no Secrets on one machine, and so no TLS.
-                let (key, hosts) = (key.clone(), exposure.hosts);
+                let key = key.clone();
                 exposed.push(Exposed { key, hosts, tls_secret: None, https_redirect: false });
             }
             let front = Front::start(listener);
-            plans.push(match role {
-                Role::Route(spec) => Plan::Route { key, spec, front },
-                Role::Pods(spec) => {
-                    let what = What {
-                        command: service.command,
-                        directory: service.directory,
-                        environment: service.environment,
-                    };
+            plans.push(match app {
+                Found::Route(spec) => Plan::Route { key, spec, front },
+                Found::Pods(app, spec) => {
                     let template = Template {
                         key,
-                        what,
+                        app,
                         serving: spec.serving.clone(),
                         drain: options.drain,
                         stop_grace: options.stop_grace,

@@ -9,6 +9,7 @@
 mod cluster;
 pub mod cold_start;
 pub mod config;
+pub mod container;
 mod fleet;
 mod front;
 mod pod;

@@ -174,6 +174,7 @@ fn service(args: &Args, name: &str) -> Service {
         command,
         directory: None,
         environment: BTreeMap::new(),
+        container: None,
         annotations,
     }
 }

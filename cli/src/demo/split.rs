@@ -37,6 +37,7 @@ pub(super) async fn demo(args: &Args) -> anyhow::Result<ExitCode> {
         command: Vec::new(),
         directory: None,
         environment: BTreeMap::new(),
+        container: None,
         annotations: annotations(STEPS[0]),
     });
     let understood = understand(services, &local_defaults()).map_err(|faults| {

@@ -9,6 +9,7 @@ pub(crate) use watch::cold_start as cold_start_line;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    error::Error,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU16,
     path::PathBuf,
@@ -22,7 +23,8 @@ use ebb_annotations::{Exposure, Metric, RouteSpec, ScalingSpec, Share, full_key,
 use ebb_core::Host;
 use ebb_local::{
     Api, Cluster, DEFAULT_API, Options,
-    config::{self, Described, Role, Service, Understood},
+    config::{self, ConfigError, Described, Role, Service, Understood, Wishes},
+    container::Container,
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::level_filters::LevelFilter;
@@ -83,12 +85,24 @@ pub(crate) struct Args {
     command: Vec<String>,
 }
 
-/// `ebb up [-f ebb.yaml]`
+/// `ebb up [-f ebb.yaml]…`
 #[derive(ClapArgs, Debug)]
 pub(crate) struct UpArgs {
-    /// The services to run
-    #[arg(short = 'f', long = "file", value_name = "EBB.YAML", default_value = "ebb.yaml")]
-    file: PathBuf,
+    /// The services to run: an ebb.yaml, or Services of serving.knative.dev/v1. May be given several times
+    #[arg(short = 'f', long = "file", value_name = "FILE", default_value = "ebb.yaml")]
+    files: Vec<PathBuf>,
+    /// Port of the gateway, which finds a service by the host of a request
+    #[arg(long, value_name = "PORT")]
+    gateway: Option<NonZeroU16>,
+    /// First port for Services of serving.knative.dev/v1. Each gets the next one that no other service has
+    #[arg(long, value_name = "PORT", default_value = "8080")]
+    port: NonZeroU16,
+    /// Domain of those Services at the gateway, where each is NAME.NAMESPACE.DOMAIN
+    #[arg(long, default_value = "127.0.0.1.sslip.io")]
+    domain: String,
+    /// Run their images with podman or docker, even if they have a command
+    #[arg(long)]
+    images: bool,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -115,14 +129,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         command: args.command,
         directory: None,
         environment: BTreeMap::new(),
+        container: None,
         annotations,
     };
-    serve(Described { services: vec![service], gateway: None }, &args.common).await
+    serve(Described { services: vec![service], ..Described::default() }, &args.common).await
 }
 
-/// Runs the services of a file until told to stop.
+/// Runs the services of files until told to stop.
 pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
-    serve(config::read_file(&args.file)?, &args.common).await
+    let UpArgs { files, gateway, port, domain, images, common } = args;
+    let wishes = Wishes { gateway, first_port: port, domain, images };
+    serve(config::read_files(&files, &wishes).map_err(|faults| all_of(&faults))?, &common).await
 }
 
 /// Returns the last part of the program's name, as far as it is valid for a service.
@@ -140,7 +157,11 @@ fn name_of_command(command: &[String]) -> String {
 
 async fn serve(what: Described, common: &Common) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
-    let understood = understand(what.services)?;
+    let understood =
+        config::understand(what.services, &config::local_defaults()).map_err(|faults| all_of(&faults))?;
+    for warning in &what.warnings {
+        eprintln!("ebb: warning: {warning}");
+    }
     for one in &understood {
         let of_keys = one.warnings.iter().map(ToString::to_string);
         for warning in of_keys.chain(of_exposure(&one.exposure, what.gateway.is_some())) {
@@ -208,10 +229,13 @@ async fn serve(what: Described, common: &Common) -> anyhow::Result<ExitCode> {
     Ok(if has_failed { ExitCode::FAILURE } else { ended })
 }
 
-fn understand(services: Vec<Service>) -> anyhow::Result<Vec<Understood>> {
-    config::understand(services, &config::local_defaults()).map_err(|faults| {
-        anyhow::Error::msg(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })
+/// Returns one error that says all faults, each in lines of its own.
+fn all_of(faults: &[ConfigError]) -> anyhow::Error {
+    let words = |fault: &ConfigError| match fault.source() {
+        Some(source) => format!("{fault}: {source}"),
+        None => fault.to_string(),
+    };
+    anyhow::Error::msg(faults.iter().map(words).collect::<Vec<_>>().join("\n"))
 }
 
 /// Returns warnings about settings for the gateway that have no effect.
@@ -254,8 +278,11 @@ fn describe_pods(service: &Service, spec: &ScalingSpec) -> String {
         Metric::Rps => "requests per second",
     };
     format!(
-        "`{}`; {} to {most} pods, {} {unit} each",
-        service.command.join(" "),
+        "{}; {} to {most} pods, {} {unit} each",
+        service
+            .container
+            .as_ref()
+            .map_or_else(|| format!("`{}`", service.command.join(" ")), Container::summary),
         spec.lower_bound(true),
         spec.target
     )

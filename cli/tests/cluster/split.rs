@@ -16,7 +16,15 @@ fn route(split: &str) -> Understood {
     let annotations = [(full_key("split"), split.to_owned())].into();
     let name = "hello".to_owned();
     let environment = std::collections::BTreeMap::new();
-    let service = Service { name, port: 0, command: Vec::new(), directory: None, environment, annotations };
+    let service = Service {
+        name,
+        port: 0,
+        command: Vec::new(),
+        directory: None,
+        environment,
+        container: None,
+        annotations,
+    };
     service.understand(&local_defaults()).unwrap()
 }
 

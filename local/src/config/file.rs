@@ -21,11 +21,11 @@ struct File {
 
 /// The content of an `ebb.yaml`.
 #[derive(Clone, Debug)]
-pub struct Described {
+pub(super) struct Content {
     /// The services, sorted by name.
-    pub services: Vec<Service>,
+    pub(super) services: Vec<Service>,
     /// The port of the gateway; `None` if there is none.
-    pub gateway: Option<NonZeroU16>,
+    pub(super) gateway: Option<NonZeroU16>,
 }
 
 #[derive(Deserialize)]
@@ -45,15 +45,14 @@ struct Entry {
     annotations: BTreeMap<String, String>,
 }
 
-/// Reads an `ebb.yaml`. Paths in it are relative to it.
+/// Reads the `text` of the `ebb.yaml` at `path`. Paths in it are relative to it.
 ///
 /// # Errors
 ///
-/// Returns an error if the file cannot be read, or has another form.
-pub fn read(path: &Path) -> Result<Described, ConfigError> {
-    let text = super::text::read(path)?;
+/// Returns an error if it has another form, or if a manifest cannot be read.
+pub(super) fn read(path: &Path, text: &str) -> Result<Content, ConfigError> {
     let malformed = |problem| ConfigError::Malformed { path: path.to_owned(), problem };
-    let file: File = serde_saphyr::from_str(&text).map_err(|error| malformed(yaml::problem(&error)))?;
+    let file: File = serde_saphyr::from_str(text).map_err(|error| malformed(yaml::problem(&error)))?;
     if file.services.is_empty() {
         return Err(malformed("no services; want `services: {NAME: {port: …, command: […]}}`".to_owned()));
     }
@@ -73,7 +72,7 @@ pub fn read(path: &Path) -> Result<Described, ConfigError> {
         }
         services.push(service(folder, name, entry)?);
     }
-    Ok(Described { services, gateway: file.gateway })
+    Ok(Content { services, gateway: file.gateway })
 }
 
 fn service(folder: &Path, name: String, entry: Entry) -> Result<Service, ConfigError> {
@@ -89,36 +88,28 @@ fn service(folder: &Path, name: String, entry: Entry) -> Result<Service, ConfigE
         directory: Some(folder.join(entry.directory.unwrap_or_default()))
             .filter(|path| !path.as_os_str().is_empty()),
         environment: entry.environment,
+        container: None,
         annotations,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
-    fn read_text(name: &str, text: &str) -> Result<Described, String> {
-        let folder = std::env::temp_dir().join(format!("ebb-file-test-{}-{name}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("ebb.yaml");
-        fs::write(&path, text).unwrap();
-        let read = read(&path).map_err(|error| error.to_string());
-        fs::remove_dir_all(&folder).unwrap();
-        read
+    fn read_text(text: &str) -> Result<Content, String> {
+        read(Path::new("/srv/ebb.yaml"), text).map_err(|error| error.to_string())
     }
 
     #[test]
     fn short_keys_become_annotations_and_paths_are_relative_to_the_file() {
-        let Described { services, gateway } = read_text(
-            "good",
+        let Content { services, gateway } = read_text(
             "gateway: 8079\nservices:\n  web:\n    port: 8080\n    command: [./serve]\n    directory: app\n    annotations: {target: \"10\"}\n",
         )
         .unwrap();
         assert_eq!(gateway.map(NonZeroU16::get), Some(8079));
         assert_eq!(services[0].annotations["autoscaling.knative.dev/target"], "10");
-        assert!(services[0].directory.as_ref().unwrap().ends_with("app"));
+        assert!(services[0].directory.as_ref().unwrap().ends_with("srv/app"));
     }
 
     #[test]
@@ -137,7 +128,7 @@ mod tests {
             ),
             ("command", "services: {a: {port: 1, command: []}}", "`command` is empty"),
             ("unknown", "services: {a: {port: 1, command: [x], cmd: 3}}", "cmd"),
-            ("port", "services: {a: {port: 0, command: [x]}}", "port"),
+            ("port", "services: {a: {port: 0, command: [x]}}", "nonzero"),
             ("yaml", "services: [", "ebb.yaml"),
             (
                 "key",
@@ -147,7 +138,7 @@ mod tests {
             ("place", "services: {a: {port: 1, port: 2, command: [x]}}", "line 1"),
         ];
         for (name, text, want) in cases {
-            let error = read_text(name, text).unwrap_err();
+            let error = read_text(text).unwrap_err();
             assert!(error.contains(want) && !error.contains('\n'), "{name}: {error:?}");
             assert!(!error.contains("Policy"), "words of the parser: {error:?}");
         }

@@ -15,18 +15,19 @@ pub struct Manifest {
     pub annotations: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-struct Object {
-    kind: Option<String>,
+/// What is read of any object.
+#[derive(Debug, Deserialize)]
+pub(super) struct Object {
+    pub(super) kind: Option<String>,
     #[serde(rename = "apiVersion")]
-    api_version: Option<String>,
+    pub(super) api_version: Option<String>,
     #[serde(default)]
-    metadata: Metadata,
+    pub(super) metadata: Metadata,
 }
 
-#[derive(Deserialize, Default)]
-struct Metadata {
-    name: Option<String>,
+#[derive(Debug, Deserialize, Default)]
+pub(super) struct Metadata {
+    pub(super) name: Option<String>,
     annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -58,7 +59,7 @@ fn parse(text: &str) -> Result<Manifest, String> {
 impl Object {
     /// Returns whether it is of `kind` in the API's `group`, of any version; `v1` is the group without a
     /// name.
-    fn is(&self, group: &str, kind: &str) -> bool {
+    pub(super) fn is(&self, group: &str, kind: &str) -> bool {
         let version = self.api_version.as_deref().unwrap_or_default();
         let own_group = version.split_once('/').map_or(version, |(group, _)| group);
         self.kind.as_deref() == Some(kind) && own_group == group
@@ -68,8 +69,8 @@ impl Object {
 /// Returns a hint for a file of `objects`, none of them a Service, if it is nearly what is wanted.
 fn hint(objects: &[Object]) -> &'static str {
     if objects.iter().any(|object| object.is("serving.knative.dev", "Service")) {
-        "; this one is Knative's: write a Service of `v1` with the annotations of its spec.template.metadata, \
-         or give them with --set (docs/migration.md)"
+        "; this one is Knative's, which `ebb up -f FILE` runs. For another command, write a Service of `v1` with the \
+         annotations of its spec.template.metadata, or give them with --set (docs/migration.md)"
     } else if objects.iter().any(|object| object.is("v1", "List")) {
         "; a List is not looked into: write its items one after the other, with a line `---` between them"
     } else {
@@ -116,7 +117,7 @@ spec:
         for (text, hint) in [
             (
                 "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: x}\n",
-                "; this one is Knative's: ",
+                "; this one is Knative's, which `ebb up -f FILE` runs. ",
             ),
             (
                 "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Service}]\n",

@@ -1,6 +1,10 @@
-//! What to run: from the command line, from a Kubernetes Service manifest, or from an `ebb.yaml`.
+//! What to run: from the command line, from a Kubernetes Service manifest, from an `ebb.yaml`, or from
+//! Services of Knative Serving.
 
+mod documents;
 mod file;
+mod files;
+mod knative;
 mod manifest;
 mod text;
 mod yaml;
@@ -14,8 +18,10 @@ use ebb_annotations::{
 use ebb_core::Host;
 use thiserror::Error;
 
-pub use file::{Described, read as read_file};
+pub use files::{Described, Wishes, read as read_files};
 pub use manifest::read as read_manifest;
+
+use crate::container::Container;
 
 /// A service to run.
 #[derive(Clone, Debug)]
@@ -24,12 +30,14 @@ pub struct Service {
     pub name: String,
     /// The port for clients; 0 takes any free one.
     pub port: u16,
-    /// The program of its pods and its arguments; empty for a route.
+    /// The program of its pods and its arguments; empty for a route, and if its pods run `container`.
     pub command: Vec<String>,
     /// The working directory of its pods; `None` means that of this process.
     pub directory: Option<PathBuf>,
     /// Environment variables of its pods, in addition to those of this process.
     pub environment: BTreeMap<String, String>,
+    /// What its pods run if they have no `command`.
+    pub container: Option<Container>,
     /// Its annotations, by their full keys.
     pub annotations: BTreeMap<String, String>,
 }
@@ -74,6 +82,16 @@ pub enum ConfigError {
         path: PathBuf,
         /// Where the problem is, and how to fix it.
         problem: String,
+    },
+    /// Two files contradict each other.
+    #[error("{path}: {problem} in {other}")]
+    Contradiction {
+        /// The later file.
+        path: PathBuf,
+        /// What it says that the other one says too.
+        problem: String,
+        /// The earlier file.
+        other: PathBuf,
     },
     /// Annotations of a service are invalid.
     #[error("service {service}: {}", lines(faults))]
@@ -133,7 +151,7 @@ impl Service {
                 .map(|parsed| (Role::Pods(Box::new(parsed.spec)), parsed.exposure, parsed.warnings))
         };
         let split = keys::SPLIT.name;
-        let problem = match (&understood, self.command.is_empty()) {
+        let problem = match (&understood, self.command.is_empty() && self.container.is_none()) {
             (Ok((Role::Route(_), ..)), false) => {
                 format!("has a command and {split}; want one of the two: a route has no pods of its own")
             }
@@ -216,6 +234,7 @@ mod tests {
             command: command.iter().map(|&word| word.to_owned()).collect(),
             directory: None,
             environment: BTreeMap::new(),
+            container: None,
             annotations: annotations
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

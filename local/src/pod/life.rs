@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::restarts::Restarts;
 use super::{LocalPod, Machine, PodPhase, Template};
-use crate::process::{Output, Process, What};
+use crate::process::{Output, Process};
 
 /// How long an app may take to answer before that is reported.
 const SLOW_AFTER: Duration = Duration::from_secs(5);
@@ -85,13 +85,7 @@ impl LocalPod {
         output: &Output,
         changed: &(impl Fn() + Sync),
     ) -> io::Result<Process> {
-        let mut what: What = template.what.clone();
-        let port = self.port.number().to_string();
-        for (name, value) in
-            [("PORT", &*port), ("EBB_POD", &*self.name), ("EBB_SERVICE", &*template.key.name)]
-        {
-            what.environment.insert(name.to_owned(), value.to_owned());
-        }
+        let what = template.app.what(self.port.number(), &self.name, &template.key.name);
         {
             let mut state = self.state.lock();
             state.enter(PodPhase::Starting);

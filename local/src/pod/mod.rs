@@ -7,6 +7,7 @@
 //!     └──── back-off passed ──┘
 //! ```
 
+mod app;
 mod life;
 mod restarts;
 
@@ -25,7 +26,9 @@ use queue_proxy::{Listeners, QueueProxy, readiness::Probe};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{AppPort, Line, Ports, Spawner, What};
+pub(crate) use app::App;
+
+use crate::process::{AppPort, Line, Ports, Spawner};
 
 /// The phase of a pod's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl Timeline {
 #[derive(Debug)]
 pub(crate) struct Template {
     pub(crate) key: ServiceKey,
-    pub(crate) what: What,
+    pub(crate) app: App,
     pub(crate) serving: ServingSpec,
     pub(crate) drain: Quiet,
     pub(crate) stop_grace: Duration,

@@ -1,26 +1,37 @@
-use std::{env, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    env,
+    ffi::OsStr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
-use crate::{cluster::StartError, config::Service};
+use super::What;
+use crate::cluster::StartError;
 
-/// Checks, before anything starts, whether a service's program can be run.
-pub(crate) fn check(service: &Service) -> Result<(), StartError> {
-    let program = service.command.first().map_or("", String::as_str);
-    let folder = service.directory.as_deref().unwrap_or(Path::new(""));
-    let path = service.environment.get("PATH").map(Into::into).or_else(|| env::var_os("PATH"));
+/// Checks, before anything starts, whether the program of a service can be run.
+pub(crate) fn check(service: &str, what: &What) -> Result<(), StartError> {
+    let program = what.command.first().map_or("", String::as_str);
+    let folder = what.directory.as_deref().unwrap_or(Path::new(""));
+    let path = what.environment.get("PATH").map(Into::into).or_else(|| env::var_os("PATH"));
     let found = if program.contains('/') {
         is_program(&folder.join(program))
     } else {
-        !program.is_empty()
-            && env::split_paths(&path.unwrap_or_default()).any(|folder| is_program(&folder.join(program)))
+        find_program(program, &path.unwrap_or_default()).is_some()
     };
     if found {
         return Ok(());
     }
     Err(StartError::NoCommand {
-        service: service.name.clone(),
+        service: service.to_owned(),
         program: program.to_owned(),
         hint: hint(program),
     })
+}
+
+/// Returns where the program `name` is, in `path`, a list of folders as in `PATH`.
+pub(crate) fn find_program(name: &str, path: &OsStr) -> Option<PathBuf> {
+    let mut places = env::split_paths(path).map(|folder| folder.join(name));
+    places.find(|place| !name.is_empty() && is_program(place))
 }
 
 fn is_program(path: &Path) -> bool {

@@ -1,7 +1,9 @@
 use std::{
     collections::BTreeSet,
+    fmt,
     io::{self, BufRead, Write},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -10,11 +12,42 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Launcher;
+use crate::container::{Engine, Running};
 
 /// The hidden command that runs the guardian.
 pub(super) const COMMAND: &str = "guard";
 
-/// Our end of the guardian's pipe, which tells it the process groups to kill when we are gone.
+/// What the guardian kills when we are gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ward {
+    /// A process group, by its number.
+    Group(i32),
+    Container(Running),
+}
+
+/// As the guardian reads it: a group by its number, a container by its name and its engine's program.
+impl fmt::Display for Ward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(group) => write!(f, "{group}"),
+            Self::Container(Running { name, engine }) => write!(f, "{name} {}", engine.path().display()),
+        }
+    }
+}
+
+impl Ward {
+    fn read(text: &str) -> Option<Self> {
+        match text.split_once(' ') {
+            None => text.parse().ok().map(Self::Group),
+            Some((name, program)) => {
+                let engine = Engine::at(Path::new(program));
+                Some(Self::Container(Running { name: name.to_owned(), engine }))
+            }
+        }
+    }
+}
+
+/// Our end of the guardian's pipe, which tells it what to kill when we are gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     pipe: Arc<Mutex<std::process::ChildStdin>>,
@@ -40,54 +73,73 @@ impl Guard {
         Ok(Self { pipe: Arc::new(Mutex::new(pipe)) })
     }
 
-    pub(super) fn watch(&self, group: Pid) {
-        self.tell('+', group);
+    pub(super) fn watch_group(&self, group: Pid) {
+        self.tell('+', &Ward::Group(group.as_raw_nonzero().get()));
     }
 
-    pub(super) fn release(&self, group: Pid) {
-        self.tell('-', group);
+    pub(super) fn release_group(&self, group: Pid) {
+        self.tell('-', &Ward::Group(group.as_raw_nonzero().get()));
     }
 
-    fn tell(&self, sign: char, group: Pid) {
-        // Without a guardian, the kernel still kills pods when we die.
-        if let Err(error) = writeln!(self.pipe.lock(), "{sign}{}", group.as_raw_nonzero()) {
+    pub(super) fn watch_container(&self, container: &Running) {
+        self.tell('+', &Ward::Container(container.clone()));
+    }
+
+    pub(super) fn release_container(&self, container: &Running) {
+        self.tell('-', &Ward::Container(container.clone()));
+    }
+
+    fn tell(&self, sign: char, ward: &Ward) {
+        // Without a guardian, the kernel still kills processes when we die.
+        if let Err(error) = writeln!(self.pipe.lock(), "{sign}{ward}") {
             tracing::warn!(%error, "the guardian is gone");
         }
     }
 }
 
-/// Runs the guardian: reads process groups from `input`, and kills those that are left at its end.
+/// Runs the guardian: reads process groups and containers from `input`, and kills those that are left at its
+/// end.
 ///
 /// # Errors
 ///
-/// Returns an error if `input` cannot be read; the groups are killed before.
+/// Returns an error if `input` cannot be read; they are killed before.
 pub(super) fn guard(input: impl BufRead) -> io::Result<()> {
-    let mut groups = BTreeSet::new();
+    let mut wards = BTreeSet::new();
     let mut failed = Ok(());
     for line in input.lines() {
         match line {
-            Ok(line) => note(&mut groups, &line),
+            Ok(line) => note(&mut wards, &line),
             Err(error) => {
                 failed = Err(error);
                 break;
             }
         }
     }
-    for group in groups.into_iter().filter_map(Pid::from_raw) {
-        // The group may have ended by itself.
-        let _ = kill_process_group(group, Signal::KILL);
+    let mut engines = Vec::new();
+    // Groups come first: nothing they do may start a container again.
+    for ward in wards {
+        match ward {
+            Ward::Group(group) => {
+                if let Some(group) = Pid::from_raw(group) {
+                    // The group may have ended by itself.
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
+            }
+            Ward::Container(container) => engines.extend(container.kill().spawn()),
+        }
+    }
+    for mut engine in engines {
+        // So may the container have.
+        let _ = engine.wait();
     }
     failed
 }
 
-fn note(groups: &mut BTreeSet<i32>, line: &str) {
-    match line.split_at_checked(1) {
-        Some(("+", group)) => groups.extend(group.parse::<i32>()),
-        Some(("-", group)) => {
-            if let Ok(group) = group.parse::<i32>() {
-                groups.remove(&group);
-            }
-        }
+fn note(wards: &mut BTreeSet<Ward>, line: &str) {
+    let Some((sign, text)) = line.split_at_checked(1) else { return };
+    match (sign, Ward::read(text)) {
+        ("+", Some(ward)) => drop(wards.insert(ward)),
+        ("-", Some(ward)) => drop(wards.remove(&ward)),
         _ => {}
     }
 }
@@ -97,11 +149,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_that_were_released_are_not_killed() {
-        let mut groups = BTreeSet::new();
+    fn what_was_released_is_not_killed() {
+        let mut wards = BTreeSet::new();
+        let container = |name: &str| {
+            let engine = Engine::at(Path::new("/opt/my tools/podman"));
+            Ward::Container(Running { name: name.to_owned(), engine })
+        };
+        let lines =
+            [format!("+{}", container("a")), format!("+{}", container("b")), format!("-{}", container("a"))];
         for line in ["+12", "+13", "-12", "nonsense", "", "+x", "-99"] {
-            note(&mut groups, line);
+            note(&mut wards, line);
         }
-        assert_eq!(groups, BTreeSet::from([13]));
+        for line in &lines {
+            note(&mut wards, line);
+        }
+        assert_eq!(wards, BTreeSet::from([Ward::Group(13), container("b")]));
     }
 }

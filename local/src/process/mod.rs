@@ -3,7 +3,8 @@
 //! Three things ensure that none is left behind. A pod's process asks the kernel to be killed when we die
 //! (`pod_exec`). Each pod has its own process group, which is signalled, so that its children end with it.
 //! And a guardian (`guard`), a small process that outlives us by a moment, kills the groups that are left if
-//! we were killed ourselves.
+//! we were killed ourselves. A container is no child of the process that started it: it is killed by its
+//! name, by us or by the guardian.
 
 mod command;
 mod guard;
@@ -23,7 +24,9 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{process::Child, task::JoinSet, time::timeout};
 
-pub(crate) use command::check as check_command;
+use crate::container::Running;
+
+pub(crate) use command::{check as check_command, find_program};
 pub(crate) use guard::Guard;
 pub(crate) use output::Output;
 pub use output::{Line, Stream};
@@ -73,6 +76,8 @@ impl fmt::Display for Ended {
 
 /// How long the last output is awaited: a process that left its group may hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long an engine may take to kill a container.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running process and its group.
 #[derive(Debug)]
@@ -80,18 +85,20 @@ pub(crate) struct Process {
     child: Child,
     /// `None` once the whole group is gone.
     group: Option<Pid>,
+    /// The container that it speaks for; `None` if there is none any more.
+    container: Option<Running>,
     guard: Guard,
     /// The tasks that read its output; each ends with its pipe.
     readers: JoinSet<()>,
 }
 
 impl Process {
-    fn new(child: Child, guard: Guard, readers: JoinSet<()>) -> Self {
+    fn new(child: Child, container: Option<Running>, guard: Guard, readers: JoinSet<()>) -> Self {
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(group) = group {
-            guard.watch(group);
+            guard.watch_group(group);
         }
-        Self { child, group, guard, readers }
+        Self { child, group, container, guard, readers }
     }
 
     /// Resolves when the process has ended by itself, its children are gone too, and its output was read. May
@@ -99,6 +106,7 @@ impl Process {
     pub(crate) async fn ended(&mut self) -> io::Result<Ended> {
         let status = self.child.wait().await?;
         self.end_group();
+        self.end_container().await;
         self.last_words().await;
         Ok(Ended(status))
     }
@@ -114,7 +122,21 @@ impl Process {
             }
         }
         self.end_group();
+        self.end_container().await;
         self.last_words().await;
+    }
+
+    /// Kills the container, if it still runs.
+    async fn end_container(&mut self) {
+        let Some(container) = &self.container else { return };
+        let kill = tokio::process::Command::from(container.kill()).kill_on_drop(true).status();
+        // It fails if the container has ended, as it usually has.
+        if timeout(ENGINE_TIMEOUT, kill).await.is_ok() {
+            self.guard.release_container(container);
+        } else {
+            tracing::warn!(container = container.name, "its engine does not answer");
+        }
+        self.container = None;
     }
 
     async fn last_words(&mut self) {
@@ -126,7 +148,7 @@ impl Process {
     fn end_group(&mut self) {
         self.signal(Signal::KILL);
         if let Some(group) = self.group.take() {
-            self.guard.release(group);
+            self.guard.release_group(group);
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{Guard, Launcher, Output, Process, Stream, pod_exec};
+use crate::container::Running;
 
 /// Starts that may wait: each takes about a millisecond.
 const CAPACITY: usize = 256;
@@ -18,6 +19,8 @@ pub(crate) struct What {
     pub(crate) command: Vec<String>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) environment: BTreeMap<String, String>,
+    /// The container that the command runs, if it is an engine's.
+    pub(crate) running: Option<Running>,
 }
 
 /// Starts processes, all from one thread that lives as long as we do: for the kernel, the parent of a process
@@ -64,10 +67,16 @@ impl Spawner {
         if let Some(directory) = &what.directory {
             command.current_dir(directory);
         }
+        // Before it exists, so that there is no moment in which nobody would kill it.
+        what.running.iter().for_each(|container| self.guard.watch_container(container));
         let (answer, answered) = oneshot::channel();
         let gone = || io::Error::other("the spawner has ended");
         self.starts.send(Start { command, answer }).await.map_err(|_| gone())?;
-        let mut child = answered.await.map_err(|_| gone())??;
+        let started = answered.await.map_err(|_| gone())?;
+        if started.is_err() {
+            what.running.iter().for_each(|container| self.guard.release_container(container));
+        }
+        let mut child = started?;
         output.begin();
         let mut readers = JoinSet::new();
         if let Some(out) = child.stdout.take() {
@@ -76,6 +85,6 @@ impl Spawner {
         if let Some(err) = child.stderr.take() {
             readers.spawn(output.clone().read(Stream::Err, err));
         }
-        Ok(Process::new(child, self.guard.clone(), readers))
+        Ok(Process::new(child, what.running.clone(), self.guard.clone(), readers))
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn service(name: &str, annotations: &[(&str, &str)], arguments: &[&st
         command,
         directory: None,
         environment: BTreeMap::new(),
+        container: None,
         annotations: all,
     };
     let understood = service.understand(&local_defaults()).unwrap();
