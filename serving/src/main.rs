@@ -23,7 +23,7 @@ use ebb_proxy::{
 };
 use ebb_serving::{
     admission::webhook::Webhooks,
-    config::{Config, admit},
+    config::{Config, admit, cluster_domain},
     health::Health,
     registry::Resolver,
     shell::{Identity, Shell},
@@ -47,6 +47,9 @@ const WEBHOOK_PORT: u16 = 9443;
 const DIGEST_WITHIN: Duration = Duration::from_secs(10);
 /// The cluster's certificate authority, which may have signed for a registry within it.
 const AUTHORITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+/// Where a pod finds the domain of its cluster, and what it is if that says nothing.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Probes need no time to end.
 const LEAVING: Quiet = Quiet { quiet: Duration::ZERO, limit: Duration::from_secs(1) };
 
@@ -72,7 +75,9 @@ fn configuration(lookup: impl Fn(&str) -> Option<String>) -> Result<Configuratio
     let namespace = env.required("POD_NAMESPACE", String::new(), "the pod's namespace");
     let port = env.port("EBB_PORT", Some(PORT));
     let webhook_port = env.port("EBB_WEBHOOK_PORT", Some(WEBHOOK_PORT));
-    env.finish(Configuration { identity: Identity { namespace, pod }, port, webhook_port })
+    let resolv_conf = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+    let cluster_domain = cluster_domain(&resolv_conf).unwrap_or(CLUSTER_DOMAIN).to_owned();
+    env.finish(Configuration { identity: Identity { namespace, pod, cluster_domain }, port, webhook_port })
 }
 
 async fn run(configuration: Configuration) -> io::Result<ExitCode> {

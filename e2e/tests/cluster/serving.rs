@@ -219,7 +219,7 @@ async fn a_container_that_ends_is_told_everywhere() {
 }
 
 #[tokio::test]
-async fn a_domain_belongs_to_the_first_that_maps_it_and_passes_on_when_that_is_gone() {
+async fn a_domain_of_ones_own_leads_to_a_ksvc() {
     scenario("ksvc-domain", async |it| {
         it.make(ksvc("hello", "one")).await;
         ready(it, "ksvc", "hello").await;

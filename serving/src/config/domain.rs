@@ -34,6 +34,13 @@ impl Default for Domains {
     }
 }
 
+/// Returns the domain of a cluster from the `/etc/resolv.conf` of one of its pods, which looks names up below
+/// `svc.DOMAIN`; `None` if it says nothing of the kind.
+pub fn cluster_domain(resolv_conf: &str) -> Option<&str> {
+    let searches = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("search"));
+    searches.flat_map(str::split_whitespace).find_map(|name| name.strip_prefix("svc."))
+}
+
 impl Domains {
     /// Reads the map, whose keys are domains. The domain of the cluster is `cluster.local`.
     ///
@@ -79,6 +86,16 @@ mod tests {
         super::fixtures::{data, faults},
         *,
     };
+
+    #[test]
+    fn a_pod_knows_the_domain_of_its_cluster() {
+        let text =
+            "nameserver 10.96.0.10\nsearch shop.svc.example.internal svc.example.internal example.internal\n";
+        assert_eq!(cluster_domain(text), Some("example.internal"));
+        for text in ["", "search", "search example.com", "# search svc.a", "nameserver svc.a"] {
+            assert_eq!(cluster_domain(text), None, "{text}");
+        }
+    }
 
     fn domains(pairs: &[(&str, &str)]) -> Domains {
         Domains::read(&data(pairs)).unwrap()

@@ -13,7 +13,10 @@ const SIDECAR: [Setting; 2] = [
 
 /// Returns the keys of the map.
 pub(super) fn settings() -> Vec<Setting> {
-    let features = Feature::ALL.iter().map(|feature| Setting::new(feature.key()));
+    let features = Feature::ALL.iter().map(|feature| match feature {
+        Feature::TagHeader | Feature::AutodetectHttp2 => Setting::new(feature.key()).idle("Disabled"),
+        _ => Setting::new(feature.key()),
+    });
     features.chain([SECURE_DEFAULTS]).chain(SIDECAR).collect()
 }
 

@@ -24,7 +24,7 @@ mod warnings;
 pub use admit::admit;
 pub use defaults::Defaults;
 pub use deployment::Deployment;
-pub use domain::Domains;
+pub use domain::{Domains, cluster_domain};
 pub use example::example_fault;
 pub use fault::Fault;
 pub use features::{Feature, Features, Flag, SecureDefaults};

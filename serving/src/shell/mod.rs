@@ -52,6 +52,8 @@ pub struct Identity {
     pub namespace: String,
     /// The name of this pod.
     pub pod: String,
+    /// The domain of the cluster, as `cluster.local`.
+    pub cluster_domain: String,
 }
 
 /// The state of the task.
@@ -109,8 +111,8 @@ impl Shell {
             digests: Digests::new(calls.clone(), resolver),
             writer: Writer { calls },
             clock,
+            world: World::new(&identity.cluster_domain),
             identity,
-            world: World::default(),
             config,
             seen: Seen { to, metrics },
             incoming,
@@ -267,10 +269,15 @@ impl Shell {
 
     fn on_failed(&mut self, of: &Reference, uid: &str, write: Option<&Write>, error: &CallError) {
         let failed = self.retries.failed(of.clone(), self.clock.now(), rand::random_range(0.5..1.0));
-        if let Some(Write::Create(Object::Revision(_))) = write
+        if let Some(Write::Create(object)) = write
             && error.is_refusal()
         {
-            self.world.revision_refused(of, error.to_string());
+            if let Object::Revision(_) = object {
+                self.world.revision_refused(of, error.to_string());
+            }
+            if failed.times == 1 {
+                self.tell(of, uid, true, "CreationFailed", not_created(object, error));
+            }
         }
         if error.is_conflict() {
             // The watch shows the new state soon.
@@ -348,6 +355,16 @@ impl Shell {
             };
             Done { of, uid, events, written }
         });
+    }
+}
+
+/// Returns what is told of an object that the API server refuses to create.
+fn not_created(object: &Object, error: &CallError) -> String {
+    let Reference { kind, name, .. } = object.reference();
+    match kind {
+        Kind::Revision => format!("Failed to create Revision: {error}"),
+        Kind::Front => format!("Failed to create placeholder service \"{name}\": {error}"),
+        _ => format!("Failed to create {} \"{name}\": {error}", kind.in_words().1),
     }
 }
 

@@ -76,6 +76,13 @@ impl Touched {
 }
 
 impl World {
+    /// Returns the world of a cluster whose domain is `cluster_domain`, as `cluster.local`, before anything is known.
+    pub fn new(cluster_domain: &str) -> Self {
+        let settings = Settings::new(cluster_domain);
+        let config = Arc::new(settings.config().clone());
+        Self { settings, config, ..Self::default() }
+    }
+
     /// Takes a fact over. If it is about settings, returns what came of each map.
     pub fn take(&mut self, fact: Fact) -> Vec<(String, Taken)> {
         match fact {

@@ -114,7 +114,7 @@ impl World {
             Kind::Service => {
                 let object = seen.services.get(namespace, name)?;
                 let mut filled = api::Service::clone(object);
-                defaults::service(&mut filled, config);
+                defaults::stored_service(&mut filled, config);
                 let outcome = service::examine(&filled, seen, now);
                 Some(Plan::of(of.kind, &**object, object.status.as_ref(), outcome))
             }

@@ -14,7 +14,7 @@ pub mod written;
 mod zeros;
 
 use crate::{
-    api::{Configuration, DomainMapping, Revision, Route, Service},
+    api::{Configuration, DomainMapping, Revision, Route, Service, TemplateMetadata},
     config::Config,
 };
 
@@ -27,6 +27,18 @@ pub fn service(service: &mut Service, config: &Config) {
         default_template(template, &service.metadata, config);
     }
     traffic::default_service_traffic(&mut service.spec.traffic);
+}
+
+/// Fills in a ksvc as it is stored. A template with a name was filled in when it was written, and keeps its Revision:
+/// other settings since then do not change it.
+pub fn stored_service(service: &mut Service, config: &Config) {
+    let named = |metadata: &TemplateMetadata| metadata.name.as_ref().is_some_and(|name| !name.is_empty());
+    let template = service.spec.template.as_ref().and_then(|template| template.metadata.as_ref());
+    if template.is_some_and(named) {
+        traffic::default_service_traffic(&mut service.spec.traffic);
+    } else {
+        self::service(service, config);
+    }
 }
 
 /// Fills in a Configuration.

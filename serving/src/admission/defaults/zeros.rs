@@ -1,25 +1,38 @@
-//! Zeros that clients written in Go send whether they are set or not. They are filled in when an object is created:
-//! otherwise the next change by such a client, of a label perhaps, would change the spec too, and make a Revision.
+//! A spec as clients in Go write it: with zeros where they always send one, without them where they never do, and with
+//! quantities in one spelling. Otherwise the next change by such a client, of a label perhaps, would change the spec too,
+//! and make a Revision.
 
 use serde_json::{Value, json};
 
-use crate::api::{Container, Probe, RevisionSpec};
+use crate::{
+    admission::revision::canonical,
+    api::{Container, Probe, RevisionSpec, TemplateMetadata},
+};
 
-/// Fills them in.
-pub(super) fn fill(spec: &mut RevisionSpec) {
+/// Spells a spec as those clients do.
+pub(super) fn spell(spec: &mut RevisionSpec) {
     for container in spec.containers.iter_mut().chain(&mut spec.init_containers) {
-        container.resources.get_or_insert_default();
+        let resources = container.resources.get_or_insert_default();
+        resources.limits.values_mut().chain(resources.requests.values_mut()).for_each(quantity);
         for port in &mut container.ports {
             port.container_port.get_or_insert(0);
         }
+        for variable in &mut container.env {
+            variable.value.take_if(|value| value.is_empty());
+        }
         let Container { liveness_probe, readiness_probe, startup_probe, .. } = container;
         for probe in [liveness_probe, readiness_probe, startup_probe].into_iter().flatten() {
-            ports(probe);
+            check(probe);
         }
     }
 }
 
-fn ports(probe: &mut Probe) {
+/// Spells the metadata of a template as those clients do.
+pub(super) fn spell_metadata(metadata: &mut TemplateMetadata) {
+    metadata.other.retain(|_, value| !value.is_null());
+}
+
+fn check(probe: &mut Probe) {
     let zero = |port: &mut Option<Value>| {
         port.get_or_insert_with(|| json!(0));
     };
@@ -31,5 +44,26 @@ fn ports(probe: &mut Probe) {
     }
     if let Some(grpc) = &mut probe.grpc {
         grpc.port.get_or_insert(0);
+    }
+    let numbers = [
+        &mut probe.initial_delay_seconds,
+        &mut probe.period_seconds,
+        &mut probe.timeout_seconds,
+        &mut probe.success_threshold,
+        &mut probe.failure_threshold,
+    ];
+    for number in numbers {
+        number.take_if(|number| *number == 0);
+    }
+}
+
+fn quantity(value: &mut Value) {
+    let text = match &*value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return,
+    };
+    if let Some(spelled) = canonical(&text) {
+        *value = Value::String(spelled);
     }
 }

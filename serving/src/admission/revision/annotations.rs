@@ -65,16 +65,13 @@ fn percentage(annotations: &Texts) -> Faults {
     let Some((key, text)) = PERCENTAGE.iter().find_map(|key| Some((*key, annotations.get(*key)?))) else {
         return Faults::default();
     };
-    let deprecated = "Queue proxy resource percentage annotation is deprecated. Please use the available \
-                      annotations to explicitly set resource values per service";
     let (low, high) = PERCENTAGES;
-    let fault = match text.parse::<f64>() {
+    match text.parse::<f64>() {
         Err(_) => Faults::invalid_value(text, key),
         Ok(share) if share.is_nan() => Faults::invalid_value(text, key),
         Ok(share) if (low..=high).contains(&share) => Faults::default(),
         Ok(share) => Faults::out_of_bounds(share, low, high, key),
-    };
-    fault.and(Faults::generic(deprecated, key).as_warnings())
+    }
 }
 
 fn quantities(annotations: &Texts) -> Faults {

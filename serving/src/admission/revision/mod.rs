@@ -28,7 +28,7 @@ use crate::{
     config::Config,
 };
 
-pub(super) use quantity::nanos;
+pub(super) use quantity::{canonical, nanos};
 
 /// Returns what is wrong with a template, with paths as `spec.containers[0].image` and
 /// `metadata.annotations.autoscaling.knative.dev/min-scale`.

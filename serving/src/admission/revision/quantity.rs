@@ -26,6 +26,35 @@ pub(in super::super) fn nanos(text: &str) -> Option<i128> {
     Some(sign * size)
 }
 
+/// Returns a quantity as clients in Go write it: a whole number with the largest suffix of its kind. Returns `None` for
+/// what is no quantity, or has an exponent, which those clients keep.
+pub(in super::super) fn canonical(text: &str) -> Option<String> {
+    let size = nanos(text)?;
+    let is_binary = text.ends_with('i');
+    if text.contains(['e', 'E']) && !text.ends_with('E') && !is_binary {
+        return None;
+    }
+    if size == 0 {
+        return Some("0".to_owned());
+    }
+    let largest = |size: i128, step: i128, suffixes: &[&str]| {
+        let mut size = size;
+        let mut suffixes = suffixes.iter();
+        let mut suffix = suffixes.next().copied().unwrap_or_default();
+        while size % step == 0
+            && let Some(larger) = suffixes.next()
+        {
+            (size, suffix) = (size / step, larger);
+        }
+        format!("{size}{suffix}")
+    };
+    Some(if is_binary && size % 1_000_000_000 == 0 {
+        largest(size / 1_000_000_000, 1024, &["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"])
+    } else {
+        largest(size, 1000, &["n", "u", "m", "", "k", "M", "G", "T", "P", "E"])
+    })
+}
+
 /// Returns the powers of two and of ten that a suffix says.
 fn scale(suffix: &str) -> Option<(u32, i32)> {
     let binary = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].iter().position(|known| *known == suffix);
@@ -45,6 +74,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn quantities_are_written_as_clients_in_go_write_them() {
+        for (text, wanted) in [
+            ("1000m", Some("1")),
+            ("0.5", Some("500m")),
+            ("100m", Some("100m")),
+            ("1024Mi", Some("1Gi")),
+            ("1.5Gi", Some("1536Mi")),
+            ("128Mi", Some("128Mi")),
+            ("1000Ki", Some("1000Ki")),
+            ("2000M", Some("2G")),
+            ("0Mi", Some("0")),
+            ("1", Some("1")),
+            ("1e3", None),
+            ("much", None),
+        ] {
+            assert_eq!(canonical(text).as_deref(), wanted, "{text}");
+        }
+    }
 
     #[test]
     fn quantities_are_read_as_kubernetes_reads_them() {

@@ -100,7 +100,8 @@ fn a_new_ksvc_gets_what_it_does_not_say_and_nothing_else() {
     spec["enableServiceLinks"] = json!(false);
     spec["timeoutSeconds"] = json!(300);
     spec["containers"][0]["name"] = json!("user-container");
-    spec["containers"][0]["readinessProbe"] = json!({"successThreshold": 1, "tcpSocket": {}});
+    spec["containers"][0]["readinessProbe"] = json!({"successThreshold": 1, "tcpSocket": {"port": 0}});
+    wanted["spec"]["template"]["metadata"] = json!({});
     let stored = defaulted(&Value::Null, &object);
     assert_eq!(stored, wanted);
     assert_eq!(defaulted(&stored, &stored), stored);

@@ -76,6 +76,7 @@ fn a_service_makes_the_revision_one_that_ebb_scales() {
                 "autoscaling.knative.dev/minScale": "2",
                 "autoscaling.knative.dev/max-scale": "9",
                 "ebb.dev/container-concurrency": "5",
+                "ebb.dev/late-response": "end",
                 "ebb.dev/queue-depth": "50",
                 "ebb.dev/request-timeout": "60s",
                 "ebb.dev/response-start-timeout": "20s",

@@ -163,11 +163,6 @@ fn the_sidecars_resources_are_quantities() {
             message.map(|message| format!("{message}: {PLACE}{SIDECAR}{key}")),
             "{value}"
         );
-        let warning = "Queue proxy resource percentage annotation is deprecated. Please use the available annotations to \
-            explicitly set resource values per service";
-        let is_old = key.ends_with("ercentage");
-        let warnings = is_old.then(|| format!("{warning}: {PLACE}{SIDECAR}{key}"));
-        assert_eq!(faults.warnings(), Vec::from_iter(warnings));
     }
 }
 
