@@ -9,7 +9,7 @@ use proptest::{
 };
 
 /// Values that each key takes, among them the bounds.
-const VALUES: [(&str, &[&str]); 51] = [
+const VALUES: [(&str, &[&str]); 52] = [
     ("class", &["kpa.autoscaling.knative.dev"]),
     ("metric", &["concurrency", "rps"]),
     ("target", &["0.01", "1", "7.5", "1e3", "0x1p4"]),

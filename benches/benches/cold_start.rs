@@ -83,6 +83,7 @@ async fn measure(count: u64, startup_ms: u64) -> Result<Vec<ColdStart>, Box<dyn 
 fn service(n: u64, command: Vec<String>) -> Service {
     let annotations = BTreeMap::from([("autoscaling.knative.dev/initial-scale".to_owned(), "0".to_owned())]);
     Service {
+        container: None,
         name: format!("service-{n}"),
         port: 0,
         command,

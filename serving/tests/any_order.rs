@@ -16,7 +16,7 @@ fn ksvc(image: &str) -> Value {
         "spec": {
             "template": {
                 "metadata": {},
-                "spec": {"containers": [{"image": format!("dev.local/{image}")}]},
+                "spec": {"containers": [{"image": format!("dev.local/app-{image}")}]},
             },
             "traffic": [{"latestRevision": true, "percent": 100}],
         },
@@ -108,6 +108,8 @@ enum Step {
     Label(u8),
     Pin(u8),
     Delete,
+    /// Deletes the ksvc and creates it anew, before anything has followed from the deletion.
+    Anew,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -116,6 +118,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u8..3).prop_map(Step::Label),
         1 => (1_u8..3).prop_map(Step::Pin),
         1 => Just(Step::Delete),
+        1 => Just(Step::Anew),
     ]
 }
 
@@ -123,13 +126,13 @@ fn step() -> impl Strategy<Value = Step> {
 fn after(steps: &[Step], choices: &[usize]) -> Cluster {
     let mut cluster = Cluster::default();
     let mut world = cluster.read_anew();
-    let mut service = ksvc("0");
+    let mut service = ksvc("app-0");
     let mut choices = choices.iter().copied().chain(repeat(0));
     for step in steps {
         match step {
             Step::Image(image) => {
                 service["spec"]["template"]["spec"]["containers"][0]["image"] =
-                    json!(format!("dev.local/{image}"));
+                    json!(format!("dev.local/app-{image}"));
             }
             Step::Label(label) => service["metadata"]["labels"]["juicy"] = json!(label.to_string()),
             Step::Pin(revision)
@@ -138,9 +141,10 @@ fn after(steps: &[Step], choices: &[usize]) -> Cluster {
                 service["spec"]["traffic"] = json!([{"revisionName": format!("hello-0000{revision}"), "latestRevision": false, "percent": 100}]);
             }
             Step::Pin(_) => {}
+            Step::Anew => cluster.user_deletes(Kind::Service, "hello"),
             Step::Delete => {
                 cluster.user_deletes(Kind::Service, "hello");
-                service = ksvc("0");
+                service = ksvc("app-0");
                 settle(&mut cluster, &mut world, &mut choices);
                 continue;
             }
@@ -198,6 +202,11 @@ proptest! {
         choices in prop::collection::vec(0_usize..4096, 0..600),
     ) {
         let (plain, mixed) = (after(&steps, &[]), after(&steps, &choices));
-        prop_assert_eq!(shape(&plain), shape(&mixed));
+        let (plain, mixed) = (shape(&plain), shape(&mixed));
+        let names = |all: &[(String, Value)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(names(&plain), names(&mixed));
+        for ((name, one), (_, other)) in plain.iter().zip(&mixed) {
+            prop_assert_eq!(one, other, "{}", name);
+        }
     }
 }

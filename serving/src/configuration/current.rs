@@ -41,9 +41,8 @@ pub(crate) fn current<'a>(configuration: &'a Configuration, seen: &'a Seen) -> C
     };
     let runs_it = |revision: &Revision| was_made_here(revision) || revision.spec == *spec;
 
-    let chosen = template.metadata.as_ref().and_then(|metadata| metadata.name.as_deref());
-    let chosen = chosen.filter(|name| !name.is_empty());
-    let name = chosen.map_or_else(|| generated_name(configuration), str::to_owned);
+    let chosen = chosen_name(configuration);
+    let name = revision_name(configuration);
     let holder = seen.revisions.get(namespace, &name).map(AsRef::as_ref);
     let may_be = |revision: &Revision| chosen.is_some() || is_of_generation(revision);
     let mut found = holder.filter(|one| is_child(configuration, one) && may_be(one) && runs_it(one));
@@ -59,10 +58,17 @@ pub(crate) fn current<'a>(configuration: &'a Configuration, seen: &'a Seen) -> C
     }
 }
 
-/// Returns the name of the present generation's Revision that nobody chose.
-fn generated_name(configuration: &Configuration) -> String {
+/// Returns the name of the present generation's Revision.
+pub(crate) fn revision_name(configuration: &Configuration) -> String {
     let generation = configuration.metadata.generation.unwrap_or_default();
-    names::child(&configuration.name_any(), &format!("-{generation:05}"))
+    let generated = || names::child(&configuration.name_any(), &format!("-{generation:05}"));
+    chosen_name(configuration).map_or_else(generated, str::to_owned)
+}
+
+/// Returns the name that the user chose for the Revision.
+fn chosen_name(configuration: &Configuration) -> Option<&str> {
+    let metadata = configuration.spec.template.as_ref()?.metadata.as_ref()?;
+    metadata.name.as_deref().filter(|name| !name.is_empty())
 }
 
 /// Returns whether Kubernetes is about to delete `revision`: it says so, or the Configuration that controls it is gone.

@@ -10,7 +10,7 @@ mod latest_ready;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use current::{Current, current};
+pub(crate) use current::{Current, current, revision_name};
 
 use jiff::Timestamp;
 use kube::ResourceExt;

@@ -90,7 +90,7 @@ pub fn examine(
         Claim::Refused(reason, message, write) => {
             conditions.set(CLAIMED, Truth::False, reason, &message);
             not_configured(&mut conditions);
-            let name = service(&mapping.name_any());
+            let name = service_name(&mapping.name_any());
             let own = seen.fronts.get(namespace(mapping), &name).filter(|one| front::is_of(one, mapping));
             outcome.writes.extend(own.map(|own| front::deletion(namespace(mapping), &name, own)));
             outcome.writes.extend(write);
@@ -150,13 +150,13 @@ fn wanted(mapping: &DomainMapping, backend: &Backend, config: &Config) -> Result
         let redirects = certificate::redirects(mapping.annotations(), config)?;
         routing.insert(ebb::HTTPS_REDIRECT.name, redirects.to_string());
     }
-    let name = service(&domain);
+    let name = service_name(&domain);
     routing.insert(ebb::HOSTS.name, domain);
     Ok(front::Wanted { name, labels, annotations: front::handed_on(mapping.annotations()), routing })
 }
 
 /// Returns the name of the Service for a domain. A dot never stands beside a dash, so no two domains have the same.
-fn service(domain: &str) -> String {
+pub(crate) fn service_name(domain: &str) -> String {
     names::child(&format!("domain-{}", domain.replace('-', "--").replace('.', "-")), "")
 }
 

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
@@ -23,6 +23,9 @@ use super::{
 
 /// Time limit for opening a connection to one address.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long, and how many, connections to one host stay open without requests.
+const IDLE_FOR: Duration = Duration::from_secs(30);
+const IDLE_AT_MOST: usize = 2;
 /// The most redirects of one request.
 const MOST_REDIRECTS: usize = 5;
 /// The most bytes of an answer that are read. A token has a few kilobytes.
@@ -59,7 +62,13 @@ impl Client {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        Ok(Self { http: Http::builder(TokioExecutor::new()).build(https) })
+        Ok(Self {
+            http: Http::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_FOR)
+                .pool_max_idle_per_host(IDLE_AT_MOST)
+                .build(https),
+        })
     }
 
     /// Sends a request, and follows redirects. Other hosts than that of `uri` do not get the credentials.

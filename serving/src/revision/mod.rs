@@ -39,6 +39,7 @@ use crate::{
 pub use images::{Images, images_of};
 pub use pod::{port, protocol, serving};
 pub use scaling::annotations;
+pub(crate) use scaling::deployment_name;
 
 const DEPENDENTS: &[&str] = &[CONTAINER_HEALTHY, RESOURCES_AVAILABLE];
 

@@ -51,7 +51,7 @@ const WRITTEN: [Key; 5] = [
 const MINIMUMS: [Key; 3] = [ebb::MIN_SCALE, ebb::INITIAL_SCALE, ebb::SCHEDULE];
 
 /// Returns the name of the Deployment of a Revision.
-pub(super) fn deployment_name(revision: &Revision) -> String {
+pub(crate) fn deployment_name(revision: &Revision) -> String {
     child(&revision.name_any(), DEPLOYMENT)
 }
 

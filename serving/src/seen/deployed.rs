@@ -18,7 +18,7 @@ pub struct Deployed {
     pub owner: Option<String>,
     /// The hash of what it was made from ([`keys::DEPLOYMENT_HASH`]).
     pub hash: Option<String>,
-    /// The annotations of its metadata.
+    /// The annotations of its metadata, if it is one that was made here.
     pub annotations: BTreeMap<String, String>,
     /// Whether its status is of its present spec.
     pub is_observed: bool,
@@ -61,13 +61,14 @@ impl Deployed {
                 message: one.message.clone().unwrap_or_default(),
             })
         };
+        let hash = deployment.labels().get(keys::DEPLOYMENT_HASH).cloned();
         let observed = status.and_then(|status| status.observed_generation);
         Self {
             uid: deployment.uid().unwrap_or_default(),
             resource_version: deployment.resource_version().unwrap_or_default(),
             owner: super::owner(&deployment.metadata),
-            hash: deployment.labels().get(keys::DEPLOYMENT_HASH).cloned(),
-            annotations: deployment.annotations().clone(),
+            annotations: if hash.is_some() { deployment.annotations().clone() } else { BTreeMap::new() },
+            hash,
             is_observed: observed >= deployment.metadata.generation,
             wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
             replicas: status.and_then(|status| status.replicas).unwrap_or_default(),

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use kube::Client;
 use tokio::{
     sync::{Semaphore, mpsc, watch as observed},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::sleep_until,
 };
 use tracing::{debug, info, warn};
@@ -40,6 +40,8 @@ use write::{Writer, Written};
 const FACT_CAPACITY: usize = 1024;
 /// Maximum number of objects that are written for at once.
 const WRITTEN_AT_ONCE: usize = 32;
+/// Maximum number of objects that are examined before others on this thread have their turn.
+const EXAMINED_AT_ONCE: usize = 64;
 /// Shortest and longest pause between two attempts to write for one object.
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30)];
 /// Number of failed attempts in a row after which the owner gets an Event.
@@ -71,7 +73,9 @@ pub struct Shell {
     synced: observed::Sender<bool>,
     /// The objects to examine.
     waiting: BTreeSet<Reference>,
+    /// The objects that are written for, and those of them to examine afterwards.
     writing: HashSet<Reference>,
+    blocked: HashSet<Reference>,
     /// When to examine each object again, even if nothing happens.
     agenda: Agenda<Reference>,
     /// Objects for which a write failed.
@@ -121,6 +125,7 @@ impl Shell {
             synced: observed::Sender::new(false),
             waiting: BTreeSet::new(),
             writing: HashSet::new(),
+            blocked: HashSet::new(),
             agenda: Agenda::default(),
             retries: Retries::new(RETRY),
             places: Arc::new(Semaphore::new(WRITTEN_AT_ONCE)),
@@ -155,6 +160,8 @@ impl Shell {
                     }
                     self.lead(*leads.borrow_and_update());
                 }
+                // Others on this thread have their turn in between: the lease, and the webhooks.
+                () = yield_now(), if self.leads && !self.waiting.is_empty() => {}
                 () = sleep_until(self.clock.instant(due.unwrap_or_default())), if due.is_some() => {
                     while let Some(of) = self.agenda.pop(self.clock.now()) {
                         self.waiting.insert(of);
@@ -176,6 +183,7 @@ impl Shell {
             self.writes = JoinSet::new();
             self.digests.stop();
             self.writing.clear();
+            self.blocked.clear();
             self.waiting.clear();
             self.agenda = Agenda::default();
             self.retries.clear();
@@ -240,12 +248,16 @@ impl Shell {
 
     fn on_written(&mut self, Done { of, uid, events, written }: Done) {
         self.writing.remove(&of);
+        if self.blocked.remove(&of) {
+            self.waiting.insert(of.clone());
+        }
         for fact in written.facts {
             self.on_fact(fact);
         }
         match written.failed {
             None => {
                 self.retries.settled(&of);
+                self.world.written(&of);
                 self.tell_all(&of, &uid, events);
             }
             Some((write, error)) => self.on_failed(&of, &uid, write.as_ref(), &error),
@@ -253,9 +265,9 @@ impl Shell {
     }
 
     fn on_digests(&mut self, answered: Answered) {
-        if let Some(again) = self.digests.answered(&answered, self.clock.now()) {
-            self.agenda.set(answered.revision.clone(), again);
-        }
+        self.digests.answered(&answered, self.clock.now());
+        // Whether it is the same Revision or a new one of its name, there may be more to ask for.
+        self.waiting.insert(answered.revision.clone());
         for (image, digest) in answered.images {
             self.world.resolved(&answered.revision, &answered.uid, &image, digest);
         }
@@ -310,7 +322,8 @@ impl Shell {
             return;
         }
         self.waiting.extend(touched);
-        for of in std::mem::take(&mut self.waiting) {
+        for _ in 0..EXAMINED_AT_ONCE {
+            let Some(of) = self.waiting.pop_first() else { break };
             self.examine(of);
         }
     }
@@ -318,7 +331,7 @@ impl Shell {
     fn examine(&mut self, of: Reference) {
         if self.writing.contains(&of) {
             // Once that is written, there is more to know.
-            self.waiting.insert(of);
+            self.blocked.insert(of);
             return;
         }
         let now = self.clock.now();
@@ -330,16 +343,22 @@ impl Shell {
         }
         let Some(mut plan) = self.world.plan(&of, timestamp(now)) else {
             self.retries.settled(&of);
+            self.digests.forget(&of);
             return;
         };
         let (uid, events) = (std::mem::take(&mut plan.uid), std::mem::take(&mut plan.events));
-        if let Some(again) = plan.again {
+        let again = plan.again.map(|again| {
             let again = Duration::try_from(again.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
-            self.agenda.set(of.clone(), Tick::default().after(again));
-        }
+            Tick::default().after(again)
+        });
         if let Some(unresolved) = plan.images.take() {
             let within = self.world.config().deployment.digest_resolution_timeout;
-            self.digests.want(of.clone(), uid.clone(), unresolved, within, now);
+            let may_ask = self.digests.want(&of, &uid, unresolved, within, now);
+            if let Some(at) = again.into_iter().chain(may_ask).min() {
+                self.agenda.set(of.clone(), at);
+            }
+        } else if let Some(at) = again {
+            self.agenda.set(of.clone(), at);
         }
         if plan.is_empty() {
             return self.tell_all(&of, &uid, events);

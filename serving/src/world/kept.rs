@@ -4,8 +4,9 @@ use kube::ResourceExt;
 
 use super::{Index, Touched};
 use crate::{
-    api, keys,
+    api, configuration, domain_mapping, keys,
     outcome::{Kind, Reference},
+    revision,
     seen::{Deployed, Front, Pod, Seen, Table},
 };
 
@@ -34,6 +35,12 @@ pub(super) trait Kept: Sized {
 
 fn beside(me: &Reference, kind: Kind, name: &str) -> Reference {
     Reference::new(kind, &me.namespace, name)
+}
+
+/// Returns the Routes by which an object says that it is named. They take their names back where they are wrong.
+fn routes<K: ResourceExt>(me: &Reference, object: &K) -> Vec<Reference> {
+    let names = object.annotations().get(keys::ROUTES).map_or("", String::as_str).split(',');
+    names.filter(|name| !name.is_empty()).map(|name| beside(me, Kind::Route, name)).collect()
 }
 
 macro_rules! object {
@@ -81,10 +88,15 @@ impl Kept for api::Configuration {
     const KIND: Kind = Kind::Configuration;
     object!(configurations);
 
+    fn refers(&self, me: &Reference) -> Vec<Reference> {
+        vec![beside(me, Kind::Revision, &configuration::revision_name(self))]
+    }
+
     fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
         touched.add(me.clone());
         touched.add(beside(me, Kind::Service, &me.name));
         touched.extend(index.of(me));
+        touched.extend(routes(me, self).iter());
     }
 }
 
@@ -92,9 +104,20 @@ impl Kept for api::Revision {
     const KIND: Kind = Kind::Revision;
     object!(revisions);
 
+    fn refers(&self, me: &Reference) -> Vec<Reference> {
+        vec![beside(me, Kind::Deployment, &revision::deployment_name(self))]
+    }
+
     fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
         touched.add(me.clone());
-        touched.extend(index.of(me));
+        touched.extend(routes(me, self).iter());
+        for of in index.of(me) {
+            touched.add(of.clone());
+            // A Configuration that wants a Revision of this name, and the ksvc that waits for it.
+            if of.kind == Kind::Configuration {
+                touched.add(beside(me, Kind::Service, &of.name));
+            }
+        }
         if let Some(configuration) = self.labels().get(keys::CONFIGURATION) {
             let configuration = beside(me, Kind::Configuration, configuration);
             touched.extend(index.of(&configuration));
@@ -137,7 +160,8 @@ impl Kept for api::DomainMapping {
     fn refers(&self, me: &Reference) -> Vec<Reference> {
         let name = &self.spec.reference.name;
         let claim = Reference::new(Kind::Claim, "", &me.name);
-        vec![beside(me, Kind::Route, name), beside(me, Kind::Front, name), claim]
+        let own = beside(me, Kind::Front, &domain_mapping::service_name(&me.name));
+        vec![beside(me, Kind::Route, name), beside(me, Kind::Front, name), own, claim]
     }
 
     fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
@@ -163,8 +187,10 @@ impl Kept for Deployed {
     const KIND: Kind = Kind::Deployment;
     facts!(deployments);
 
-    fn touch(&self, _: &Reference, index: &Index, touched: &mut Touched) {
+    fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {
         touched.extend(self.owner.iter().filter_map(|owner| index.owner(owner)));
+        // One that is somebody else's may be in the way.
+        touched.extend(index.of(me));
     }
 }
 

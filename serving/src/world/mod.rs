@@ -51,9 +51,30 @@ pub struct World {
     touched: Touched,
     listed: HashSet<Kind>,
     knows_settings: bool,
-    gone: VecDeque<String>,
+    gone: Gone,
     images: plan::Resolved,
     failures: plan::Failures,
+}
+
+/// The uids of objects that are gone, the oldest first.
+#[derive(Debug, Default)]
+struct Gone {
+    uids: HashSet<String>,
+    in_order: VecDeque<String>,
+}
+
+impl Gone {
+    fn add(&mut self, uid: String) {
+        if !self.uids.insert(uid.clone()) {
+            return;
+        }
+        self.in_order.push_back(uid);
+        if self.in_order.len() > REMEMBERED
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.uids.remove(&oldest);
+        }
+    }
 }
 
 /// The objects to examine.
@@ -172,7 +193,7 @@ impl World {
     fn put<K: Kept>(&mut self, namespace: &str, name: &str, object: K) {
         let me = Reference::new(K::KIND, namespace, name);
         let uid = object.uid();
-        if self.gone.contains(&uid) {
+        if self.gone.uids.contains(&uid) {
             return;
         }
         let table = K::table(&mut self.seen);
@@ -181,8 +202,10 @@ impl World {
                 return;
             }
             old.touch(&me, &self.index, &mut self.touched);
-            if old.uid() != uid {
-                self.index.owns_no_more(&old.uid());
+            let old = old.uid();
+            if old != uid {
+                self.index.owns_no_more(&old);
+                self.gone.add(old);
             }
         }
         self.index.owns(&uid, &me);
@@ -208,10 +231,7 @@ impl World {
     /// Takes an object out, unless a newer one has its name. Without a uid, whichever has the name is meant.
     fn take_out<K: Kept>(&mut self, me: &Reference, uid: &str) {
         if !uid.is_empty() {
-            self.gone.push_back(uid.to_owned());
-            if self.gone.len() > REMEMBERED {
-                self.gone.pop_front();
-            }
+            self.gone.add(uid.to_owned());
         }
         let table = K::table(&mut self.seen);
         let Some(old) = table.get(&me.namespace, &me.name) else { return };
@@ -219,6 +239,7 @@ impl World {
             return;
         }
         let Some(old) = table.take(&me.namespace, &me.name) else { return };
+        self.gone.add(old.uid());
         old.touch(me, &self.index, &mut self.touched);
         self.index.set(me, Vec::new());
         self.index.owns_no_more(&old.uid());

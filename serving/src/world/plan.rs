@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +17,11 @@ use crate::{
     revision::{self, Images},
     route, service,
 };
+
+/// Reasons of conditions that end when something of somebody else's goes.
+const BLOCKED: [&str; 2] = ["NotOwned", "RevisionNameTaken"];
+/// When to look again whether it is gone.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What to do for one object.
 #[derive(Clone, Debug, Default)]
@@ -52,18 +57,25 @@ impl Plan {
         self.writes.is_empty() && self.status.is_none()
     }
 
-    fn of<K, S>(kind: Kind, object: &K, stored: Option<&S>, outcome: Outcome<S>) -> Self
+    fn of<K, S>(kind: Kind, object: &K, stored: Option<&S>, outcome: Outcome<S>, now: Timestamp) -> Self
     where
         K: Resource + Serialize,
         S: PartialEq + Serialize,
     {
         let Outcome { status, writes, events, again } = outcome;
+        // What is in the way may be of a kind that is not followed, or of a name that nobody refers to.
+        let is_blocked =
+            |one: &Value| one["status"] == "False" && BLOCKED.iter().any(|why| one["reason"] == *why);
         let mut plan =
             Self { writes, events, again, uid: object.uid().unwrap_or_default(), ..Self::default() };
+        // A status is text, numbers and lists.
+        let value = serde_json::to_value(&status).unwrap_or_default();
+        if value["conditions"].as_array().into_iter().flatten().any(is_blocked) {
+            plan.sooner(now.checked_add(LOOK_AGAIN).ok());
+        }
         if stored != Some(&status) {
             let mut whole = to_value(kind, object);
-            // A status is text, numbers and lists.
-            whole["status"] = serde_json::to_value(&status).unwrap_or_default();
+            whole["status"] = value;
             plan.status = Some((Reference::to(kind, object.meta()), whole));
         }
         plan
@@ -116,7 +128,7 @@ impl World {
                 let mut filled = api::Service::clone(object);
                 defaults::stored_service(&mut filled, config);
                 let outcome = service::examine(&filled, seen, now);
-                Some(Plan::of(of.kind, &**object, object.status.as_ref(), outcome))
+                Some(Plan::of(of.kind, &**object, object.status.as_ref(), outcome, now))
             }
             Kind::Configuration => {
                 let object = seen.configurations.get(namespace, name)?;
@@ -129,12 +141,12 @@ impl World {
             Kind::Route => {
                 let object = seen.routes.get(namespace, name)?;
                 let outcome = route::examine(object, seen, config, now);
-                Some(Plan::of(of.kind, &**object, object.status.as_ref(), outcome))
+                Some(Plan::of(of.kind, &**object, object.status.as_ref(), outcome, now))
             }
             Kind::DomainMapping => {
                 let object = seen.mappings.get(namespace, name)?;
                 let outcome = domain_mapping::examine(object, seen, config, now);
-                Some(Plan::of(of.kind, &**object, object.status.as_ref(), outcome))
+                Some(Plan::of(of.kind, &**object, object.status.as_ref(), outcome, now))
             }
             Kind::Claim => {
                 let object = seen.claims.get(namespace, name)?;
@@ -149,7 +161,7 @@ impl World {
     fn configuration(&self, of: &Reference, object: &Configuration, now: Timestamp) -> Plan {
         let failure = self.failures.of(of, object);
         let outcome = configuration::examine(object, &self.seen, failure, now);
-        let mut plan = Plan::of(of.kind, object, object.status.as_ref(), outcome);
+        let mut plan = Plan::of(of.kind, object, object.status.as_ref(), outcome, now);
         plan.writes.extend(route::without_gone(of.kind, object, &self.seen, now));
         let (deletions, again) = gc::examine(object, &self.seen, &self.config.gc, now);
         plan.writes.extend(deletions);
@@ -162,7 +174,7 @@ impl World {
         let none = Images::default();
         let images = self.images.of(of, &uid).unwrap_or(&none);
         let outcome = revision::examine(object, images, &self.seen, &self.config, now);
-        let mut plan = Plan::of(of.kind, object, object.status.as_ref(), outcome);
+        let mut plan = Plan::of(of.kind, object, object.status.as_ref(), outcome, now);
         plan.writes.extend(route::without_gone(of.kind, object, &self.seen, now));
         let mut unresolved = revision::images_of(object, &self.config);
         unresolved.retain(|image, _| !images.knows(image));
@@ -192,6 +204,11 @@ impl World {
             Err(why) => images.fail(image, why),
         }
         self.touched.add(of.clone());
+    }
+
+    /// Takes over that what followed from a Configuration was written: no creation is refused any more.
+    pub fn written(&mut self, of: &Reference) {
+        self.failures.forget(of);
     }
 
     /// Takes over why the API server refused to create the Revision of a Configuration.

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{examine, of_front, service, target};
+use super::{examine, of_front, service_name, target};
 use crate::{
     api::DomainMapping,
     conditions::READY,
@@ -276,7 +276,7 @@ proptest! {
         one in "[a-z0-9](-{0,3}[a-z0-9]){0,3}(\\.[a-z0-9](-{0,3}[a-z0-9]){0,3}){1,3}",
         other in "[a-z0-9](-{0,3}[a-z0-9]){0,3}(\\.[a-z0-9](-{0,3}[a-z0-9]){0,3}){1,3}",
     ) {
-        let (first, second) = (service(&one), service(&other));
+        let (first, second) = (service_name(&one), service_name(&other));
         prop_assert!(first.len() <= 63 && first.starts_with("domain-"));
         prop_assert_eq!(first == second, one == other);
     }
@@ -289,6 +289,6 @@ proptest! {
             format!("{}z", all.collect::<String>())
         };
         let (one, other) = (domain(dots), domain(other));
-        prop_assert_eq!(service(&one) == service(&other), one == other);
+        prop_assert_eq!(service_name(&one) == service_name(&other), one == other);
     }
 }
