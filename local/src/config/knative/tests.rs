@@ -82,6 +82,7 @@ fn a_service_says_with_annotations_what_its_fields_say() {
             "ebb.dev/app-protocol=h2c",
             "ebb.dev/container-concurrency=10",
             "ebb.dev/idle-timeout=5s",
+            "ebb.dev/late-response=end",
             "ebb.dev/queue-depth=7",
             "ebb.dev/readiness-path=/healthz",
             "ebb.dev/request-timeout=20s",
