@@ -130,6 +130,10 @@ impl World {
             return plan;
         }
         let leftovers = self.leftovers(key);
+        let slices = self.slices.get(key);
+        // Without endpoints, as of a Service that is new, they send no client anywhere.
+        let lead_to_pods =
+            slices.into_iter().flatten().any(|(name, slice)| slice.ready && leftovers.contains(name));
         let target = self.target(key);
         let missing = target.as_ref().filter(|target| !self.targets.contains_key(target)).map(|target| {
             match self.unknowable.get(&target.kind) {
@@ -146,7 +150,7 @@ impl World {
             // The others' slices are maintained only while the selector is in place, so every node must know Ebb's
             // slices before it is removed.
             let rest = NETWORK.saturating_sub(now.since(placed_at));
-            return if claim.selector_in_place && !leftovers.is_empty() && !rest.is_zero() {
+            return if claim.selector_in_place && lead_to_pods && !rest.is_zero() {
                 Plan::Wait(rest)
             } else {
                 Plan::Do(Step::Patch(change.merge_patch(&record.object)))

@@ -244,6 +244,17 @@ impl Cluster {
 }
 
 #[test]
+fn a_service_whose_slices_lead_nowhere_is_taken_at_once() {
+    let mut cluster = Cluster::new();
+    cluster.world.want(&key(), to_activators());
+    cluster.show_slice(of_the_cluster(false));
+    assert_eq!(cluster.step(), None);
+    assert_eq!(cluster.step(), None, "no client can miss them");
+    assert!(!cluster.has_selector());
+    assert_eq!(cluster.log, ["apply slices", "patch service"]);
+}
+
+#[test]
 fn a_service_is_taken_slices_first_and_what_others_left_behind_goes_last() {
     let mut cluster = Cluster::new();
     assert_eq!(cluster.step(), Some(Duration::MAX), "nobody has decided where its traffic goes");
