@@ -5,7 +5,7 @@ use std::{collections::HashSet, pin::pin, sync::Arc, time::Duration};
 use ebb_proxy::program::caught;
 use futures_util::{Stream, StreamExt, future::OptionFuture};
 use kube::{
-    Resource,
+    Client, Resource,
     core::{DeserializeGuard, ObjectMeta},
     runtime::{
         WatchStreamExt,
@@ -13,7 +13,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tracing::{error, info, warn};
 
 use crate::{ApiMetrics, in_words};
@@ -116,6 +116,19 @@ impl<Fact, Gone, Listed, Refused> Follow<Fact, Gone, Listed, Refused> {
             }
         }
     }
+}
+
+/// Starts a watch in `tasks`, and keeps it running.
+pub fn keep<T, W>(
+    tasks: &mut JoinSet<()>,
+    client: Client,
+    seen: Seen<T>,
+    watch: impl Fn(Client, Seen<T>) -> W + Send + 'static,
+) where
+    T: Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    tasks.spawn(kept(seen.metrics.clone(), move || watch(client.clone(), seen.clone())));
 }
 
 /// Keeps a watch running: if it panics, it is restarted and lists all objects again. Returns when the watch ends.

@@ -14,7 +14,7 @@ use ebb_annotations::ClusterDefaults;
 use ebb_cluster::{
     CallError, Notice, Notices,
     pacing::{Agenda, Retries},
-    watches::{Name, Seen, kept},
+    watches::{self, Name, Seen, kept},
 };
 use ebb_core::ServiceKey;
 use ebb_proxy::{WallClock, program::caught};
@@ -251,8 +251,7 @@ impl Shell {
     where
         W: Future<Output = ()> + Send + 'static,
     {
-        let (client, seen) = (self.writer.calls.client.clone(), self.seen.clone());
-        self.watches.spawn(kept(seen.metrics.clone(), move || watch(client.clone(), seen.clone())));
+        watches::keep(&mut self.watches, self.writer.calls.client.clone(), self.seen.clone(), watch);
     }
 
     fn on_fact(&mut self, fact: Fact) {

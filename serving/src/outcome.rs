@@ -117,6 +117,19 @@ pub fn to_value(kind: Kind, object: &impl Serialize) -> Value {
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 9] = [
+        Self::Service,
+        Self::Configuration,
+        Self::Revision,
+        Self::Route,
+        Self::DomainMapping,
+        Self::Claim,
+        Self::Deployment,
+        Self::Front,
+        Self::Pod,
+    ];
+
     /// Returns its group and version, and its name.
     pub fn in_words(self) -> (&'static str, &'static str) {
         match self {

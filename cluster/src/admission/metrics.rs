@@ -14,7 +14,7 @@ pub struct AdmissionMetrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    webhook: &'static str,
+    webhook: String,
     outcome: &'static str,
 }
 
@@ -60,7 +60,8 @@ impl AdmissionMetrics {
         );
     }
 
-    pub(super) fn count(&self, webhook: &'static str, outcome: Outcome) {
+    pub(super) fn count(&self, path: &str, outcome: Outcome) {
+        let webhook = path.trim_start_matches('/').replace('/', "-");
         let labels = Labels { webhook, outcome: outcome.as_str() };
         self.admissions.get_or_create_owned(&labels).inc();
     }

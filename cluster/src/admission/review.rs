@@ -55,11 +55,8 @@ pub trait Hook: Copy + Debug + Send + Sync + 'static {
     /// All kinds.
     const ALL: &'static [Self];
 
-    /// Returns the path.
+    /// Returns the path. Metrics have it without the first slash, and with hyphens for the others.
     fn path(self) -> &'static str;
-
-    /// Returns the name in metrics.
-    fn name(self) -> &'static str;
 }
 
 /// An answer, without the fields that are copied from the request.
@@ -141,7 +138,7 @@ impl<A: Admission> Handler for Reviewer<A> {
                 (Outcome::Late, Reply::new(StatusCode::REQUEST_TIMEOUT, "late", text).into_response())
             }
         };
-        self.metrics.count(hook.name(), outcome);
+        self.metrics.count(hook.path(), outcome);
         response
     }
 }

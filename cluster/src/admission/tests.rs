@@ -39,10 +39,6 @@ impl Hook for LabelPods {
     fn path(self) -> &'static str {
         "/label/pods"
     }
-
-    fn name(self) -> &'static str {
-        "label-pods"
-    }
 }
 
 impl Admission for Labels {

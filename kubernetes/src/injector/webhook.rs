@@ -42,14 +42,6 @@ impl Hook for Question {
             Self::ValidateServices => "/validate/services",
         }
     }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::MutatePods => "mutate-pods",
-            Self::MutateServices => "mutate-services",
-            Self::ValidateServices => "validate-services",
-        }
-    }
 }
 
 /// Injects sidecars into pods, moves the selectors of Services, and validates annotations.

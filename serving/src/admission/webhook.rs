@@ -45,14 +45,6 @@ impl Hook for Question {
             Self::Settings => "/config-validation",
         }
     }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Defaulting => "defaulting",
-            Self::Validation => "resource-validation",
-            Self::Settings => "config-validation",
-        }
-    }
 }
 
 /// Fills in and examines objects before they are stored.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{ConfigurationStatus, DomainMappingStatus, RevisionStatus, RouteStatus, ServiceStatus};
+
 /// What every status has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -19,6 +21,18 @@ pub struct Observed {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
+
+macro_rules! observed {
+    ($($status:ty),*) => {
+        $(impl AsRef<Observed> for $status {
+            fn as_ref(&self) -> &Observed {
+                &self.observed
+            }
+        })*
+    };
+}
+
+observed!(ServiceStatus, ConfigurationStatus, RevisionStatus, RouteStatus, DomainMappingStatus);
 
 /// The revisions of a template. A Service has those of its Configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

@@ -22,9 +22,9 @@ use crate::{
     conditions::{Conditions, Truth},
     config::{Config, Scheme},
     keys, names,
-    outcome::{Event, Kind, Outcome, Reference, Write},
+    outcome::{Event, Kind, Outcome, Write},
     route::{INGRESS, certificate, created, front, release as release_finalizer, report},
-    seen::{Front, Seen},
+    seen::Seen,
 };
 use backend::{Backend, Unresolved};
 use claim::Claim;
@@ -100,18 +100,6 @@ pub fn examine(
     status.observed.conditions = conditions.finish();
     outcome.status = status;
     outcome
-}
-
-/// Returns the object that a mapping refers to: a ksvc, a Route or a Service of Kubernetes; `None` if it is of another
-/// kind. The mapping is to be examined when that changes, and when the Service of Kubernetes of the same name does.
-pub fn target(mapping: &DomainMapping) -> Option<Reference> {
-    backend::referred(mapping)
-}
-
-/// Returns the name of the mapping that a Service was made for; `None` if it was made for none.
-pub fn of_front(front: &Front) -> Option<&str> {
-    front.labels.get(UID)?;
-    front.annotations.get(ebb::HOSTS.name).map(String::as_str)
 }
 
 fn serve(

@@ -91,13 +91,9 @@ fn affinity(revision: &Revision, config: &Config) -> Option<Value> {
     revision.spec.affinity.clone().or_else(|| config.deployment.spread_over_nodes.then(spread))
 }
 
-/// Returns the runtime class of the pods: the Revision's own, or else the first one of the cluster's for its labels.
+/// Returns the runtime class of the pods: the Revision's own, or else the cluster's for its labels.
 fn runtime_class(revision: &Revision, config: &Config) -> Option<String> {
-    let labels = revision.labels();
-    let suits =
-        |wanted: &BTreeMap<String, String>| wanted.iter().all(|(key, value)| labels.get(key) == Some(value));
-    let classes = &config.deployment.runtime_classes;
-    let class = || classes.iter().find(|(_, wanted)| suits(wanted)).map(|(class, _)| class.clone());
+    let class = || config.deployment.runtime_class(revision.labels()).map(str::to_owned);
     revision.spec.runtime_class_name.clone().or_else(class)
 }
 

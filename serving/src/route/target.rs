@@ -3,7 +3,7 @@
 use crate::{
     api::{Configuration, Revision, Route, TrafficTarget},
     conditions::{READY, Truth},
-    keys,
+    keys, owned,
     seen::Seen,
 };
 
@@ -188,7 +188,7 @@ fn ready(revision: &Revision, name: &str) -> Result<(), Fault> {
 
 /// A status of an older template does not count: the present one has not failed yet.
 fn has_failed(configuration: &Configuration) -> bool {
-    let Some(observed) = configuration.status.as_ref().map(|status| &status.observed) else { return false };
-    observed.observed_generation == configuration.metadata.generation
-        && observed.conditions.iter().any(|one| one.type_ == READY && Truth::of(&one.status) == Truth::False)
+    let status = configuration.status.as_ref();
+    let ready = status.and_then(|status| owned::ready(&configuration.metadata, &status.observed));
+    ready.is_some_and(|ready| Truth::of(&ready.status) == Truth::False)
 }

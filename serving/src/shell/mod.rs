@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use ebb_cluster::{
     ApiMetrics, CallError, Calls, Notice, Notices,
     pacing::{Agenda, Retries},
-    watches::{Seen, kept},
+    watches::{self, Seen},
 };
 use ebb_core::Tick;
 use ebb_proxy::{WallClock, program::caught};
@@ -212,8 +212,7 @@ impl Shell {
     where
         W: Future<Output = ()> + Send + 'static,
     {
-        let (client, seen) = (self.writer.calls.client.clone(), self.seen.clone());
-        self.watches.spawn(kept(seen.metrics.clone(), move || watch(client.clone(), seen.clone())));
+        watches::keep(&mut self.watches, self.writer.calls.client.clone(), self.seen.clone(), watch);
     }
 
     fn on_fact(&mut self, fact: Fact) {

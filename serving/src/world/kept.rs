@@ -6,7 +6,7 @@ use super::{Index, Touched};
 use crate::{
     api, configuration, domain_mapping, keys,
     outcome::{Kind, Reference},
-    revision,
+    revision, route,
     seen::{Deployed, Front, Pod, Seen, Table},
 };
 
@@ -132,16 +132,9 @@ impl Kept for api::Route {
     object!(routes);
 
     fn refers(&self, me: &Reference) -> Vec<Reference> {
-        let status = self.status.iter().flat_map(|status| &status.traffic);
-        let traffic = || self.spec.traffic.iter().chain(status.clone());
-        let configurations = traffic().filter_map(|target| target.configuration_name.as_deref());
-        let revisions = traffic().filter_map(|target| target.revision_name.as_deref());
-        let configurations = configurations.map(|name| beside(me, Kind::Configuration, name));
-        let mut all: Vec<_> =
-            configurations.chain(revisions.map(|name| beside(me, Kind::Revision, name))).collect();
-        all.sort();
-        all.dedup();
-        all
+        let (configurations, revisions) = route::targets(self);
+        let configurations = configurations.iter().map(|name| beside(me, Kind::Configuration, name));
+        configurations.chain(revisions.iter().map(|name| beside(me, Kind::Revision, name))).collect()
     }
 
     fn touch(&self, me: &Reference, index: &Index, touched: &mut Touched) {

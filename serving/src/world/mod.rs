@@ -13,31 +13,19 @@ use std::{
     sync::Arc,
 };
 
-use ebb_cluster::watches::name_of;
+use ebb_cluster::watches::{Name, name_of};
 use kube::Resource;
 
 use crate::{
     config::{Config, Map, Settings, Taken},
     outcome::{Kind, Reference},
-    seen::Seen,
+    seen::{Seen, Table},
 };
 pub use fact::{Fact, Found};
 use index::Index;
 use kept::Kept;
 pub use plan::{Plan, Unresolved};
 
-/// The kinds that must have been listed before anything is decided: what is missing then does not exist.
-const LISTED: [Kind; 9] = [
-    Kind::Service,
-    Kind::Configuration,
-    Kind::Revision,
-    Kind::Route,
-    Kind::DomainMapping,
-    Kind::Claim,
-    Kind::Deployment,
-    Kind::Front,
-    Kind::Pod,
-];
 /// Number of objects that are remembered after they are gone, so that a late answer does not bring one back.
 const REMEMBERED: usize = 4096;
 
@@ -133,14 +121,9 @@ impl World {
         (name, taken)
     }
 
-    /// Returns whether enough is known to decide anything.
+    /// Returns whether enough is known to decide anything: what is missing after a list does not exist.
     pub fn is_complete(&self) -> bool {
-        self.knows_settings && LISTED.iter().all(|kind| self.listed.contains(kind))
-    }
-
-    /// Returns what was seen.
-    pub fn seen(&self) -> &Seen {
-        &self.seen
+        self.knows_settings && Kind::ALL.iter().all(|kind| self.listed.contains(kind))
     }
 
     /// Returns the settings in effect.
@@ -155,18 +138,30 @@ impl World {
 
     /// Has every object examined.
     pub fn touch_all(&mut self) {
-        let Self { seen, touched, .. } = self;
-        let mut add = |kind: Kind, names: Vec<&(String, String)>| {
-            for (namespace, name) in names {
-                touched.add(Reference::new(kind, namespace, name));
+        for kind in Kind::ALL {
+            for (namespace, name) in self.names(kind) {
+                self.touched.add(Reference { kind, namespace, name });
             }
-        };
-        add(Kind::Service, seen.services.iter().map(|(name, _)| name).collect());
-        add(Kind::Configuration, seen.configurations.iter().map(|(name, _)| name).collect());
-        add(Kind::Revision, seen.revisions.iter().map(|(name, _)| name).collect());
-        add(Kind::Route, seen.routes.iter().map(|(name, _)| name).collect());
-        add(Kind::DomainMapping, seen.mappings.iter().map(|(name, _)| name).collect());
-        add(Kind::Claim, seen.claims.iter().map(|(name, _)| name).collect());
+        }
+    }
+
+    /// Returns the namespaces and names of all objects of a kind.
+    fn names(&self, kind: Kind) -> Vec<Name> {
+        fn of<K>(table: &Table<K>) -> Vec<Name> {
+            table.iter().map(|(name, _)| name.clone()).collect()
+        }
+        let seen = &self.seen;
+        match kind {
+            Kind::Service => of(&seen.services),
+            Kind::Configuration => of(&seen.configurations),
+            Kind::Revision => of(&seen.revisions),
+            Kind::Route => of(&seen.routes),
+            Kind::DomainMapping => of(&seen.mappings),
+            Kind::Claim => of(&seen.claims),
+            Kind::Deployment => of(&seen.deployments),
+            Kind::Front => of(&seen.fronts),
+            Kind::Pod => of(&seen.pods),
+        }
     }
 
     fn found(&mut self, found: Found) {
@@ -248,21 +243,8 @@ impl World {
     }
 
     /// Forgets every object of `kind` that is not among `names`.
-    fn all(&mut self, kind: Kind, names: &HashSet<(String, String)>) {
-        let Seen { services, configurations, revisions, routes, mappings, claims, deployments, fronts, pods } =
-            &self.seen;
-        let known: Vec<(String, String)> = match kind {
-            Kind::Service => services.iter().map(|(name, _)| name.clone()).collect(),
-            Kind::Configuration => configurations.iter().map(|(name, _)| name.clone()).collect(),
-            Kind::Revision => revisions.iter().map(|(name, _)| name.clone()).collect(),
-            Kind::Route => routes.iter().map(|(name, _)| name.clone()).collect(),
-            Kind::DomainMapping => mappings.iter().map(|(name, _)| name.clone()).collect(),
-            Kind::Claim => claims.iter().map(|(name, _)| name.clone()).collect(),
-            Kind::Deployment => deployments.iter().map(|(name, _)| name.clone()).collect(),
-            Kind::Front => fronts.iter().map(|(name, _)| name.clone()).collect(),
-            Kind::Pod => pods.iter().map(|(name, _)| name.clone()).collect(),
-        };
-        for (namespace, name) in known.iter().filter(|name| !names.contains(name)) {
+    fn all(&mut self, kind: Kind, names: &HashSet<Name>) {
+        for (namespace, name) in self.names(kind).iter().filter(|name| !names.contains(name)) {
             self.lost(&Reference::new(kind, namespace, name), "");
         }
         self.listed.insert(kind);

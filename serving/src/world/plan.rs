@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::World;
 use crate::{
     admission::defaults,
-    api::{self, Configuration, Revision},
+    api::{self, Condition, Configuration, Observed, Revision},
     configuration, domain_mapping, gc,
     image::Image,
     outcome::{Event, Kind, Outcome, Reference, Write, to_value},
@@ -60,22 +60,20 @@ impl Plan {
     fn of<K, S>(kind: Kind, object: &K, stored: Option<&S>, outcome: Outcome<S>, now: Timestamp) -> Self
     where
         K: Resource + Serialize,
-        S: PartialEq + Serialize,
+        S: AsRef<Observed> + PartialEq + Serialize,
     {
         let Outcome { status, writes, events, again } = outcome;
         // What is in the way may be of a kind that is not followed, or of a name that nobody refers to.
-        let is_blocked =
-            |one: &Value| one["status"] == "False" && BLOCKED.iter().any(|why| one["reason"] == *why);
+        let is_blocked = |one: &Condition| one.status == "False" && BLOCKED.contains(&one.reason.as_str());
         let mut plan =
             Self { writes, events, again, uid: object.uid().unwrap_or_default(), ..Self::default() };
-        // A status is text, numbers and lists.
-        let value = serde_json::to_value(&status).unwrap_or_default();
-        if value["conditions"].as_array().into_iter().flatten().any(is_blocked) {
+        if status.as_ref().conditions.iter().any(is_blocked) {
             plan.sooner(now.checked_add(LOOK_AGAIN).ok());
         }
         if stored != Some(&status) {
             let mut whole = to_value(kind, object);
-            whole["status"] = value;
+            // A status is text, numbers and lists.
+            whole["status"] = serde_json::to_value(&status).unwrap_or_default();
             plan.status = Some((Reference::to(kind, object.meta()), whole));
         }
         plan

@@ -211,17 +211,7 @@ impl Cluster {
         for (of, object) in &self.objects {
             world.take(fact(of, object.clone()));
         }
-        for kind in [
-            Kind::Service,
-            Kind::Configuration,
-            Kind::Revision,
-            Kind::Route,
-            Kind::DomainMapping,
-            Kind::Claim,
-            Kind::Deployment,
-            Kind::Front,
-            Kind::Pod,
-        ] {
+        for kind in Kind::ALL {
             let names = self.objects.keys().filter(|of| of.kind == kind);
             let names = names.map(|of| (of.namespace.clone(), of.name.clone())).collect();
             world.take(Fact::Listed(kind, names));

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{examine, of_front, service_name, target};
+use super::{UID, backend::referred, examine, service_name};
 use crate::{
     api::DomainMapping,
     conditions::READY,
@@ -88,8 +88,8 @@ fn a_mapping_claims_its_domain_and_then_serves_it() {
     assert_eq!(cluster.split(FRONT), Some("hello-00001=100"));
     assert_eq!(cluster.annotation(FRONT, "ebb.dev/hosts"), Some(DOMAIN));
     let front = cluster.seen.fronts.get(NAMESPACE, FRONT).unwrap();
-    assert_eq!((of_front(front), front.owner.as_deref()), (Some(DOMAIN), Some("shop-uid")));
-    assert_eq!(of_front(cluster.seen.fronts.get(NAMESPACE, "hello").unwrap()), None);
+    assert_eq!((front.labels.contains_key(UID), front.owner.as_deref()), (true, Some("shop-uid")));
+    assert!(!cluster.seen.fronts.get(NAMESPACE, "hello").unwrap().labels.contains_key(UID));
     settle(&mut cluster, NAMESPACE);
     assert_eq!(says(&cluster, NAMESPACE, READY), "True");
     let status = cluster.seen.mappings.get(NAMESPACE, DOMAIN).unwrap().status.clone().unwrap();
@@ -179,7 +179,7 @@ fn what_a_mapping_refers_to_takes_requests_or_the_mapping_says_why_not() {
 
 #[test]
 fn what_it_refers_to_can_be_named() {
-    let kind = |spec: &Value| target(&mapping(NAMESPACE, DOMAIN, spec)).map(|one| (one.kind, one.name));
+    let kind = |spec: &Value| referred(&mapping(NAMESPACE, DOMAIN, spec)).map(|one| (one.kind, one.name));
     let ksvc = to("Service", "serving.knative.dev/v1", "a");
     assert_eq!(kind(&ksvc), Some((Kind::Service, "a".to_owned())));
     assert_eq!(kind(&to_route()), Some((Kind::Route, "hello".to_owned())));
