@@ -193,7 +193,8 @@ impl World {
         }
         let table = K::table(&mut self.seen);
         if let Some(old) = table.get(namespace, name) {
-            if old.uid() == uid && !is_newer(&object.version(), &old.version()) {
+            // Versions are the API server's own: an older one may also be of an object that had this name before.
+            if !is_newer(&object.version(), &old.version()) {
                 return;
             }
             old.touch(&me, &self.index, &mut self.touched);
@@ -257,5 +258,38 @@ fn is_newer(version: &str, old: &str) -> bool {
     match (version.parse::<u128>(), old.parse::<u128>()) {
         (Ok(version), Ok(old)) => version > old,
         _ => version != old,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api;
+
+    fn hello(uid: &str, version: &str) -> Fact {
+        let mut service = api::Service::new("hello", api::ServiceSpec::default());
+        service.metadata.namespace = Some("shop".to_owned());
+        service.metadata.uid = Some(uid.to_owned());
+        service.metadata.resource_version = Some(version.to_owned());
+        Fact::Is(Found::Service(Box::new(service)))
+    }
+
+    #[test]
+    fn an_old_answer_brings_back_neither_an_older_version_nor_what_is_gone() {
+        let mut world = World::default();
+        let mut tell = |uid: &str, version: &str| {
+            world.take(hello(uid, version));
+            let kept = world.seen.services.get("shop", "hello");
+            kept.map(|kept| (kept.uid(), kept.version()))
+        };
+        let is = |uid: &str, version: &str| Some((uid.to_owned(), version.to_owned()));
+        assert_eq!(tell("a", "9"), is("a", "9"));
+        assert_eq!(tell("a", "8"), is("a", "9"));
+        assert_eq!(tell("b", "12"), is("b", "12"), "it was deleted and created anew");
+        assert_eq!(tell("a", "10"), is("b", "12"));
+        world.take(Fact::Gone(Reference::new(Kind::Service, "shop", "hello"), "b".to_owned()));
+        assert!(world.seen.services.is_empty());
+        world.take(hello("b", "13"));
+        assert!(world.seen.services.is_empty());
     }
 }
